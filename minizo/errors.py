@@ -1,0 +1,46 @@
+"""Bad input: one clear sentence that names the argument, its value and the remedy."""
+
+import difflib
+
+
+class InputError(ValueError):
+    """Raised for input that the caller can mend; commands print it and end with code 2."""
+
+
+def nearest(word, names):
+    """A hint ``"; did you mean 'x'?"`` for a mistyped name, or an empty string.
+
+    >>> nearest("fogso", ["ste", "spsa", "fogzo"])
+    "; did you mean 'fogzo'?"
+    """
+    close = difflib.get_close_matches(str(word), list(names), n=1, cutoff=0.4)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def choose(argument, name, table):
+    """Look ``name`` up in ``table``; an unknown name is answered with the nearest right one.
+
+    Parameters
+    ----------
+    argument : str
+        What the name stands for, as the user knows it (``"--law"``).
+    name : str
+        The name looked up.
+    table : dict
+        The known names.
+
+    Raises
+    ------
+    InputError
+        If ``name`` is not a key of ``table``.
+    """
+    if name in table:
+        return table[name]
+    known = ", ".join(sorted(table))
+    raise InputError(f"{argument}: unknown name {name!r}{nearest(name, table)} (known: {known})")
+
+
+def require(condition, argument, value, remedy):
+    """Raise an `InputError` naming ``argument``, ``value`` and ``remedy`` unless ``condition``."""
+    if not condition:
+        raise InputError(f"{argument} is {value!r}, but {remedy}")
