@@ -1,0 +1,229 @@
+"""Which array library computes: the only file that knows about CuPy.
+
+Everything else in the package is written once, in the array-API functions that NumPy, CuPy and
+array-api-strict share, and finds its namespace with `namespace`. What the libraries do not share
+(where an array lives, writing a result into an existing buffer, copying to the host) is here.
+"""
+
+import hashlib
+import threading
+from contextlib import contextmanager
+
+import numpy as np
+
+from .errors import InputError, require
+
+NAMES = ("numpy", "cupy", "auto")
+
+
+def get(name="numpy"):
+    """The array namespace called ``name``.
+
+    Parameters
+    ----------
+    name : {"numpy", "cupy", "auto"}
+        ``"auto"`` is CuPy where a GPU is usable and NumPy elsewhere.
+
+    Returns
+    -------
+    module
+        ``numpy`` or ``cupy``.
+
+    Raises
+    ------
+    InputError
+        For an unknown name, or for ``"cupy"`` where CuPy or a usable GPU is missing.
+    """
+    require(name in NAMES, "backend", name, f"it must be one of {', '.join(NAMES)}")
+    if name == "numpy":
+        return np
+    cupy, problem = _cupy()
+    if problem is None:
+        return cupy
+    if name == "auto":
+        return np
+    raise InputError(f"backend 'cupy' cannot be used: {problem}")
+
+
+def _cupy():
+    # `import cupy` succeeds without a driver, and then everything but is_available() raises.
+    try:
+        import cupy
+    except ImportError:
+        return None, (
+            "CuPy is not installed; install it with `pip install minizo[cuda12]` or "
+            "`pip install minizo[cuda13]`, after the CUDA version that `nvidia-smi` shows, "
+            "or use --backend numpy"
+        )
+    if not cupy.is_available():
+        return None, (
+            f"CuPy {cupy.__version__} is installed but finds no usable NVIDIA GPU; check that "
+            "`nvidia-smi` lists one and that its driver is recent enough, or use --backend numpy"
+        )
+    return cupy, None
+
+
+def namespace(*arrays):
+    """The namespace that ``arrays`` belong to; arrays of different libraries are refused.
+
+    >>> namespace(np.zeros(3)).__name__
+    'numpy'
+    """
+    first = arrays[0]
+    if type(first) is np.ndarray:  # the common case, kept cheap: this runs in every layer
+        xp = np
+    else:
+        if not hasattr(first, "__array_namespace__"):
+            raise InputError(
+                f"expected an array, got {type(first).__name__}; convert it with numpy.asarray"
+            )
+        xp = first.__array_namespace__()
+    for other in arrays[1:]:
+        if type(other) is not type(first):
+            raise InputError(
+                f"arrays of {type(first).__module__} and {type(other).__module__} are mixed; "
+                "convert one of them (nothing is copied between devices behind your back)"
+            )
+    return xp
+
+
+def is_numpy(xp):
+    """Whether ``xp`` computes on the host, where several threads can share the work."""
+    return xp is np
+
+
+def is_cupy(xp):
+    """Whether ``xp`` is CuPy."""
+    return xp.__name__.partition(".")[0] == "cupy"
+
+
+def empty(shape, like, dtype=None):
+    """Uninitialised array of ``shape`` where ``like`` lives, of its dtype unless one is given."""
+    xp = namespace(like)
+    dtype = like.dtype if dtype is None else dtype
+    if xp is np or is_cupy(xp):
+        return xp.empty(shape, dtype=dtype)
+    return xp.empty(shape, dtype=dtype, device=like.device)
+
+
+_scratch = threading.local()
+
+
+def scratch(name, shape, like):
+    """An uninitialised buffer to be filled, used and forgotten before the same name is asked again.
+
+    On the host it is the same memory each time, one buffer a thread and name: fresh memory for
+    every block of a large population costs more in page faults than the arithmetic done in it.
+    CuPy's memory pool does this by itself.
+    """
+    if namespace(like) is not np:
+        return empty(shape, like)
+    buffer = getattr(_scratch, name, None)
+    size = int(np.prod(shape))
+    if buffer is None or buffer.size < size or buffer.dtype != like.dtype:
+        buffer = np.empty(size, dtype=like.dtype)
+        setattr(_scratch, name, buffer)
+    return buffer[:size].reshape(shape)
+
+
+@contextmanager
+def one_blas_thread():
+    """Hold the host's BLAS to one thread.
+
+    Blocks of work are spread over threads by the package itself (`minizo.population`). A BLAS that
+    starts its own threads below them makes every product wait for the slowest core, and may add up
+    in another order, which would change the bits.
+    """
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1, user_api="blas"):
+        yield
+
+
+def asarray(values, like, dtype=None):
+    """``values`` (host data) as an array where ``like`` lives.
+
+    On a GPU this is a copy from the host: call it outside the training step.
+    """
+    xp = namespace(like)
+    if xp is np or is_cupy(xp):
+        return xp.asarray(values, dtype=dtype)
+    return xp.asarray(values, dtype=dtype, device=like.device)
+
+
+def arange(n, like):
+    """0, 1, ..., n - 1 where ``like`` lives, in its dtype."""
+    xp = namespace(like)
+    if xp is np or is_cupy(xp):
+        return xp.arange(n, dtype=like.dtype)
+    return xp.arange(n, dtype=like.dtype, device=like.device)
+
+
+def to_numpy(x):
+    """``x`` as a NumPy array; on a GPU this waits for it and copies to the host."""
+    if isinstance(x, np.ndarray | np.generic | float | int):
+        return np.asarray(x)
+    xp = namespace(x)
+    if is_cupy(xp):
+        return xp.asnumpy(x)
+    return np.from_dlpack(x.to_device(xp.Device("CPU_DEVICE")))
+
+
+def into(out, function, *args):
+    """``out[...] = function(*args)``, without a temporary where the library can.
+
+    Large populations live in buffers that are written again and again; a fresh array for every
+    elementwise step would cost more in page faults than in arithmetic.
+
+    >>> x = np.array([0.5, -0.5])
+    >>> into(x, np.floor, x)
+    array([ 0., -1.])
+    """
+    xp = namespace(out)
+    if xp is np or is_cupy(xp):
+        return function(*args, out=out)
+    out[...] = function(*args)
+    return out
+
+
+def synchronize(xp):
+    """Wait until the device has finished, so that a clock read next is honest."""
+    if is_cupy(xp):
+        xp.cuda.get_current_stream().synchronize()
+
+
+def device_name(xp):
+    """What tables call the device: ``"cpu"``, or the GPU's own name."""
+    if not is_cupy(xp):
+        return "cpu"
+    properties = xp.cuda.runtime.getDeviceProperties(xp.cuda.Device().id)
+    return properties["name"].decode()
+
+
+def device_draw(xp, words, method, shape, dtype):
+    """Random numbers made on the GPU by CuPy's Philox generator, seeded with ``words``.
+
+    ``"random"`` is brought to NumPy's grid, the multiples of 2^-24 (2^-53) in [0, 1): the uniform
+    numbers of the device library may reach 1 and may lie between the multiples.
+    """
+    digest = hashlib.sha256(repr(tuple(words)).encode()).digest()
+    seed = int.from_bytes(digest[:8], "little")
+    generator = xp.random.Generator(xp.random.Philox4x3210(seed))
+    numbers = getattr(generator, method)(shape, dtype=dtype)
+    if method == "random":
+        cells = 2.0**24 if dtype == np.float32 else 2.0**53
+        numbers *= cells
+        xp.floor(numbers, out=numbers)
+        xp.minimum(numbers, cells - 1, out=numbers)
+        numbers /= cells
+    return numbers
+
+
+def sha256(x):
+    """Hexadecimal SHA-256 of the array's bytes in C order, little endian.
+
+    >>> sha256(np.zeros(2, dtype=np.float32))[:8]
+    'af5570f5'
+    """
+    host = np.ascontiguousarray(to_numpy(x))
+    return hashlib.sha256(host.astype(host.dtype.newbyteorder("<")).tobytes()).hexdigest()

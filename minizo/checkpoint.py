@@ -1,0 +1,118 @@
+"""Checkpoints: one .npz a run, written whole or not at all, read without pickle.
+
+A checkpoint is a JSON header (what made it, which settings) and named arrays. States are
+NamedTuples whose fields are arrays, numbers or further states; they are stored field by field
+under their path and put back into the shape of a freshly initialised state.
+"""
+
+import json
+import os
+import tempfile
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from . import backend
+from .errors import InputError
+
+FORMAT = "minizo checkpoint"
+
+
+def write_atomically(path, write):
+    """Call ``write(file)`` on a temporary file beside ``path``, then put it in the place of it.
+
+    Whatever happens, ``path`` holds either what it held before or all of the new content.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be written or the disk is full.
+    """
+    path = Path(path)
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except OSError as error:
+        raise InputError(
+            f"cannot write {path}: {error.strerror or error}; free some space or choose another "
+            "folder with --out (what was there before is untouched)"
+        ) from error
+
+
+def write_text(path, text):
+    """Write ``text`` to ``path``, all of it or nothing."""
+    write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def flatten(prefix, state):
+    """Arrays of a nested state by path: ``Adam(m, v, t)`` -> {"opt.m": ..., "opt.v": ...}."""
+    if isinstance(state, tuple):
+        names = getattr(state, "_fields", range(len(state)))
+        flat = {}
+        for name, value in zip(names, state, strict=True):
+            flat |= flatten(f"{prefix}.{name}", value)
+        return flat
+    return {prefix: backend.to_numpy(state)}
+
+
+def unflatten(prefix, template, arrays, like):
+    """The inverse of `flatten`, in the structure of ``template``, where ``like`` lives."""
+    if isinstance(template, tuple):
+        names = getattr(template, "_fields", range(len(template)))
+        values = [
+            unflatten(f"{prefix}.{name}", value, arrays, like)
+            for name, value in zip(names, template, strict=True)
+        ]
+        return type(template)(*values) if hasattr(template, "_fields") else tuple(values)
+    if prefix not in arrays:
+        raise InputError(f"the checkpoint has no {prefix!r}: it belongs to another kind of run")
+    value = arrays[prefix]
+    if isinstance(template, int | float):
+        return type(template)(value)
+    return backend.asarray(value, like)
+
+
+def save(path, header, arrays):
+    """Write ``header`` (JSON) and ``arrays`` (name -> ndarray) to ``path``."""
+    text = json.dumps({"format": FORMAT, **header})
+    host = {name: backend.to_numpy(value) for name, value in arrays.items()}
+    write_atomically(path, lambda file: np.savez(file, header=np.array(text), **host))
+
+
+def load(path):
+    """(header, arrays) of the checkpoint at ``path``.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, cut short, altered, or not a checkpoint of this package. (Every
+        member of the archive carries a CRC-32, so a flipped bit is noticed.)
+    """
+    remedy = "delete it to start this run again, or restore it from a copy"
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except FileNotFoundError:
+        raise InputError(f"there is no checkpoint {path}") from None
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(f"checkpoint {path} is damaged ({error}); {remedy}") from error
+    except AttributeError:  # a bare .npy array has no `files`
+        raise InputError(f"{path} is not a checkpoint of minizo; {remedy}") from None
+    try:
+        header = json.loads(str(arrays.pop("header")))
+    except (KeyError, ValueError):
+        raise InputError(f"{path} is not a checkpoint of minizo; {remedy}") from None
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise InputError(f"{path} is not a checkpoint of minizo; {remedy}")
+    return header, arrays

@@ -1,0 +1,36 @@
+"""The straight-through estimator."""
+
+from dataclasses import dataclass
+
+from .base import Estimate
+
+
+@dataclass(frozen=True)
+class STE:
+    """g = J(theta)^T dL/dw at w = Q(theta), J the derivative of the quantiser's surrogate.
+
+    The forward pass sees the quantised weights, the backward pass pretends that the quantiser was
+    the surrogate. Biased: it is in general the gradient of no function.
+
+    Cost of an estimate: 1 forward, 1 backward.
+
+    References
+    ----------
+    G. Hinton, "Neural networks for machine learning", lecture 9c, 2012.
+    Y. Bengio, N. Leonard, A. Courville, "Estimating or propagating gradients through stochastic
+    neurons for conditional computation", 2013, section 4.
+    """
+
+    @property
+    def label(self):
+        """What tables and legends call it."""
+        return "STE"
+
+    def init(self, objective, theta):
+        """No state."""
+        return ()
+
+    def estimate(self, objective, theta, batch, state, step):
+        """The `Estimate` at theta (..., d), and the next state."""
+        loss, grad = objective.ste_gradient(theta, batch)
+        return Estimate(grad, loss, forwards=1, backwards=1), state

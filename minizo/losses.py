@@ -1,0 +1,94 @@
+"""Losses: forward / backward pairs over a batch, with any leading population axes.
+
+forward(outputs, labels) -> (loss, cache),  backward(cache) -> d loss / d outputs.
+outputs : ndarray of shape (..., N, K);  labels : int ndarray of shape (N,) with values 0..K-1;
+loss : ndarray of shape (...), the mean over the N examples.
+"""
+
+from dataclasses import dataclass
+
+from . import backend
+
+
+def one_hot(labels, classes, like):
+    """Labels (N,) as rows of zeros and one 1: (N, K), in the dtype of ``like``.
+
+    A comparison rather than a scatter: it has no write conflicts, and a label out of range gives a
+    row of zeros instead of wrapping round. Stored class by class (each column contiguous), as the
+    layers store their outputs.
+    """
+    xp = backend.namespace(labels)
+    codes = backend.arange(classes, labels)
+    return xp.matrix_transpose(xp.astype(codes[:, None] == labels[None, :], like.dtype))
+
+
+@dataclass(frozen=True)
+class SoftmaxCrossEntropy:
+    """L = mean_n [ log sum_k exp z_nk - z_n,y(n) ].
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> loss, _ = SoftmaxCrossEntropy().forward(np.zeros((1, 10)), np.array([3]))
+    >>> round(float(loss), 4)  # log 10
+    2.3026
+    """
+
+    def forward(self, outputs, labels):
+        """Loss (...) for logits (..., N, K)."""
+        xp = backend.namespace(outputs, labels)
+        target = one_hot(labels, outputs.shape[-1], outputs)
+        # shifted by the row's maximum, so that exp cannot overflow
+        z = outputs - xp.max(outputs, axis=-1, keepdims=True)
+        e = xp.exp(z)
+        total = xp.sum(e, axis=-1, keepdims=True)
+        z *= target
+        loss = xp.mean(xp.log(total[..., 0]) - xp.sum(z, axis=-1), axis=-1)
+        return loss, (e, total, target)
+
+    def backward(self, cache):
+        """dL/dz = (softmax(z) - onehot) / N."""
+        e, total, target = cache
+        return (e / total - target) / target.shape[0]
+
+
+@dataclass(frozen=True)
+class SquaredHinge:
+    """L = mean_n sum_k max(0, 1 - t_nk z_nk)^2 with t = +1 for the right class, -1 elsewhere.
+
+    The loss of I. Hubara et al., "Binarized neural networks", NeurIPS 2016.
+    """
+
+    def forward(self, outputs, labels):
+        """Loss (...) for scores (..., N, K)."""
+        xp = backend.namespace(outputs, labels)
+        sign = 2.0 * one_hot(labels, outputs.shape[-1], outputs) - 1.0
+        slack = xp.clip(1.0 - sign * outputs, 0.0, None)
+        return xp.mean(xp.sum(slack * slack, axis=-1), axis=-1), (slack, sign)
+
+    def backward(self, cache):
+        """dL/dz = -2 t max(0, 1 - t z) / N."""
+        slack, sign = cache
+        return -2.0 * sign * slack / sign.shape[0]
+
+
+@dataclass(frozen=True)
+class MeanSquaredError:
+    """L = mean_n sum_k (z_nk - onehot_nk)^2 / 2."""
+
+    def forward(self, outputs, labels):
+        """Loss (...) for outputs (..., N, K)."""
+        xp = backend.namespace(outputs, labels)
+        residual = outputs - one_hot(labels, outputs.shape[-1], outputs)
+        return xp.mean(0.5 * xp.sum(residual * residual, axis=-1), axis=-1), residual
+
+    def backward(self, cache):
+        """dL/dz = (z - onehot) / N."""
+        return cache / cache.shape[-2]
+
+
+LOSSES = {
+    "cross-entropy": SoftmaxCrossEntropy,
+    "squared-hinge": SquaredHinge,
+    "mse": MeanSquaredError,
+}

@@ -1,0 +1,142 @@
+"""Optimisers: update rules as init / update pairs, in order of complexity.
+
+init(theta) -> state;  update(grad, state, theta, progress) -> (theta, state). Pure: new arrays come
+back, the old ones stay as they were. State fields are arrays of the shape and dtype of theta, or
+the number of updates so far. ``progress``, the part of the run that is over, sets the learning
+rate lr(t) = lr shape(t / T).
+"""
+
+from dataclasses import dataclass
+from math import isfinite, sqrt
+from typing import NamedTuple
+
+from . import backend
+from .errors import choose, require
+from .schedules import SHAPES, schedule
+
+
+@dataclass(frozen=True)
+class SGD:
+    """theta <- theta - lr(t) g.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate at the start.
+    schedule : {"constant", "linear", "cosine", "step"}
+        How it falls to 0 over the run (``"constant"``: not at all; see `minizo.schedules`).
+
+    References
+    ----------
+    H. Robbins, S. Monro, "A stochastic approximation method", Annals of Mathematical Statistics,
+    1951, equation 8.
+    """
+
+    lr: float = 0.1
+    schedule: str = "linear"
+
+    def __post_init__(self):
+        positive = isfinite(self.lr) and self.lr > 0
+        require(positive, "lr", self.lr, "a learning rate must be finite and above 0")
+        choose("schedule", self.schedule, SHAPES)
+
+    def rate(self, progress):
+        """lr(t) at progress t / T."""
+        return schedule(self.schedule, self.lr, 0.0, progress)
+
+    def init(self, theta):
+        """State of a new run: nothing to remember."""
+        return ()
+
+    def update(self, grad, state, theta, progress=0.0):
+        """One step."""
+        return theta - self.rate(progress) * grad, state
+
+
+class MomentumState(NamedTuple):
+    """m : ndarray like theta, the velocity."""
+
+    m: object
+
+
+@dataclass(frozen=True)
+class Momentum(SGD):
+    """m <- mu m + g;  theta <- theta - lr(t) m.
+
+    References
+    ----------
+    B. T. Polyak, "Some methods of speeding up the convergence of iteration methods", USSR
+    Computational Mathematics and Mathematical Physics, 1964.
+    """
+
+    mu: float = 0.9
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(0 <= self.mu < 1, "momentum mu", self.mu, "it must lie in [0, 1)")
+
+    def init(self, theta):
+        """State of a new run."""
+        return MomentumState(backend.namespace(theta).zeros_like(theta))
+
+    def update(self, grad, state, theta, progress=0.0):
+        """One step."""
+        m = self.mu * state.m + grad
+        return theta - self.rate(progress) * m, MomentumState(m)
+
+
+class AdamState(NamedTuple):
+    """m, v : ndarrays like theta, running means of g and g^2; t : int, updates so far."""
+
+    m: object
+    v: object
+    t: int
+
+
+@dataclass(frozen=True)
+class Adam(SGD):
+    """theta <- theta - lr(t) mhat / (sqrt(vhat) + eps).
+
+        m <- b1 m + (1 - b1) g,      mhat = m / (1 - b1^t)
+        v <- b2 v + (1 - b2) g^2,    vhat = v / (1 - b2^t)
+
+    References
+    ----------
+    D. P. Kingma, J. Ba, "Adam: a method for stochastic optimization", ICLR 2015, algorithm 1.
+    """
+
+    lr: float = 0.01
+    b1: float = 0.9
+    b2: float = 0.999
+    eps: float = 1e-8
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name in ("b1", "b2"):
+            value = getattr(self, name)
+            require(0 <= value < 1, f"Adam.{name}", value, "it must lie in [0, 1)")
+
+    def init(self, theta):
+        """State of a new run."""
+        zeros = backend.namespace(theta).zeros_like
+        return AdamState(zeros(theta), zeros(theta), 0)
+
+    def update(self, grad, state, theta, progress=0.0):
+        """One step."""
+        xp = backend.namespace(theta)
+        t = state.t + 1
+        m = self.b1 * state.m
+        m += (1.0 - self.b1) * grad
+        v = self.b2 * state.v
+        v += (1.0 - self.b2) * (grad * grad)
+        # The two corrections are numbers, so they join lr and eps outside the arrays:
+        # lr mhat / (sqrt vhat + eps) = [lr c / (1 - b1^t)] m / (sqrt v + eps c), c = sqrt(1 - b2^t)
+        c = sqrt(1.0 - self.b2**t)
+        step = xp.sqrt(v)
+        step += self.eps * c
+        step = m / step
+        step *= self.rate(progress) * c / (1.0 - self.b1**t)
+        return theta - step, AdamState(m, v, t)
+
+
+OPTIMIZERS = {"sgd": SGD, "momentum": Momentum, "adam": Adam}

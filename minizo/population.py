@@ -1,0 +1,184 @@
+"""The population engine: many two-point differences, block by block.
+
+G = (1/n) sum_i [F(theta + eps v_i) - F(theta - eps v_i)] / (2 eps) v_i for n directions v_i. They
+come in *blocks* of a size that depends on d alone (`block_size`). A block draws its directions from
+the stream (seed, step, block), evaluates them through the population axis, and hands back one
+partial sum; partial sums are added in block order. Therefore the result is the same, bit for bit,
+whoever computes the blocks, in whatever order and however many at a time.
+"""
+
+import itertools
+import os
+from collections import deque
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import sqrt
+from typing import NamedTuple
+
+from . import backend, rng
+from .errors import require
+
+BLOCK_ELEMENTS = 2**19  # of one block's (directions, d) array: 2 MiB in float32, about one L2 cache
+BLOCK_DIRECTIONS = 64
+BLOCK_ARRAYS = 6  # arrays of that size alive at once in `block_sum`, outputs of layers included
+
+
+def block_size(d):
+    """Directions in a block: min(64, 2^19 / d), at least 1. Fixed, because it defines the sums.
+
+    >>> block_size(7960), block_size(2_000_000)
+    (64, 1)
+    """
+    return max(1, min(BLOCK_DIRECTIONS, BLOCK_ELEMENTS // d))
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Where blocks run: an executor, and how many blocks may be in flight.
+
+    Parameters
+    ----------
+    executor : concurrent.futures.Executor, optional
+        Threads, processes, or another library's (Dask, mpi4py). ``None`` computes in the caller.
+    in_flight : int
+        Blocks under way at once (1 without an executor).
+    memory : int
+        Bytes that the blocks in flight may take together; default 256 MiB. One block is always
+        allowed.
+    """
+
+    executor: Executor | None = None
+    in_flight: int = 1
+    memory: int = 256 * 2**20
+
+    def __post_init__(self):
+        require(self.in_flight >= 1, "in_flight", self.in_flight, "at least 1 block must be")
+        require(self.memory > 0, "memory", self.memory, "it must be above 0 bytes")
+
+    def map(self, function, calls, nbytes):
+        """Results of ``function(*call)`` in the order of ``calls``, few enough at a time."""
+        if self.executor is None:
+            yield from itertools.starmap(function, calls)
+            return
+        limit = max(1, min(self.in_flight, self.memory // max(1, nbytes)))
+        pending = deque()
+        try:
+            for call in calls:
+                if len(pending) == limit:
+                    yield pending.popleft().result()
+                pending.append(self.executor.submit(function, *call))
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+@contextmanager
+def threads(workers=None, memory=Pool.memory):
+    """A `Pool` of ``workers`` threads (by default one a processor) for a ``with`` block.
+
+    NumPy lets go of the interpreter lock inside its loops and products, so threads share the work.
+    On a GPU one worker is right: the device itself is the parallel machine.
+    """
+    workers = workers or os.cpu_count() or 1
+    require(workers >= 1, "workers", workers, "it must be at least 1")
+    if workers == 1:
+        with backend.one_blas_thread():
+            yield Pool(memory=memory)
+        return
+    with (
+        backend.one_blas_thread(),
+        ThreadPoolExecutor(workers, thread_name_prefix="minizo") as executor,
+    ):
+        yield Pool(executor, workers, memory)
+
+
+class Query(NamedTuple):
+    """What all blocks of one step share.
+
+    objective : Objective
+    theta : ndarray (d,)
+    batch : Batch
+    eps : ndarray (d,)
+        Size of the perturbation of each parameter; 0 leaves a parameter alone.
+    law : Law
+    seed, step : int
+    guide : ndarray (d,) or None
+        Unit vector ghat mixed into every direction, with a random sign.
+    beta : float
+        v = sqrt(beta) s ghat + sqrt(1 - beta) u.
+    """
+
+    objective: object
+    theta: object
+    batch: object
+    eps: object
+    law: object
+    seed: int
+    step: int
+    guide: object = None
+    beta: float = 0.0
+
+
+def directions(query, block, count):
+    """The ``count`` directions v of ``block``: (count, d), in a scratch buffer."""
+    xp = backend.namespace(query.theta)
+    v = backend.scratch("directions", (count, query.theta.shape[0]), query.theta)
+    if query.beta == 1.0:
+        v[...] = 0.0
+    else:
+        query.law.sample(rng.at(query.seed, "noise", query.step, block), v)
+    if query.guide is not None:
+        # v = sqrt(beta) s ghat + sqrt(1 - beta) u,  s = +-1
+        signs = backend.empty((count, 1), query.theta)
+        s = xp.sign(rng.at(query.seed, "sign", query.step, block).uniform(signs))
+        v *= sqrt(1.0 - query.beta)
+        v += (sqrt(query.beta) * s) * query.guide
+    return v
+
+
+def block_sum(query, block, count):
+    """Sum of [F(theta + eps v) - F(theta - eps v)] eps v over one block: (d,), and of F: ().
+
+    Cost: 2 count forwards.
+    """
+    xp = backend.namespace(query.theta)
+    pert = directions(query, block, count)
+    pert *= query.eps
+    # theta + eps v and theta - eps v, each computed afresh: adding, evaluating and taking away
+    # again in place would leave rounding errors behind in theta
+    point = backend.scratch("point", pert.shape, pert)
+    backend.into(point, xp.add, query.theta, pert)
+    above = query.objective.evaluate(point, query.batch, overwrite=True)
+    backend.into(point, xp.subtract, query.theta, pert)
+    below = query.objective.evaluate(point, query.batch, overwrite=True)
+    return xp.matmul(above - below, pert), xp.sum(above) + xp.sum(below)
+
+
+def two_point_gradient(query, n, pool):
+    """G = (1/n) sum_i [F(theta + eps v_i) - F(theta - eps v_i)] / (2 eps) v_i.
+
+    With a different eps for different parameters, parameter l moves by eps_l v_l and
+    G_l = (1/n) sum_i [F+ - F-] / (2 eps_l) v_il.
+
+    Returns
+    -------
+    gradient : ndarray (d,)
+        0 where eps is 0.
+    loss : ndarray ()
+        Mean of the 2n evaluations.
+    """
+    xp = backend.namespace(query.theta)
+    size = block_size(query.theta.shape[0])
+    counts = [min(size, n - start) for start in range(0, n, size)]
+    calls = ((query, block, count) for block, count in enumerate(counts))
+    nbytes = BLOCK_ARRAYS * counts[0] * query.theta.shape[0] * query.theta.itemsize
+    total = loss = None
+    for partial, losses in pool.map(block_sum, calls, nbytes):
+        total = partial if total is None else total + partial
+        loss = losses if loss is None else loss + losses
+    # block sums hold (F+ - F-) eps v, so the equation's 1 / (2 eps) becomes 1 / (2 eps^2)
+    scale = xp.where(query.eps > 0.0, 2.0 * n * query.eps * query.eps, 1.0)
+    return total / scale, loss / (2 * n)

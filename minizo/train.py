@@ -1,0 +1,328 @@
+"""The training loop: one for every estimator, optimiser and backend."""
+
+import itertools
+import json
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from . import backend, checkpoint, rng
+from .errors import InputError, require
+from .estimators import Step
+from .objective import Batch, Objective
+from .population import Pool
+
+COLUMNS = ("step", "train_loss", "test_accuracy", "forwards", "backwards", "macs", "seconds")
+EVALUATION_BATCH = 5000
+
+
+class Diverged(ArithmeticError):
+    """The loss or the parameters became NaN or infinite."""
+
+
+class TrainState(NamedTuple):
+    """Everything that changes during a run; what a checkpoint holds.
+
+    theta : ndarray (d,); optimizer, estimator : their states; step : int, steps done;
+    forwards, backwards : int, passes done; seconds : float, spent in training steps.
+    """
+
+    theta: object
+    optimizer: object
+    estimator: object
+    step: int
+    forwards: int
+    backwards: int
+    seconds: float
+
+
+@dataclass
+class Run:
+    """A finished run.
+
+    Attributes
+    ----------
+    objective : Objective
+        With the quantiser scales of this run.
+    theta : ndarray (d,)
+        The latent parameters at the end; ``weights`` are the quantised ones by name.
+    records : dict of str to list
+        Columns `COLUMNS`, one entry every ``record_every`` steps. Training loss is that of the
+        whole training set; evaluation is in neither ``forwards`` nor ``seconds``.
+    settings : dict
+        What determines the result.
+    """
+
+    objective: Objective
+    theta: object
+    records: dict
+    settings: dict = field(default_factory=dict)
+
+    @property
+    def weights(self):
+        """The quantised weights by name, as the network computes with them."""
+        return self.objective.quantize(self.theta)
+
+    def final(self, column):
+        """The last entry of a column of the records."""
+        return self.records[column][-1]
+
+
+def evaluate(objective, theta, x, labels):
+    """Mean loss and accuracy over a whole data set, in batches of `EVALUATION_BATCH`.
+
+    Returns
+    -------
+    loss, accuracy : float
+    """
+    xp = backend.namespace(theta)
+    weights = objective.quantize(theta)
+    n = labels.shape[0]
+    loss = right = 0.0
+    for start in range(0, n, EVALUATION_BATCH):
+        part = slice(start, start + EVALUATION_BATCH)
+        outputs = objective.network.predict(weights, x[part, ...])
+        size = outputs.shape[0]
+        loss = loss + size * objective.loss.forward(outputs, labels[part])[0]
+        right = right + xp.sum(xp.astype(xp.argmax(outputs, axis=-1) == labels[part], theta.dtype))
+    return float(loss) / n, float(right) / n
+
+
+@dataclass(frozen=True, eq=False)
+class Recipe:
+    """What a run is made of: everything that determines its result."""
+
+    objective: Objective
+    data: object
+    estimator: object
+    optimizer: object
+    steps: int
+    batch: int
+    seed: int
+    record_every: int
+
+    def settings(self):
+        """The recipe in words, for records and for refusing a checkpoint of another run."""
+        theta = self.objective.scales[self.objective.quantized[0]]
+        network = self.objective.network
+        layers = {name: repr(layer) for name, layer in network.layers.items()}
+        return {
+            "network": layers,
+            "quantizer": repr(self.objective.quantizer),
+            "quantized": list(self.objective.quantized),
+            "loss": repr(self.objective.loss),
+            "data": f"{self.data.name}, {self.data.y_train.shape[0]} training examples",
+            "estimator": repr(self.estimator),
+            "optimizer": repr(self.optimizer),
+            "steps": self.steps,
+            "batch": self.batch,
+            "seed": self.seed,
+            "record_every": self.record_every,
+            "backend": backend.namespace(theta).__name__,
+            "dtype": str(theta.dtype),
+        }
+
+
+def batches(recipe, start):
+    """The batches of steps ``start``, ``start + 1``, ...
+
+    Every epoch visits the examples in an order of its own, found from (seed, epoch); the last
+    examples that do not fill a batch are left out.
+    """
+    x, labels = recipe.data.x_train, recipe.data.y_train
+    take = backend.namespace(labels).take
+    n = labels.shape[0]
+    per_epoch = n // recipe.batch
+    epoch, skip = divmod(start, per_epoch)
+    while True:
+        order = rng.at(recipe.seed, "data", epoch).host().permutation(n)
+        order = backend.asarray(order, labels)
+        for position in range(skip, per_epoch):
+            chosen = order[position * recipe.batch : (position + 1) * recipe.batch]
+            yield Batch(take(x, chosen, axis=0), take(labels, chosen, axis=0))
+        epoch, skip = epoch + 1, 0
+
+
+def advance(recipe, state, feed, end, pool, tick):
+    """Train from ``state.step`` to step ``end``; `Diverged` if a loss or theta is not finite."""
+    xp = backend.namespace(state.theta)
+    first = state.step
+    losses = backend.empty((end - first,), state.theta)
+    began = time.perf_counter()
+    # NaN and infinity are looked for below, once, instead of being warned about at every operation
+    with np.errstate(all="ignore"):
+        for index in range(first, end):
+            step = Step(recipe.seed, index, recipe.steps, pool)
+            estimate, estimator = recipe.estimator.estimate(
+                recipe.objective, state.theta, next(feed), state.estimator, step
+            )
+            theta, optimizer = recipe.optimizer.update(
+                estimate.grad, state.optimizer, state.theta, step.progress
+            )
+            losses[index - first] = estimate.loss
+            state = TrainState(
+                theta,
+                optimizer,
+                estimator,
+                index + 1,
+                state.forwards + estimate.forwards,
+                state.backwards + estimate.backwards,
+                state.seconds,
+            )
+            tick()
+        bad = backend.to_numpy(~xp.isfinite(losses))
+        sound = bool(xp.all(xp.isfinite(state.theta)))
+    if bad.any() or not sound:
+        where = first + int(bad.argmax()) if bad.any() else end - 1
+        raise Diverged(
+            f"{recipe.estimator.label}: the {'loss' if bad.any() else 'parameters'} became NaN or "
+            f"infinite at step {where} of {recipe.steps} with learning rate {recipe.optimizer.lr} "
+            f"({type(recipe.optimizer).__name__}); try a smaller learning rate"
+        )
+    return state._replace(seconds=state.seconds + time.perf_counter() - began)
+
+
+def record(records, recipe, state):
+    """Add a row: evaluate the state on the whole training and test sets."""
+    objective, data = recipe.objective, recipe.data
+    train_loss, _ = evaluate(objective, state.theta, data.x_train, data.y_train)
+    _, accuracy = evaluate(objective, state.theta, data.x_test, data.y_test)
+    macs = objective.cost(state.forwards, state.backwards, recipe.batch)
+    row = (state.step, train_loss, accuracy, state.forwards, state.backwards, macs, state.seconds)
+    for column, value in zip(COLUMNS, row, strict=True):
+        records[column].append(value)
+
+
+def save(path, recipe, state, records):
+    """Write the checkpoint of ``state``, with the latent and the quantised weights by name."""
+    arrays = checkpoint.flatten("state", state)
+    for name, weight in recipe.objective.quantize(state.theta).items():
+        arrays[f"quantized.{name}"] = weight
+    for name, weight in recipe.objective.network.views(state.theta).items():
+        arrays[f"latent.{name}"] = weight
+    header = {"settings": recipe.settings(), "records": records}
+    checkpoint.save(path, header, arrays)
+
+
+def restore(path, recipe, state):
+    """(state, records) from the checkpoint at ``path``, made with the same recipe.
+
+    Raises
+    ------
+    InputError
+        If it is damaged, or was made with other settings: the sentence names the first that
+        differs.
+    """
+    header, arrays = checkpoint.load(path)
+    theirs, ours = header.get("settings", {}), json.loads(json.dumps(recipe.settings()))
+    for name, value in ours.items():
+        if theirs.get(name) != value:
+            raise InputError(
+                f"checkpoint {path} was made with {name} = {theirs.get(name)!r}, this run has "
+                f"{value!r}; resume with the settings it was made with, or start a new run"
+            )
+    state = checkpoint.unflatten("state", state, arrays, state.theta)
+    return state, header["records"]
+
+
+def fit(
+    objective,
+    data,
+    estimator,
+    optimizer,
+    *,
+    steps,
+    batch=100,
+    seed=0,
+    pool=None,
+    record_every=None,
+    path=None,
+    checkpoint_every=None,
+    resume=False,
+    progress=None,
+):
+    """Train a quantised network: theta <- optimizer(theta, G(theta)), G the estimator's gradient.
+
+    Parameters
+    ----------
+    objective : Objective
+        Its quantiser scales are set from the initial weights where they are not set yet.
+    data : Dataset
+        Decides the library, the device and the dtype of the run.
+    estimator, optimizer
+        From `minizo.estimators` and `minizo.optim`.
+    steps, batch : int
+        Number of steps, and of examples in each.
+    seed : int
+        Same seed, same bits, on the same machine and library versions, whatever the pool.
+    pool : Pool, optional
+        Where blocks of directions are evaluated; by default in the caller.
+    record_every : int, optional
+        Steps between records; by default 20 records a run.
+    path : path, optional
+        Where the checkpoint goes.
+    checkpoint_every : int, optional
+        Steps between checkpoints. With a ``path``, the end of the run is always one.
+    resume : bool
+        Go on from the checkpoint at ``path``, if there is one.
+    progress : callable, optional
+        Called after every step as ``progress(steps_done, loss)``, with the latest recorded
+        training loss.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    InputError
+        For values out of range, or a checkpoint that is damaged or made with other settings.
+    Diverged
+        When a loss or a parameter is NaN or infinite. This is looked for where a record or a
+        checkpoint is due, so that a GPU is not stopped at every step; the sentence names the exact
+        step, and the checkpoint is still the last good one.
+
+    Notes
+    -----
+    Cost: that of ``steps`` estimates, and two evaluations of the data sets a record.
+    """
+    n = data.y_train.shape[0]
+    require(steps >= 1, "steps", steps, "at least one step is needed")
+    require(1 <= batch <= n, "batch", batch, f"it must lie between 1 and the {n} examples")
+    require(0 <= seed < 2**63, "seed", seed, "it must be a whole number of at least 0")
+    record_every = record_every or max(1, steps // 20)
+    checkpoint_every = checkpoint_every or steps
+    pool = pool or Pool()
+
+    theta = objective.network.init(seed, like=data.x_train)
+    objective = objective.calibrate(theta)
+    recipe = Recipe(objective, data, estimator, optimizer, steps, batch, seed, record_every)
+    state = TrainState(
+        theta, optimizer.init(theta), estimator.init(objective, theta), 0, 0, 0, 0.0
+    )
+    records = {name: [] for name in COLUMNS}
+    if resume and path is not None and Path(path).exists():
+        state, records = restore(path, recipe, state)
+
+    with backend.one_blas_thread():
+        if not records["step"]:
+            record(records, recipe, state)
+        feed = batches(recipe, state.step)
+        done = itertools.count(state.step + 1)
+
+        def tick():
+            if progress is not None:
+                progress(next(done), records["train_loss"][-1])
+
+        while state.step < steps:
+            due = [(state.step // every + 1) * every for every in (record_every, checkpoint_every)]
+            end = min(steps, *due)
+            state = advance(recipe, state, feed, end, pool, tick)
+            if end % record_every == 0 or end == steps:
+                record(records, recipe, state)
+            if path is not None and (end % checkpoint_every == 0 or end == steps):
+                save(path, recipe, state, records)
+    return Run(objective, state.theta, records, recipe.settings())
