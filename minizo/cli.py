@@ -8,6 +8,7 @@ import sys
 from . import backend, experiment
 from .errors import InputError
 from .estimators import ESTIMATORS
+from .estimators.spsa import PERTURB
 from .experiment import results_table, run_all, write_results
 from .laws import LAWS
 from .losses import LOSSES
@@ -16,6 +17,32 @@ from .optim import OPTIMIZERS
 from .quantizers import QUANTIZERS
 from .schedules import SHAPES
 from .surrogates import SURROGATES
+
+DEFAULTS = {
+    "estimator": ["ste", "spsa", "fogzo"],
+    "n": [1, 10],
+    "seed": [0],
+    "hidden": "10",
+    "activation": "relu",
+    "quantizer": "midrise",
+    "bits": 2,
+    "surrogate": "identity",
+    "loss": "cross-entropy",
+    "law": "matched",
+    "eps_scale": 1.0,
+    "perturb": "all",
+    "beta": 0.999,
+    "beta_schedule": "linear",
+    "ste_share": 0.0,
+    "optimizer": "adam",
+    "schedule": "linear",
+    "steps": 1200,
+    "batch": 100,
+    "backend": "numpy",
+    "dtype": "float32",
+    "memory": 256,
+    "checkpoint_every": 200,
+}
 
 
 def guarded(command):
@@ -45,74 +72,66 @@ def training_parser(prog, description, epilog):
     """An argument parser with the flags that every training command has."""
     parser = argparse.ArgumentParser(
         prog=prog,
+        usage=f"{prog} [flags]",
         description=description,
         epilog=epilog,
         formatter_class=_Help,
         allow_abbrev=False,
     )
+
+    def add(flag, metavar, text, kind=str, repeatable=False):
+        action = "append" if repeatable else "store"
+        text += "; repeatable" if repeatable else ""
+        group.add_argument(flag, metavar=metavar, type=kind, action=action, help=text)
+
     group = parser.add_argument_group("what is compared")
-    add = group.add_argument
-    add("--estimator", action="append", metavar="NAME", help=f"repeatable: {names(ESTIMATORS)}")
-    add("--n", action="append", type=int, metavar="N",
-        help="directions a step of spsa and fogzo; repeatable")  # fmt: skip
-    add("--seed", action="append", type=int, metavar="S",
-        help="seed of the run; repeatable: the table then shows mean +- standard deviation")  # fmt: skip
+    add("--estimator", "NAME", names(ESTIMATORS), repeatable=True)
+    add("--n", "N", "directions a step of spsa and fogzo", int, repeatable=True)
+    add("--seed", "S", "seed; several give mean +- standard deviation", int, repeatable=True)
 
     group = parser.add_argument_group("the quantised network")
-    add = group.add_argument
-    add("--activation", metavar="NAME", help=names(ACTIVATIONS))
-    add("--quantizer", metavar="NAME", help=f"{names(QUANTIZERS)} (none: full precision)")
-    add("--bits", type=int, metavar="B", help="bits of midrise and midtread, 1 to 8")
-    add("--surrogate", metavar="NAME", help=f"whose slope the STE uses: {names(SURROGATES)}")
-    add("--loss", metavar="NAME", help=names(LOSSES))
+    add("--hidden", "WIDTHS", "widths of the hidden layers, such as 10 or 64,32")
+    add("--activation", "NAME", names(ACTIVATIONS))
+    add("--quantizer", "NAME", f"{names(QUANTIZERS)} (none: full precision)")
+    add("--bits", "B", "bits of midrise and midtread, 1 to 8", int)
+    add("--surrogate", "NAME", f"whose slope the STE uses: {names(SURROGATES)}")
+    add("--loss", "NAME", names(LOSSES))
 
     group = parser.add_argument_group("zeroth-order estimators (spsa, fogzo)")
-    add = group.add_argument
-    add("--law", metavar="NAME", help=f"law of the directions: matched (to the surrogate) | {names(LAWS)}")
-    add("--eps", type=float, metavar="E",
-        help="one perturbation size for all parameters (default: matched, tensor by tensor)")  # fmt: skip
-    add("--eps-scale", type=float, metavar="F", help="factor on the perturbation size")
-    add("--perturb", metavar="WHICH", help="all | quantized: which parameters are perturbed")
-    add("--beta", type=float, metavar="B",
-        help="fogzo: share of the STE direction, the last one where it is scheduled")  # fmt: skip
-    add("--beta-schedule", metavar="NAME", help=f"fogzo: from 1 down to beta: {names(SHAPES)}")
-    add("--ste-share", type=float, metavar="R",
-        help="fogzo: first part of the run, 0 to 1, that uses the STE alone")  # fmt: skip
+    add("--law", "NAME", f"law of the directions: matched (to the surrogate) | {names(LAWS)}")
+    add(
+        "--eps",
+        "E",
+        "one perturbation size for all parameters (default: matched, by tensor)",
+        float,
+    )
+    add("--eps-scale", "F", "factor on the perturbation size", float)
+    add("--perturb", "WHICH", f"which parameters are perturbed: {' | '.join(PERTURB)}")
+    add("--beta", "B", "fogzo: share of the STE direction, at the end where scheduled", float)
+    add("--beta-schedule", "NAME", f"fogzo: how it falls from 1 to beta: {names(SHAPES)}")
+    add("--ste-share", "R", "fogzo: first part of the run, 0 to 1, that uses the STE alone", float)
 
     group = parser.add_argument_group("training")
-    add = group.add_argument
-    add("--optimizer", metavar="NAME", help=names(OPTIMIZERS))
-    add("--lr", type=float, metavar="RATE",
-        help="learning rate at the start (default: adam 0.01, sgd and momentum 0.1)")  # fmt: skip
-    add("--schedule", metavar="NAME", help=f"how it falls to 0: {names(SHAPES)}")
-    add("--steps", type=int, metavar="T", help="steps of each run")
-    add("--batch", type=int, metavar="N", help="examples a step")
+    add("--optimizer", "NAME", names(OPTIMIZERS))
+    add("--lr", "RATE", "learning rate (default: adam 0.01, sgd and momentum 0.1)", float)
+    add("--schedule", "NAME", f"how it falls to 0: {names(SHAPES)}")
+    add("--steps", "T", "steps of each run", int)
+    add("--batch", "N", "examples a step", int)
 
     group = parser.add_argument_group("data and machine")
-    add = group.add_argument
-    add("--data", metavar="DATA", help="mnist | fashion-mnist | synthetic | a folder of IDX files")
-    add("--backend", metavar="NAME", help=" | ".join(backend.NAMES))
-    add("--dtype", metavar="NAME", help="float32 | float64")
-    add("--workers", type=int, metavar="W",
-        help="threads that share the directions of a step (default: one a processor); "
-        "changes nothing but the time")  # fmt: skip
-    add("--memory", type=int, metavar="MIB",
-        help="memory for blocks of directions; changes nothing but the time")  # fmt: skip
+    add("--data", "DATA", "mnist | fashion-mnist | synthetic | a folder of IDX files")
+    add("--backend", "NAME", " | ".join(backend.NAMES))
+    add("--dtype", "NAME", "float32 | float64")
+    add("--workers", "W", "threads (default: one a processor); changes nothing but time", int)
+    add("--memory", "MIB", "for blocks of directions; changes nothing but time", int)
 
     group = parser.add_argument_group("output")
-    add = group.add_argument
-    add("--out", metavar="FOLDER", help="run folder (default: runs/ and a name from the clock)")
-    add("--checkpoint-every", type=int, metavar="T", help="steps between checkpoints")
-    add("--resume", metavar="FOLDER", help="continue the interrupted run in this folder")
-    add("--json", action="store_true", help="print one JSON object a run and nothing else")
-    add("--quiet", action="store_true", help="no progress bar")
-    parser.set_defaults(
-        seed=[0], quantizer="midrise", bits=2, surrogate="identity", loss="cross-entropy",
-        activation="relu", law="matched", eps_scale=1.0, perturb="all", beta=0.999,
-        beta_schedule="linear", ste_share=0.0, optimizer="adam", schedule="linear", steps=1200,
-        batch=100, backend="numpy", dtype="float32", memory=256, checkpoint_every=200,
-        estimator=["ste", "spsa", "fogzo"], n=[1, 10],
-    )  # fmt: skip
+    add("--out", "FOLDER", "run folder (default: runs/ and a name from the clock)")
+    add("--checkpoint-every", "T", "steps between checkpoints", int)
+    add("--resume", "FOLDER", "continue the interrupted run in this folder")
+    group.add_argument("--json", action="store_true", help="print one JSON object a run, no more")
+    group.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser.set_defaults(**DEFAULTS)
     return parser
 
 

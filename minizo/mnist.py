@@ -21,8 +21,6 @@ this works the command says so and draws digits of its own. Exit codes: 0, 1 if 
 def build_parser():
     """The command's flags."""
     parser = cli.training_parser("python -m minizo.mnist", DESCRIPTION, EPILOG)
-    parser.add_argument("--hidden", metavar="WIDTHS", default="10",
-                        help="widths of the hidden layers, such as 10 or 64,32")  # fmt: skip
     parser.set_defaults(data="mnist")
     return parser
 

@@ -191,7 +191,5 @@ class Network:
                 self.layers.items(), self._shapes_between[1:], strict=True
             )
         ]
-        total = (
-            f"total {self.d} parameters, {self.macs} multiply-accumulates a forward and example"
-        )
+        total = f"total {self.d} parameters, {self.macs} multiply-accumulates a forward and example"
         return "\n".join([*rows, total])

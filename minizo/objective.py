@@ -63,9 +63,7 @@ class Objective:
         if self.scales is not None:
             return self
         slices = self.network.slices
-        scales = {
-            name: self.quantizer.scale(theta[..., slices[name]]) for name in self.quantized
-        }
+        scales = {name: self.quantizer.scale(theta[..., slices[name]]) for name in self.quantized}
         for name, scale in scales.items():
             smallest = float(backend.namespace(scale).min(scale))
             if not 0.0 < smallest < float("inf"):

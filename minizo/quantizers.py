@@ -37,7 +37,6 @@ from .errors import choose, require
 from .surrogates import SURROGATES
 
 
-
 def rms(w):
     """Root mean square over the last axis, kept: (..., m) -> (..., 1)."""
     xp = backend.namespace(w)

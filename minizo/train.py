@@ -300,9 +300,7 @@ def fit(
     theta = objective.network.init(seed, like=data.x_train)
     objective = objective.calibrate(theta)
     recipe = Recipe(objective, data, estimator, optimizer, steps, batch, seed, record_every)
-    state = TrainState(
-        theta, optimizer.init(theta), estimator.init(objective, theta), 0, 0, 0, 0.0
-    )
+    state = TrainState(theta, optimizer.init(theta), estimator.init(objective, theta), 0, 0, 0, 0.0)
     records = {name: [] for name in COLUMNS}
     if resume and path is not None and Path(path).exists():
         state, records = restore(path, recipe, state)
