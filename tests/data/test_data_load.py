@@ -1,0 +1,191 @@
+"""`load`: names, the order of the places, and the fallback that is said aloud."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from minizo import data
+from minizo.data import download, fashion_mnist, load, mnist, synthetic, write_idx
+from minizo.data.idx import NAMES
+from minizo.errors import InputError
+
+REAL = os.environ.get("MINIZO_DATA", "")
+
+
+def fill(folder, brightness):
+    """A data set of 3 + 3 images whose pixels all have one brightness, to tell it by."""
+    folder.mkdir(parents=True)
+    for name in NAMES:
+        shape = (3, 5, 4) if "images" in name else 3
+        write_idx(folder / f"{name}.gz", np.full(shape, brightness if "images" in name else 7,
+                                                 np.uint8))
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch):
+    """Neither $MINIZO_DATA nor a cache nor a network, until a test provides them."""
+    def no_download(mirrors, file, digest, folder, progress):
+        raise download.Unavailable("the test has no network")
+
+    monkeypatch.delenv("MINIZO_DATA", raising=False)
+    monkeypatch.setattr(download, "cache_folder", lambda name: tmp_path / "cache" / name)
+    monkeypatch.setattr(download, "_download", no_download)
+    return tmp_path
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """A small synthetic data set in place of the full one."""
+    full = data.synthetic_digits
+    monkeypatch.setattr(data, "synthetic_digits", lambda n=20, m=10, seed=0, dtype="float32":
+                        full(n, m, seed, dtype))
+
+
+def test_the_fallback_is_one_loud_line(places, quick):
+    lines = []
+    result = mnist(notice=lines.append)
+    assert lines == [
+        "minizo: MNIST not found ($MINIZO_DATA unset, no cached copy, download failed: the test "
+        "has no network); continuing with synthetic digits drawn by the package"]
+    assert result.name == "synthetic digits (seed 0)"
+    fashion_mnist(notice=lines.append)
+    assert len(lines) == 2 and lines[1].startswith("minizo: Fashion-MNIST not found")
+
+
+def test_the_fallback_names_the_folder_that_is_missing(places, quick, monkeypatch):
+    monkeypatch.setenv("MINIZO_DATA", str(places / "data"))
+    lines = []
+    load("mnist", notice=lines.append)
+    assert f"(no folder {places / 'data' / 'mnist'}, no cached copy, " in lines[0]
+
+
+def test_the_notice_goes_to_stderr(places, quick, capfd):
+    mnist()
+    out, err = capfd.readouterr()
+    assert out == "" and err.count("\n") == 1 and err.startswith("minizo: MNIST not found")
+    load("synthetic")
+    assert capfd.readouterr() == ("", "")  # what was asked for needs no notice
+
+
+def test_order_of_the_places(places, monkeypatch):
+    def files(folder):
+        return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def silent(line):
+        raise AssertionError(line)
+
+    # 3: a download
+    fill(places / "server", 30)
+    digests = {n: hashlib.sha256(b).hexdigest() for n, b in files(places / "server").items()}
+    monkeypatch.setitem(download.SOURCES, "mnist", ([], digests))
+    asked = []
+
+    def give(mirrors, file, digest, folder, progress):
+        asked.append(file)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / file).write_bytes(files(places / "server")[file])
+
+    monkeypatch.setattr(download, "_download", give)
+    result = mnist(notice=silent)
+    assert result.name == "MNIST" and result.x_train[0, 0, 0, 0] == np.float32(30 / 255)
+    assert sorted(asked) == sorted(f"{name}.gz" for name in NAMES)
+
+    # 2: the cache, which the download has filled
+    mnist(notice=silent)
+    assert len(asked) == 4
+
+    # 1: $MINIZO_DATA
+    fill(places / "data" / "mnist", 10)
+    monkeypatch.setenv("MINIZO_DATA", str(places / "data"))
+    result = mnist(notice=silent)
+    assert result.name == "MNIST" and result.x_train[0, 0, 0, 0] == np.float32(10 / 255)
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "file", "dangling"])
+def test_damage_in_minizo_data_is_never_replaced(places, monkeypatch, damage):
+    monkeypatch.setenv("MINIZO_DATA", str(places))
+    folder = places / "mnist"
+    if damage == "empty":
+        folder.mkdir()
+    elif damage == "file":
+        folder.write_text("not a folder")
+    elif damage == "dangling":
+        folder.symlink_to(places / "unmounted")
+    else:
+        fill(folder, 10)
+        assert mnist().name == "MNIST"  # control
+        path = folder / f"{NAMES[0]}.gz"
+        path.write_bytes(path.read_bytes()[:-3])
+    lines = []
+    with pytest.raises(InputError) as caught:
+        mnist(notice=lines.append)
+    assert str(folder) in str(caught.value) and lines == []
+
+
+def test_a_folder_of_your_own(places, monkeypatch):
+    fill(places / "kuzushiji", 255)
+    for name in str(places / "kuzushiji"), places / "kuzushiji", f"{places / 'kuzushiji'}/":
+        result = load(name, dtype="float64")
+        assert result.name == "kuzushiji" and result.x_test.dtype == np.float64
+        assert result.x_train.shape == (3, 1, 5, 4) and result.x_train.min() == 1
+        assert result.y_train.tolist() == [7, 7, 7]
+    monkeypatch.chdir(places / "kuzushiji")
+    assert load(".").name == "kuzushiji"
+
+
+@pytest.mark.parametrize("name, hint", [
+    ("mnits", "did you mean 'mnist'?"), ("MNIST", "did you mean 'mnist'?"),
+    ("fashion_mnist", "did you mean 'fashion-mnist'?"), ("syntetic", "did you mean 'synthetic'?"),
+    ("", "nor an existing folder"), ("no/such/folder", "nor an existing folder"),
+    (Path("no-such-folder"), "nor an existing folder"), (3, "data set 3 is not a name"),
+    (None, "data set None is not a name"),
+])
+def test_unknown_names(places, name, hint):
+    with pytest.raises(InputError) as caught:
+        load(name)
+    assert hint in str(caught.value) and "mnist, fashion-mnist, synthetic" in str(caught.value)
+
+
+def test_a_file_is_not_a_folder(places):
+    (places / "file").write_text("")
+    with pytest.raises(InputError, match="is a file; name the folder"):
+        load(places / "file")
+
+
+def test_bad_dtype_is_found_before_any_work(places):
+    with pytest.raises(InputError, match="dtype is 'int32'"):
+        mnist(dtype="int32", notice=pytest.fail)
+
+
+def test_shorthands(places, quick):
+    assert load("synthetic").x_train.shape == (20, 1, 28, 28)
+    assert synthetic(n_train=30, n_test=10, seed=2).name == "synthetic digits (seed 2)"
+
+
+def test_import_is_light():
+    """Only NumPy comes along; what downloads and draws waits until it is needed."""
+    code = ("import sys, minizo.data; "
+            "print(sorted({'pooch', 'requests', 'tqdm', 'matplotlib'} & set(sys.modules)))")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
+                          cwd=Path(data.__file__).parents[2])
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+@pytest.mark.skipif(not os.path.isdir(os.path.join(REAL, "mnist")),
+                    reason="$MINIZO_DATA/mnist is not there")
+def test_the_real_mnist():
+    result = mnist(notice=pytest.fail)
+    assert repr(result) == ("Dataset('MNIST': 60000 + 10000 images of shape (1, 28, 28), float32, "
+                            "10 classes)")
+    assert result.y_train[:5].tolist() == [5, 0, 4, 1, 9]
+    assert np.bincount(result.y_train).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265,
+                                                    5851, 5949]
+    assert np.bincount(result.y_test).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974,
+                                                   1009]
+    assert result.x_train.min() == 0 and result.x_train.max() == 1
+    assert round(float(result.x_train.mean(dtype=np.float64)), 4) == 0.1307
