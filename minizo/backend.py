@@ -162,7 +162,7 @@ def arange(n, like):
 def to_numpy(x):
     """``x`` as a NumPy array; on a GPU this waits for it and copies to the host."""
     if isinstance(x, np.ndarray | np.generic | float | int):
-        return np.asarray(x)
+        return np.asarray(x)  # of an ndarray: itself
     xp = namespace(x)
     if is_cupy(xp):
         return xp.asnumpy(x)

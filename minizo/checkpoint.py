@@ -20,6 +20,20 @@ from .errors import InputError
 FORMAT = "minizo checkpoint"
 
 
+# What zipfile, zlib and NumPy raise on altered files. RuntimeError and NotImplementedError come
+# from flipped bits in a member's flags: "is encrypted", "compression method not supported".
+_DAMAGE = (
+    OSError,
+    EOFError,
+    ValueError,
+    KeyError,
+    RuntimeError,
+    SyntaxError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
 def write_atomically(path, write):
     """Call ``write(file)`` on a temporary file beside ``path``, then put it in the place of it.
 
@@ -101,14 +115,18 @@ def load(path):
     """
     remedy = "delete it to start this run again, or restore it from a copy"
     try:
+        with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
+            bad = archive.testzip()  # reads everything and compares every CRC-32
+        if bad is not None:
+            raise zipfile.BadZipFile(f"bad CRC-32 in {bad}")
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except FileNotFoundError:
         raise InputError(f"there is no checkpoint {path}") from None
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"checkpoint {path} is damaged ({error}); {remedy}") from error
-    except AttributeError:  # a bare .npy array has no `files`
-        raise InputError(f"{path} is not a checkpoint of minizo; {remedy}") from None
+    except _DAMAGE as error:
+        raise InputError(
+            f"{path} is damaged or not a checkpoint of minizo ({error}); {remedy}"
+        ) from error
     try:
         header = json.loads(str(arrays.pop("header")))
     except (KeyError, ValueError):

@@ -197,7 +197,10 @@ def training_command(parser, argv, command, load_data, build_network, title):
             raise InputError(f"{flag} is {value}, but it must be at least 1")
     data = load_data(settings, notice)
     network = build_network(settings, data)
-    experiment.build_objective(settings, network)
+    objective = experiment.build_objective(settings, network)
+    theta = network.init(0, like=data.x_train)
+    for run in runs:
+        run.estimator.init(objective.calibrate(theta), theta)
     if resume is not None:
         folder = experiment.Path(resume)
     else:

@@ -81,7 +81,8 @@ def training(runs, title):
         axes.yaxis.set_minor_formatter("")
         axes.grid(alpha=0.3, which="both")
         axes.spines[["top", "right"]].set_visible(False)
-    left.legend(frameon=False)
+    if runs:
+        left.legend(frameon=False)
     figure.suptitle(title)
     return figure
 

@@ -97,6 +97,12 @@ class Network:
         return 2 * self.macs - lowest
 
     @cached_property
+    def widest(self):
+        """Size of the largest output that depends on theta, per example."""
+        lowest = next(i for i, layer in enumerate(self.layers.values()) if layer.shapes)
+        return max(prod(shape) for shape in self._shapes_between[lowest + 1 :])
+
+    @cached_property
     def _plan(self):
         # (layer, [(its own name of a parameter, the network's name of it)]), bottom to top
         return [

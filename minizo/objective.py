@@ -163,6 +163,13 @@ class Objective:
             eps[part] = self.quantizer.epsbar * self.scales[source]
         return eps
 
+    def workspace(self, batch):
+        """Numbers that `evaluate` holds at once for one theta and ``batch``, beside theta.
+
+        The outputs of the widest layer, of its neighbour, and two temporaries of that size.
+        """
+        return 4 * batch.labels.shape[0] * self.network.widest
+
     def cost(self, forwards, backwards, examples):
         """Multiply-accumulates of so many forwards and backwards on batches of ``examples``."""
         net = self.network

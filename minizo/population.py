@@ -21,7 +21,6 @@ from .errors import require
 
 BLOCK_ELEMENTS = 2**19  # of one block's (directions, d) array: 2 MiB in float32, about one L2 cache
 BLOCK_DIRECTIONS = 64
-BLOCK_ARRAYS = 6  # arrays of that size alive at once in `block_sum`, outputs of layers included
 
 
 def block_size(d):
@@ -109,6 +108,8 @@ class Query(NamedTuple):
         Unit vector ghat mixed into every direction, with a random sign.
     beta : float
         v = sqrt(beta) s ghat + sqrt(1 - beta) u.
+    workspace : int
+        Numbers that the objective needs for one direction while it evaluates it, beside theta.
     """
 
     objective: object
@@ -120,6 +121,7 @@ class Query(NamedTuple):
     step: int
     guide: object = None
     beta: float = 0.0
+    workspace: int = 0
 
 
 def directions(query, block, count):
@@ -174,7 +176,9 @@ def two_point_gradient(query, n, pool):
     size = block_size(query.theta.shape[0])
     counts = [min(size, n - start) for start in range(0, n, size)]
     calls = ((query, block, count) for block, count in enumerate(counts))
-    nbytes = BLOCK_ARRAYS * counts[0] * query.theta.shape[0] * query.theta.itemsize
+    # a block holds the directions, the point where it evaluates, and what the objective needs
+    numbers = counts[0] * (2 * query.theta.shape[0] + query.workspace)
+    nbytes = numbers * xp.finfo(query.theta.dtype).bits // 8
     total = loss = None
     for partial, losses in pool.map(block_sum, calls, nbytes):
         total = partial if total is None else total + partial

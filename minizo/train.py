@@ -4,6 +4,7 @@ import itertools
 import json
 import time
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 from typing import NamedTuple
 
@@ -152,43 +153,48 @@ def advance(recipe, state, feed, end, pool, tick):
     first = state.step
     losses = backend.empty((end - first,), state.theta)
     began = time.perf_counter()
-    # NaN and infinity are looked for below, once, instead of being warned about at every operation
-    with np.errstate(all="ignore"):
-        for index in range(first, end):
-            step = Step(recipe.seed, index, recipe.steps, pool)
-            estimate, estimator = recipe.estimator.estimate(
-                recipe.objective, state.theta, next(feed), state.estimator, step
-            )
-            theta, optimizer = recipe.optimizer.update(
-                estimate.grad, state.optimizer, state.theta, step.progress
-            )
-            losses[index - first] = estimate.loss
-            state = TrainState(
-                theta,
-                optimizer,
-                estimator,
-                index + 1,
-                state.forwards + estimate.forwards,
-                state.backwards + estimate.backwards,
-                state.seconds,
-            )
-            tick()
-        bad = backend.to_numpy(~xp.isfinite(losses))
-        sound = bool(xp.all(xp.isfinite(state.theta)))
-    if bad.any() or not sound:
-        where = first + int(bad.argmax()) if bad.any() else end - 1
-        raise Diverged(
-            f"{recipe.estimator.label}: the {'loss' if bad.any() else 'parameters'} became NaN or "
-            f"infinite at step {where} of {recipe.steps} with learning rate {recipe.optimizer.lr} "
-            f"({type(recipe.optimizer).__name__}); try a smaller learning rate"
+    for index in range(first, end):
+        step = Step(recipe.seed, index, recipe.steps, pool)
+        estimate, estimator = recipe.estimator.estimate(
+            recipe.objective, state.theta, next(feed), state.estimator, step
         )
+        theta, optimizer = recipe.optimizer.update(
+            estimate.grad, state.optimizer, state.theta, step.progress
+        )
+        losses[index - first] = estimate.loss
+        state = TrainState(
+            theta,
+            optimizer,
+            estimator,
+            index + 1,
+            state.forwards + estimate.forwards,
+            state.backwards + estimate.backwards,
+            state.seconds,
+        )
+        tick()
+    bad = backend.to_numpy(~xp.isfinite(losses))
+    if bad.any():
+        raise diverged(recipe, "loss", first + int(bad.argmax()))
+    if not bool(xp.all(xp.isfinite(state.theta))):
+        raise diverged(recipe, "parameters", end - 1)
     return state._replace(seconds=state.seconds + time.perf_counter() - began)
+
+
+def diverged(recipe, what, step):
+    """The `Diverged` error that says where it happened and what to do."""
+    return Diverged(
+        f"{recipe.estimator.label}: the {what} became NaN or infinite at step {step} of "
+        f"{recipe.steps} with learning rate {recipe.optimizer.lr} "
+        f"({type(recipe.optimizer).__name__}); try a smaller learning rate"
+    )
 
 
 def record(records, recipe, state):
     """Add a row: evaluate the state on the whole training and test sets."""
     objective, data = recipe.objective, recipe.data
     train_loss, _ = evaluate(objective, state.theta, data.x_train, data.y_train)
+    if not isfinite(train_loss):
+        raise diverged(recipe, "training loss", state.step)
     _, accuracy = evaluate(objective, state.theta, data.x_test, data.y_test)
     macs = objective.cost(state.forwards, state.backwards, recipe.batch)
     row = (state.step, train_loss, accuracy, state.forwards, state.backwards, macs, state.seconds)
@@ -269,8 +275,8 @@ def fit(
     resume : bool
         Go on from the checkpoint at ``path``, if there is one.
     progress : callable, optional
-        Called after every step as ``progress(steps_done, loss)``, with the latest recorded
-        training loss.
+        Called after every step as ``progress(steps_done, loss)``, with the training loss of the
+        latest record.
 
     Returns
     -------
@@ -305,7 +311,8 @@ def fit(
     if resume and path is not None and Path(path).exists():
         state, records = restore(path, recipe, state)
 
-    with backend.one_blas_thread():
+    # NaN and infinity are looked for in `advance` and `record`, not warned about everywhere
+    with backend.one_blas_thread(), np.errstate(all="ignore"):
         if not records["step"]:
             record(records, recipe, state)
         feed = batches(recipe, state.step)

@@ -1,22 +1,30 @@
 """Data sets: MNIST, Fashion-MNIST, your own in their format, and digits drawn by the package.
 
->>> from minizo import data
->>> data.load("synthetic")
-Dataset('synthetic digits (seed 0)': 60000 + 10000 images of shape (1, 28, 28), float32, 10 classes)
+>>> synthetic_digits(100, 50)
+Dataset('synthetic digits (seed 0)': 100 + 50 images of shape (1, 28, 28), float32, 10 classes)
 """
 
 import os
 import sys
 from pathlib import Path
 
-from minizo.data.dataset import Dataset, float_dtype, from_bytes
-from minizo.data.download import Unavailable, fetch
-from minizo.data.idx import read_folder, read_idx, write_idx
-from minizo.data.synthetic import synthetic_digits
-from minizo.errors import InputError, nearest
+from ..errors import InputError, nearest
+from .dataset import Dataset, float_dtype, from_bytes
+from .digits import synthetic_digits
+from .download import Unavailable, fetch
+from .idx import read_folder, read_idx, write_idx
 
-__all__ = ["Dataset", "Unavailable", "fashion_mnist", "load", "mnist", "read_folder", "read_idx",
-           "synthetic", "synthetic_digits", "write_idx"]
+__all__ = [
+    "Dataset",
+    "Unavailable",
+    "fashion_mnist",
+    "load",
+    "mnist",
+    "read_folder",
+    "read_idx",
+    "synthetic_digits",
+    "write_idx",
+]
 
 TITLES = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST"}
 NAMES = (*TITLES, "synthetic")
@@ -60,14 +68,17 @@ def load(name, *, dtype="float32", progress=True, notice=to_stderr):
     """
     float_dtype(dtype)  # before any work
     if not isinstance(name, (str, os.PathLike)):
-        raise InputError(f"data set {name!r} is not a name; known are {', '.join(NAMES)}, "
-                         "and folders")
+        raise InputError(
+            f"data set {name!r} is not a name; known are {', '.join(NAMES)}, and folders"
+        )
     if name == "synthetic":
         return synthetic_digits(dtype=dtype)
     if name not in TITLES:
         if not os.path.exists(name):
-            raise InputError(f"data set {str(name)!r} is neither known ({', '.join(NAMES)}) nor an "
-                             f"existing folder{nearest(str(name).lower(), NAMES)}")
+            raise InputError(
+                f"data set {str(name)!r} is neither known ({', '.join(NAMES)}) nor an "
+                f"existing folder{nearest(str(name).lower(), NAMES)}"
+            )
         return from_bytes(Path(name).resolve().name, *read_folder(name), dtype)
 
     root = os.environ.get("MINIZO_DATA")
@@ -78,8 +89,10 @@ def load(name, *, dtype="float32", progress=True, notice=to_stderr):
             folder = fetch(name, progress)
         except Unavailable as reason:
             place = f"no folder {os.path.join(root, name)}" if root else "$MINIZO_DATA unset"
-            notice(f"minizo: {TITLES[name]} not found ({place}, no cached copy, download failed: "
-                   f"{reason}); continuing with synthetic digits drawn by the package")
+            notice(
+                f"minizo: {TITLES[name]} not found ({place}, no cached copy, download failed: "
+                f"{reason}); continuing with synthetic digits drawn by the package"
+            )
             return synthetic_digits(dtype=dtype)
     return from_bytes(TITLES[name], *read_folder(folder), dtype)
 
@@ -124,24 +137,3 @@ def fashion_mnist(**options):
     learning algorithms", 2017.
     """
     return load("fashion-mnist", **options)
-
-
-# As an attribute of the package this hides the module of the same name, which stays importable:
-# `from minizo.data.synthetic import draw`.
-def synthetic(n_train=60000, n_test=10000, seed=0, dtype="float32"):
-    """Digits drawn by the package; the same as `synthetic_digits`.
-
-    Parameters
-    ----------
-    n_train, n_test : int, default 60000 and 10000
-        Number of training and test images.
-    seed : int, default 0
-        The same seed gives the same images.
-    dtype : str or dtype, default "float32"
-        Type of the images.
-
-    Returns
-    -------
-    Dataset
-    """
-    return synthetic_digits(n_train, n_test, seed, dtype)

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from minizo.errors import require
+from .. import backend
+from ..errors import require
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -50,24 +51,41 @@ class Dataset:
     def __post_init__(self):
         for part in ("train", "test"):
             x, y = getattr(self, f"x_{part}"), getattr(self, f"y_{part}")
-            require(len(x.shape) == 4, f"the shape of x_{part}", tuple(x.shape),
-                    "images have the shape (N, C, H, W)")
-            require(tuple(y.shape) == (x.shape[0],), f"the shape of y_{part}", tuple(y.shape),
-                    f"the {x.shape[0]} images of x_{part} need as many labels")
+            require(
+                len(x.shape) == 4,
+                f"the shape of x_{part}",
+                tuple(x.shape),
+                "images have the shape (N, C, H, W)",
+            )
+            require(
+                tuple(y.shape) == (x.shape[0],),
+                f"the shape of y_{part}",
+                tuple(y.shape),
+                f"the {x.shape[0]} images of x_{part} need as many labels",
+            )
             # Only on the host: on a device it would cost a synchronisation, and the data sets
             # there are made from ones that were checked here.
             if isinstance(y, np.ndarray) and len(y):
                 low, high = int(y.min()), int(y.max())
-                require(low >= 0 and high < self.classes, f"a label of y_{part}",
-                        low if low < 0 else high, f"labels lie in 0 .. {self.classes - 1}")
-        require(tuple(self.x_train.shape[1:]) == tuple(self.x_test.shape[1:]),
-                "the shape of a test image", tuple(self.x_test.shape[1:]),
-                f"the training images have the shape {tuple(self.x_train.shape[1:])}")
+                require(
+                    low >= 0 and high < self.classes,
+                    f"a label of y_{part}",
+                    low if low < 0 else high,
+                    f"labels lie in 0 .. {self.classes - 1}",
+                )
+        require(
+            tuple(self.x_train.shape[1:]) == tuple(self.x_test.shape[1:]),
+            "the shape of a test image",
+            tuple(self.x_test.shape[1:]),
+            f"the training images have the shape {tuple(self.x_train.shape[1:])}",
+        )
 
     def __repr__(self):
         n_train, *shape = self.x_train.shape
-        return (f"Dataset({self.name!r}: {n_train} + {self.x_test.shape[0]} images of shape "
-                f"{tuple(shape)}, {self.x_train.dtype}, {self.classes} classes)")
+        return (
+            f"Dataset({self.name!r}: {n_train} + {self.x_test.shape[0]} images of shape "
+            f"{tuple(shape)}, {self.x_train.dtype}, {self.classes} classes)"
+        )
 
     def to(self, xp=np):
         """The same data set as arrays of another namespace.
@@ -81,9 +99,9 @@ class Dataset:
         -------
         Dataset
         """
+
         def move(a):
-            # CuPy refuses implicit copies to the host; its arrays say `get` for an explicit one.
-            return xp.asarray(a.get() if xp is np and hasattr(a, "get") else a)
+            return xp.asarray(backend.to_numpy(a))
 
         return self._map(move, move)
 
@@ -116,14 +134,28 @@ class Dataset:
             Its arrays are views: nothing is copied.
         """
         for argument, n, x in (("n_train", n_train, self.x_train), ("n_test", n_test, self.x_test)):
-            require(0 < n <= x.shape[0], argument, n,
-                    f"{self.name} has {x.shape[0]} such images: ask for 1 to {x.shape[0]}")
-        return replace(self, x_train=self.x_train[:n_train], y_train=self.y_train[:n_train],
-                       x_test=self.x_test[:n_test], y_test=self.y_test[:n_test])
+            require(
+                0 < n <= x.shape[0],
+                argument,
+                n,
+                f"{self.name} has {x.shape[0]} such images: ask for 1 to {x.shape[0]}",
+            )
+        return replace(
+            self,
+            x_train=self.x_train[:n_train],
+            y_train=self.y_train[:n_train],
+            x_test=self.x_test[:n_test],
+            y_test=self.y_test[:n_test],
+        )
 
     def _map(self, images, labels):
-        return replace(self, x_train=images(self.x_train), y_train=labels(self.y_train),
-                       x_test=images(self.x_test), y_test=labels(self.y_test))
+        return replace(
+            self,
+            x_train=images(self.x_train),
+            y_train=labels(self.y_train),
+            x_test=images(self.x_test),
+            y_test=labels(self.y_test),
+        )
 
 
 def float_dtype(dtype):
@@ -138,8 +170,12 @@ def float_dtype(dtype):
         result = None if dtype is None else np.dtype(dtype)  # NumPy takes None for float64
     except (TypeError, ValueError):
         result = None
-    require(result is not None and result.kind == "f", "dtype", dtype,
-            "images need a floating-point type such as 'float32'")
+    require(
+        result is not None and result.kind == "f",
+        "dtype",
+        dtype,
+        "images need a floating-point type such as 'float32'",
+    )
     return result
 
 
@@ -167,5 +203,6 @@ def from_bytes(name, x_train, y_train, x_test, y_test, dtype="float32"):
         # (N, H, W) -> (N, 1, H, W); dividing inside the ufunc avoids a second large array.
         return np.divide(x, dtype.type(255), dtype=dtype)[:, None]
 
-    return Dataset(name, images(x_train), y_train.astype(np.int64),
-                   images(x_test), y_test.astype(np.int64))
+    return Dataset(
+        name, images(x_train), y_train.astype(np.int64), images(x_test), y_test.astype(np.int64)
+    )

@@ -11,28 +11,28 @@ from urllib.parse import urlsplit
 # (mirrors, {file: SHA-256}); the mirrors are tried in turn.
 SOURCES = {
     "mnist": (
-        ["https://ossci-datasets.s3.amazonaws.com/mnist/",
-         "https://storage.googleapis.com/cvdf-datasets/mnist/"],
-        {"train-images-idx3-ubyte.gz":
-             "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
-         "train-labels-idx1-ubyte.gz":
-             "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
-         "t10k-images-idx3-ubyte.gz":
-             "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
-         "t10k-labels-idx1-ubyte.gz":
-             "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"},
+        [
+            "https://ossci-datasets.s3.amazonaws.com/mnist/",
+            "https://storage.googleapis.com/cvdf-datasets/mnist/",
+        ],
+        {
+            "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+            "train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+            "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+            "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+        },
     ),
     "fashion-mnist": (
-        ["http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
-         "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/"],
-        {"train-images-idx3-ubyte.gz":
-             "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
-         "train-labels-idx1-ubyte.gz":
-             "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
-         "t10k-images-idx3-ubyte.gz":
-             "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
-         "t10k-labels-idx1-ubyte.gz":
-             "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"},
+        [
+            "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+            "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+        ],
+        {
+            "train-images-idx3-ubyte.gz": "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+            "train-labels-idx1-ubyte.gz": "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+            "t10k-images-idx3-ubyte.gz": "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+            "t10k-labels-idx1-ubyte.gz": "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+        },
     ),
 }
 CONNECT_SECONDS, READ_SECONDS = 3, 20
@@ -118,8 +118,11 @@ def _download(mirrors, file, digest, folder, progress):
             _knock(url, requests)
             # As it is stored: a server that packs or unpacks on the way would change the hash.
             downloader = pooch.HTTPDownloader(
-                progressbar=bar if progress else False, chunk_size=1 << 16,
-                timeout=(CONNECT_SECONDS, READ_SECONDS), headers={"Accept-Encoding": "identity"})
+                progressbar=bar if progress else False,
+                chunk_size=1 << 16,
+                timeout=(CONNECT_SECONDS, READ_SECONDS),
+                headers={"Accept-Encoding": "identity"},
+            )
             # pooch downloads to a temporary file and moves it only if the hash is right.
             pooch.retrieve(url, f"sha256:{digest}", fname=file, path=folder, downloader=downloader)
         except (OSError, ValueError) as error:  # requests' errors are OSErrors
@@ -179,8 +182,15 @@ class _Progress:
             except ImportError:
                 return
             # `disable=None`: not into a log file.
-            self.bar = tqdm(desc=self.file, total=self.total, unit="B", unit_scale=True, ncols=79,
-                            file=sys.stderr, disable=None)
+            self.bar = tqdm(
+                desc=self.file,
+                total=self.total,
+                unit="B",
+                unit_scale=True,
+                ncols=79,
+                file=sys.stderr,
+                disable=None,
+            )
         self.bar.update(min(n, self.total - self.bar.n))  # pooch rounds up to whole chunks
 
     def reset(self):

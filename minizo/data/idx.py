@@ -17,11 +17,15 @@ from pathlib import Path
 
 import numpy as np
 
-from minizo.errors import InputError, require
+from ..errors import InputError, require
 
 # The usual names, in the order of `read_folder`'s result.
-NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte",
-         "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+NAMES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
 
 
 def read_idx(path, ndim=None):
@@ -50,22 +54,31 @@ def read_idx(path, ndim=None):
 
     expected = (1, 3) if ndim is None else (ndim,)
     found = data[:4].hex()
-    require_file(found in [f"000008{n:02x}" for n in expected], path,
-                 f"starts with the magic number 0x{found}, but "
-                 f"{' or '.join(f'0x000008{n:02x}' for n in expected)} is expected",
-                 "it is not an IDX file of this kind")
+    require_file(
+        found in [f"000008{n:02x}" for n in expected],
+        path,
+        f"starts with the magic number 0x{found}, but "
+        f"{' or '.join(f'0x000008{n:02x}' for n in expected)} is expected",
+        "it is not an IDX file of this kind",
+    )
     axes = data[3]
     start = 4 + 4 * axes
-    require_file(len(data) >= start, path,
-                 f"ends after {len(data)} bytes, inside its header of {start} bytes",
-                 "fetch it again")
+    require_file(
+        len(data) >= start,
+        path,
+        f"ends after {len(data)} bytes, inside its header of {start} bytes",
+        "fetch it again",
+    )
 
     shape = tuple(int(n) for n in np.frombuffer(data, ">u4", count=axes, offset=4))
     promised, held = math.prod(shape), len(data) - start
-    require_file(held == promised, path,
-                 f"holds {held} bytes of data, but its header promises {promised} "
-                 f"({' x '.join(map(str, shape))})",
-                 f"it is too {'short' if held < promised else 'long'}: fetch it again")
+    require_file(
+        held == promised,
+        path,
+        f"holds {held} bytes of data, but its header promises {promised} "
+        f"({' x '.join(map(str, shape))})",
+        f"it is too {'short' if held < promised else 'long'}: fetch it again",
+    )
     # The copy can be written to; a view of `data` could not.
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape).copy()
 
@@ -94,9 +107,12 @@ def write_idx(path, array):
     array([5, 0, 4], dtype=uint8)
     """
     path, array = Path(path), np.asarray(array)
-    require(array.dtype == np.uint8 and array.ndim in (1, 3), "array",
-            f"{array.dtype} of shape {array.shape}",
-            "an IDX file holds uint8 labels (N,) or images (N, H, W)")
+    require(
+        array.dtype == np.uint8 and array.ndim in (1, 3),
+        "array",
+        f"{array.dtype} of shape {array.shape}",
+        "an IDX file holds uint8 labels (N,) or images (N, H, W)",
+    )
     data = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes() + array.tobytes()
     if path.suffix == ".gz":
         data = gzip.compress(data, mtime=0)  # without the time: the same array, the same file
@@ -108,8 +124,9 @@ def write_idx(path, array):
         finally:
             part.unlink(missing_ok=True)
     except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}); choose another place"
-                         ) from error
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror}); choose another place"
+        ) from error
 
 
 def read_folder(folder):
@@ -141,19 +158,33 @@ def read_folder(folder):
     paths = _find(Path(folder))
     arrays = [read_idx(path, ndim=3 if "images" in path.name else 1) for path in paths]
     for images, labels, i in (arrays[0], arrays[1], 0), (arrays[2], arrays[3], 2):
-        require_file(images.size > 0, paths[i], f"holds no pixels (shape {images.shape})",
-                     "a data set needs images")
-        require_file(len(images) == len(labels), paths[i],
-                     f"holds {len(images)} images, but {paths[i + 1].name} holds {len(labels)} "
-                     "labels", "they belong to different data sets")
+        require_file(
+            images.size > 0,
+            paths[i],
+            f"holds no pixels (shape {images.shape})",
+            "a data set needs images",
+        )
+        require_file(
+            len(images) == len(labels),
+            paths[i],
+            f"holds {len(images)} images, but {paths[i + 1].name} holds {len(labels)} labels",
+            "they belong to different data sets",
+        )
         wrong = np.flatnonzero(labels > 9)
-        require_file(len(wrong) == 0, paths[i + 1],
-                     f"holds the label {labels[wrong[:1]].sum()} at position {wrong[:1].sum()}",
-                     "labels lie in 0 .. 9")
+        require_file(
+            len(wrong) == 0,
+            paths[i + 1],
+            f"holds the label {labels[wrong[:1]].sum()} at position {wrong[:1].sum()}",
+            "labels lie in 0 .. 9",
+        )
     train, test = arrays[0].shape[1:], arrays[2].shape[1:]
-    require_file(train == test, paths[2],
-                 f"holds images of {test[0]} x {test[1]} pixels, but {paths[0].name} holds "
-                 f"{train[0]} x {train[1]}", "they belong to different data sets")
+    require_file(
+        train == test,
+        paths[2],
+        f"holds images of {test[0]} x {test[1]} pixels, but {paths[0].name} holds "
+        f"{train[0]} x {train[1]}",
+        "they belong to different data sets",
+    )
     return tuple(arrays)
 
 
@@ -168,26 +199,29 @@ def _find(folder):
     try:
         present = set(os.listdir(folder))
     except FileNotFoundError:
-        raise InputError(f"{folder}: there is no such folder; name one that holds {NAMES[0]} "
-                         "and its companions") from None
+        raise InputError(
+            f"{folder}: there is no such folder; name one that holds {NAMES[0]} and its companions"
+        ) from None
     except NotADirectoryError:
         raise InputError(f"{folder}: is a file; name the folder that holds it") from None
     except OSError as error:
-        raise InputError(f"{folder}: the folder cannot be read ({error.strerror}); "
-                         "check its permissions") from error
-    require_file(present, folder, "the folder is empty",
-                 f"put {NAMES[0]} and its companions there")
+        raise InputError(
+            f"{folder}: the folder cannot be read ({error.strerror}); check its permissions"
+        ) from error
+    require_file(present, folder, "the folder is empty", f"put {NAMES[0]} and its companions there")
     found, missing = [], []
     for name in NAMES:
         dotted = name.replace("-idx", ".idx")
-        spelling = next((n for n in (name, f"{name}.gz", dotted, f"{dotted}.gz") if n in present),
-                        None)
+        spelling = next(
+            (n for n in (name, f"{name}.gz", dotted, f"{dotted}.gz") if n in present), None
+        )
         if spelling:
             found.append(folder / spelling)
         else:
             missing.append(name)
-    require_file(not missing, folder, f"lacks {', '.join(missing)}",
-                 "put them there, with or without .gz")
+    require_file(
+        not missing, folder, f"lacks {', '.join(missing)}", "put them there, with or without .gz"
+    )
     return found
 
 
@@ -199,8 +233,9 @@ def _read(path):
     except IsADirectoryError:
         raise InputError(f"{path}: is a folder; name an IDX file") from None
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); check its permissions"
-                         ) from error
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); check its permissions"
+        ) from error
 
 
 def _unpack(path, data):

@@ -109,4 +109,7 @@ class SPSA:
     def query(self, objective, theta, batch, state, step):
         """What the blocks of this step have in common; without a guide."""
         law = objective.quantizer.law if self.law == "matched" else LAWS[self.law]
-        return Query(objective, theta, batch, state.eps, law, step.seed, step.index)
+        return Query(
+            objective, theta, batch, state.eps, law, step.seed, step.index,
+            workspace=objective.workspace(batch),
+        )  # fmt: skip

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from minizo import data
-from minizo.data import download, fashion_mnist, load, mnist, synthetic, write_idx
+from minizo.data import download, fashion_mnist, load, mnist, write_idx
 from minizo.data.idx import NAMES
 from minizo.errors import InputError
 
@@ -22,13 +22,15 @@ def fill(folder, brightness):
     folder.mkdir(parents=True)
     for name in NAMES:
         shape = (3, 5, 4) if "images" in name else 3
-        write_idx(folder / f"{name}.gz", np.full(shape, brightness if "images" in name else 7,
-                                                 np.uint8))
+        write_idx(
+            folder / f"{name}.gz", np.full(shape, brightness if "images" in name else 7, np.uint8)
+        )
 
 
 @pytest.fixture
 def places(tmp_path, monkeypatch):
     """Neither $MINIZO_DATA nor a cache nor a network, until a test provides them."""
+
     def no_download(mirrors, file, digest, folder, progress):
         raise download.Unavailable("the test has no network")
 
@@ -42,8 +44,11 @@ def places(tmp_path, monkeypatch):
 def quick(monkeypatch):
     """A small synthetic data set in place of the full one."""
     full = data.synthetic_digits
-    monkeypatch.setattr(data, "synthetic_digits", lambda n=20, m=10, seed=0, dtype="float32":
-                        full(n, m, seed, dtype))
+    monkeypatch.setattr(
+        data,
+        "synthetic_digits",
+        lambda n=20, m=10, seed=0, dtype="float32": full(n, m, seed, dtype),
+    )
 
 
 def test_the_fallback_is_one_loud_line(places, quick):
@@ -51,7 +56,8 @@ def test_the_fallback_is_one_loud_line(places, quick):
     result = mnist(notice=lines.append)
     assert lines == [
         "minizo: MNIST not found ($MINIZO_DATA unset, no cached copy, download failed: the test "
-        "has no network); continuing with synthetic digits drawn by the package"]
+        "has no network); continuing with synthetic digits drawn by the package"
+    ]
     assert result.name == "synthetic digits (seed 0)"
     fashion_mnist(notice=lines.append)
     assert len(lines) == 2 and lines[1].startswith("minizo: Fashion-MNIST not found")
@@ -138,13 +144,20 @@ def test_a_folder_of_your_own(places, monkeypatch):
     assert load(".").name == "kuzushiji"
 
 
-@pytest.mark.parametrize("name, hint", [
-    ("mnits", "did you mean 'mnist'?"), ("MNIST", "did you mean 'mnist'?"),
-    ("fashion_mnist", "did you mean 'fashion-mnist'?"), ("syntetic", "did you mean 'synthetic'?"),
-    ("", "nor an existing folder"), ("no/such/folder", "nor an existing folder"),
-    (Path("no-such-folder"), "nor an existing folder"), (3, "data set 3 is not a name"),
-    (None, "data set None is not a name"),
-])
+@pytest.mark.parametrize(
+    "name, hint",
+    [
+        ("mnits", "did you mean 'mnist'?"),
+        ("MNIST", "did you mean 'mnist'?"),
+        ("fashion_mnist", "did you mean 'fashion-mnist'?"),
+        ("syntetic", "did you mean 'synthetic'?"),
+        ("", "nor an existing folder"),
+        ("no/such/folder", "nor an existing folder"),
+        (Path("no-such-folder"), "nor an existing folder"),
+        (3, "data set 3 is not a name"),
+        (None, "data set None is not a name"),
+    ],
+)
 def test_unknown_names(places, name, hint):
     with pytest.raises(InputError) as caught:
         load(name)
@@ -164,28 +177,55 @@ def test_bad_dtype_is_found_before_any_work(places):
 
 def test_shorthands(places, quick):
     assert load("synthetic").x_train.shape == (20, 1, 28, 28)
-    assert synthetic(n_train=30, n_test=10, seed=2).name == "synthetic digits (seed 2)"
 
 
 def test_import_is_light():
     """Only NumPy comes along; what downloads and draws waits until it is needed."""
-    code = ("import sys, minizo.data; "
-            "print(sorted({'pooch', 'requests', 'tqdm', 'matplotlib'} & set(sys.modules)))")
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
-                          cwd=Path(data.__file__).parents[2])
+    code = (
+        "import sys, minizo.data; "
+        "print(sorted({'pooch', 'requests', 'tqdm', 'matplotlib'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=Path(data.__file__).parents[2],
+    )
     assert done.stdout.strip() == "[]", done.stderr
 
 
-@pytest.mark.skipif(not os.path.isdir(os.path.join(REAL, "mnist")),
-                    reason="$MINIZO_DATA/mnist is not there")
+@pytest.mark.skipif(
+    not os.path.isdir(os.path.join(REAL, "mnist")), reason="$MINIZO_DATA/mnist is not there"
+)
 def test_the_real_mnist():
     result = mnist(notice=pytest.fail)
-    assert repr(result) == ("Dataset('MNIST': 60000 + 10000 images of shape (1, 28, 28), float32, "
-                            "10 classes)")
+    assert repr(result) == (
+        "Dataset('MNIST': 60000 + 10000 images of shape (1, 28, 28), float32, 10 classes)"
+    )
     assert result.y_train[:5].tolist() == [5, 0, 4, 1, 9]
-    assert np.bincount(result.y_train).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265,
-                                                    5851, 5949]
-    assert np.bincount(result.y_test).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974,
-                                                   1009]
+    assert np.bincount(result.y_train).tolist() == [
+        5923,
+        6742,
+        5958,
+        6131,
+        5842,
+        5421,
+        5918,
+        6265,
+        5851,
+        5949,
+    ]
+    assert np.bincount(result.y_test).tolist() == [
+        980,
+        1135,
+        1032,
+        1010,
+        982,
+        892,
+        958,
+        1028,
+        974,
+        1009,
+    ]
     assert result.x_train.min() == 0 and result.x_train.max() == 1
     assert round(float(result.x_train.mean(dtype=np.float64)), 4) == 0.1307

@@ -22,7 +22,7 @@ def test_from_bytes():
     data = from_bytes("one", x, y, x, y)
     assert data.x_train.dtype == np.float32 and data.x_train.shape == (1, 1, 2, 2)
     assert data.y_train.dtype == np.int64 and data.y_test.tolist() == [7]
-    np.testing.assert_array_equal(data.x_train, np.float32([[[[0, .2], [.4, 1]]]]))
+    np.testing.assert_array_equal(data.x_train, np.float32([[[[0, 0.2], [0.4, 1]]]]))
     assert from_bytes("one", x, y, x, y, "float64").x_test.dtype == np.float64
     assert x.dtype == np.uint8 and x.max() == 255  # the input is as it was
 
@@ -43,8 +43,11 @@ def test_head_is_a_view():
     head = data.head(3, 1)
     assert head.x_train.shape[0] == head.y_train.shape[0] == 3 and len(head.x_test) == 1
     assert np.shares_memory(head.x_train, data.x_train) and len(data.x_train) == 6
-    for sizes, argument in (((7, 1), "n_train is 7"), ((0, 1), "n_train is 0"),
-                            ((1, -1), "n_test is -1")):
+    for sizes, argument in (
+        ((7, 1), "n_train is 7"),
+        ((0, 1), "n_train is 0"),
+        ((1, -1), "n_test is -1"),
+    ):
         with pytest.raises(InputError, match=argument):
             data.head(*sizes)
 
@@ -82,13 +85,25 @@ def test_to_the_gpu_and_back():
     np.testing.assert_array_equal(back.y_train, data.y_train)
 
 
-@pytest.mark.parametrize("changes, sentence", [
-    (dict(x_train=np.zeros((6, 4, 3))), r"shape of x_train is \(6, 4, 3\), but images have the "),
-    (dict(y_train=np.arange(5)), r"shape of y_train is \(5,\), but the 6 images of x_train need"),
-    (dict(y_test=np.array([3, 10])), r"a label of y_test is 10, but labels lie in 0 .. 9"),
-    (dict(y_test=np.array([3, -1])), r"a label of y_test is -1, but labels lie in 0 .. 9"),
-    (dict(x_test=np.zeros((2, 1, 3, 3))), r"shape of a test image is \(1, 3, 3\), but the train"),
-])
+@pytest.mark.parametrize(
+    "changes, sentence",
+    [
+        (
+            dict(x_train=np.zeros((6, 4, 3))),
+            r"shape of x_train is \(6, 4, 3\), but images have the ",
+        ),
+        (
+            dict(y_train=np.arange(5)),
+            r"shape of y_train is \(5,\), but the 6 images of x_train need",
+        ),
+        (dict(y_test=np.array([3, 10])), r"a label of y_test is 10, but labels lie in 0 .. 9"),
+        (dict(y_test=np.array([3, -1])), r"a label of y_test is -1, but labels lie in 0 .. 9"),
+        (
+            dict(x_test=np.zeros((2, 1, 3, 3))),
+            r"shape of a test image is \(1, 3, 3\), but the train",
+        ),
+    ],
+)
 def test_arrays_that_do_not_fit(changes, sentence):
     small()  # control
     with pytest.raises(InputError, match=sentence):

@@ -61,9 +61,11 @@ def cache(tmp_path, monkeypatch):
 @pytest.fixture
 def mirrors(monkeypatch):
     """Call it with the mirrors that "mnist" shall have."""
+
     def use(*urls):
         digests = {name: hashlib.sha256(body).hexdigest() for name, body in FILES.items()}
         monkeypatch.setitem(SOURCES, "mnist", (list(urls), digests))
+
     return use
 
 

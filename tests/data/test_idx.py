@@ -39,8 +39,10 @@ def error_of(function, *arguments):
     return message
 
 
-shapes = st.one_of(hnp.array_shapes(min_dims=1, max_dims=1, min_side=0, max_side=50),
-                   hnp.array_shapes(min_dims=3, max_dims=3, min_side=0, max_side=9))
+shapes = st.one_of(
+    hnp.array_shapes(min_dims=1, max_dims=1, min_side=0, max_side=50),
+    hnp.array_shapes(min_dims=3, max_dims=3, min_side=0, max_side=9),
+)
 
 
 @given(array=hnp.arrays(np.uint8, shapes), suffix=st.sampled_from(["", ".gz"]))
@@ -60,12 +62,17 @@ def test_a_file_cut_anywhere_is_refused(tmp_path_factory, data, suffix):
     path = tmp_path_factory.mktemp("idx") / f"array{suffix}"
     write_idx(path, IMAGES)
     whole = path.read_bytes()
-    path.write_bytes(whole[:data.draw(st.integers(0, len(whole) - 1))])
+    path.write_bytes(whole[: data.draw(st.integers(0, len(whole) - 1))])
     assert error_of(read_idx, path).startswith(f"{path}: ")
 
 
-@given(content=st.one_of(st.binary(max_size=60), st.binary(max_size=40).map(
-    lambda b: b"\x1f\x8b\x08\x00" + b), st.binary(max_size=40).map(lambda b: b"\0\0\x08\x03" + b)))
+@given(
+    content=st.one_of(
+        st.binary(max_size=60),
+        st.binary(max_size=40).map(lambda b: b"\x1f\x8b\x08\x00" + b),
+        st.binary(max_size=40).map(lambda b: b"\0\0\x08\x03" + b),
+    )
+)
 @settings(max_examples=100, deadline=None)
 def test_junk_is_refused_and_never_crashes(tmp_path_factory, content):
     path = tmp_path_factory.mktemp("idx") / "junk"
@@ -81,8 +88,7 @@ def test_junk_is_refused_and_never_crashes(tmp_path_factory, content):
 def test_big_endian_layout(tmp_path):
     """The bytes of the specification, written out by hand."""
     write_idx(tmp_path / "a", np.array([[[1, 2]], [[3, 4]]], np.uint8))
-    assert (tmp_path / "a").read_bytes().hex() == "00000803" "00000002" "00000001" "00000002" \
-                                                  "01020304"
+    assert (tmp_path / "a").read_bytes().hex() == "0000080300000002000000010000000201020304"
 
 
 def test_a_packed_file_without_the_suffix_and_the_reverse(tmp_path):
@@ -94,27 +100,44 @@ def test_a_packed_file_without_the_suffix_and_the_reverse(tmp_path):
     np.testing.assert_array_equal(read_idx(tmp_path / PACKED), LABELS)
 
 
-@pytest.mark.parametrize("change, sentence", [
-    (lambda b: gzip.compress(b)[:-20], "the gzip file is cut off; fetch it again"),
-    (lambda b: gzip.compress(b)[:30] + bytes(40), "the gzip file is damaged"),
-    (lambda b: gzip.compress(b)[:-8] + bytes(8), "the gzip file is damaged (CRC check failed"),
-    (lambda b: gzip.compress(b""), "is empty; fetch it again"),
-    (lambda b: b"", "is empty; fetch it again"),
-    (lambda b: b"<html>Not found</html>",
-     "starts with the magic number 0x3c68746d, but 0x00000803 is expected"),
-    (lambda b: bytes([0, 0, 8, 1]) + b[4:],
-     "starts with the magic number 0x00000801, but 0x00000803 is expected"),
-    (lambda b: bytes([0, 0, 13, 3]) + b[4:],
-     "starts with the magic number 0x00000d03, but 0x00000803 is expected"),
-    (lambda b: b[:3], "starts with the magic number 0x000008, but 0x00000803 is expected"),
-    (lambda b: b[:10], "ends after 10 bytes, inside its header of 16 bytes"),
-    (lambda b: b[:-5], "holds 67 bytes of data, but its header promises 72 (6 x 4 x 3); "
-                       "it is too short: fetch it again"),
-    (lambda b: b + b"xy", "holds 74 bytes of data, but its header promises 72 (6 x 4 x 3); "
-                          "it is too long: fetch it again"),
-    (lambda b: b[:4] + b"\xff" * 12 + b[16:],
-     "holds 72 bytes of data, but its header promises 79228162458924105385300197375"),
-])
+@pytest.mark.parametrize(
+    "change, sentence",
+    [
+        (lambda b: gzip.compress(b)[:-20], "the gzip file is cut off; fetch it again"),
+        (lambda b: gzip.compress(b)[:30] + bytes(40), "the gzip file is damaged"),
+        (lambda b: gzip.compress(b)[:-8] + bytes(8), "the gzip file is damaged (CRC check failed"),
+        (lambda b: gzip.compress(b""), "is empty; fetch it again"),
+        (lambda b: b"", "is empty; fetch it again"),
+        (
+            lambda b: b"<html>Not found</html>",
+            "starts with the magic number 0x3c68746d, but 0x00000803 is expected",
+        ),
+        (
+            lambda b: bytes([0, 0, 8, 1]) + b[4:],
+            "starts with the magic number 0x00000801, but 0x00000803 is expected",
+        ),
+        (
+            lambda b: bytes([0, 0, 13, 3]) + b[4:],
+            "starts with the magic number 0x00000d03, but 0x00000803 is expected",
+        ),
+        (lambda b: b[:3], "starts with the magic number 0x000008, but 0x00000803 is expected"),
+        (lambda b: b[:10], "ends after 10 bytes, inside its header of 16 bytes"),
+        (
+            lambda b: b[:-5],
+            "holds 67 bytes of data, but its header promises 72 (6 x 4 x 3); "
+            "it is too short: fetch it again",
+        ),
+        (
+            lambda b: b + b"xy",
+            "holds 74 bytes of data, but its header promises 72 (6 x 4 x 3); "
+            "it is too long: fetch it again",
+        ),
+        (
+            lambda b: b[:4] + b"\xff" * 12 + b[16:],
+            "holds 72 bytes of data, but its header promises 79228162458924105385300197375",
+        ),
+    ],
+)
 def test_damage_is_named(tmp_path, change, sentence):
     path = tmp_path / "images"
     write_idx(path, IMAGES)
@@ -142,7 +165,8 @@ def test_files_that_cannot_be_opened(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "read_bytes", refuse)
     assert error_of(read_idx, path) == (
-        f"{path}: cannot be read (Permission denied); check its permissions")
+        f"{path}: cannot be read (Permission denied); check its permissions"
+    )
 
 
 def test_writing_refuses_other_arrays(tmp_path):
@@ -150,7 +174,8 @@ def test_writing_refuses_other_arrays(tmp_path):
         message = error_of(write_idx, tmp_path / "a", array)
         assert str(array.dtype) in message and "uint8 labels (N,) or images (N, H, W)" in message
     assert "cannot be written (No such file or directory)" in error_of(
-        write_idx, tmp_path / "nowhere" / "a", LABELS)
+        write_idx, tmp_path / "nowhere" / "a", LABELS
+    )
     assert os.listdir(tmp_path) == []
 
 
@@ -203,7 +228,8 @@ def test_folder_that_cannot_be_read(folder, tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "listdir", refuse)
     assert error_of(read_folder, folder) == (
-        f"{folder}: the folder cannot be read (Permission denied); check its permissions")
+        f"{folder}: the folder cannot be read (Permission denied); check its permissions"
+    )
 
 
 def test_missing_files_are_listed(folder):
@@ -211,25 +237,52 @@ def test_missing_files_are_listed(folder):
     (folder / "t10k-images-idx3-ubyte").unlink()
     assert error_of(read_folder, folder) == (
         f"{folder}: lacks train-labels-idx1-ubyte, t10k-images-idx3-ubyte; "
-        "put them there, with or without .gz")
+        "put them there, with or without .gz"
+    )
 
 
-@pytest.mark.parametrize("file, array, sentence", [
-    ("train-images-idx3-ubyte.gz", IMAGES[:5],
-     "holds 5 images, but train-labels-idx1-ubyte.gz holds 6 labels"),
-    ("t10k-labels-idx1-ubyte", LABELS[:3], "holds 2 images, but t10k-labels-idx1-ubyte holds 3"),
-    ("train-labels-idx1-ubyte.gz", np.array([1, 2, 12, 4, 10, 6], np.uint8),
-     "holds the label 12 at position 2; labels lie in 0 .. 9"),
-    ("t10k-labels-idx1-ubyte", np.array([255, 3], np.uint8), "holds the label 255 at position 0"),
-    ("train-images-idx3-ubyte.gz", IMAGES[:0], "holds no pixels (shape (0, 4, 3))"),
-    ("t10k-images-idx3-ubyte", IMAGES[:2, :, :0], "holds no pixels (shape (2, 4, 0))"),
-    ("t10k-images-idx3-ubyte", IMAGES[:2, :2],
-     "holds images of 2 x 3 pixels, but train-images-idx3-ubyte.gz holds 4 x 3"),
-    ("train-images-idx3-ubyte.gz", LABELS,
-     "starts with the magic number 0x00000801, but 0x00000803 is expected"),
-    ("train-labels-idx1-ubyte.gz", IMAGES,
-     "starts with the magic number 0x00000803, but 0x00000801 is expected"),
-])
+@pytest.mark.parametrize(
+    "file, array, sentence",
+    [
+        (
+            "train-images-idx3-ubyte.gz",
+            IMAGES[:5],
+            "holds 5 images, but train-labels-idx1-ubyte.gz holds 6 labels",
+        ),
+        (
+            "t10k-labels-idx1-ubyte",
+            LABELS[:3],
+            "holds 2 images, but t10k-labels-idx1-ubyte holds 3",
+        ),
+        (
+            "train-labels-idx1-ubyte.gz",
+            np.array([1, 2, 12, 4, 10, 6], np.uint8),
+            "holds the label 12 at position 2; labels lie in 0 .. 9",
+        ),
+        (
+            "t10k-labels-idx1-ubyte",
+            np.array([255, 3], np.uint8),
+            "holds the label 255 at position 0",
+        ),
+        ("train-images-idx3-ubyte.gz", IMAGES[:0], "holds no pixels (shape (0, 4, 3))"),
+        ("t10k-images-idx3-ubyte", IMAGES[:2, :, :0], "holds no pixels (shape (2, 4, 0))"),
+        (
+            "t10k-images-idx3-ubyte",
+            IMAGES[:2, :2],
+            "holds images of 2 x 3 pixels, but train-images-idx3-ubyte.gz holds 4 x 3",
+        ),
+        (
+            "train-images-idx3-ubyte.gz",
+            LABELS,
+            "starts with the magic number 0x00000801, but 0x00000803 is expected",
+        ),
+        (
+            "train-labels-idx1-ubyte.gz",
+            IMAGES,
+            "starts with the magic number 0x00000803, but 0x00000801 is expected",
+        ),
+    ],
+)
 def test_files_that_do_not_fit_together(folder, file, array, sentence):
     read_folder(folder)  # control: intact
     write_idx(folder / file, array)

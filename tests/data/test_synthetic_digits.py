@@ -1,19 +1,20 @@
 """Digits drawn by the package: reproducible, balanced, and neither too easy nor too hard."""
 
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
-from minizo.data import synthetic, synthetic_digits
-from minizo.data.synthetic import CHUNK, GLYPHS, draw
+from minizo.data import digits, synthetic_digits
+from minizo.data.digits import CHUNK, GLYPHS, draw
 from minizo.errors import InputError
 
 
 def same(a, b):
-    return all(np.array_equal(getattr(a, part), getattr(b, part))
-               for part in ("x_train", "y_train", "x_test", "y_test"))
+    return all(
+        np.array_equal(getattr(a, part), getattr(b, part))
+        for part in ("x_train", "y_train", "x_test", "y_test")
+    )
 
 
 def test_shapes_types_and_range():
@@ -26,7 +27,7 @@ def test_shapes_types_and_range():
     np.testing.assert_array_equal(np.rint(data.x_train * 255) / np.float32(255), data.x_train)
     assert 0.10 < data.x_train.mean() < 0.20
     assert (data.x_train == 0).mean() > 0.5
-    assert synthetic(10, 10, dtype="float64").x_train.dtype == np.float64
+    assert synthetic_digits(10, 10, dtype="float64").x_train.dtype == np.float64
 
 
 def test_the_seed_decides():
@@ -46,7 +47,7 @@ def test_a_short_set_is_the_beginning_of_a_long_one(n_train, n_test):
 
 def test_the_number_of_threads_does_not_matter(monkeypatch):
     many = synthetic_digits(2000, 1000)
-    module = sys.modules["minizo.data.synthetic"]  # as an attribute it is the function's name
+    module = digits
     monkeypatch.setattr(module, "ThreadPoolExecutor", lambda: ThreadPoolExecutor(1))
     assert same(many, synthetic_digits(2000, 1000))
 
@@ -79,12 +80,15 @@ def test_every_digit_has_a_glyph_and_the_styles_vary():
     assert all(0 <= c <= 1 for _, strokes in GLYPHS for s in strokes for p in s for c in p)
 
 
-@pytest.mark.parametrize("arguments, sentence", [
-    ((0, 10), "n_train is 0, but it must be an integer of at least 1"),
-    ((10, 2.5), "n_test is 2.5, but it must be an integer of at least 1"),
-    ((10, 10, -1), "seed is -1, but it must be an integer of at least 0"),
-    ((10, 10, 0, "int8"), "dtype is 'int8', but images need a floating-point type"),
-])
+@pytest.mark.parametrize(
+    "arguments, sentence",
+    [
+        ((0, 10), "n_train is 0, but it must be an integer of at least 1"),
+        ((10, 2.5), "n_test is 2.5, but it must be an integer of at least 1"),
+        ((10, 10, -1), "seed is -1, but it must be an integer of at least 0"),
+        ((10, 10, 0, "int8"), "dtype is 'int8', but images need a floating-point type"),
+    ],
+)
 def test_bad_arguments(arguments, sentence):
     with pytest.raises(InputError, match=sentence):
         synthetic_digits(*arguments)
@@ -95,9 +99,11 @@ def accuracy(data, hidden, epochs=10, batch=400, rate=0.01):
     rng = np.random.default_rng(0)
     x, y = data.x_train.reshape(len(data.x_train), -1), data.y_train
     sizes = [x.shape[1], hidden, 10] if hidden else [x.shape[1], 10]
-    theta = [p for m, n in zip(sizes, sizes[1:], strict=False)
-             for p in (rng.normal(0, np.sqrt(2 / m), (m, n)).astype(np.float32),
-                       np.zeros(n, np.float32))]
+    theta = [
+        p
+        for m, n in zip(sizes, sizes[1:], strict=False)
+        for p in (rng.normal(0, np.sqrt(2 / m), (m, n)).astype(np.float32), np.zeros(n, np.float32))
+    ]
     mean, square = [0 * p for p in theta], [0 * p for p in theta]
 
     def forward(x):
@@ -108,7 +114,7 @@ def accuracy(data, hidden, epochs=10, batch=400, rate=0.01):
     for step in range(steps):
         if step * batch % len(x) == 0:
             order = rng.permutation(len(x))
-        i = order[step * batch % len(x):][:batch]
+        i = order[step * batch % len(x) :][:batch]
         h, z = forward(x[i])
         p = np.exp(z - z.max(1, keepdims=True))
         dz = (p / p.sum(1, keepdims=True) - np.eye(10, dtype=np.float32)[y[i]]) / batch
@@ -121,8 +127,9 @@ def accuracy(data, hidden, epochs=10, batch=400, rate=0.01):
             m += 0.1 * (g - m)
             v += 0.001 * (g * g - v)
             w -= lr * m / (np.sqrt(v) + 1e-8)
-    return 100 * np.mean(forward(data.x_test.reshape(len(data.x_test), -1))[1].argmax(1)
-                         == data.y_test)
+    return 100 * np.mean(
+        forward(data.x_test.reshape(len(data.x_test), -1))[1].argmax(1) == data.y_test
+    )
 
 
 def test_difficulty():

@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from minizo.data.dataset import from_bytes
-from minizo.errors import require
+from ..errors import require
+from .dataset import from_bytes
 
 SIZE = 28  # pixels a side, like MNIST
 WIDE, TALL = 18, 18.5  # what the unit square of a glyph becomes, in pixels
@@ -33,6 +33,7 @@ INK, DARKNESS, PRESSURE, GRAIN = 6.0, 0.25, 0.25, 0.15  # optical density; the o
 # How people write: each digit has one or two ways.  A stroke is a list of points (x, y) of the unit
 # square, y downwards; strokes that name the same point stay joined there, with a sharp corner.
 # A stroke that ends where it began is a closed loop.
+# fmt: off
 _LOOP9 = [(.74, .16), (.50, .00), (.25, .13), (.23, .38), (.45, .50), (.68, .38), (.74, .16)]
 GLYPHS = [
     (0, [[(.55, .00), (.24, .22), (.19, .72), (.46, 1.0), (.77, .76), (.82, .26), (.55, .00)]]),
@@ -63,6 +64,7 @@ GLYPHS = [
     (9, [_LOOP9, [(.74, .16), (.72, .45), (.69, .72), (.65, 1.0)]]),
     (9, [_LOOP9, [(.74, .16), (.77, .50), (.69, .82), (.46, 1.0), (.24, .92)]]),
 ]
+# fmt: on
 
 
 def synthetic_digits(n_train=60000, n_test=10000, seed=0, dtype="float32"):
@@ -90,8 +92,12 @@ def synthetic_digits(n_train=60000, n_test=10000, seed=0, dtype="float32"):
     Dataset('synthetic digits (seed 0)': 100 + 50 images of shape (1, 28, 28), float32, 10 classes)
     """
     for argument, value, least in ("n_train", n_train, 1), ("n_test", n_test, 1), ("seed", seed, 0):
-        require(isinstance(value, (int, np.integer)) and value >= least, argument, value,
-                f"it must be an integer of at least {least}")
+        require(
+            isinstance(value, (int, np.integer)) and value >= least,
+            argument,
+            value,
+            f"it must be an integer of at least {least}",
+        )
     x_train, y_train = _draw_set(n_train, (seed, 0))
     x_test, y_test = _draw_set(n_test, (seed, 1))
     name = f"synthetic digits (seed {seed})"
@@ -108,8 +114,8 @@ def _draw_set(n, key):
         rng = np.random.Generator(np.random.SFC64([*key, chunk]))
         # A full chunk is always drawn, so a shorter set is a prefix of a longer one.
         digits = rng.permutation(np.repeat(np.arange(10), CHUNK // 10))
-        images[start:stop] = draw(digits, rng)[:stop - start]
-        labels[start:stop] = digits[:stop - start]
+        images[start:stop] = draw(digits, rng)[: stop - start]
+        labels[start:stop] = digits[: stop - start]
 
     # Each chunk has its own stream and its own place, so the bits do not depend on the threads.
     with ThreadPoolExecutor() as pool:
@@ -204,8 +210,13 @@ def _glyph(strokes):
     names = list(dict.fromkeys(p for stroke in strokes for p in stroke))
     controls = np.array(names)
     t = np.linspace(0, 1, 100, endpoint=False)
-    curve = np.stack([-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3,
-                      t + 4 * t**2 - 3 * t**3, t**3 - t**2], axis=1) / 2
+    curve = (
+        np.stack(
+            [-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, t**3 - t**2],
+            axis=1,
+        )
+        / 2
+    )
     rows, steps = [], []
     for stroke in strokes:
         knots = np.eye(len(names))[[names.index(p) for p in stroke]]
@@ -214,7 +225,7 @@ def _glyph(strokes):
         else:  # straight on beyond both ends
             ends = 2 * knots[0] - knots[1], 2 * knots[-1] - knots[-2]
         knots = np.stack([ends[0], *knots, ends[1]])
-        weights = np.concatenate([curve @ knots[i:i + 4] for i in range(len(knots) - 3)])
+        weights = np.concatenate([curve @ knots[i : i + 4] for i in range(len(knots) - 3)])
         rows.append(weights)
         steps.append(np.linalg.norm(np.gradient(weights @ controls, axis=0), axis=1))
     length = np.cumsum(np.concatenate(steps))
@@ -233,7 +244,7 @@ def _tables():
     basis = np.zeros((len(GLYPHS), POINTS, most), np.float32)
     for i, (_, strokes) in enumerate(GLYPHS):
         c, b, lengths[i] = _glyph(strokes)
-        controls[i, :len(c)], basis[i, :, :len(c)] = c, b
+        controls[i, : len(c)], basis[i, :, : len(c)] = c, b
     digits = [digit for digit, _ in GLYPHS]
     first = np.array([digits.index(d) for d in range(10)])
     return controls, basis, lengths, first, np.bincount(digits)

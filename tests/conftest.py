@@ -1,0 +1,50 @@
+"""Fixtures that many tests share: small data, small objectives, and the array libraries."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from minizo import Batch, Objective, models, quantizers
+from minizo.data import load
+from minizo.data.dataset import Dataset
+
+
+def blobs(n, classes, inputs, seed, dtype=np.float32):
+    """A learnable toy task: one random centre a class, noise around it, images 1 x 1 x inputs."""
+    rng = np.random.default_rng(seed)
+    centres = np.random.default_rng(99).normal(size=(classes, inputs))
+    labels = np.arange(n) % classes
+    x = centres[labels] + 0.5 * rng.normal(size=(n, inputs))
+    return x.reshape(n, 1, 1, inputs).astype(dtype), labels
+
+
+@pytest.fixture
+def toy():
+    """400 training and 100 test examples of 12 features in 3 classes."""
+    return Dataset("toy blobs", *blobs(400, 3, 12, 1), *blobs(100, 3, 12, 2), classes=3)
+
+
+@pytest.fixture
+def toy_net():
+    """A 12-5-3 multi-layer perceptron."""
+    return models.mlp(12, 5, 3)
+
+
+@pytest.fixture
+def toy_problem(toy_net):
+    """(calibrated 2-bit objective, theta, batch) in float64."""
+    theta = toy_net.init(3, like=np.empty(0))
+    x, labels = blobs(30, 3, 12, 5, np.float64)
+    objective = Objective(toy_net, quantizers.MidRise(bits=2)).calibrate(theta)
+    return objective, theta, Batch(x, labels)
+
+
+@pytest.fixture(scope="session")
+def mnist():
+    """Real MNIST; tests that need it are skipped where ``MINIZO_DATA`` does not lead to it."""
+    folder = os.environ.get("MINIZO_DATA")
+    if not folder or not (Path(folder) / "mnist").is_dir():
+        pytest.skip("needs real MNIST: set MINIZO_DATA to the folder that holds mnist/")
+    return load("mnist", progress=False)

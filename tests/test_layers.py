@@ -1,0 +1,199 @@
+"""Every layer and loss: backward against central differences, purity, population axis, dtypes."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minizo import InputError
+from minizo.layers import Flatten, HardTanh, Linear, ReLU
+from minizo.losses import LOSSES, one_hot
+
+RNG = np.random.default_rng(0)
+
+# (layer, shape of one example); each row is tested in every way below
+LAYERS = [
+    (Linear(6, 4), (6,)),
+    (Linear(6, 4, bias=False), (6,)),
+    (Linear(1, 1), (1,)),
+    (ReLU(), (5,)),
+    (HardTanh(), (5,)),
+    (Flatten(), (2, 3, 4)),
+    (Flatten(axes=2), (3, 4)),
+]
+IDS = [f"{layer}" for layer, _ in LAYERS]
+
+
+def random_params(layer, lead=(), rng=RNG, dtype=np.float64):
+    return {name: rng.normal(size=(*lead, *s)).astype(dtype) for name, s in layer.shapes.items()}
+
+
+def directional(function, x, direction, h=1e-6):
+    """Central difference of ``function`` at x along ``direction``."""
+    return (function(x + h * direction) - function(x - h * direction)) / (2 * h)
+
+
+def check_vjp(layer, params, x, which, scale=1.0):
+    """<backward(dy), direction> against the central difference of <forward, dy>: relative error."""
+    y, cache = layer.forward(params, x)
+    dy = RNG.normal(size=y.shape)
+    dx, grads = layer.backward(params, cache, scale * dy)
+    if which == "x":
+        direction = RNG.normal(size=x.shape)
+        numeric = directional(lambda z: np.sum(layer.forward(params, z)[0] * dy), x, direction)
+        return abs(np.sum(dx * direction) - numeric) / (1e-3 + abs(numeric))
+    direction = RNG.normal(size=params[which].shape)
+    numeric = directional(
+        lambda z: np.sum(layer.forward(params | {which: z}, x)[0] * dy), params[which], direction
+    )
+    return abs(np.sum(grads[which] * direction) - numeric) / (1e-3 + abs(numeric))
+
+
+@pytest.mark.parametrize("layer, shape", LAYERS, ids=IDS)
+def test_backward_is_the_derivative(layer, shape):
+    """One random projection a parameter and one for x, float64, relative error 1e-7."""
+    params, x = random_params(layer), RNG.normal(size=(7, *shape))
+    for which in ["x", *layer.shapes]:
+        assert check_vjp(layer, params, x, which) < 1e-7
+
+
+@pytest.mark.parametrize("layer, shape", LAYERS, ids=IDS)
+def test_gradient_check_notices_a_wrong_backward(layer, shape):
+    """Negative control: a backward that is 1 % too large must fail the same check."""
+    params, x = random_params(layer), RNG.normal(size=(7, *shape))
+    for which in ["x", *layer.shapes]:
+        assert check_vjp(layer, params, x, which, scale=1.01) > 1e-4
+
+
+@pytest.mark.parametrize("layer, shape", LAYERS, ids=IDS)
+def test_population_axis_is_a_loop(layer, shape):
+    """Forward and backward of a stack of parameters equal those one by one (1e-12)."""
+    x = RNG.normal(size=(7, *shape))
+    params = random_params(layer, lead=(2, 3))
+    y, cache = layer.forward(params, x)
+    dy = RNG.normal(size=(2, 3, 7, *layer.output_shape(shape)))
+    dx, grads = layer.backward(params, cache, dy)
+    for i, j in np.ndindex(2, 3):
+        own = {name: value[i, j] for name, value in params.items()}
+        y1, cache1 = layer.forward(own, x)
+        dx1, grads1 = layer.backward(own, cache1, dy[i, j])
+        if layer.shapes:  # without parameters the population is made further up
+            np.testing.assert_allclose(y[i, j], y1, rtol=1e-12, atol=1e-13)
+        np.testing.assert_allclose(dx[i, j], dx1, rtol=1e-12, atol=1e-13)
+        for name in grads:
+            np.testing.assert_allclose(grads[name][i, j], grads1[name], rtol=1e-12, atol=1e-13)
+
+
+@given(
+    lead=st.lists(st.integers(1, 4), max_size=2),
+    batch=st.integers(1, 6),
+    inputs=st.integers(1, 7),
+    outputs=st.integers(1, 5),
+    own_batch=st.booleans(),
+    seed=st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=60, deadline=None)
+def test_linear_is_its_equation(lead, batch, inputs, outputs, own_batch, seed):
+    """y = x W^T + b by einsum, for shared batches and for a batch of each member's own."""
+    rng = np.random.default_rng(seed)
+    layer = Linear(inputs, outputs)
+    params = random_params(layer, lead, rng)
+    x = rng.normal(size=(*lead, batch, inputs) if own_batch else (batch, inputs))
+    y, _ = layer.forward(params, x)
+    expected = np.einsum("...ni,...oi->...no", x, params["weight"]) + params["bias"][..., None, :]
+    np.testing.assert_allclose(y, expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("layer, shape", LAYERS, ids=IDS)
+def test_dtype_in_is_dtype_out_and_inputs_are_untouched(layer, shape, dtype):
+    params, x = random_params(layer, dtype=dtype), RNG.normal(size=(7, *shape)).astype(dtype)
+    before = {name: value.copy() for name, value in params.items()} | {"x": x.copy()}
+    y, cache = layer.forward(params, x)
+    dx, grads = layer.backward(params, cache, np.ones_like(y))
+    assert {y.dtype, dx.dtype, *(g.dtype for g in grads.values())} == {np.dtype(dtype)}
+    for name, value in (params | {"x": x}).items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+@pytest.mark.parametrize("layer, shape", LAYERS, ids=IDS)
+def test_nothing_accumulates(layer, shape):
+    """Two backward passes give the same gradients, not their sum; layers share no state."""
+    params, x = random_params(layer), RNG.normal(size=(7, *shape))
+    y, cache = layer.forward(params, x)
+    first = layer.backward(params, cache, np.ones_like(y))
+    second = layer.backward(params, cache, np.ones_like(y))
+    np.testing.assert_array_equal(first[0], second[0])
+    for name in first[1]:
+        np.testing.assert_array_equal(first[1][name], second[1][name])
+
+
+def test_unwanted_input_gradient_is_not_computed():
+    layer = Linear(6, 4)
+    params, x = random_params(layer), RNG.normal(size=(7, 6))
+    y, cache = layer.forward(params, x)
+    assert layer.backward(params, cache, y, wanted=False)[0] is None
+
+
+def test_kinks_have_the_documented_derivative():
+    """ReLU' (0) = 0, also for -0.0 and just above; hardtanh'(+-1) = 1."""
+    x = np.array([[0.0, -0.0, 5e-324, -5e-324]])
+    _, cache = ReLU().forward({}, x)
+    np.testing.assert_array_equal(ReLU().backward({}, cache, np.ones_like(x))[0], [[0, 0, 1, 0]])
+    x = np.array([[-1.0, 1.0, np.nextafter(1, 2), np.nextafter(-1, -2)]])
+    _, cache = HardTanh().forward({}, x)
+    np.testing.assert_array_equal(
+        HardTanh().backward({}, cache, np.ones_like(x))[0], [[1, 1, 0, 0]]
+    )
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_loss_backward_is_the_derivative(name):
+    """Central difference, float64, with population axes; the 1 % control must fail."""
+    loss, labels = LOSSES[name](), RNG.integers(0, 4, 9)
+    z, direction = RNG.normal(size=(2, 9, 4)), RNG.normal(size=(2, 9, 4))
+    value, cache = loss.forward(z, labels)
+    assert value.shape == (2,)
+    analytic = np.sum(loss.backward(cache) * direction, axis=(1, 2))
+    numeric = directional(lambda s: loss.forward(s, labels)[0], z, direction)
+    np.testing.assert_allclose(analytic, numeric, rtol=1e-6)
+    assert not np.allclose(1.01 * analytic, numeric, rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_loss_against_its_formula(name):
+    """Independent formulas, example by example."""
+    z, labels = RNG.normal(size=(6, 4)), np.array([0, 1, 2, 3, 1, 1])
+    t = np.eye(4)[labels]
+    expected = {
+        "cross-entropy": lambda: -np.log((np.exp(z) / np.exp(z).sum(1, keepdims=True))[t == 1]),
+        "squared-hinge": lambda: (np.maximum(0, 1 - (2 * t - 1) * z) ** 2).sum(1),
+        "mse": lambda: 0.5 * ((z - t) ** 2).sum(1),
+    }[name]()
+    np.testing.assert_allclose(LOSSES[name]().forward(z, labels)[0], expected.mean(), rtol=1e-12)
+
+
+def test_cross_entropy_does_not_overflow():
+    """Logits of +-1e4 in float32 give the exact loss, not NaN."""
+    z = np.array([[1e4, -1e4], [1e4, -1e4]], dtype=np.float32)
+    loss, cache = LOSSES["cross-entropy"]().forward(z, np.array([0, 1]))
+    assert loss == np.float32(1e4)
+    assert np.isfinite(LOSSES["cross-entropy"]().backward(cache)).all()
+
+
+def test_one_hot():
+    np.testing.assert_array_equal(one_hot(np.array([2, 0]), 3, np.empty(0)), [[0, 0, 1], [1, 0, 0]])
+
+
+@pytest.mark.parametrize(
+    "make, sentence",
+    [
+        (lambda: Linear(0, 3), "Linear.inputs is 0"),
+        (lambda: Linear(3, 2.5), "Linear.outputs is 2.5"),
+        (lambda: Linear(3, 2).output_shape((4,)), r"examples of shape \(4,\); it takes \(3,\)"),
+        (lambda: Flatten().output_shape((4,)), "set axes to 1"),
+    ],
+)
+def test_bad_layers_are_refused(make, sentence):
+    with pytest.raises(InputError, match=sentence):
+        make()
