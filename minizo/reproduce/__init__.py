@@ -1,0 +1,1 @@
+"""One module a published or committed claim: run it, and it prints the numbers."""

@@ -1,0 +1,124 @@
+"""``python -m minizo.reproduce.mnist_grid``: every estimator on one grid of optimisers and rates.
+
+The grid behind the defaults of ``python -m minizo.mnist`` and the table of the README: SGD and
+Adam with four learning rates each, the same for every method, three seeds.
+"""
+
+import argparse
+import csv
+import io
+import sys
+from statistics import fmean, stdev
+
+from .. import FOGZO, SPSA, STE, __version__, checkpoint, cli, data, report, sweep
+from ..optim import SGD, Adam
+
+METHODS = {
+    "STE": STE(),
+    "n-SPSA n=10": SPSA(n=10),
+    "FOGZO n=1, beta constant": FOGZO(n=1, beta_schedule="constant"),
+    "FOGZO n=1, beta decayed": FOGZO(n=1, beta_schedule="linear"),
+    "FOGZO n=10, beta constant": FOGZO(n=10, beta_schedule="constant"),
+    "FOGZO n=10, beta decayed": FOGZO(n=10, beta_schedule="linear"),
+}
+OPTIMIZERS = [SGD(lr) for lr in (0.03, 0.1, 0.3, 1.0)] + [
+    Adam(lr) for lr in (0.001, 0.003, 0.01, 0.03)
+]
+
+
+def cases(seeds, steps):
+    """(method, optimiser, seed) -> Case, for the whole grid."""
+    return {
+        (method, optimizer, seed): sweep.Case(estimator, optimizer, seed, steps)
+        for method, estimator in METHODS.items()
+        for optimizer in OPTIMIZERS
+        for seed in range(seeds)
+    }
+
+
+def summarise(plan, records):
+    """(method, optimiser) -> (mean final loss, its standard deviation, mean accuracy).
+
+    A setting with a seed that diverged has an infinite loss.
+    """
+    groups = {}
+    for (method, optimizer, _), record in zip(plan, records, strict=True):
+        groups.setdefault((method, optimizer), []).append(record)
+    table = {}
+    for key, group in groups.items():
+        if any("error" in record for record in group):
+            table[key] = (float("inf"), 0.0, 0.0)
+            continue
+        losses = [record["records"]["train_loss"][-1] for record in group]
+        accuracy = fmean(record["records"]["test_accuracy"][-1] for record in group)
+        table[key] = (fmean(losses), stdev(losses) if len(losses) > 1 else 0.0, accuracy)
+    return table
+
+
+def show(table):
+    """The grid and the best setting of each method, as text."""
+    names = [f"{type(o).__name__} {o.lr:g}" for o in OPTIMIZERS]
+    grid, best = [], []
+    for method in METHODS:
+        losses = [table[method, optimizer][0] for optimizer in OPTIMIZERS]
+        least = min(range(len(losses)), key=losses.__getitem__)
+        marks = [f"{x:.3f}{'*' if i == least else ' '}" for i, x in enumerate(losses)]
+        grid.append([method, *marks])
+        mean, spread, accuracy = table[method, OPTIMIZERS[least]]
+        best.append(
+            [method, names[least], f"{mean:.3f} +- {spread:.3f}", f"{100 * accuracy:.2f} %"]
+        )
+    return (
+        "Mean training loss (* the best of its row)\n\n"
+        + report.table(["", *(f"{name} " for name in names)], grid)
+        + "\n\nEvery method at its best\n\n"
+        + report.table(["", "optimiser, rate", "training loss", "test accuracy"], best)
+    )
+
+
+def write_csv(path, table):
+    """The grid as CSV: one line a method, optimiser and rate."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer)
+    writer.writerow(["method", "optimizer", "lr", "train_loss", "stdev", "test_accuracy"])
+    for (method, optimizer), numbers in table.items():
+        name = type(optimizer).__name__
+        writer.writerow([method, name, optimizer.lr, *(f"{x:.6f}" for x in numbers)])
+    checkpoint.write_text(path, buffer.getvalue())
+
+
+def main(argv=None):
+    """Run the command; returns its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m minizo.reproduce.mnist_grid",
+                                     description=__doc__.partition("\n\n")[2])  # fmt: skip
+    parser.add_argument("--folder", default="runs/mnist-grid", help="where records are kept")
+    parser.add_argument("--seeds", type=int, default=3, help="seeds 0, 1, ... (default: 3)")
+    parser.add_argument("--steps", type=int, default=1200, help="steps a run (default: 1200)")
+    parser.add_argument("--workers", type=int, help="processes (default: one a processor)")
+    parser.add_argument("--csv", metavar="FILE", help="also write the grid to this file")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    arguments = parser.parse_args(argv)
+
+    def command():
+        for name in ("seeds", "steps"):
+            value = getattr(arguments, name)
+            if value < 1:
+                raise cli.InputError(f"--{name} is {value}, but it must be at least 1")
+        plan = cases(arguments.seeds, arguments.steps)
+        records = sweep.run(
+            list(plan.values()), data.mnist, arguments.folder, arguments.workers, arguments.quiet
+        )
+        table = summarise(plan, records)
+        print(
+            f"{records[0]['data']}: 2-bit midrise 784-10-10, {arguments.steps} steps of 100, "
+            f"{arguments.seeds} seeds, minizo {__version__}\n\n{show(table)}"
+        )
+        if arguments.csv:
+            write_csv(arguments.csv, table)
+        return 0
+
+    return cli.guarded(command)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

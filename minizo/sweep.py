@@ -1,0 +1,182 @@
+"""Many runs, each kept as a record of its own, over several processes, resumable.
+
+A sweep is a list of `Case`. Every finished case leaves one JSON file in the sweep's folder; a case
+whose file is there and whole is not run again, one whose file is damaged is. An interrupted sweep
+therefore loses at most the runs that were under way.
+"""
+
+import hashlib
+import json
+import os
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+
+from . import checkpoint, quantizers
+from .errors import InputError, require
+from .models import mlp
+from .objective import Objective
+from .optim import Adam
+from .train import Diverged, fit
+
+
+@dataclass(frozen=True)
+class Case:
+    """One run of a sweep: what `minizo.fit` is given.
+
+    Parameters
+    ----------
+    estimator, optimizer, quantizer : dataclasses
+    seed, steps, batch : int
+    widths : tuple of int
+        Hidden layers.
+    activation : str
+    """
+
+    estimator: object
+    optimizer: object = field(default_factory=Adam)
+    seed: int = 0
+    steps: int = 1200
+    batch: int = 100
+    widths: tuple = (10,)
+    activation: str = "relu"
+    quantizer: object = field(default_factory=quantizers.MidRise)
+
+    def key(self, data):
+        """File name: readable, and different for every different case and data set."""
+        digest = hashlib.sha256(f"{self!r} {data}".encode()).hexdigest()[:10]
+        label = self.estimator.label.replace(" ", "-").replace("=", "").lower()
+        return f"{label}-{type(self.optimizer).__name__.lower()}{self.optimizer.lr:g}-{digest}"
+
+    def cost(self):
+        """Forwards of the whole run, a backward counted as two: what its time goes with."""
+        n = getattr(self.estimator, "n", 0)
+        guided = hasattr(self.estimator, "beta") or n == 0
+        return self.steps * (2 * n + 3 * guided)
+
+    def run(self, data):
+        """Train, and return the record: settings, ``records`` by column, or ``error``."""
+        network = mlp(
+            data.x_train[0].size,
+            *self.widths,
+            data.classes,
+            activation=self.activation,
+            input_shape=tuple(data.x_train.shape[1:]),
+        )
+        record = {
+            "label": self.estimator.label,
+            "estimator": repr(self.estimator),
+            "optimizer": repr(self.optimizer),
+            "lr": self.optimizer.lr,
+            "seed": self.seed,
+            "case": repr(self),
+            "data": data.name,
+        }
+        try:
+            result = fit(
+                Objective(network, self.quantizer),
+                data,
+                self.estimator,
+                self.optimizer,
+                steps=self.steps,
+                batch=self.batch,
+                seed=self.seed,
+            )
+        except Diverged as error:
+            return record | {"error": str(error)}
+        return record | {"records": result.records}
+
+
+def read(path, case, data):
+    """The record at ``path`` if it is whole and of this case; otherwise ``None``."""
+    try:
+        record = json.loads(Path(path).read_text())
+        whole = record["case"] == repr(case) and record["data"] == data
+        return record if whole and ("error" in record or record["records"]["step"]) else None
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        return None
+
+
+_data = None  # of this process: loaded once, used by every case that it is given
+
+
+def _start(load):
+    global _data
+    _data = load()
+
+
+def _work(case, path):
+    record = case.run(_data)
+    checkpoint.write_text(path, json.dumps(record) + "\n")
+    return record
+
+
+def run(cases, load, folder, workers=None, quiet=False):
+    """Run every case that has no record yet; return the records in the order of ``cases``.
+
+    Parameters
+    ----------
+    cases : list of Case
+    load : callable
+        Gives the data set; called once in every process, so it must be importable.
+    folder : path
+        Where the records are kept.
+    workers : int, optional
+        Processes; by default one a processor. 1 runs everything in the caller.
+    quiet : bool
+        No progress bar.
+
+    Returns
+    -------
+    list of dict
+        As `Case.run` makes them.
+    """
+    workers = workers or os.cpu_count() or 1
+    require(workers >= 1, "workers", workers, "it must be at least 1")
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"folder {folder} cannot be made ({error.strerror})") from error
+    _start(load)
+    name = _data.name
+    paths = {case: folder / f"{case.key(name)}.json" for case in cases}
+    records = {case: read(path, case, name) for case, path in paths.items()}
+    # the most expensive first, so that no processor waits long at the end
+    missing = sorted((c for c in paths if records[c] is None), key=Case.cost, reverse=True)
+
+    with ExitStack() as stack:
+        bar = stack.enter_context(_bar(cases, missing, quiet))
+        if workers == 1:
+            finished = ((case, _work(case, paths[case])) for case in missing)
+        else:
+            context = get_context("spawn")  # a forked BLAS may hang
+            pool = stack.enter_context(
+                ProcessPoolExecutor(workers, context, initializer=_start, initargs=(load,))
+            )
+            futures = {pool.submit(_work, case, paths[case]): case for case in missing}
+            stack.callback(pool.shutdown, wait=False, cancel_futures=True)
+            finished = ((futures[f], f.result()) for f in as_completed(futures))
+        for case, record in finished:
+            records[case] = record
+            bar.update(case.cost())
+            bar.set_postfix_str(record["label"], refresh=False)
+    return [records[case] for case in cases]
+
+
+def _bar(cases, missing, quiet):
+    from tqdm import tqdm
+
+    total = sum(case.cost() for case in cases)
+    done = total - sum(case.cost() for case in missing)
+    return tqdm(
+        total=total,
+        initial=done,
+        desc=f"{len(missing)} runs",
+        unit="forward",
+        unit_scale=True,
+        smoothing=0.02,
+        disable=True if quiet else None,
+    )

@@ -1,0 +1,26 @@
+"""Every notebook runs from top to bottom, and its own assertions hold."""
+
+from pathlib import Path
+
+import pytest
+
+NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
+
+
+def test_there_are_notebooks():
+    assert NOTEBOOKS
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of the Jupyter machinery, not of ours
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook_runs(path):
+    """Executed in a fresh kernel, at most 300 s; its last cell asserts its claims."""
+    nbclient = pytest.importorskip("nbclient")
+    nbformat = pytest.importorskip("nbformat")
+    notebook = nbformat.read(path, as_version=4)
+    code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    assert "assert" in code[-1], "the last cell asserts the notebook's claims"
+    client = nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3")
+    client.execute(cwd=str(path.parent))
+    assert all(cell.execution_count for cell in notebook.cells if cell.cell_type == "code")
