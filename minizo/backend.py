@@ -200,23 +200,32 @@ def device_name(xp):
     return properties["name"].decode()
 
 
-def device_draw(xp, words, method, shape, dtype):
-    """Random numbers made on the GPU by CuPy's Philox generator, seeded with ``words``.
+def device_uniform(out, words):
+    """Fill a CuPy array as `minizo.rng.Stream.uniform` does, with numbers made on the GPU."""
+    xp = namespace(out)
+    m = 24 if out.dtype == np.float32 else 53
+    _device_generator(xp, words).random(out.shape, dtype=out.dtype, out=out)
+    # p in [0, 1] -> j = floor(p 2^m) of {0, ..., 2^m - 1} -> c = (2 j + 1 - 2^m) / 2^m : odd / 2^m.
+    # The device's p may reach 1 and may lie between the multiples of 2^-m.
+    out *= 2.0**m
+    xp.floor(out, out=out)
+    xp.minimum(out, 2.0**m - 1.0, out=out)
+    out *= 2.0 ** (1 - m)
+    out -= 1.0 - 2.0**-m
+    return out
 
-    ``"random"`` is brought to NumPy's grid, the multiples of 2^-24 (2^-53) in [0, 1): the uniform
-    numbers of the device library may reach 1 and may lie between the multiples.
-    """
+
+def device_normal(out, words):
+    """Fill a CuPy array with standard normal numbers made on the GPU."""
+    xp = namespace(out)
+    out[...] = _device_generator(xp, words).standard_normal(out.shape, dtype=out.dtype)
+    return out
+
+
+def _device_generator(xp, words):
+    # Philox is cheap to start anywhere; the words that name a stream become its seed
     digest = hashlib.sha256(repr(tuple(words)).encode()).digest()
-    seed = int.from_bytes(digest[:8], "little")
-    generator = xp.random.Generator(xp.random.Philox4x3210(seed))
-    numbers = getattr(generator, method)(shape, dtype=dtype)
-    if method == "random":
-        cells = 2.0**24 if dtype == np.float32 else 2.0**53
-        numbers *= cells
-        xp.floor(numbers, out=numbers)
-        xp.minimum(numbers, cells - 1, out=numbers)
-        numbers /= cells
-    return numbers
+    return xp.random.Generator(xp.random.Philox4x3210(int.from_bytes(digest[:8], "little")))
 
 
 def sha256(x):

@@ -11,6 +11,8 @@ import numpy as np
 
 from . import backend
 
+CHUNK = 2**16  # numbers drawn at a time; part of what a seed means
+
 # What the numbers are for. Different purposes never share a stream.
 PURPOSES = {"init": 0, "data": 1, "noise": 2, "sign": 3, "test": 4}
 
@@ -50,37 +52,49 @@ class Stream:
     def uniform(self, out):
         """Fill ``out`` with uniform numbers on [-1, 1], symmetric, never 0 and never +-1.
 
-        c = (2k + 1 - 2^m) / 2^m with k uniform on {0, ..., 2^m - 1}; m = 24 for float32 and 53 for
-        float64. Exactly as many values lie at +c as at -c, so no law built on it (`minizo.laws`)
-        can have a bias, meet log(0), or put a zero among +-1 signs.
+        c = k / 2^m, k uniform on the odd integers of (-2^m, 2^m); m = 24 for float32 and 53 for
+        float64, so that every c is exact. As many values lie at +c as at -c: no law built on it
+        (`minizo.laws`) can have a bias, meet log(0), or put a zero among +-1 signs.
 
         Parameters
         ----------
         out : ndarray, float32 or float64, contiguous
             Overwritten, and returned.
         """
-        self._fill("random", out)
-        half_step = 2.0**-24 if "32" in str(out.dtype) else 2.0**-53
-        # p = k 2^-m in [0, 1)  ->  c = (2 p - 1) + 2^-m ; every operation here is exact
-        out *= 2.0
-        out -= 1.0 - half_step
-        return out
+        xp = backend.namespace(out)
+        if backend.is_cupy(xp):
+            return backend.device_uniform(out, self.words())
+        host = out if backend.is_numpy(xp) else np.empty(out.shape, _numpy_dtype(out))
+        integer, spare, m = (np.int32, 7, 24) if host.itemsize == 4 else (np.int64, 10, 53)
+        generator, flat = self.host(), host.reshape(-1)
+        for start in range(0, flat.size, CHUNK):  # a cacheful at a time
+            part = flat[start : start + CHUNK]
+            words = -(-part.size * host.itemsize // 8)
+            k = generator.integers(0, 2**64, size=words, dtype=np.uint64).view(integer)[: part.size]
+            k >>= spare  # keeps m + 1 bits, the sign among them
+            k |= 1
+            part[...] = k
+            part *= 2.0**-m
+        return _deliver(host, out)
 
     def normal(self, out):
         """Fill ``out`` with standard normal numbers; otherwise as `uniform`."""
-        return self._fill("standard_normal", out)
-
-    def _fill(self, method, out):
         xp = backend.namespace(out)
-        dtype = np.dtype(str(out.dtype).rpartition(".")[2])
-        if backend.is_numpy(xp):
-            getattr(self.host(), method)(dtype=dtype, out=out)
-        elif backend.is_cupy(xp):
-            out[...] = backend.device_draw(xp, self.words(), method, out.shape, dtype)
-        else:
-            numbers = getattr(self.host(), method)(tuple(out.shape), dtype=dtype)
-            out[...] = backend.asarray(numbers, out)
-        return out
+        if backend.is_cupy(xp):
+            return backend.device_normal(out, self.words())
+        host = out if backend.is_numpy(xp) else np.empty(out.shape, _numpy_dtype(out))
+        self.host().standard_normal(dtype=host.dtype, out=host)
+        return _deliver(host, out)
+
+
+def _numpy_dtype(x):
+    return np.dtype(str(x.dtype).rpartition(".")[2])
+
+
+def _deliver(host, out):
+    if host is not out:
+        out[...] = backend.asarray(host, out)
+    return out
 
 
 def at(seed, purpose, *path):
