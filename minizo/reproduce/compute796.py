@@ -1,0 +1,376 @@
+"""``python -m minizo.reproduce.compute796``: the claim of 796 times less computation, measured.
+
+The FOGZO paper reports that FOGZO reaches the loss of n-SPSA with 796 times less computation, for a
+2-layer network on MNIST. With biases that network has d = 7960 parameters, and 7960 / 10 = 796: the
+number follows from n-SPSA with n = d directions against FOGZO with n = 10 (or n = 796 against 1) if
+only the forwards of the queries are counted and both take equally many steps. This command trains
+all of them, finds every method's best optimiser on one grid, and measures the computation to equal
+loss, counted in three ways. It stops and goes on: every finished run is kept.
+"""
+
+import argparse
+import csv
+import io
+import math
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean, median
+
+from .. import (
+    FOGZO,
+    SPSA,
+    STE,
+    __version__,
+    checkpoint,
+    cli,
+    data,
+    figures,
+    quantizers,
+    report,
+    sweep,
+)
+from ..optim import SGD, Adam
+from .mnist_grid import OPTIMIZERS as GRID
+
+SHORT = (Adam(0.003), Adam(0.01), Adam(0.03), SGD(0.1))  # for n = 796, where a run takes a minute
+LONG = (Adam(0.01),)  # for n = 7960, where it takes a quarter of an hour
+DETAIL = 20  # steps between records of the cheap methods, whose early steps matter
+TARGETS = (1.5, 1.2, 1.0, 0.8, 0.7, 0.65, 0.6, 0.55, 0.5, 0.45)
+
+
+@dataclass(frozen=True)
+class Method:
+    """A curve of the comparison: an estimator, and the optimisers that it was tuned over."""
+
+    name: str
+    estimator: object
+    grid: tuple
+    detail: int | None = None
+
+
+METHODS = (
+    Method("STE", STE(), tuple(GRID), DETAIL),
+    Method("n-SPSA n=1", SPSA(n=1), tuple(GRID)),
+    Method("n-SPSA n=10", SPSA(n=10), tuple(GRID)),
+    Method("n-SPSA n=100", SPSA(n=100), tuple(GRID)),
+    Method("n-SPSA n=796", SPSA(n=796), SHORT),
+    Method("n-SPSA n=7960", SPSA(n=7960), LONG),
+    Method("n-SPSA n=7960, eps x 2", SPSA(n=7960, eps_scale=2.0), LONG),
+    *(
+        Method(f"FOGZO n={n}, beta {text}", FOGZO(n=n, beta=beta, beta_schedule=shape),
+               tuple(GRID), DETAIL)
+        for n in (1, 10)
+        for text, beta, shape in (
+            (".999", 0.999, "constant"),
+            ("1 to .999", 0.999, "linear"),
+            (".9999", 0.9999, "constant"),
+        )
+    ),
+)  # fmt: skip
+
+
+def study(steps):
+    """Why n-SPSA stays behind: name of the question -> [(label, estimator, case options)]."""
+    spsa, tread, longer = SPSA(n=796), quantizers.MidTread(), {"steps": 5 * steps}
+    hard = {"activation": "hardtanh"}
+    return {
+        "size of the perturbation (n-SPSA, Adam .01)": [
+            (f"n={n}, eps x {scale:g}", SPSA(n=n, eps_scale=scale), {})
+            for n, scales in ((796, (0.5, 1.0, 2.0, 4.0)), (7960, (1.0, 2.0)))
+            for scale in scales
+        ],
+        "law of the directions (n-SPSA n=796, Adam .01)": [
+            (law, replace(spsa, law=law), {})
+            for law in ("uniform", "rademacher", "gaussian", "logistic")
+        ],
+        "five times as many steps (Adam .01)": [
+            ("STE", STE(), longer),
+            ("n-SPSA n=10", SPSA(n=10), longer),
+            ("n-SPSA n=100", SPSA(n=100), longer),
+            ("n-SPSA n=100, eps x 2", SPSA(n=100, eps_scale=2.0), longer),
+            ("FOGZO n=1, beta .999", FOGZO(beta_schedule="constant"), longer),
+        ],
+        "mid-tread in the place of mid-rise (Adam .01)": [
+            (e.label, e, {"quantizer": tread}) for e in (STE(), spsa, FOGZO(), FOGZO(n=10))
+        ],
+        "binary weights, levels +-alpha (Adam .01)": [
+            (e.label, e, {"quantizer": quantizers.Sign()})
+            for e in (STE(), spsa, FOGZO(), FOGZO(n=10))
+        ],
+        "hardtanh in the place of ReLU (Adam .01)": [
+            (e.label, e, hard) for e in (STE(), spsa, FOGZO(), FOGZO(n=10))
+        ],
+    }
+
+
+# ------------------------------------------------------------------ what is counted
+
+COUNTS = {
+    "query forwards": lambda records, i: records["forwards"][i] - records["backwards"][i],
+    "all passes": lambda records, i: records["forwards"][i] + 2 * records["backwards"][i],
+    "multiply-accumulates": lambda records, i: records["macs"][i],
+}
+
+
+def compute_to(records, target, count):
+    """Computation until the training loss of the whole training set first is at most ``target``.
+
+    Linear between two records; infinite where the run never gets there.
+
+    Parameters
+    ----------
+    records : dict of str to list
+        Columns of a run.
+    target : float
+    count : {"query forwards", "all passes", "multiply-accumulates"}
+        Forwards of the queries alone (FOGZO's own forward is left out, and the STE has none); all
+        passes with a backward as two forwards; or multiply-accumulates.
+    """
+    losses, amount = records["train_loss"], COUNTS[count]
+    for i, loss in enumerate(losses):
+        if loss <= target:
+            if i == 0:
+                return float(amount(records, 0))
+            share = (losses[i - 1] - target) / (losses[i - 1] - loss)
+            low, high = amount(records, i - 1), amount(records, i)
+            return low + share * (high - low)
+    return math.inf
+
+
+def final(group):
+    """Final training losses of the seeds; infinite where a run diverged."""
+    return [
+        math.inf if "error" in record else record["records"]["train_loss"][-1] for record in group
+    ]
+
+
+def best(results, method):
+    """The optimiser with the least mean final loss, and the records of its seeds."""
+    return min(results[method.name].items(), key=lambda item: fmean(final(item[1])))
+
+
+def reach(results, method, target, count):
+    """Computation of each seed to ``target``, with the optimiser that is cheapest on average."""
+    answers = []
+    for group in results[method.name].values():
+        if not any("error" in record for record in group):
+            answers.append([compute_to(record["records"], target, count) for record in group])
+    return min(answers, key=fmean)
+
+
+# ------------------------------------------------------------------ the sweep
+
+
+def plan(methods, seeds, steps, questions):
+    """(where the result belongs, Case) for every run."""
+    entries = []
+    for method in methods:
+        for optimizer in method.grid:
+            for seed in range(seeds):
+                case = sweep.Case(
+                    method.estimator, optimizer, seed, steps, record_every=method.detail
+                )
+                entries.append(((method.name, optimizer), case))
+    for question, rows in questions.items():
+        for label, estimator, options in rows:
+            for seed in range(seeds if getattr(estimator, "n", 0) == 7960 else min(seeds, 2)):
+                case = sweep.Case(estimator, Adam(0.01), seed, **{"steps": steps} | options)
+                entries.append(((question, label), case))
+    return entries
+
+
+def gather(entries, records):
+    """(method or question) -> (optimiser or label) -> records of the seeds."""
+    results = {}
+    for (place, _), record in zip(entries, records, strict=True):
+        results.setdefault(place[0], {}).setdefault(place[1], []).append(record)
+    return results
+
+
+# ------------------------------------------------------------------ the report
+
+
+def optimizer_name(optimizer):
+    """Such as ``Adam 0.01``."""
+    return f"{type(optimizer).__name__} {optimizer.lr:g}"
+
+
+def cells(group):
+    """Mean final loss with its spread, and mean accuracy, as text."""
+    losses = final(group)
+    if not all(map(math.isfinite, losses)):
+        return ["diverged", "-"]
+    accuracy = fmean(record["records"]["test_accuracy"][-1] for record in group)
+    return [report.spread(losses, 3), f"{100 * accuracy:.1f} %"]
+
+
+def best_table(results, methods):
+    """Every method with its best optimiser."""
+    rows = []
+    for method in methods:
+        optimizer, group = best(results, method)
+        macs = group[0]["records"]["macs"][-1]
+        rows.append([method.name, optimizer_name(optimizer), f"{len(method.grid)}", *cells(group),
+                     report.engineering(macs)])  # fmt: skip
+    headers = ["", "best", "of", "training loss", "test accuracy", "multiply-acc."]
+    return report.table(headers, rows)
+
+
+def targets_table(results, methods, count="multiply-accumulates"):
+    """Median computation of the seeds to each target loss."""
+    rows = []
+    for method in methods:
+        amounts = [median(reach(results, method, target, count)) for target in TARGETS]
+        rows.append(
+            [method.name, *("-" if math.isinf(a) else report.engineering(a) for a in amounts)]
+        )
+    return report.table(["to a loss of", *map(str, TARGETS)], rows)
+
+
+def ratio(results, spsa, fogzo, count):
+    """Computation of n-SPSA over FOGZO's at equal loss, seed by seed.
+
+    Equal loss is the one that n-SPSA has at the end of its run, with its best optimiser: the
+    question is after how much computation FOGZO is there.
+    """
+    optimizer, group = best(results, spsa)
+    target = fmean(final(group))
+    theirs = [compute_to(record["records"], target, count) for record in group]
+    if any(map(math.isinf, theirs)):  # a seed that ends above the mean: what its whole run cost
+        theirs = [
+            COUNTS[count](r["records"], -1) if math.isinf(x) else x
+            for r, x in zip(group, theirs, strict=True)
+        ]
+    ours = reach(results, fogzo, target, count)
+    return target, [a / b for a, b in zip(theirs, ours, strict=True)]
+
+
+def ratios_table(results, methods):
+    """n-SPSA : FOGZO at equal loss, for both readings of the claim and each way of counting."""
+    by_name = {method.name: method for method in methods}
+    pairs = [
+        (spsa, fogzo)
+        for spsa in by_name
+        if spsa.startswith("n-SPSA n=79")
+        for fogzo in by_name
+        if fogzo.startswith("FOGZO")
+    ]
+    rows = []
+    for spsa, fogzo in pairs:
+        n, m = by_name[spsa].estimator.n, by_name[fogzo].estimator.n
+        row = [f"{spsa} : {fogzo}", f"{2 * n / (2 * m):,.0f}", f"{2 * n / (2 * m + 3):,.0f}"]
+        for count in COUNTS:
+            target, values = ratio(results, by_name[spsa], by_name[fogzo], count)
+            low, high = min(values), max(values)
+            row.append(f"{fmean(values):,.0f}" + (f" ({low:,.0f} .. {high:,.0f})"
+                                                  if len(values) > 1 else ""))  # fmt: skip
+        rows.append([*row[:3], f"{target:.3f}", *row[3:]])
+    headers = ["n-SPSA : FOGZO", "a step, queries", "a step, all", "equal loss", *COUNTS]
+    return report.table(headers, rows)
+
+
+def show(results, methods, questions):
+    """The whole report as text."""
+    parts = ["Every method with its best optimiser", "", best_table(results, methods), ""]
+    parts += [
+        "Multiply-accumulates to reach a training loss (median of the seeds, best optimiser for "
+        "each; - never)", "", targets_table(results, methods), "",
+    ]  # fmt: skip
+    parts += [
+        "How many times more computation n-SPSA takes: a step (queries alone; all passes, a "
+        "backward as two forwards), and measured to equal loss (mean, smallest .. largest seed)",
+        "", ratios_table(results, methods), "",
+    ]  # fmt: skip
+    for question in questions:
+        rows = [[label, *cells(group)] for label, group in results[question].items()]
+        parts += [f"Why? {question}", ""]
+        parts += [report.table(["", "training loss", "test accuracy"], rows), ""]
+    return "\n".join(parts)
+
+
+def curves(results, methods):
+    """(label, records) of every seed of every method's best setting, for the picture."""
+    return [
+        (method.name, record["records"])
+        for method in methods
+        for record in best(results, method)[1]
+    ]
+
+
+def write_csv(path, entries, records):
+    """All records as CSV, one line a record, to four digits."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer)
+    writer.writerow(["group", "setting", "seed", "step", "train_loss", "test_accuracy",
+                     "forwards", "backwards", "macs", "seconds"])  # fmt: skip
+    for (place, case), record in zip(entries, records, strict=True):
+        setting = place[1] if isinstance(place[1], str) else optimizer_name(place[1])
+        columns = record.get("records", {name: [] for name in ("step",)})
+        for i, step in enumerate(columns["step"]):
+            writer.writerow([
+                place[0], setting, case.seed, step, f"{columns['train_loss'][i]:.4f}",
+                f"{columns['test_accuracy'][i]:.4f}", columns["forwards"][i],
+                columns["backwards"][i], columns["macs"][i], f"{columns['seconds'][i]:.1f}",
+            ])  # fmt: skip
+    checkpoint.write_text(path, buffer.getvalue())
+
+
+def quick(methods):
+    """A small version: no n = 7960, two learning rates."""
+    rates = (Adam(0.01), Adam(0.03))
+    return tuple(replace(m, grid=rates) for m in methods if getattr(m.estimator, "n", 0) < 7960)
+
+
+def main(argv=None):
+    """Run the command; returns its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m minizo.reproduce.compute796",
+        description=__doc__.partition("\n\n")[2],
+    )
+    add = parser.add_argument
+    add("--quick", action="store_true",
+        help="under 3 minutes on 2 cores: 300 steps, 1 seed, 2 learning rates, no n = 7960")  # fmt: skip
+    add("--folder", help="where runs are kept (default: runs/compute796, or -quick)")
+    add("--seeds", type=int, help="seeds 0, 1, ... (default: 3; --quick: 1)")
+    add("--steps", type=int, help="steps a run (default: 1200; --quick: 300)")
+    add("--workers", type=int, help="processes (default: one a processor)")
+    add("--out", metavar="FOLDER", help="where report, CSV and picture go (default: --folder)")
+    add("--quiet", action="store_true", help="no progress bar")
+    arguments = parser.parse_args(argv)
+
+    def command():
+        small = arguments.quick
+        seeds = arguments.seeds if arguments.seeds is not None else (1 if small else 3)
+        steps = arguments.steps if arguments.steps is not None else (300 if small else 1200)
+        for name, value in (("seeds", seeds), ("steps", steps)):
+            if value < 1:
+                raise cli.InputError(f"--{name} is {value}, but it must be at least 1")
+        methods = quick(METHODS) if small else METHODS
+        questions = {} if small else study(steps)
+        folder = Path(arguments.folder or f"runs/compute796{'-quick' if small else ''}")
+        entries = plan(methods, seeds, steps, questions)
+        cases = list(dict.fromkeys(case for _, case in entries))
+        found = sweep.run(cases, data.mnist, folder, arguments.workers, arguments.quiet)
+        by_case = dict(zip(cases, found, strict=True))
+        records = [by_case[case] for _, case in entries]
+        results = gather(entries, records)
+        title = (
+            f"{found[0]['data']}: 2-bit midrise 784-10-10, {steps} steps of 100, {seeds} "
+            f"seed{'s' if seeds > 1 else ''}"
+        )
+        text = f"{title}, minizo {__version__}\n\n{show(results, methods, questions)}"
+        out = Path(arguments.out or folder)
+        out.mkdir(parents=True, exist_ok=True)
+        checkpoint.write_text(out / "compute796.txt", text)
+        write_csv(out / "compute796.csv", entries, records)
+        shown = [m for m in methods if "FOGZO" not in m.name or "1 to" in m.name]
+        figures.save(figures.training(curves(results, shown), title), out / "compute796.png")
+        print(f"{text}\nfiles: {out / 'compute796.txt'}, compute796.csv, compute796.png")
+        return 0
+
+    return cli.guarded(command)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
