@@ -32,7 +32,7 @@ class Surrogate:
     value : callable
         value(x), elementwise: ndarray -> ndarray of the same shape and dtype.
     derivative : callable
-        d value / dx, elementwise; at a kink the derivative of the inner side.
+        d value / dx, elementwise; at a kink the derivative from the right.
     law : str
         Name of the law in `minizo.laws` that this surrogate implies.
     epsbar : float
@@ -61,8 +61,9 @@ def _hardtanh(x):
 
 def _hardtanh_derivative(x):
     xp = backend.namespace(x)
-    # value'(x) = 1 if |x| <= 1, else 0
-    return xp.astype(xp.abs(x) <= 1.0, x.dtype)
+    # value'(x) = 1 if -1 <= x < 1, else 0: half open, as the steps of a quantiser are, so that the
+    # boxes of neighbouring steps add up to exactly 1 where they touch
+    return xp.astype(xp.logical_and(x >= -1.0, x < 1.0), x.dtype)
 
 
 def _tanh(x):

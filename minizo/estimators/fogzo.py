@@ -38,6 +38,10 @@ class FOGZO(SPSA):
     direction with a measured, signed length. Which function's gradient stands in the place of
     grad F for a quantised loss: see `SPSA`.
 
+    With an eps of its own for each tensor (the default), the guide's part of G is ghat_l / eps_l in
+    tensor l, so that tensors with a small eps weigh more than in the STE gradient. An optimiser
+    that is blind to scale, as Adam is, hides this; SGD does not. (The paper's choice is unknown.)
+
     Cost of an estimate: 2n + 1 forwards, 1 backward (1 and 1 in the STE's share of the run).
 
     References

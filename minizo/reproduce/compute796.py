@@ -330,7 +330,7 @@ def main(argv=None):
     )
     add = parser.add_argument
     add("--quick", action="store_true",
-        help="under 3 minutes on 2 cores: 300 steps, 1 seed, 2 learning rates, no n = 7960")  # fmt: skip
+        help="under 3 minutes on 2 cores: 300 steps, 1 seed, 2 rates, no n = 7960")  # fmt: skip
     add("--folder", help="where runs are kept (default: runs/compute796, or -quick)")
     add("--seeds", type=int, help="seeds 0, 1, ... (default: 3; --quick: 1)")
     add("--steps", type=int, help="steps a run (default: 1200; --quick: 300)")

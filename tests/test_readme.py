@@ -1,0 +1,35 @@
+"""The README's commands and code are those that work."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import minizo
+from minizo.data import synthetic_digits
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+
+
+def test_readme_code_runs(monkeypatch):
+    """The example trains (on few drawn digits here) and ends with weights of four values."""
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    monkeypatch.setattr(minizo.data, "mnist", lambda: synthetic_digits(2000, 500))
+    names = {}
+    exec(code.replace("steps=1200", "steps=100"), names)
+    weights = names["run"].weights["fc1.weight"]
+    assert weights.shape == (10, 784)
+    assert len(set(weights.ravel().tolist())) == 4
+    assert names["run"].final("train_loss") < 2.0
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"\]\(([^)#:]+)\)", README))))
+def test_readme_links_lead_somewhere(path):
+    assert (Path(__file__).parent.parent / path).exists()
+
+
+def test_readme_has_the_commands_that_ci_runs():
+    """One line each, ending where `.ci/run` looks for them."""
+    assert len(re.findall(r"^python3 -m venv .*-m minizo\.mnist$", README, re.M)) == 1
+    assert len(re.findall(r"^python3 -m venv .*-m pytest$", README, re.M)) == 1
+    assert "@" not in re.sub(r"`[^`]*`", "", README)  # no placeholder is left

@@ -1,0 +1,206 @@
+"""Sweeps and the commands built on them: resumable, damage noticed, numbers as defined."""
+
+import csv
+import json
+import math
+
+import pytest
+
+from minizo import FOGZO, SPSA, STE, InputError, optim, quantizers, sweep
+from minizo.reproduce import compute796, mnist_grid
+
+CASES = [
+    sweep.Case(STE(), optim.Adam(0.02), seed, steps=20, batch=50, widths=(5,)) for seed in (0, 1)
+]
+
+
+@pytest.fixture
+def load(toy):
+    """A loader that counts how often it is asked."""
+
+    def loader():
+        loader.calls += 1
+        return toy
+
+    loader.calls = 0
+    return loader
+
+
+def run(cases, load, folder, **options):
+    return sweep.run(cases, load, folder, workers=1, quiet=True, **options)
+
+
+def test_finished_cases_are_not_run_again(load, tmp_path, monkeypatch):
+    first = run(CASES, load, tmp_path)
+    assert [record["seed"] for record in first] == [0, 1]
+    assert first[0]["records"]["train_loss"][-1] < first[0]["records"]["train_loss"][0]
+    monkeypatch.setattr(sweep.Case, "run", lambda *a: pytest.fail("ran again"))
+    assert run(CASES, load, tmp_path) == first
+
+
+def test_a_record_cut_short_is_noticed_and_only_that_run_repeated(load, tmp_path, monkeypatch):
+    first = run(CASES, load, tmp_path)
+    path = tmp_path / f"{CASES[1].key('toy blobs')}.json"
+    path.write_text(path.read_text()[:-20])
+    path.with_suffix(".npz").unlink()
+    ran, real = [], sweep.Case.run
+    monkeypatch.setattr(sweep.Case, "run", lambda *a: ran.append(a[0]) or real(*a))
+    again = run(CASES, load, tmp_path)
+    assert ran == [CASES[1]]
+    for a, b in zip(first, again, strict=True):
+        assert a["records"]["train_loss"] == b["records"]["train_loss"]
+
+
+def test_an_interrupted_case_goes_on_from_its_checkpoint(load, tmp_path, monkeypatch):
+    """Stopped in the middle of the second run: the first is kept, the second resumed."""
+    whole = run(CASES, load, tmp_path / "whole")
+    real, steps = STE.estimate, []
+
+    def estimate(self, *args):
+        steps.append(args[-1].index)
+        if len(steps) == 32:
+            raise KeyboardInterrupt
+        return real(self, *args)
+
+    monkeypatch.setattr(STE, "estimate", estimate)
+    with pytest.raises(KeyboardInterrupt):
+        run(CASES, load, tmp_path / "cut")
+    resumed = run(CASES, load, tmp_path / "cut")
+    assert len(steps) == 32 + 20 - 11  # the second run goes on from its 11th step
+    for a, b in zip(whole, resumed, strict=True):
+        assert a["records"]["train_loss"] == b["records"]["train_loss"]
+
+
+def test_different_cases_never_share_a_file():
+    cases = [
+        sweep.Case(STE()),
+        sweep.Case(STE(), seed=1),
+        sweep.Case(STE(), optim.SGD(0.01)),
+        sweep.Case(STE(), steps=10),
+        sweep.Case(STE(), quantizer=quantizers.Sign()),
+        sweep.Case(SPSA(n=10)),
+        sweep.Case(FOGZO(n=10)),
+        sweep.Case(FOGZO(n=10, beta=0.9)),
+    ]
+    assert len({case.key("MNIST") for case in cases}) == len(cases)
+    assert cases[0].key("MNIST") != cases[0].key("synthetic digits (seed 0)")
+
+
+def test_divergence_is_a_result(load, tmp_path):
+    case = sweep.Case(
+        STE(), optim.SGD(1e38), steps=20, batch=50, quantizer=quantizers.FullPrecision()
+    )
+    (record,) = run([case], load, tmp_path)
+    assert "became NaN or infinite" in record["error"]
+    assert run([case], load, tmp_path) == [record]
+
+
+def test_cost_counts_forwards_and_a_backward_as_two():
+    assert sweep.Case(STE(), steps=10).cost() == 30
+    assert sweep.Case(SPSA(n=5), steps=10).cost() == 100
+    assert sweep.Case(FOGZO(n=5), steps=10).cost() == 130
+
+
+def test_bad_sweeps_are_refused(load, tmp_path):
+    with pytest.raises(InputError, match="workers is -1"):
+        sweep.run(CASES, load, tmp_path, workers=-1)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be made"):
+        sweep.run(CASES, load, tmp_path / "file" / "x", workers=1)
+
+
+RECORDS = {
+    "step": [0, 10, 20],
+    "train_loss": [2.0, 1.0, 0.5],
+    "forwards": [0, 210, 420],
+    "backwards": [0, 10, 20],
+    "macs": [0, 1000, 2000],
+}
+
+
+@pytest.mark.parametrize(
+    "target, count, expected",
+    [
+        (1.0, "query forwards", 200),
+        (1.5, "query forwards", 100),
+        (0.5, "all passes", 460),
+        (0.75, "multiply-accumulates", 1500),
+        (2.0, "multiply-accumulates", 0),
+        (0.4, "all passes", math.inf),
+    ],
+)
+def test_compute_to_a_target(target, count, expected):
+    """Linear between records; FOGZO's own forwards are not queries; never is infinite."""
+    assert compute796.compute_to(RECORDS, target, count) == expected
+
+
+def test_the_796_of_the_claim_is_arithmetic():
+    """7960 / 10 and 796 / 1, queries alone; with all passes both are less."""
+    for n, m in ((7960, 10), (796, 1)):
+        assert 2 * n / (2 * m) == 796
+        assert 2 * n / (2 * m + 3) < 796
+
+
+def test_ratio_is_the_quotient_of_two_computations():
+    """A made-up n-SPSA that takes 100 times FOGZO's computation is found 100 times worse."""
+    slow = RECORDS | {"macs": [100 * x for x in RECORDS["macs"]]}
+    spsa = compute796.Method("n-SPSA n=796", SPSA(n=796), (1,))
+    fogzo = compute796.Method("FOGZO n=1", FOGZO(), (1,))
+    results = {"n-SPSA n=796": {1: [{"records": slow}]}, "FOGZO n=1": {1: [{"records": RECORDS}]}}
+    target, values = compute796.ratio(results, spsa, fogzo, "multiply-accumulates")
+    assert target == 0.5 and values == [100.0]
+
+
+def test_compute796_end_to_end(toy, tmp_path, monkeypatch, capsys):
+    """A tiny version of the whole command: report, CSV and picture; a second call runs nothing."""
+    monkeypatch.setattr(compute796.data, "mnist", lambda: toy)
+    small = tuple(
+        compute796.replace(m, grid=m.grid[-1:], estimator=tiny(m.estimator))
+        for m in compute796.METHODS
+        if "n=7960" not in m.name
+    )
+    monkeypatch.setattr(compute796, "quick", lambda methods: small)
+    flags = ["--quick", "--steps", "20", "--workers", "1", "--quiet", "--folder", str(tmp_path)]
+    assert compute796.main(flags) == 0
+    out = capsys.readouterr().out
+    assert "toy blobs: 2-bit midrise" in out and "measured to equal loss" in out
+    with open(tmp_path / "compute796.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["group"] for row in rows} == {m.name for m in small}
+    assert (tmp_path / "compute796.png").read_bytes().startswith(b"\x89PNG")
+    monkeypatch.setattr(sweep.Case, "run", lambda *a: pytest.fail("ran again"))
+    assert compute796.main(flags) == 0
+    assert capsys.readouterr().out == out
+
+
+def tiny(estimator):
+    n = getattr(estimator, "n", None)
+    return estimator if n is None else compute796.replace(estimator, n=min(n, 20))
+
+
+@pytest.mark.parametrize("flag", ["--seeds", "--steps"])
+@pytest.mark.parametrize("command", [compute796.main, mnist_grid.main])
+def test_bad_flags(command, flag, capsys):
+    assert command([flag, "0"]) == 2
+    assert f"{flag} is 0, but it must be at least 1" in capsys.readouterr().err
+
+
+def test_mnist_grid_end_to_end(toy, tmp_path, monkeypatch, capsys):
+    """Two methods, two optimisers, two seeds: the best of each row is marked; CSV complete."""
+    monkeypatch.setattr(mnist_grid.data, "mnist", lambda: toy)
+    methods = {"STE": STE(), "n-SPSA n=10": SPSA(n=10)}
+    rules = [optim.SGD(1e-6), optim.Adam(0.02)]
+    monkeypatch.setattr(mnist_grid, "METHODS", methods)
+    monkeypatch.setattr(mnist_grid, "OPTIMIZERS", rules)
+    flags = ["--steps", "40", "--seeds", "2", "--workers", "1", "--quiet"]
+    path = tmp_path / "grid.csv"
+    assert mnist_grid.main([*flags, "--folder", str(tmp_path / "f"), "--csv", str(path)]) == 0
+    out = capsys.readouterr().out
+    for line in out.splitlines()[6:8]:
+        assert line.endswith("*")  # Adam is the best of both rows; SGD 1e-6 does not move
+    with open(path) as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 4
+    assert len(list((tmp_path / "f").glob("*.json"))) == 8
+    record = json.loads(next((tmp_path / "f").glob("*.json")).read_text())
+    assert set(record) >= {"label", "estimator", "optimizer", "seed", "data", "records"}
