@@ -6,16 +6,14 @@ under their path and put back into the shape of a freshly initialised state.
 """
 
 import json
-import os
-import tempfile
 import zipfile
 import zlib
-from pathlib import Path
 
 import numpy as np
 
 from . import backend
 from .errors import InputError
+from .files import write_atomically
 
 FORMAT = "minizo checkpoint"
 
@@ -32,41 +30,6 @@ _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
 )
-
-
-def write_atomically(path, write):
-    """Call ``write(file)`` on a temporary file beside ``path``, then put it in the place of it.
-
-    Whatever happens, ``path`` holds either what it held before or all of the new content.
-
-    Raises
-    ------
-    InputError
-        If the folder cannot be written or the disk is full.
-    """
-    path = Path(path)
-    try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                write(file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
-    except OSError as error:
-        raise InputError(
-            f"cannot write {path}: {error.strerror or error}; free some space or choose another "
-            "folder with --out (what was there before is untouched)"
-        ) from error
-
-
-def write_text(path, text):
-    """Write ``text`` to ``path``, all of it or nothing."""
-    write_atomically(path, lambda file: file.write(text.encode()))
 
 
 def flatten(prefix, state):

@@ -4,17 +4,16 @@ A run folder holds ``settings.json`` (written first), one checkpoint a run, and 
 ``results.json``, ``records.csv``, ``table.txt`` and ``training.png``.
 """
 
-import csv
-import io
 import json
 import math
 import time
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from . import __version__, backend, checkpoint, figures, losses, report
+from . import __version__, backend, figures, losses, report
 from .errors import InputError, choose
 from .estimators import ESTIMATORS
+from .files import write_csv, write_text
 from .objective import Objective
 from .optim import OPTIMIZERS
 from .population import threads
@@ -91,7 +90,7 @@ def write_settings(folder, command, settings):
     """Keep the settings that determine the numbers, so that the folder can be resumed."""
     kept = {name: value for name, value in settings.items() if name not in FREE}
     text = json.dumps({"command": command, "version": __version__, "settings": kept}, indent=2)
-    checkpoint.write_text(folder / "settings.json", text + "\n")
+    write_text(folder / "settings.json", text + "\n")
 
 
 def resumed_settings(folder, command, defaults, given):
@@ -216,15 +215,14 @@ def results_table(results, labels):
 
 def write_results(folder, results, curves, text, title):
     """Write results.json, records.csv, table.txt and training.png; return the picture's path."""
-    checkpoint.write_text(folder / "results.json", json.dumps(results, indent=2) + "\n")
-    buffer = io.StringIO()
-    writer = csv.writer(buffer)
-    writer.writerow(["label", *COLUMNS])
-    for label, records in curves:
-        for row in zip(*(records[column] for column in COLUMNS), strict=True):
-            writer.writerow([label, *row])
-    checkpoint.write_text(folder / "records.csv", buffer.getvalue())
-    checkpoint.write_text(folder / "table.txt", f"{title}\n\n{text}\n")
+    write_text(folder / "results.json", json.dumps(results, indent=2) + "\n")
+    rows = [
+        [label, *row]
+        for label, records in curves
+        for row in zip(*(records[column] for column in COLUMNS), strict=True)
+    ]
+    write_csv(folder / "records.csv", ["label", *COLUMNS], rows)
+    write_text(folder / "table.txt", f"{title}\n\n{text}\n")
     picture = folder / "training.png"
     figures.save(figures.training(curves, title), picture)
     return picture

@@ -4,7 +4,7 @@ import io
 
 from matplotlib.figure import Figure
 
-from .checkpoint import write_atomically
+from .files import write_atomically
 
 # Okabe and Ito's colours, told apart by readers of every colour vision; with a marker and a line
 # style of its own, a curve is also told apart in grey.

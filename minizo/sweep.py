@@ -15,8 +15,9 @@ from dataclasses import MISSING, dataclass, field, fields
 from multiprocessing import get_context
 from pathlib import Path
 
-from . import checkpoint, quantizers
+from . import quantizers
 from .errors import InputError, require
+from .files import write_text
 from .models import mlp
 from .objective import Objective
 from .optim import Adam
@@ -134,7 +135,7 @@ def _start(load):
 
 def _work(case, path):
     record = case.run(_data, path.with_suffix(".npz"))
-    checkpoint.write_text(path, json.dumps(record) + "\n")
+    write_text(path, json.dumps(record) + "\n")
     return record
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minizo import InputError, checkpoint, optim
+from minizo import InputError, checkpoint, files, optim
 
 
 class Inner(NamedTuple):
@@ -131,18 +131,18 @@ def test_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
 
 def test_crash_while_writing_leaves_the_old_file(tmp_path):
     path = tmp_path / "c.txt"
-    checkpoint.write_text(path, "old")
+    files.write_text(path, "old")
 
     def crash(file):
         file.write(b"half")
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        checkpoint.write_atomically(path, crash)
+        files.write_atomically(path, crash)
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["c.txt"]
 
 
 def test_unwritable_folder(tmp_path):
     with pytest.raises(InputError, match="cannot write .*No such file or directory"):
-        checkpoint.write_text(tmp_path / "absent" / "c.txt", "x")
+        files.write_text(tmp_path / "absent" / "c.txt", "x")

@@ -12,7 +12,7 @@ import time
 import numpy as np
 import pytest
 
-from minizo import checkpoint, mnist
+from minizo import checkpoint, files, mnist
 from minizo.data.idx import write_idx
 
 FIELDS = [
@@ -256,7 +256,7 @@ def test_resume_refuses_a_damaged_checkpoint(call, tmp_path):
 def test_resume_refuses_another_commands_run(call, tmp_path):
     (tmp_path / "other").mkdir()
     text = json.dumps({"command": "minizo.other", "settings": {}})
-    checkpoint.write_text(tmp_path / "other" / "settings.json", text)
+    files.write_text(tmp_path / "other" / "settings.json", text)
     code, _, err = call("--resume", "other")
     assert code == 2 and "that is a run of `minizo.other`" in err
 

@@ -5,7 +5,7 @@ import json
 import sys
 
 from .. import cli
-from ..checkpoint import write_text
+from ..files import write_text
 from . import step
 
 BENCHMARKS = {"step": step}

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError, require
+from ..files import write_atomically
 
 # The usual names, in the order of `read_folder`'s result.
 NAMES = (
@@ -116,17 +117,7 @@ def write_idx(path, array):
     data = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes() + array.tobytes()
     if path.suffix == ".gz":
         data = gzip.compress(data, mtime=0)  # without the time: the same array, the same file
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        try:
-            part.write_bytes(data)
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be written ({error.strerror}); choose another place"
-        ) from error
+    write_atomically(path, lambda file: file.write(data))
 
 
 def read_folder(folder):

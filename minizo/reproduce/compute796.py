@@ -9,8 +9,6 @@ loss, counted in three ways. It stops and goes on: every finished run is kept.
 """
 
 import argparse
-import csv
-import io
 import math
 import sys
 from dataclasses import dataclass, replace
@@ -22,7 +20,6 @@ from .. import (
     SPSA,
     STE,
     __version__,
-    checkpoint,
     cli,
     data,
     figures,
@@ -30,6 +27,7 @@ from .. import (
     report,
     sweep,
 )
+from ..files import write_csv, write_text
 from ..optim import SGD, Adam
 from .mnist_grid import OPTIMIZERS as GRID
 
@@ -298,22 +296,23 @@ def curves(results, methods):
     ]
 
 
-def write_csv(path, entries, records):
+def write_records(path, entries, records):
     """All records as CSV, one line a record, to four digits."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer)
-    writer.writerow(["group", "setting", "seed", "step", "train_loss", "test_accuracy",
-                     "forwards", "backwards", "macs", "seconds"])  # fmt: skip
+    rows = []
     for (place, case), record in zip(entries, records, strict=True):
         setting = place[1] if isinstance(place[1], str) else optimizer_name(place[1])
-        columns = record.get("records", {name: [] for name in ("step",)})
+        if "error" in record:
+            continue
+        columns = record["records"]
         for i, step in enumerate(columns["step"]):
-            writer.writerow([
-                place[0], setting, case.seed, step, f"{columns['train_loss'][i]:.4f}",
-                f"{columns['test_accuracy'][i]:.4f}", columns["forwards"][i],
-                columns["backwards"][i], columns["macs"][i], f"{columns['seconds'][i]:.1f}",
-            ])  # fmt: skip
-    checkpoint.write_text(path, buffer.getvalue())
+            loss, accuracy = columns["train_loss"][i], columns["test_accuracy"][i]
+            counts = [columns[name][i] for name in ("forwards", "backwards", "macs")]
+            rows.append(
+                [place[0], setting, case.seed, step, f"{loss:.4f}", f"{accuracy:.4f}", *counts]
+            )
+    header = ["group", "setting", "seed", "step", "train_loss", "test_accuracy",
+              "forwards", "backwards", "macs"]  # fmt: skip
+    write_csv(path, header, rows)
 
 
 def quick(methods):
@@ -362,8 +361,8 @@ def main(argv=None):
         text = f"{title}, minizo {__version__}\n\n{show(results, methods, questions)}"
         out = Path(arguments.out or folder)
         out.mkdir(parents=True, exist_ok=True)
-        checkpoint.write_text(out / "compute796.txt", text)
-        write_csv(out / "compute796.csv", entries, records)
+        write_text(out / "compute796.txt", text)
+        write_records(out / "compute796.csv", entries, records)
         shown = [m for m in methods if "FOGZO" not in m.name or "1 to" in m.name]
         figures.save(figures.training(curves(results, shown), title), out / "compute796.png")
         print(f"{text}\nfiles: {out / 'compute796.txt'}, compute796.csv, compute796.png")

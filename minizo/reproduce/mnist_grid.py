@@ -5,12 +5,11 @@ Adam with four learning rates each, the same for every method, three seeds.
 """
 
 import argparse
-import csv
-import io
 import sys
 from statistics import fmean, stdev
 
-from .. import FOGZO, SPSA, STE, __version__, checkpoint, cli, data, report, sweep
+from .. import FOGZO, SPSA, STE, __version__, cli, data, report, sweep
+from ..files import write_csv
 from ..optim import SGD, Adam
 
 METHODS = {
@@ -76,15 +75,14 @@ def show(table):
     )
 
 
-def write_csv(path, table):
+def write_grid(path, table):
     """The grid as CSV: one line a method, optimiser and rate."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer)
-    writer.writerow(["method", "optimizer", "lr", "train_loss", "stdev", "test_accuracy"])
-    for (method, optimizer), numbers in table.items():
-        name = type(optimizer).__name__
-        writer.writerow([method, name, optimizer.lr, *(f"{x:.6f}" for x in numbers)])
-    checkpoint.write_text(path, buffer.getvalue())
+    rows = [
+        [method, type(optimizer).__name__, optimizer.lr, *(f"{x:.6f}" for x in numbers)]
+        for (method, optimizer), numbers in table.items()
+    ]
+    header = ["method", "optimizer", "lr", "train_loss", "stdev", "test_accuracy"]
+    write_csv(path, header, rows)
 
 
 def main(argv=None):
@@ -114,7 +112,7 @@ def main(argv=None):
             f"{arguments.seeds} seeds, minizo {__version__}\n\n{show(table)}"
         )
         if arguments.csv:
-            write_csv(arguments.csv, table)
+            write_grid(arguments.csv, table)
         return 0
 
     return cli.guarded(command)
