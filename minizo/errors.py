@@ -1,6 +1,7 @@
 """Bad input: one clear sentence that names the argument, its value and the remedy."""
 
 import difflib
+from numbers import Integral
 
 
 class InputError(ValueError):
@@ -44,3 +45,12 @@ def require(condition, argument, value, remedy):
     """Raise an `InputError` naming ``argument``, ``value`` and ``remedy`` unless ``condition``."""
     if not condition:
         raise InputError(f"{argument} is {value!r}, but {remedy}")
+
+
+def is_whole(value):
+    """Whether ``value`` is a whole number (NumPy's count, ``True`` does not).
+
+    >>> is_whole(3), is_whole(3.0), is_whole(True)
+    (True, False, False)
+    """
+    return isinstance(value, Integral) and not isinstance(value, bool)

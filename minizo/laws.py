@@ -103,9 +103,10 @@ def _logistic_q(z):
 
 def _triangular(stream, out):
     xp = backend.namespace(out)
-    # u = sign(c) sqrt(6) (1 - sqrt(1 - |c|)): both branches of the inverse at once
+    # u = sign(c) sqrt(6) (1 - sqrt(1 - |c|)) = sqrt(6) c / (1 + sqrt(1 - |c|)): both branches of
+    # the inverse at once, and without cancellation
     stream.uniform(out)
-    out *= sqrt(6.0) * (1.0 - xp.sqrt(1.0 - xp.abs(out))) / xp.abs(out)
+    out *= sqrt(6.0) / (1.0 + xp.sqrt(1.0 - xp.abs(out)))
     return out
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from math import prod, sqrt
 
 from . import backend
-from .errors import InputError, require
+from .errors import InputError, is_whole, require
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class Linear:
     def __post_init__(self):
         for name in ("inputs", "outputs"):
             value = getattr(self, name)
-            whole = isinstance(value, int) and value > 0
-            require(whole, f"Linear.{name}", value, "it must be a whole number above 0")
+            right = is_whole(value) and value > 0
+            require(right, f"Linear.{name}", value, "it must be a whole number above 0")
 
     @property
     def shapes(self):

@@ -1,6 +1,7 @@
 """Quantisers: piecewise-constant maps, each paired with the surrogate whose slope the STE uses.
 
-A quantiser is a staircase in units of its scale alpha, continuous from the right:
+A quantiser is a staircase in units of its scale alpha, continuous from the right (up to the
+rounding of x/alpha + 1/2: the largest number below 1/2 already goes up):
 
     sign       Q(x) = alpha sign(x),   sign(0) = +1                     levels +-alpha
     mid-rise   Q(x) = alpha (clip(floor(x/alpha), lo, hi) + 1/2)        levels +-alpha/2, +-3alpha/2
@@ -33,7 +34,7 @@ from dataclasses import dataclass
 from math import pi, sqrt
 
 from . import backend, laws
-from .errors import choose, require
+from .errors import choose, is_whole, require
 from .surrogates import SURROGATES
 
 
@@ -135,8 +136,8 @@ class _KBit(Quantizer):
 
     def __post_init__(self):
         super().__post_init__()
-        whole = isinstance(self.bits, int) and 1 <= self.bits <= 8
-        require(whole, "bits", self.bits, "it must be a whole number from 1 to 8")
+        right = is_whole(self.bits) and 1 <= self.bits <= 8
+        require(right, "bits", self.bits, "it must be a whole number from 1 to 8")
 
     @property
     def levels(self):
@@ -212,6 +213,9 @@ class FullPrecision:
     levels = None
     epsbar = None
     law = laws.LAWS["uniform"]
+
+    def __post_init__(self):
+        choose("surrogate", self.surrogate, SURROGATES)
 
     def scale(self, w):
         """1, nothing is scaled: (..., m) -> (..., 1)."""

@@ -24,11 +24,11 @@ class Stream:
     Parameters
     ----------
     seed : int
-        Seed of the run.
+        Seed of the run, below 2^32.
     purpose : str
         One of `PURPOSES`.
     path : tuple of int
-        Where in the run, usually ``(step, block)``.
+        Where in the run, usually ``(step, block)``; of one length for each purpose.
 
     Examples
     --------

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import backend, checkpoint, rng
-from .errors import InputError, require
+from .errors import InputError, is_whole, require
 from .estimators import Step
 from .objective import Batch, Objective
 from .population import Pool
@@ -298,7 +298,8 @@ def fit(
     n = data.y_train.shape[0]
     require(steps >= 1, "steps", steps, "at least one step is needed")
     require(1 <= batch <= n, "batch", batch, f"it must lie between 1 and the {n} examples")
-    require(0 <= seed < 2**63, "seed", seed, "it must be a whole number of at least 0")
+    right = is_whole(seed) and 0 <= seed < 2**32  # more would take two of a stream's words
+    require(right, "seed", seed, "it must be a whole number from 0 to 2^32 - 1")
     record_every = record_every or max(1, steps // 20)
     checkpoint_every = checkpoint_every or steps
     pool = pool or Pool()

@@ -189,6 +189,8 @@ def test_checkpoint_holds_latent_and_quantised_weights_by_name(toy, tmp_path):
         ({"batch": 0}, "batch is 0"),
         ({"batch": 401}, "batch is 401, but it must lie between 1 and the 400 examples"),
         ({"seed": -1}, "seed is -1"),
+        ({"seed": 2**32}, "seed is 4294967296"),
+        ({"seed": 1.5}, "seed is 1.5"),
     ],
 )
 def test_bad_options_are_refused(toy, options, sentence):
@@ -201,5 +203,5 @@ def test_bad_pools_are_refused():
         Pool(in_flight=0)
     with pytest.raises(InputError, match="memory is 0"):
         Pool(memory=0)
-    with pytest.raises(InputError, match="workers is -1"), threads(-1):
+    with pytest.raises(InputError, match="workers is 0"), threads(0):
         pass

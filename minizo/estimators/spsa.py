@@ -5,7 +5,7 @@ from math import isfinite
 from typing import NamedTuple
 
 from .. import backend
-from ..errors import choose, require
+from ..errors import choose, is_whole, require
 from ..laws import LAWS
 from ..population import Query, two_point_gradient
 from .base import Estimate
@@ -69,8 +69,8 @@ class SPSA:
     perturb: str = "all"
 
     def __post_init__(self):
-        whole = isinstance(self.n, int) and self.n >= 1
-        require(whole, "n", self.n, "it must be a whole number of directions, at least 1")
+        right = is_whole(self.n) and self.n >= 1
+        require(right, "n", self.n, "it must be a whole number of directions, at least 1")
         if self.law != "matched":
             choose("law", self.law, LAWS | {"matched": None})
         if self.eps is not None:
