@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import sys
+from pathlib import Path
 
 from . import backend, experiment
 from .errors import InputError
@@ -17,6 +18,7 @@ from .optim import OPTIMIZERS
 from .quantizers import QUANTIZERS
 from .schedules import SHAPES
 from .surrogates import SURROGATES
+from .train import check
 
 DEFAULTS = {
     "estimator": ["ste", "spsa", "fogzo"],
@@ -56,7 +58,7 @@ def guarded(command):
         print(f"minizo: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("minizo: stopped; continue with --resume and the run folder", file=sys.stderr)
+        print("minizo: stopped; what was finished is kept", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output has left, as in `... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -200,16 +202,17 @@ def training_command(parser, argv, command, load_data, build_network, title):
     objective = experiment.build_objective(settings, network)
     theta = network.init(0, like=data.x_train)
     for run in runs:
+        check(data, settings["steps"], settings["batch"], run.seed)
         run.estimator.init(objective.calibrate(theta), theta)
     if resume is not None:
-        folder = experiment.Path(resume)
+        folder = Path(resume)
     else:
         folder = experiment.new_folder(settings["out"], command.rpartition(".")[2])
         experiment.write_settings(folder, command, settings)
 
-    results, curves = run_all(
-        settings, command, network, data.to(xp), folder, resume is not None, notice
-    )
+    if not settings["quiet"]:
+        notice(f"run folder: {folder} (if interrupted, go on with --resume {folder})")
+    results, curves = run_all(settings, network, data.to(xp), folder, resume is not None, notice)
     labels = [run.estimator.label for run in runs]
     heading, text = title(settings, data), results_table(results, labels)
     picture = write_results(folder, results, curves, text, heading)

@@ -122,7 +122,7 @@ def resumed_settings(folder, command, defaults, given):
     return defaults | stored | given
 
 
-def run_all(settings, command, network, data, folder, resume=False, notice=print):
+def run_all(settings, network, data, folder, resume=False, notice=print):
     """Make every planned run, one after the other; return (results, records by label).
 
     A run whose loss diverges is reported through ``notice`` and in its result (``error``), and

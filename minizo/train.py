@@ -234,6 +234,15 @@ def restore(path, recipe, state):
     return state, header["records"]
 
 
+def check(data, steps, batch, seed):
+    """Raise an `InputError` for a number that `fit` cannot use."""
+    n = data.y_train.shape[0]
+    require(steps >= 1, "steps", steps, "at least one step is needed")
+    require(1 <= batch <= n, "batch", batch, f"it must lie between 1 and the {n} examples")
+    right = is_whole(seed) and 0 <= seed < 2**32  # more would take two of a stream's words
+    require(right, "seed", seed, "it must be a whole number from 0 to 2^32 - 1")
+
+
 def fit(
     objective,
     data,
@@ -295,11 +304,7 @@ def fit(
     -----
     Cost: that of ``steps`` estimates, and two evaluations of the data sets a record.
     """
-    n = data.y_train.shape[0]
-    require(steps >= 1, "steps", steps, "at least one step is needed")
-    require(1 <= batch <= n, "batch", batch, f"it must lie between 1 and the {n} examples")
-    right = is_whole(seed) and 0 <= seed < 2**32  # more would take two of a stream's words
-    require(right, "seed", seed, "it must be a whole number from 0 to 2^32 - 1")
+    check(data, steps, batch, seed)
     record_every = record_every or max(1, steps // 20)
     checkpoint_every = checkpoint_every or steps
     pool = pool or Pool()

@@ -183,7 +183,7 @@ def test_bad_input_is_one_sentence_and_code_2(call, tmp_path, flags, sentence):
     assert out == "" and "Traceback" not in err
     if "unrecognized" not in sentence and "argument" not in sentence:
         assert len(err.splitlines()) == 1
-    assert not list(tmp_path.rglob("*.npz"))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_bad_data_is_code_2(call, tmp_path):
@@ -284,6 +284,35 @@ def test_killed_and_resumed_equals_never_stopped(folder, tmp_path):
     assert header["records"]["step"][-1] < 3000  # it was in the middle of its second run
     assert not (tmp_path / "cut" / "results.json").exists()
     assert shas("--resume", "cut") == whole
+
+
+def test_interruption_by_hand(call, monkeypatch, tmp_path):
+    """Ctrl-C in the second run: one line, code 130, and --resume ends with all five runs."""
+    from minizo import experiment
+
+    real, runs = experiment.fit, []
+
+    def fit(*args, **options):
+        runs.append(options["path"].stem)
+        if len(runs) == 2:
+            raise KeyboardInterrupt
+        return real(*args, **options)
+
+    monkeypatch.setattr(experiment, "fit", fit)
+    code, out, err = call("--out", "run")
+    assert code == 130 and out == ""
+    assert err == "minizo: stopped; what was finished is kept\n"
+    assert [path.name for path in (tmp_path / "run").glob("*.npz")] == ["ste-seed0.npz"]
+    assert call("--resume", "run")[0] == 0
+    assert len(list((tmp_path / "run").glob("*.npz"))) == 5
+
+
+def test_run_folder_is_named_at_the_start(folder, tmp_path, monkeypatch, capsys):
+    """Whoever stops a long run must know what to resume."""
+    monkeypatch.chdir(tmp_path)
+    flags = ["--data", str(folder), "--steps", "2", "--batch", "30", "--estimator", "ste"]
+    assert mnist.main([*flags, "--out", "here"]) == 0
+    assert capsys.readouterr().err.startswith("run folder: here (if interrupted")
 
 
 def test_help_shows_every_flag_and_its_default(capsys):

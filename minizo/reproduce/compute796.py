@@ -29,11 +29,11 @@ from .. import (
 )
 from ..files import write_csv, write_text
 from ..optim import SGD, Adam
+from .mnist_grid import DETAIL
 from .mnist_grid import OPTIMIZERS as GRID
 
 SHORT = (Adam(0.003), Adam(0.01), Adam(0.03), SGD(0.1))  # for n = 796, where a run takes a minute
 LONG = (Adam(0.01),)  # for n = 7960, where it takes a quarter of an hour
-DETAIL = 20  # steps between records of the cheap methods, whose early steps matter
 TARGETS = (1.5, 1.2, 1.0, 0.8, 0.7, 0.65, 0.6, 0.55, 0.5, 0.45)
 
 

@@ -20,6 +20,7 @@ METHODS = {
     "FOGZO n=10, beta constant": FOGZO(n=10, beta_schedule="constant"),
     "FOGZO n=10, beta decayed": FOGZO(n=10, beta_schedule="linear"),
 }
+DETAIL = 20  # steps between records of the methods whose early steps matter
 OPTIMIZERS = [SGD(lr) for lr in (0.03, 0.1, 0.3, 1.0)] + [
     Adam(lr) for lr in (0.001, 0.003, 0.01, 0.03)
 ]
@@ -28,7 +29,9 @@ OPTIMIZERS = [SGD(lr) for lr in (0.03, 0.1, 0.3, 1.0)] + [
 def cases(seeds, steps):
     """(method, optimiser, seed) -> Case, for the whole grid."""
     return {
-        (method, optimizer, seed): sweep.Case(estimator, optimizer, seed, steps)
+        (method, optimizer, seed): sweep.Case(
+            estimator, optimizer, seed, steps, record_every=None if "SPSA" in method else DETAIL
+        )
         for method, estimator in METHODS.items()
         for optimizer in OPTIMIZERS
         for seed in range(seeds)
