@@ -1,0 +1,1 @@
+"""Instruments for looking at estimators, rather than training with them."""
