@@ -13,8 +13,10 @@ from collections import deque
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from math import sqrt
 from typing import NamedTuple
+from uuid import uuid4
 
 from . import backend, rng
 from .errors import require
@@ -40,6 +42,7 @@ class Pool:
     ----------
     executor : concurrent.futures.Executor, optional
         Threads, processes, or another library's (Dask, mpi4py). ``None`` computes in the caller.
+        A worker process holds its BLAS to one thread from its first block on.
     in_flight : int
         Blocks under way at once (1 without an executor).
     memory : int
@@ -66,12 +69,35 @@ class Pool:
             for call in calls:
                 if len(pending) == limit:
                     yield pending.popleft().result()
-                pending.append(self.executor.submit(function, *call))
+                pending.append(self.executor.submit(_run, _this_process(), function, *call))
             while pending:
                 yield pending.popleft().result()
         finally:
             for future in pending:
                 future.cancel()
+
+
+_token = uuid4()  # another one in every process that imports this module, on whatever machine
+
+
+def _this_process():
+    return _token, os.getpid()  # a fork has its parent's token, but a number of its own
+
+
+@cache
+def _hold_blas():
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(limits=1, user_api="blas")
+
+
+def _run(home, function, *call):
+    # In a worker process nobody has entered `backend.one_blas_thread`, and a BLAS with several
+    # threads adds up in another order. One limit for good: threads of a worker could not each
+    # enter and leave it. The process at home is its owner's business.
+    if home != _this_process():
+        _hold_blas()
+    return function(*call)
 
 
 @contextmanager
@@ -81,7 +107,7 @@ def threads(workers=None, memory=Pool.memory):
     NumPy lets go of the interpreter lock inside its loops and products, so threads share the work.
     On a GPU one worker is right: the device itself is the parallel machine.
     """
-    workers = workers or os.cpu_count() or 1
+    workers = (os.cpu_count() or 1) if workers is None else workers
     require(workers >= 1, "workers", workers, "it must be at least 1")
     if workers == 1:
         with backend.one_blas_thread():

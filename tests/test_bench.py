@@ -2,10 +2,17 @@
 
 import json
 
+import numpy as np
 import pytest
 
+from minizo import SPSA
 from minizo.bench import __main__ as bench
-from minizo.bench import rivals, step
+from minizo.bench import rivals, scaling, spsa, step, timing
+
+TINY_SPSA = {
+    "rounds": 2, "n": 70, "hidden": 1, "memory": (3, 70), "screen": 10, "chunks": (4, 8)
+}  # fmt: skip
+TINY_SCALING = {"rounds": 2, "directions": (1, 3, 70), "hidden": (1, 2), "fixed": 3}
 
 
 def test_bench_without_pytorch(monkeypatch, capsys):
@@ -43,3 +50,132 @@ def test_bad_input(capsys):
     assert stop.value.code == 2
     assert bench.main(["step", "--rounds", "0"]) == 2
     assert "--rounds is 0" in capsys.readouterr().err
+    assert bench.main(["spsa", "--picture", "x.png"]) == 2
+    assert "only scaling does" in capsys.readouterr().err
+
+
+def test_measurements_take_turns():
+    """A B A B after a warm-up of each; without one, nothing is run that is not counted."""
+    order = []
+    work = {name: lambda name=name: order.append(name) for name in "AB"}
+    seconds = timing.in_turn(work, rounds=2, least=0.0)
+    assert "".join(order) == "AABB" + "ABAB"
+    assert [len(values) for values in seconds.values()] == [2, 2]
+    order.clear()
+    timing.in_turn(work, rounds=1, least=9.0, warm_up=False)
+    assert "".join(order) == "AB"
+
+
+# spsa
+
+
+def test_spsa_without_pytorch(monkeypatch, tmp_path, capsys):
+    """Times, floor, memory, and the record in the file; d = 795 hidden + 10."""
+    monkeypatch.setattr(rivals, "torch_or_none", lambda: None)
+    monkeypatch.setattr(spsa, "QUICK", TINY_SPSA)
+    path = tmp_path / "record.json"
+    assert bench.main(["spsa", "--quick", "--out", str(path)]) == 0
+    out, record = capsys.readouterr().out, json.loads(path.read_text())
+    assert record["n"] == 70 and record["d"] == 805
+    assert all(len(seconds) == 2 for seconds in record["seconds"].values())
+    assert all(mib is None or 0 <= mib < 256 for mib in record["memory"].values())
+    assert "PyTorch is not installed" in out and "n = 70, d = 805" in out
+    assert "minizo / matrix products (minizo, 1 worker)" in out
+    assert "peak extra memory, n = 3:" in out
+
+
+@pytest.mark.torch
+def test_spsa_beside_pytorch():
+    """The best chunk and all at once, with 1 thread and with all; the loop's time is scaled."""
+    pytest.importorskip("torch")
+    record = spsa.run(**(TINY_SPSA | {"memory": ()}))
+    names = " ".join(record["seconds"])
+    assert "torch.func.vmap 70 at a time, 1 thread" in names and "PyTorch loop, 1 thread" in names
+    sizes = {name.split()[0] for name in record["screen"]}
+    assert sizes == {"4", "8", "10"} and "torch" in record["machine"]
+    out = spsa.show(record)
+    assert "timed with 10 directions, times 7;" in out and "minizo / best of PyTorch" in out
+
+
+@pytest.mark.torch
+def test_ways_of_pytorch_agree():
+    """The same seed, the same gradient: loop, vmap and vmap chunk by chunk, a short last chunk."""
+    torch = pytest.importorskip("torch")
+    objective, theta, batch = step.problem(hidden=2)
+    given = (torch, objective, theta, batch, SPSA().init(objective, theta).eps, 7)
+    ways = [
+        rivals.spsa_loop(*given),
+        rivals.spsa_vmap(*given, None),
+        rivals.spsa_chunks(*given, 3),
+        rivals.spsa_chunks(*given, 7),
+    ]
+    found = []
+    for work in ways:
+        torch.manual_seed(0)
+        found.append(work().numpy())
+    size = np.max(np.abs(found[0]))
+    assert size > 0
+    for other in found[1:]:
+        np.testing.assert_allclose(other, found[0], rtol=0, atol=1e-4 * size)
+
+
+def test_spsa_ratios():
+    """Ours with all workers to the fastest rival; the floor with as many threads as workers."""
+    seconds = {
+        "minizo, 1 worker": [4.0],
+        "the matrix products alone, 1 thread": [2.0],
+        "minizo, 2 workers": [3.0],
+        "the matrix products alone, 2 threads": [1.0],
+        "torch.func.vmap 8 at a time, 1 thread": [6.0],
+        "PyTorch loop, 2 threads": [30.0],
+    }
+    sizes = {"n": 10, "d": 5, "screened_with": 5, "screen": {}, "memory": {"10": 1.5, "20": None}}
+    out = spsa.show({"machine": {"cpu": "x"}, "seconds": seconds, **sizes})
+    assert "(minizo, 2 workers / torch.func.vmap 8 at a time, 1 thread): 0.50 " in out
+    assert "products (minizo, 1 worker): 2.00 " in out
+    assert "products (minizo, 2 workers): 3.00 " in out
+    assert "n = 10: 2 MiB" in out and "n = 20: not measured" in out
+
+
+@pytest.mark.skipif(spsa._resident("VmRSS") is None, reason="needs /proc")
+def test_memory_is_measured():
+    """A wider network needs more; a process inherits nothing from the peak of this one."""
+    ballast = np.ones(2**24)  # 128 MiB
+    narrow, wide = (spsa.measured_alone(2, hidden, 1) for hidden in (1, 1000))
+    assert 0 <= narrow < 30 and narrow + 3 * 795_000 * 4 / 2**20 < wide < 100
+    del ballast
+
+
+# scaling
+
+
+def test_scaling(monkeypatch, tmp_path, capsys):
+    """Every size with every number of workers; tables, record and picture."""
+    monkeypatch.setattr(scaling, "QUICK", TINY_SCALING | {"workers": (1, 2)})
+    monkeypatch.setattr(scaling, "ONCE", 70)
+    record, picture = tmp_path / "record.json", tmp_path / "scaling.png"
+    flags = ["--quick", "--out", str(record), "--picture", str(picture)]
+    assert bench.main(["scaling", *flags]) == 0
+    out, record = capsys.readouterr().out, json.loads(record.read_text())
+    sizes = [(p["axis"], p["n"], p["d"]) for p in record["points"]]
+    assert sizes == [
+        ("n", 1, 7960), ("n", 3, 7960), ("n", 70, 7960), ("d", 3, 805), ("d", 3, 1600)
+    ]  # fmt: skip
+    assert [len(p["floor"]["2"]) for p in record["points"]] == [2, 2, 1, 2, 2]
+    assert "us a direction" in out and out.count("7,960") == 6
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_scaling_picture():
+    """A line a number of workers, and the ideal one through the last point of the first."""
+
+    def point(axis, n, d, one, two):
+        return {"axis": axis, "n": n, "d": d, "seconds": {"1": [one], "2": [two]}}
+
+    points = [point("n", 1, 5, 2, 3), point("n", 10, 5, 8, 4), point("d", 9, 7, 1, 1)]
+    left, right = scaling.picture({"workers": [1, 2], "points": points}).axes
+    assert [list(line.get_ydata()) for line in left.lines] == [[2, 8], [3, 4], [0.8, 8]]
+    assert [line.get_label() for line in right.lines] == [
+        "1 worker", "2 workers", "proportional to d"
+    ]  # fmt: skip
+    assert left.get_xscale() == left.get_yscale() == "log"

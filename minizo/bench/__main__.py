@@ -6,9 +6,11 @@ import sys
 
 from .. import cli
 from ..files import write_text
-from . import step
+from . import scaling, spsa, step
 
-BENCHMARKS = {"step": step}
+# Each has run(rounds, ...) -> record, show(record) -> text, and QUICK, arguments of a short run;
+# some have picture(record) -> figure.
+BENCHMARKS = {"step": step, "spsa": spsa, "scaling": scaling}
 
 
 def main(argv=None):
@@ -18,19 +20,37 @@ def main(argv=None):
         description="Time minizo beside PyTorch, in one run on one machine; ratios are what "
         "counts. Without PyTorch the comparison is left out.",
     )
-    parser.add_argument("name", choices=sorted(BENCHMARKS), help="step: one training step")
-    parser.add_argument("--rounds", type=int, default=30, help="measurements of each (default: 30)")
+    parser.add_argument(
+        "name",
+        choices=sorted(BENCHMARKS),
+        help="step: one training step; spsa: one n-SPSA gradient with n = d; scaling: how its cost "
+        "grows with n and d",
+    )
+    parser.add_argument(
+        "--rounds", type=int, help="measurements of each (default: step 30, spsa 5, scaling 3)"
+    )
+    parser.add_argument("--quick", action="store_true", help="fewer rounds and smaller sizes")
     parser.add_argument("--json", action="store_true", help="print the record, not the table")
     parser.add_argument("--out", metavar="FILE", help="also write the record to this file")
+    parser.add_argument("--picture", metavar="FILE", help="scaling: also draw it, as PNG")
     arguments = parser.parse_args(argv)
 
     def command():
-        if arguments.rounds < 1:
-            raise cli.InputError(f"--rounds is {arguments.rounds}, but it must be at least 1")
-        bench = BENCHMARKS[arguments.name]
-        record = bench.run(rounds=arguments.rounds)
+        rounds, bench = arguments.rounds, BENCHMARKS[arguments.name]
+        if rounds is not None and rounds < 1:
+            raise cli.InputError(f"--rounds is {rounds}, but it must be at least 1")
+        if arguments.picture and not hasattr(bench, "picture"):
+            raise cli.InputError(f"--picture: {arguments.name} draws nothing; only scaling does")
+        options = dict(bench.QUICK) if arguments.quick else {}
+        if rounds is not None:
+            options["rounds"] = rounds
+        record = bench.run(**options)
         if arguments.out:
             write_text(arguments.out, json.dumps(record, indent=1) + "\n")
+        if arguments.picture:
+            from ..figures import save
+
+            save(bench.picture(record), arguments.picture)
         print(json.dumps(record) if arguments.json else bench.show(record))
         return 0
 

@@ -97,3 +97,23 @@ def spsa_vmap(torch, objective, theta, batch, eps, n, chunk):
         return difference @ u / (2.0 * n * eps)
 
     return step
+
+
+def spsa_chunks(torch, objective, theta, batch, eps, n, chunk):
+    """n-SPSA with ``chunk`` directions drawn, evaluated by `torch.func.vmap` and added at a time.
+
+    Faster than `spsa_vmap` with the same chunk for a large n, and the only one of the two whose
+    memory does not grow with n.
+    """
+    loss, theta, eps = spsa_parts(torch, objective, theta, batch, eps)
+    many = torch.func.vmap(loss)
+
+    @torch.no_grad()
+    def step():
+        total = torch.zeros_like(theta)
+        for start in range(0, n, chunk):
+            u = (2.0 * torch.rand(min(chunk, n - start), theta.numel()) - 1.0) * 3.0**0.5
+            total += (many(theta + eps * u) - many(theta - eps * u)) @ u
+        return total / (2.0 * n * eps)
+
+    return step

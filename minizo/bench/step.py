@@ -5,22 +5,24 @@ from statistics import median
 import numpy as np
 
 from .. import SPSA, STE, Batch, Objective, Step, backend, models, optim, quantizers, report
-from ..population import threads
+from ..population import Pool, block_size, threads
 from . import rivals, timing
 
+QUICK = {"rounds": 3}
 
-def problem(dtype=np.float32):
+
+def problem(dtype=np.float32, hidden=10):
     """(calibrated objective, theta, batch) of random images, the same every time."""
     rng = np.random.default_rng(0)
-    net = models.mlp(784, 10, 10)
+    net = models.mlp(784, hidden, 10)
     theta = net.init(0, like=np.empty(0, dtype))
     batch = Batch(rng.random((100, 1, 28, 28)).astype(dtype), rng.integers(0, 10, 100))
     return Objective(net, quantizers.MidRise(bits=2)).calibrate(theta), theta, batch
 
 
-def our_step(estimator, pool, optimizer=None):
+def our_step(estimator, pool, optimizer=None, hidden=10):
     """One step of ours, with an optimiser or (n-SPSA's comparison) without."""
-    objective, theta, batch = problem()
+    objective, theta, batch = problem(hidden=hidden)
     state = estimator.init(objective, theta)
     step = Step(pool=pool)
     memory = None if optimizer is None else [theta, optimizer.init(theta)]
@@ -45,19 +47,26 @@ def with_threads(torch, count, work):
     return limited
 
 
-def products_alone(n):
-    """The matrix products of 2n forwards: the floor of n-SPSA."""
-    objective, theta, batch = problem()
+def products_alone(n, pool=None, hidden=10):
+    """The matrix products of 2n forwards, block by block in ``pool``: the floor of n-SPSA."""
+    pool = Pool() if pool is None else pool
+    objective, theta, batch = problem(hidden=hidden)
+    size = block_size(theta.shape[0])
     x = np.ascontiguousarray(batch.x.reshape(100, 784).T)
-    w1 = np.repeat(objective.quantize(theta)["fc1.weight"][None], min(n, 64), axis=0)
-    w2 = np.repeat(objective.quantize(theta)["fc2.weight"][None], min(n, 64), axis=0)
+    weights = objective.quantize(theta)
+    # every direction has weights of its own, in memory of their own
+    w1 = np.repeat(weights["fc1.weight"][None], min(n, size), axis=0)
+    w2 = np.repeat(weights["fc2.weight"][None], min(n, size), axis=0)
     h = np.matmul(w1, x)
 
+    def block(count):
+        for _ in range(2):  # theta + eps v and theta - eps v
+            np.matmul(w1[:count], x)
+            np.matmul(w2[:count], h[:count])
+
     def work():
-        for start in range(0, 2 * n, min(n, 64)):
-            part = slice(0, min(len(w1), 2 * n - start))
-            np.matmul(w1[part], x)
-            np.matmul(w2[part], h[part])
+        for _ in pool.map(block, ((min(size, n - start),) for start in range(0, n, size)), 1):
+            pass
 
     return work
 

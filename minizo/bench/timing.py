@@ -7,8 +7,8 @@ from statistics import median
 import numpy as np
 
 
-def in_turn(candidates, rounds=30, least=0.02):
-    """Median seconds of each candidate, A B C A B C ...
+def in_turn(candidates, rounds=30, least=0.02, warm_up=True):
+    """Seconds of each candidate, A B C A B C ...
 
     Parameters
     ----------
@@ -18,27 +18,34 @@ def in_turn(candidates, rounds=30, least=0.02):
         Measurements of each.
     least : float
         Seconds that one measurement lasts at least: short work is repeated within it.
+    warm_up : bool
+        Do each once or twice before anything is counted. Without, nothing is repeated either.
 
     Returns
     -------
     dict of str to list of float
-        Seconds a unit, one entry a round, after a warm-up that is not counted. Taking turns
-        spreads a machine's slow moments evenly, so ratios hold when single times do not.
+        Seconds a unit, one entry a round. Taking turns spreads a machine's slow moments evenly, so
+        ratios hold when single times do not.
     """
-    repeats = {}
-    for name, work in candidates.items():
-        work()  # compilation, caches, first touch of memory
-        began = time.perf_counter()
-        work()
-        repeats[name] = max(1, round(least / (time.perf_counter() - began)))
+    repeats = dict.fromkeys(candidates, 1)
+    for name, work in candidates.items() if warm_up else ():
+        took = clock(work)  # compilation, caches, first touch of memory
+        if took < 1.0:
+            took = clock(work)
+        repeats[name] = max(1, round(least / took))
     seconds = {name: [] for name in candidates}
     for _ in range(rounds):
         for name, work in candidates.items():
-            began = time.perf_counter()
-            for _ in range(repeats[name]):
-                work()
-            seconds[name].append((time.perf_counter() - began) / repeats[name])
+            seconds[name].append(clock(work, repeats[name]))
     return seconds
+
+
+def clock(work, repeats=1):
+    """Seconds of ``work()``, the mean of so many."""
+    began = time.perf_counter()
+    for _ in range(repeats):
+        work()
+    return (time.perf_counter() - began) / repeats
 
 
 def row(name, seconds, reference=None):

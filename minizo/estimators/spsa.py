@@ -52,11 +52,11 @@ class SPSA:
     q(z) = int_z^inf s p(s) ds in coordinate i. For a linear or quadratic F that is the gradient
     itself.
 
-    How noisy is it? For a linear F with gradient g and one eps, E||G - g||^2 / ||g||^2 is about d / n.
-    With an eps of its own for each tensor it is about d_eff / n, d_eff = ||eps g||^2 ||1/eps||^2 /
-    ||g||^2: the difference that one layer makes is divided by the eps of another. For the 784-10-10
-    network, whose two eps differ by a factor of 9, d_eff is some 20 to 30 times d (measured by
-    `python -m minizo.lab.microscope`).
+    How noisy is it? For a linear F with gradient g and one eps, E||G - g||^2 / ||g||^2 is about
+    d / n. With an eps of its own for each tensor it is about d_eff / n,
+    d_eff = ||eps g||^2 ||1/eps||^2 / ||g||^2: the difference that one layer makes is divided by the
+    eps of another. For the 784-10-10 network, whose two eps differ by a factor of 9, d_eff is some
+    20 to 30 times d (`python -m minizo.lab.microscope` measures it).
 
     Cost of an estimate: 2n forwards, no backward.
 
