@@ -1,6 +1,7 @@
 """Every picture of the package, drawn from records. The only file that uses matplotlib."""
 
 import io
+from statistics import median
 
 from matplotlib.figure import Figure
 
@@ -85,6 +86,95 @@ def training(runs, title):
         left.legend(frameon=False)
     figure.suptitle(title)
     return figure
+
+
+def scaling(record):
+    """Seconds of one n-SPSA gradient against n and against d, both axes logarithmic.
+
+    Parameters
+    ----------
+    record : dict
+        From `minizo.bench.scaling.run`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One style a number of workers; the grey line is proportional to n or d and ends in the
+        last point of the first of them.
+    """
+    figure = Figure(figsize=(10, 4.4), layout="constrained")
+    labels = {"n": "directions n", "d": "parameters d"}
+    for axes, axis in zip(figure.subplots(1, 2), ("n", "d"), strict=True):
+        points = sorted((p for p in record["points"] if p["axis"] == axis), key=lambda p: p[axis])
+        x = [point[axis] for point in points]
+        for count, style in zip(record["workers"], STYLES, strict=False):
+            y = [median(point["seconds"][str(count)]) for point in points]
+            plural = "s" if count > 1 else ""
+            axes.plot(x, y, label=f"{count} worker{plural}", markersize=5, linewidth=1.5, **style)
+        last = median(points[-1]["seconds"][str(record["workers"][0])])
+        ideal = [last * value / x[-1] for value in x]
+        axes.plot(x, ideal, color="0.6", linewidth=1, zorder=0, label=f"proportional to {axis}")
+        axes.set(xscale="log", yscale="log", xlabel=labels[axis], ylabel="seconds a gradient")
+        other = "d" if axis == "n" else "n"
+        axes.set_title(f"{other} = {points[0][other]:,}")
+        axes.yaxis.set_minor_formatter("")
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False)
+    return figure
+
+
+def microscope(rows, title):
+    """Cosine of one estimate with the reference against its cost, one panel for each step.
+
+    Parameters
+    ----------
+    rows : list of dict
+        As `minizo.lab.microscope.look` makes them, with the step.
+    title : str
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    steps = list(dict.fromkeys(row["step"] for row in rows))
+    figure = Figure(figsize=(11, 5.4), layout="constrained")
+    panels = figure.subplots(1, len(steps), sharey=True, squeeze=False)[0]
+    for axes, step in zip(panels, steps, strict=True):
+        here = [row for row in rows if row["step"] == step]
+        for (family, group), style in zip(_families(here).items(), STYLES, strict=False):
+            shown = [row for row in group if row["cosine"] > 2.0 * row["cosine_se"]]
+            if family == "STE":  # what it costs is what FOGZO starts from
+                for row in shown:
+                    axes.axhline(row["cosine"], color=style["color"], linewidth=0.8, alpha=0.6)
+            axes.errorbar(
+                [row["cost"] for row in shown], [row["cosine"] for row in shown],
+                yerr=[2.0 * row["cosine_se"] for row in shown],
+                label=family, markersize=6, linewidth=1.5, capsize=2, **style,
+            )  # fmt: skip
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_title(f"step {step}", fontsize="medium")
+        axes.set_xlabel("cost of one estimate (forwards; a backward counts as 2)")
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylabel(
+        "cosine of one estimate with the q-smoothed gradient\n"
+        "(bars: 2 s.e.; points nearer to 0 are left out)"
+    )
+    panels[0].yaxis.set_major_formatter("{x:g}")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+    figure.suptitle(title)
+    return figure
+
+
+def _families(rows):
+    """Rows of one family, in order of appearance: family -> list of rows."""
+    groups = {}
+    for row in rows:
+        groups.setdefault(row["family"], []).append(row)
+    return groups
 
 
 def _ticks():

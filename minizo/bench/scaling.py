@@ -78,6 +78,6 @@ def show(record):
 
 def picture(record):
     """The record as a `matplotlib.figure.Figure`."""
-    from .pictures import scaling  # matplotlib is slow to import
+    from ..figures import scaling  # matplotlib is slow to import
 
     return scaling(record)

@@ -15,6 +15,7 @@ from ..backend import to_numpy
 from ..data import load
 from ..errors import require
 from ..experiment import new_folder
+from ..figures import microscope as picture
 from ..figures import save
 from ..files import write_csv, write_text
 from ..objective import Objective
@@ -22,7 +23,6 @@ from ..population import threads
 from .exact import effective_dimension, law_of, predict
 from .layerwise import LayerwiseSPSA, allocate
 from .measure import draw, measure, quality, reference
-from .pictures import microscope as picture
 
 EARLY = 30  # the step of the first look
 BATCH = 100  # examples, in training and under the microscope
