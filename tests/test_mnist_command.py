@@ -24,7 +24,7 @@ FIELDS = [
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A small data set in IDX files: 8x8 images whose bright corner is the label (0 to 3)."""
-    folder = tmp_path_factory.mktemp("corners")
+    folder = tmp_path_factory.mktemp("corners", numbered=False)
     rng = np.random.default_rng(0)
     for part, n in (("train", 300), ("t10k", 100)):
         labels = np.arange(n, dtype=np.uint8) % 4
@@ -59,7 +59,7 @@ def test_default_comparison(call, tmp_path):
     assert code == 0 and err == ""
     rows = [line.split("  ")[0] for line in out.splitlines()[4:9]]
     assert rows == ["STE", "n-SPSA n=1", "n-SPSA n=10", "FOGZO n=1", "FOGZO n=10"]
-    assert "corners0: 2-bit midrise 64-10-10, 20 steps of 30" in out
+    assert "corners: 2-bit midrise 64-10-10, 20 steps of 30" in out
     assert f"run folder: first\npicture:    first{os.sep}training.png" in out
     files = {path.name for path in (tmp_path / "first").iterdir()}
     assert files == {
