@@ -68,8 +68,11 @@ METHODS = (
 )  # fmt: skip
 
 
-def study(steps):
-    """Why n-SPSA stays behind: name of the question -> [(label, estimator, case options)]."""
+def study(steps, largest):
+    """What ``--why`` asks: name of the question -> [(label, estimator, case options)].
+
+    n-SPSA takes part up to n = ``largest``.
+    """
     spsa, tread, longer = SPSA(n=796), quantizers.MidTread(), {"steps": 5 * steps}
     hard = {"activation": "hardtanh"}
     return {
@@ -77,6 +80,7 @@ def study(steps):
             (f"n={n}, eps x {scale:g}", SPSA(n=n, eps_scale=scale), {})
             for n, scales in ((796, (0.5, 1.0, 2.0, 4.0)), (7960, (1.0, 2.0)))
             for scale in scales
+            if n <= largest
         ],
         "law of the directions (n-SPSA n=796, Adam .01)": [
             (law, replace(spsa, law=law), {})
@@ -330,6 +334,8 @@ def main(argv=None):
     add = parser.add_argument
     add("--quick", action="store_true",
         help="under 3 minutes on 2 cores: 300 steps, 1 seed, 2 rates, no n = 7960")  # fmt: skip
+    add("--why", action="store_true",
+        help="also other perturbations, more steps, other quantisers, hardtanh")  # fmt: skip
     add("--folder", help="where runs are kept (default: runs/compute796, or -quick)")
     add("--seeds", type=int, help="seeds 0, 1, ... (default: 3; --quick: 1)")
     add("--steps", type=int, help="steps a run (default: 1200; --quick: 300)")
@@ -346,7 +352,7 @@ def main(argv=None):
             if value < 1:
                 raise cli.InputError(f"--{name} is {value}, but it must be at least 1")
         methods = quick(METHODS) if small else METHODS
-        questions = {} if small else study(steps)
+        questions = study(steps, 796 if small else 7960) if arguments.why else {}
         folder = Path(arguments.folder or f"runs/compute796{'-quick' if small else ''}")
         entries = plan(methods, seeds, steps, questions)
         cases = list(dict.fromkeys(case for _, case in entries))
