@@ -151,6 +151,11 @@ def asarray(values, like, dtype=None):
     return xp.asarray(values, dtype=dtype, device=like.device)
 
 
+def numpy_dtype(x):
+    """NumPy's name for the dtype of ``x``, whatever library it belongs to."""
+    return np.dtype(str(x.dtype).rpartition(".")[2])
+
+
 def arange(n, like):
     """0, 1, ..., n - 1 where ``like`` lives, in its dtype."""
     xp = namespace(like)

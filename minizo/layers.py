@@ -13,6 +13,8 @@ example, without batch and population axes.
 from dataclasses import dataclass
 from math import prod, sqrt
 
+import numpy as np
+
 from . import backend
 from .errors import InputError, is_whole, require
 
@@ -53,11 +55,10 @@ class Linear:
         return weight | {"bias": (self.outputs,)} if self.bias else weight
 
     def init(self, stream, like):
-        """Initial parameters, in the library and dtype of ``like``."""
-        weight = stream.normal(backend.empty(self.shapes["weight"], like))
+        """Initial parameters in the dtype of ``like``, NumPy arrays."""
+        weight = stream.normal(np.empty(self.shapes["weight"], dtype=like.dtype))
         weight *= sqrt(2.0 / self.inputs)
-        zeros = backend.namespace(like).zeros_like
-        return {"weight": weight} | ({"bias": zeros(weight[:, 0])} if self.bias else {})
+        return {"weight": weight} | ({"bias": np.zeros_like(weight[:, 0])} if self.bias else {})
 
     def output_shape(self, shape):
         """(inputs,) -> (outputs,)."""

@@ -111,14 +111,17 @@ class Network:
         ]
 
     def init(self, seed=0, like=None):
-        """Initial theta: (d,) in the library and dtype of ``like`` (NumPy float32 by default)."""
+        """Initial theta: (d,) in the library and dtype of ``like`` (NumPy float32 by default).
+
+        Drawn on the host, so that one seed starts from the same weights on every backend.
+        """
         like = np.empty(0, dtype=np.float32) if like is None else like
-        theta = backend.empty((self.d,), like)
+        theta = np.empty(self.d, dtype=backend.numpy_dtype(like))
         for index, (layer, names) in enumerate(self._plan):
-            values = layer.init(rng.at(seed, "init", index), like)
+            values = layer.init(rng.at(seed, "init", index), theta)
             for part, name in names:
-                theta[self.slices[name]] = backend.namespace(like).reshape(values[part], (-1,))
-        return theta
+                theta[self.slices[name]] = values[part].reshape(-1)
+        return backend.asarray(theta, like)
 
     def views(self, theta):
         """Named views of theta: name -> (..., *shape). They share its memory."""

@@ -64,7 +64,7 @@ class Stream:
         xp = backend.namespace(out)
         if backend.is_cupy(xp):
             return backend.device_uniform(out, self.words())
-        host = out if backend.is_numpy(xp) else np.empty(out.shape, _numpy_dtype(out))
+        host = out if backend.is_numpy(xp) else np.empty(out.shape, backend.numpy_dtype(out))
         integer, spare, m = (np.int32, 7, 24) if host.itemsize == 4 else (np.int64, 10, 53)
         generator, flat = self.host(), host.reshape(-1)
         for start in range(0, flat.size, CHUNK):  # a cacheful at a time
@@ -82,13 +82,9 @@ class Stream:
         xp = backend.namespace(out)
         if backend.is_cupy(xp):
             return backend.device_normal(out, self.words())
-        host = out if backend.is_numpy(xp) else np.empty(out.shape, _numpy_dtype(out))
+        host = out if backend.is_numpy(xp) else np.empty(out.shape, backend.numpy_dtype(out))
         self.host().standard_normal(dtype=host.dtype, out=host)
         return _deliver(host, out)
-
-
-def _numpy_dtype(x):
-    return np.dtype(str(x.dtype).rpartition(".")[2])
 
 
 def _deliver(host, out):

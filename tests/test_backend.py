@@ -103,6 +103,14 @@ def test_strict_objective(activation, loss, dtype):
     )
 
 
+def test_one_seed_starts_from_the_same_weights_everywhere(dtype):
+    """Initial weights are drawn on the host: the same bits in NumPy and on the fake device."""
+    net = models.mlp(12, 5, 3)
+    ours = net.init(7, like=put(np.empty(0, dtype)))
+    assert ours.device == DEVICE and str(ours.dtype).endswith(dtype)
+    np.testing.assert_array_equal(backend.to_numpy(ours), net.init(7, like=np.empty(0, dtype)))
+
+
 ESTIMATORS = [
     STE(),
     SPSA(n=3),
