@@ -167,6 +167,9 @@ def test_compute796_end_to_end(toy, tmp_path, monkeypatch, capsys):
     with open(tmp_path / "compute796.csv") as file:
         rows = list(csv.DictReader(file))
     assert {row["group"] for row in rows} == {m.name for m in small}
+    back = compute796.read_records(tmp_path / "compute796.csv")
+    assert compute796.best_table(back, small).splitlines()[2].split()[0] == "STE"
+    assert len(back["STE"]["Adam 0.03"][0]["records"]["macs"]) == 2
     assert (tmp_path / "compute796.png").read_bytes().startswith(b"\x89PNG")
     monkeypatch.setattr(sweep.Case, "run", lambda *a: pytest.fail("ran again"))
     assert compute796.main(flags) == 0

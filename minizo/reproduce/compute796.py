@@ -9,6 +9,7 @@ loss, counted in three ways. It stops and goes on: every finished run is kept.
 """
 
 import argparse
+import csv
 import math
 import sys
 from dataclasses import dataclass, replace
@@ -173,7 +174,7 @@ def plan(methods, seeds, steps, questions):
                 case = sweep.Case(
                     method.estimator, optimizer, seed, steps, record_every=method.detail
                 )
-                entries.append(((method.name, optimizer), case))
+                entries.append(((method.name, optimizer_name(optimizer)), case))
     for question, rows in questions.items():
         for label, estimator, options in rows:
             for seed in range(seeds if getattr(estimator, "n", 0) == 7960 else min(seeds, 2)):
@@ -183,7 +184,7 @@ def plan(methods, seeds, steps, questions):
 
 
 def gather(entries, records):
-    """(method or question) -> (optimiser or label) -> records of the seeds."""
+    """``results[method or question][optimiser or label]``: the records of the seeds."""
     results = {}
     for (place, _), record in zip(entries, records, strict=True):
         results.setdefault(place[0], {}).setdefault(place[1], []).append(record)
@@ -213,7 +214,7 @@ def best_table(results, methods):
     for method in methods:
         optimizer, group = best(results, method)
         macs = group[0]["records"]["macs"][-1]
-        rows.append([method.name, optimizer_name(optimizer), f"{len(method.grid)}", *cells(group),
+        rows.append([method.name, optimizer, f"{len(method.grid)}", *cells(group),
                      report.engineering(macs)])  # fmt: skip
     headers = ["", "best", "of", "training loss", "test accuracy", "multiply-acc."]
     return report.table(headers, rows)
@@ -304,7 +305,7 @@ def write_records(path, entries, records):
     """All records as CSV, one line a record, to four digits."""
     rows = []
     for (place, case), record in zip(entries, records, strict=True):
-        setting = place[1] if isinstance(place[1], str) else optimizer_name(place[1])
+        group, setting = place
         if "error" in record:
             continue
         columns = record["records"]
@@ -312,11 +313,27 @@ def write_records(path, entries, records):
             loss, accuracy = columns["train_loss"][i], columns["test_accuracy"][i]
             counts = [columns[name][i] for name in ("forwards", "backwards", "macs")]
             rows.append(
-                [place[0], setting, case.seed, step, f"{loss:.4f}", f"{accuracy:.4f}", *counts]
+                [group, setting, case.seed, step, f"{loss:.4f}", f"{accuracy:.4f}", *counts]
             )
     header = ["group", "setting", "seed", "step", "train_loss", "test_accuracy",
               "forwards", "backwards", "macs"]  # fmt: skip
     write_csv(path, header, rows)
+
+
+def read_records(path):
+    """What `write_records` wrote, as ``results[group][setting]``: a list of one record a seed."""
+    columns = {"step": int, "train_loss": float, "test_accuracy": float, "forwards": int,
+               "backwards": int, "macs": int}  # fmt: skip
+    seeds = {}
+    with open(path, newline="") as file:
+        for row in csv.DictReader(file):
+            run = seeds.setdefault((row["group"], row["setting"]), {}).setdefault(row["seed"], {})
+            for name, kind in columns.items():
+                run.setdefault(name, []).append(kind(row[name]))
+    results = {}
+    for (group, setting), runs in seeds.items():
+        results.setdefault(group, {})[setting] = [{"records": run} for run in runs.values()]
+    return results
 
 
 def quick(methods):
