@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 
 from .files import write_atomically
 
-# Okabe and Ito's colours, told apart by readers of every colour vision; with a marker and a line
-# style of its own, a curve is also told apart in grey.
+# Okabe and Ito's colours, then three of Tol's, told apart by readers of every colour vision; with a
+# marker and a line style of its own, a curve is also told apart in grey.
 STYLES = tuple(
     dict(color=color, marker=marker, linestyle=line)
     for color, marker, line in (
@@ -19,6 +19,9 @@ STYLES = tuple(
         ("#009E73", "D", "-"),
         ("#CC79A7", "P", ":"),
         ("#000000", "X", "-."),
+        ("#882255", "<", "-"),
+        ("#999933", ">", "--"),
+        ("#777777", "h", ":"),
     )
 )
 
@@ -53,7 +56,8 @@ def training(runs, title):
     -------
     matplotlib.figure.Figure
     """
-    figure = Figure(figsize=(10, 4.4), layout="constrained")
+    many = len(by_label(runs)) > 6  # too many for a legend that lies on the curves
+    figure = Figure(figsize=(10, 5.2 if many else 4.4), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     for style, (label, group) in zip(_endless(STYLES), by_label(runs).items(), strict=False):
         length = min(len(records["step"]) for records in group)
@@ -80,9 +84,12 @@ def training(runs, title):
         axes.yaxis.set_major_locator(_ticks())
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter("")
-        axes.grid(alpha=0.3, which="both")
+        axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-    if runs:
+    handles, labels = left.get_legend_handles_labels()
+    if many:
+        figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+    elif labels:
         left.legend(frameon=False)
     figure.suptitle(title)
     return figure

@@ -151,6 +151,27 @@ def test_ratio_is_the_quotient_of_two_computations():
     assert target == 0.5 and values == [100.0]
 
 
+@pytest.mark.parametrize(
+    "values, text",
+    [
+        ([796.0], "796"),
+        ([700.0, 800.0, 1200.0], "800 (700 .. 1,200)"),
+        ([0.0, 800.0, 1200.0], "800 (undefined .. 1,200)"),
+        ([0.0, 0.0, 1200.0], "FOGZO not there in 2 of 3"),
+    ],
+)
+def test_ratio_is_undefined_where_fogzo_never_gets_there(values, text):
+    assert compute796.ratio_text(values) == text
+
+
+def test_ratio_of_a_fogzo_that_never_gets_there_is_zero():
+    spsa = compute796.Method("n-SPSA n=796", SPSA(n=796), (1,))
+    fogzo = compute796.Method("FOGZO n=1", FOGZO(), (1,))
+    worse = RECORDS | {"train_loss": [2.0, 1.0, 0.6]}
+    results = {"n-SPSA n=796": {1: [{"records": RECORDS}]}, "FOGZO n=1": {1: [{"records": worse}]}}
+    assert compute796.ratio(results, spsa, fogzo, "all passes") == (0.5, [0.0])
+
+
 def test_compute796_end_to_end(toy, tmp_path, monkeypatch, capsys):
     """A tiny version of the whole command: report, CSV and picture; a second call runs nothing."""
     monkeypatch.setattr(compute796.data, "mnist", lambda: toy)
