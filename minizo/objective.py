@@ -78,10 +78,7 @@ class Objective:
 
         With ``overwrite`` they are written over theta, which must be the caller's own buffer.
         """
-        if self.scales is None:
-            raise InputError(
-                "this objective has no quantiser scales yet: use objective.calibrate(theta0)"
-            )
+        self._need_scales()
         xp = backend.namespace(theta)
         weights = self.network.views(theta)
         for name in self.quantized:
@@ -90,17 +87,59 @@ class Objective:
             weights[name] = xp.reshape(q, weights[name].shape)
         return weights
 
+    def quantize_shifted(self, theta, shift, sign=1.0):
+        """`quantize` at theta + sign shift: name -> (P, *shape), in a scratch buffer.
+
+        Parameters
+        ----------
+        theta : ndarray (d,)
+        shift : ndarray (P, d)
+        sign : float
+            1 or -1.
+
+        Notes
+        -----
+        On CuPy the sum and the quantiser are one kernel for each tensor, to the same bits.
+        """
+        self._need_scales()
+        xp = backend.namespace(theta)
+        # theta + shift and theta - shift, each computed afresh: adding, evaluating and taking away
+        # again in place would leave rounding errors behind in theta
+        point = backend.scratch("point", shift.shape, shift)
+        move = xp.add if sign > 0 else xp.subtract
+        if not (backend.is_cupy(xp) and self.quantizer.kernel):
+            backend.into(point, move, theta, shift)
+            return self.quantize(point, overwrite=True)
+        for name, part in self.network.slices.items():
+            if name in self.quantized:
+                backend.shift_and_map(
+                    self.quantizer.kernel, theta[part], shift[..., part], sign, self.scales[name],
+                    point[..., part],
+                )  # fmt: skip
+            else:
+                backend.into(point[..., part], move, theta[part], shift[..., part])
+        return self.network.views(point)
+
+    def _need_scales(self):
+        if self.scales is None:
+            raise InputError(
+                "this objective has no quantiser scales yet: use objective.calibrate(theta0)"
+            )
+
     def outputs(self, theta, x):
         """Outputs of the quantised network, (..., N, K). Cost: 1 forward."""
         return self.network.predict(self.quantize(theta), x)
 
-    def evaluate(self, theta, batch, overwrite=False):
-        """F(theta): () or (P,). Cost: 1 forward for each of the P.
+    def evaluate(self, theta, batch, shift=None, sign=1.0):
+        """F(theta), () or (P,); with a ``shift`` (P, d), F(theta + sign shift).
 
-        With ``overwrite`` theta is used as scratch space and lost, which saves a copy of it.
+        Cost: 1 forward for each of the P.
         """
-        outputs = self.network.predict(self.quantize(theta, overwrite), batch.x)
-        return self.loss.forward(outputs, batch.labels)[0]
+        if shift is None:
+            weights = self.quantize(theta)
+        else:
+            weights = self.quantize_shifted(theta, shift, sign)
+        return self.loss.forward(self.network.predict(weights, batch.x), batch.labels)[0]
 
     def weight_gradient(self, theta, batch):
         """Loss and dL/dw at w = Q(theta), the exact gradient at the quantised weights.

@@ -175,13 +175,8 @@ def block_sum(query, block, count):
     xp = backend.namespace(query.theta)
     pert = directions(query, block, count)
     pert *= query.eps
-    # theta + eps v and theta - eps v, each computed afresh: adding, evaluating and taking away
-    # again in place would leave rounding errors behind in theta
-    point = backend.scratch("point", pert.shape, pert)
-    backend.into(point, xp.add, query.theta, pert)
-    above = query.objective.evaluate(point, query.batch, overwrite=True)
-    backend.into(point, xp.subtract, query.theta, pert)
-    below = query.objective.evaluate(point, query.batch, overwrite=True)
+    above = query.objective.evaluate(query.theta, query.batch, pert)
+    below = query.objective.evaluate(query.theta, query.batch, pert, sign=-1.0)
     return xp.matmul(above - below, pert), xp.sum(above) + xp.sum(below)
 
 

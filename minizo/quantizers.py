@@ -62,7 +62,8 @@ class Quantizer:
     -----
     ``quantize(x, alpha, overwrite=False)`` is Q: the result has the shape and dtype of x, against
     which alpha broadcasts. With ``overwrite`` the result is written over x, which must then be the
-    caller's own buffer.
+    caller's own buffer. ``kernel`` is Q as an expression of x and alpha that is both C++ and
+    Python, T the number type: a GPU computes it in the same pass as the perturbation.
     """
 
     surrogate: str = "identity"
@@ -108,6 +109,7 @@ class Sign(Quantizer):
     half_step = 1.0
     centre = 0.0
     levels = 2
+    kernel = "alpha * (T(2) * T(x >= T(0)) - T(1))"
 
     def thresholds(self):
         """Where the staircase jumps, in units of alpha."""
@@ -148,6 +150,13 @@ class _KBit(Quantizer):
     def bounds(self):
         """(lo, hi) = (-2^(b-1), 2^(b-1) - 1), the integer codes at the ends."""
         return -(2.0 ** (self.bits - 1)), 2.0 ** (self.bits - 1) - 1.0
+
+    @property
+    def kernel(self):
+        """Q for `minizo.backend.shift_and_map`."""
+        lo, hi = self.bounds
+        code = f"min(max(floor(x / alpha + T({self.shift})), T({lo})), T({hi}))"
+        return f"alpha * ({code} + T({self.offset}))"
 
     def scale(self, w):
         """alpha = c_b RMS(w), of least squared error for Gaussian weights: (..., m) -> (..., 1)."""
@@ -212,6 +221,7 @@ class FullPrecision:
     surrogate: str = "identity"
     levels = None
     epsbar = None
+    kernel = "x"
     law = laws.LAWS["uniform"]
 
     def __post_init__(self):
