@@ -56,7 +56,7 @@ def training(runs, title):
     -------
     matplotlib.figure.Figure
     """
-    many = len(by_label(runs)) > 6  # too many for a legend that lies on the curves
+    many = len(by_label(runs)) > 4  # too many for a legend that lies on the curves
     figure = Figure(figsize=(10, 5.2 if many else 4.4), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     for style, (label, group) in zip(_endless(STYLES), by_label(runs).items(), strict=False):
@@ -88,7 +88,8 @@ def training(runs, title):
         axes.spines[["top", "right"]].set_visible(False)
     handles, labels = left.get_legend_handles_labels()
     if many:
-        figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+        columns = 5 if len(labels) == 5 else 4
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
     elif labels:
         left.legend(frameon=False)
     figure.suptitle(title)
