@@ -62,7 +62,7 @@ def unflatten(prefix, template, arrays, like):
 
 def save(path, header, arrays):
     """Write ``header`` (JSON) and ``arrays`` (name -> ndarray) to ``path``."""
-    text = json.dumps({"format": FORMAT, **header})
+    text = json.dumps({"format": FORMAT, "arrays": list(arrays), **header})
     host = {name: backend.to_numpy(value) for name, value in arrays.items()}
     write_atomically(path, lambda file: np.savez(file, header=np.array(text), **host))
 
@@ -96,4 +96,7 @@ def load(path):
         raise InputError(f"{path} is not a checkpoint of minizo; {remedy}") from None
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise InputError(f"{path} is not a checkpoint of minizo; {remedy}")
+    # the archive's table of contents has no CRC-32: one flipped bit there can hide a member
+    if header.pop("arrays", None) != list(arrays):
+        raise InputError(f"{path} is damaged: arrays are missing from it; {remedy}")
     return header, arrays
