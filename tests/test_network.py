@@ -46,7 +46,7 @@ def test_initial_weights():
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("activation", models.ACTIVATIONS)
+@pytest.mark.parametrize("activation", ["relu", "hardtanh"])
 def test_network_gradient_is_the_derivative(activation, loss):
     """Full-precision objective: the straight-through gradient is the gradient (1e-6)."""
     rng = np.random.default_rng(1)

@@ -26,21 +26,28 @@ A `Stack` of named layers is a layer whose names are theirs with a prefix (``con
 
 from .activations import HardTanh, QuantizedActivation, ReLU
 from .base import Layer
+from .conv import Conv2d
 from .dropout import Dropout
 from .flatten import Flatten
 from .linear import Linear
-from .norm import BatchNorm1d, BatchNorm2d
+from .norm import BatchNorm1d, BatchNorm2d, LayerNorm
+from .pooling import AvgPool2d, GlobalAvgPool, MaxPool2d
 from .residual import Residual, ZeroPad
 from .stack import Stack
 
 __all__ = [
+    "AvgPool2d",
     "BatchNorm1d",
     "BatchNorm2d",
+    "Conv2d",
     "Dropout",
     "Flatten",
+    "GlobalAvgPool",
     "HardTanh",
     "Layer",
+    "LayerNorm",
     "Linear",
+    "MaxPool2d",
     "QuantizedActivation",
     "ReLU",
     "Residual",

@@ -1,5 +1,7 @@
 """What all layers share: the answers of one that has no parameters and no state."""
 
+from .. import backend
+
 
 class Layer:
     """A layer without parameters, running statistics and randomness, of the shape that it is fed.
@@ -64,3 +66,12 @@ class Layer:
     def backward_macs(self, shape, wanted=True):
         """Multiply-accumulates of one backward: as many again for the gradients, and for dx."""
         return self.macs(shape) * (2 if wanted else 1)
+
+
+def zero_images(shape, like):
+    """Zeros of ``shape`` (..., C, H, W), stored with the channels of a pixel side by side."""
+    *lead, channels, height, width = shape
+    zeros = backend.empty((*lead, height, width, channels), like)
+    zeros[...] = 0.0
+    # (..., H, W, C) -> (..., C, H, W)
+    return backend.namespace(like).moveaxis(zeros, -1, -3)

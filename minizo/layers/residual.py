@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from .. import backend
 from ..errors import InputError, is_whole, require
-from .base import Layer
+from .base import Layer, zero_images
 from .stack import (
     Composite,
     Stack,
@@ -131,21 +130,12 @@ class ZeroPad(Layer):
     def forward(self, params, x):
         """y (..., N, outputs, H', W') for x (..., N, inputs, H, W)."""
         kept = x[..., :: self.stride, :: self.stride]
-        y = zeros((*x.shape[:-3], self.outputs, *kept.shape[-2:]), x)
+        y = zero_images((*x.shape[:-3], self.outputs, *kept.shape[-2:]), x)
         self._kept(y)[...] = kept
         return y, x.shape[-3:]
 
     def backward(self, params, cache, dy, wanted=True):
         """dx: dy where a pixel of a channel was kept, 0 elsewhere."""
-        dx = zeros((*dy.shape[:-3], *cache), dy)
+        dx = zero_images((*dy.shape[:-3], *cache), dy)
         dx[..., :: self.stride, :: self.stride] = self._kept(dy)
         return dx, {}
-
-
-def zeros(shape, like):
-    """Zeros of ``shape`` (..., C, H, W), stored with the channels of a pixel side by side."""
-    *lead, c, h, w = shape
-    y = backend.empty((*lead, h, w, c), like)
-    y[...] = 0.0
-    # (..., H, W, C) -> (..., C, H, W)
-    return backend.namespace(like).moveaxis(y, -1, -3)
