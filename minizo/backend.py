@@ -7,6 +7,7 @@ array-api-strict share, and finds its namespace with `namespace`. What the libra
 
 import hashlib
 import threading
+from collections import deque
 from contextlib import contextmanager
 from functools import cache
 
@@ -125,6 +126,85 @@ def scratch(name, shape, like):
         buffer = np.empty(size, dtype=like.dtype)
         setattr(_scratch, name, buffer)
     return buffer[:size].reshape(shape)
+
+
+BLOCK = 2**19  # numbers in a block of a large array: 2 MiB in float32, about one L2 cache
+
+_crew = threading.local()
+
+
+@contextmanager
+def crew(executor, workers):
+    """Let `share` use the threads of ``executor`` for calls from this thread, ``workers`` at once.
+
+    Work that runs in those threads itself finds no crew and is done where it is: a large
+    population, whose blocks are spread already, is not spread twice.
+    """
+    before = getattr(_crew, "hands", None)
+    _crew.hands = (executor, workers)
+    try:
+        yield
+    finally:
+        _crew.hands = before
+
+
+def blocks(count, size, like):
+    """Slices that cut ``count`` examples of ``size`` numbers each into blocks of about `BLOCK`.
+
+    They depend on nothing else, so sums taken block by block, in order, have the same bits whoever
+    computes the blocks. Off the host everything is one block: the device is parallel by itself.
+
+    >>> blocks(5, BLOCK // 2, np.empty(0))
+    [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
+    """
+    if namespace(like) is not np:
+        return [slice(0, count)]
+    step = max(1, BLOCK // max(1, size))
+    return [slice(start, min(start + step, count)) for start in range(0, count, step)]
+
+
+def share(function, items):
+    """[function(item) for item in items], with the crew of this thread where there is one."""
+    hands = getattr(_crew, "hands", None)
+    if hands is None or len(items) < 2:
+        return [function(item) for item in items]
+    executor, workers = hands
+    results, waiting = [None] * len(items), deque(enumerate(items))
+
+    def work():
+        while True:
+            try:
+                index, item = waiting.popleft()
+            except IndexError:
+                return
+            results[index] = function(item)
+
+    helpers = [executor.submit(work) for _ in range(min(workers, len(items)) - 1)]
+    try:
+        work()
+    finally:
+        waiting.clear()
+        for helper in helpers:
+            helper.result()
+    return results
+
+
+def windows(x, width, step):
+    """Neighbouring pixels side by side: (..., W, C) -> (..., W', width * C), a view if possible.
+
+    The c-th number of pixel ``w * step + j`` is entry ``j * C + c`` of window w. To be read only:
+    windows overlap.
+    """
+    xp = namespace(x)
+    *lead, pixels, channels = x.shape
+    count = (pixels - width) // step + 1
+    if xp is np or is_cupy(xp):
+        if x.strides[-2] == channels * x.strides[-1]:
+            *outer, pixel, channel = x.strides
+            shape, strides = (*lead, count, width * channels), (*outer, step * pixel, channel)
+            return xp.lib.stride_tricks.as_strided(x, shape=shape, strides=strides)
+    end = (count - 1) * step + 1
+    return xp.concat([x[..., j : j + end : step, :] for j in range(width)], axis=-1)
 
 
 @contextmanager
