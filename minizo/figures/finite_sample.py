@@ -2,6 +2,7 @@
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from .style import STYLES
 
@@ -37,7 +38,7 @@ def lemmas(report, title):
         left.plot(spots, z, label=quantity, **_points(style))
     for bound in (-6.0, 6.0):
         left.axhline(bound, linestyle="--", **LINE)
-    left.set(ylabel="(mean of samples - closed form) / s.e.", ylim=(-8, 8), xticks=[])
+    left.set(ylabel="(mean of samples - closed form) / s.e.", ylim=(-8, 11), xticks=[])
     left.set_title("closed forms; dashed: what is allowed")
     left.legend(frameon=False, ncols=2, loc="upper center")
     for (name, losses), style in zip(report.curves["descent"].items(), STYLES, strict=False):
@@ -62,7 +63,7 @@ def one_step(report, title):
                 capsize=2, **_points(style),
             )  # fmt: skip
             axes.plot(
-                ratio, _column(own, "predicted"), color=style["color"], linewidth=1.2,
+                *report.curves[ste, n], color=style["color"], linewidth=1.2,
                 linestyle=style["linestyle"],
             )  # fmt: skip
         constant = "2" if ste == "identity" else "4"
@@ -94,6 +95,7 @@ def recovery(report, title):
     left.axhline(0.5, linestyle="--", **LINE)
     left.set(xscale="log", xlabel="samples a coordinate, N / n", ylabel="share of the runs")
     left.set_title("w* found: last iterate (full), time average (open)", fontsize="medium")
+    left.xaxis.set_major_locator(LogLocator(base=2.0))
     left.xaxis.set_major_formatter("{x:g}")
     left.xaxis.set_minor_formatter("")
     left.legend(frameon=False)
@@ -128,11 +130,10 @@ def bounds(report, title):
             _column(own, "bound"), _column(own, "wrong"), label=label,
             **(_points(style) | dict(markersize=3, alpha=0.6)),
         )  # fmt: skip
-    axes.plot([1e-3, 1.0], [1e-3, 1.0], label="equal", **LINE)
-    axes.set(xscale="log", xlabel="bound of Proposition 1", ylim=(-0.03, 1.05))
+    axes.plot([0.0, 1.0], [0.0, 1.0], label="equal", **LINE)
+    axes.set(xlabel="bound of Proposition 1", xlim=(0.0, 2.0), ylim=(-0.03, 1.05))
     axes.set(ylabel="share of the time that the coordinate is wrong")
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.legend(frameon=False, loc="upper left")
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(0.0, 0.98))
     return figure
 
 

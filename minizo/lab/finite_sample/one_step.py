@@ -101,7 +101,16 @@ def run(setup):
 
     nbytes = 8 * BLOCK * setup.like.dtype.itemsize
     rows = list(setup.pool.map(cell, cells, nbytes))
-    return Report(claims(rows), rows, table(rows), {"ratios": RATIOS})
+    smooth = np.linspace(RATIOS[0], RATIOS[-1], 100)
+    curves = {
+        (name, n): (
+            smooth,
+            [one_step_probability(n, r * one_step_threshold(n, STES[name]), STES[name])
+             for r in smooth],
+        )
+        for name, n, _ in cells
+    }  # fmt: skip
+    return Report(claims(rows), rows, table(rows), curves)
 
 
 def claims(rows):
