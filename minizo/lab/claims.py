@@ -137,7 +137,7 @@ def at_most(text, source, measured, limit, wrong, control, tolerance=0.0, unit="
 def show(values):
     """Numbers as text: one as itself, several as their range.
 
-    >>> show(0.12345), show(np.array([1.0, 3.0])), show([2.0, 2.0])
+    >>> show(0.12341), show(np.array([1.0, 3.0])), show([2.0, 2.0])
     ('0.1234', '1 ... 3', '2')
     """
     values = np.asarray(values, np.float64)

@@ -16,20 +16,9 @@ import numpy as np
 from ... import backend, report
 from ..claims import Claim, at_most
 from ..runner import Report
-from .model import (
-    STES,
-    Task,
-    fires,
-    gradient,
-    inputs,
-    learn,
-    make_task,
-    own_seed,
-    random_signs,
-    start,
-    step_size,
-)
+from .model import STES, Task, fires, gradient, inputs, make_task, own_seed, random_signs, start
 from .predictions import simple_uniform_bound, uniform_bound, visits_optimum, wrong_time_bound
+from .runs import learn, step_size
 
 PROBLEMS = 48  # of B-4
 RUNS = 4

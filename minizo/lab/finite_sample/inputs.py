@@ -16,19 +16,9 @@ import numpy as np
 from ... import backend, report
 from ..claims import Claim, close
 from ..runner import Report
-from .model import (
-    STES,
-    in_blocks,
-    learn,
-    make_task,
-    own_seed,
-    random_signs,
-    run,
-    signs,
-    start,
-    step_size,
-)
+from .model import STES, make_task, own_seed, random_signs, signs, start
 from .predictions import mean_response
+from .runs import in_blocks, learn, run, step_size
 from .shapes import LAWS, MENDINGS, autoregression, correlated, raw, shifted
 
 N, SAMPLES, STEPS, MOVE = 32, 4000, 400, 0.05

@@ -25,14 +25,13 @@ training activation quantized neural nets", ICLR 2019.
 """
 
 from dataclasses import dataclass
-from functools import partial
 from math import pi, sqrt
 from typing import NamedTuple
 
 import numpy as np
 
 from ... import backend, rng
-from ...errors import choose, require
+from ...errors import choose
 
 
 @dataclass(frozen=True)
@@ -187,136 +186,3 @@ def start(seed, sets, runs, n, like, law="equal"):
     size = choose("start", law, magnitudes)
     draws = (rng.at(seed, "sign", b, 1).uniform(backend.empty((runs, n), like)) for b in sets)
     return xp.stack([signs(u) * size(b) for b, u in zip(sets, draws, strict=True)])
-
-
-# Running ---------------------------------------------------------------------------------------
-
-
-class Tally(NamedTuple):
-    """What is remembered of runs whose leading axes are (...), usually (B, R).
-
-    w : ndarray (..., n), where they ended
-    first : ndarray (...), first t with q_t = w*; the number of steps if none
-    total : ndarray (..., n), sum of s_t over all steps
-    wrong : ndarray (..., n), steps with s_ti != s*_i, after the burn-in
-    away : ndarray (...), steps with q_t != w*, after the burn-in
-    escapes, returns : ndarray (...), how often w* was left and reached again, after the burn-in
-    excess : ndarray (..., n), max_t (delta_i(q_t) s*_i)_+
-    worst : ndarray (...), max_t max_i |delta_i(q_t)|
-    raster : list of ndarray (..., n), 1 where wrong, of each step; empty unless asked for
-    steps, burn : int
-    """
-
-    w: object
-    first: object
-    total: object
-    wrong: object
-    away: object
-    escapes: object
-    returns: object
-    excess: object
-    worst: object
-    raster: list
-    steps: int
-    burn: int
-
-
-def run(drift, teacher, w, eta, steps, ste, burn=0, raster=False, absorbing=False):
-    """w_{t+1} = w_t - eta g(q_t) for ``steps`` steps.
-
-    Parameters
-    ----------
-    drift : callable
-        s (..., n) -> g(q), as `gradient` and `population_gradient` are after `partial`.
-    teacher : ndarray (..., n)
-        w*; the optimum that is looked for is sgn(w*) / sqrt(n).
-    w : ndarray (..., n)
-        Start, not changed.
-    eta : float
-    steps, burn : int
-        Times and visits are counted from step ``burn`` on.
-    ste : ActivationSTE
-        For delta = g / c - (q - w*).
-    raster : bool
-        Keep which coordinates are wrong at every step.
-    absorbing : bool
-        Stop when all runs are at w*, which they do not leave: without label noise. Counts are then
-        those of the steps taken; ``steps`` of the result says how many.
-
-    Returns
-    -------
-    Tally
-        Cost: ``steps`` calls of ``drift``.
-    """
-    require(0 <= burn < steps, "burn", burn, f"it must lie between 0 and {steps - 1}")
-    xp, root = backend.namespace(w), sqrt(w.shape[-1])
-    optimum = signs(teacher)
-    nothing = xp.zeros_like(w)
-    total, wrong, excess, worst = nothing, nothing, nothing, nothing[..., 0]
-    away, escapes, returns = nothing[..., 0], nothing[..., 0], nothing[..., 0]
-    first, before, rows, taken = nothing[..., 0] + steps, None, [], steps
-    for t in range(steps):
-        s = signs(w)
-        mistakes = xp.astype(s != optimum, w.dtype)
-        count = xp.sum(mistakes, axis=-1)
-        off = xp.astype(count > 0.0, w.dtype)
-        if absorbing and t % 16 == 0 and not bool(xp.any(count > 0.0)):
-            taken = t
-            first = xp.minimum(first, nothing[..., 0] + t)
-            break
-        first = xp.where((off == 0.0) & (first == steps), float(t), first)
-        total = total + s
-        if t >= burn:
-            wrong, away = wrong + mistakes, away + off
-            if before is not None:
-                # leaving: at w* before and off it now; coming back: the other way round
-                escapes = escapes + xp.astype(off > before, w.dtype)
-                returns = returns + xp.astype(off < before, w.dtype)
-            before = off
-        if raster:
-            rows.append(mistakes)
-        g = drift(s)
-        # delta = g / c - (q - w*)
-        delta = g / ste.slope - (s / root - teacher)
-        excess = xp.maximum(excess, delta * optimum)
-        worst = xp.maximum(worst, xp.max(xp.abs(delta), axis=-1))
-        w = w - eta * g
-    return Tally(w, first, total, wrong, away, escapes, returns, excess, worst, rows, taken, burn)
-
-
-def learn(task, w, eta, steps, ste, **options):
-    """`run` on samples: the gradient of ``task``, and w* = s* / sqrt(n)."""
-    teacher = task.teacher / sqrt(task.teacher.shape[-1])
-    return run(partial(gradient, task, ste), teacher, w, eta, steps, ste, **options)
-
-
-def step_size(ste, n, move):
-    """eta at which a wrong coordinate moves by ``move`` a step: eta = move sqrt(n) / (2 c).
-
-    >>> round(step_size(STES["identity"], 16, 0.05), 4)
-    0.2507
-    """
-    return move * sqrt(n) / (2.0 * ste.slope)
-
-
-def in_blocks(pool, work, sets, size, nbytes):
-    """``work(block)`` for blocks of ``size`` data sets, through the pool; the results joined.
-
-    Parameters
-    ----------
-    pool : Pool
-    work : callable
-        From a range of data-set numbers to a tuple of host arrays with that axis first.
-    sets, size : int
-        Data sets in all, and in a block.
-    nbytes : int
-        Of one block.
-
-    Returns
-    -------
-    tuple of ndarray
-        The same whatever the pool and the size of the blocks.
-    """
-    blocks = [range(i, min(i + size, sets)) for i in range(0, sets, size)]
-    parts = list(pool.map(work, ((block,) for block in blocks), nbytes))
-    return tuple(np.concatenate(column) for column in zip(*parts, strict=True))

@@ -19,9 +19,9 @@ from ... import backend, report
 from ...errors import InputError
 from ..claims import Claim, at_most
 from ..runner import Report
-from .model import STES, in_blocks, inputs, learn, make_task, own_seed, random_signs, signs, start
-from .model import step_size as eta_of
-from .predictions import samples_for_average
+from .model import STES, inputs, make_task, own_seed, random_signs, signs, start
+from .predictions import samples_for_average, samples_for_last
+from .runs import in_blocks, learn, step_size
 
 SIZES, LARGE = (32, 64, 128), (32, 64, 128, 256, 512)
 STARTS = ("equal", "gaussian")
@@ -35,7 +35,7 @@ LEVEL = 0.95
 def successes(setup, n, samples, law, sets=SETS):
     """Which runs succeed: (last iterate, time average), each an array (sets, RUNS) of 0 and 1."""
     ste, seed = STES["identity"], own_seed(setup.seed, 3, n)
-    eta = eta_of(ste, n, MOVE)
+    eta = step_size(ste, n, MOVE)
 
     def work(block):
         x = inputs(seed, block, samples, n, setup.like)
@@ -85,7 +85,7 @@ def half_point(grid, rates):
     -------
     ndarray (...)
 
-    >>> float(half_point(np.array([2.0, 8.0]), np.array([0.0, 1.0])))
+    >>> round(float(half_point(np.array([2.0, 8.0]), np.array([0.0, 1.0]))), 6)
     4.0
     """
     hull, logs = np.maximum.accumulate(rates, axis=-1), np.log(grid)
@@ -105,7 +105,7 @@ def bootstrap(sweeps, generator, resamples=RESAMPLES):
 
     Parameters
     ----------
-    sweeps : list of (grid, rates (G, sets))
+    sweeps : list of (grid (G,), rates (G, sets))
     generator : numpy.random.Generator
     """
     answer = []
@@ -113,7 +113,7 @@ def bootstrap(sweeps, generator, resamples=RESAMPLES):
         picks = generator.integers(0, rates.shape[1], size=(resamples, rates.shape[1]))
         # (G, sets) -> (G, resamples, sets) -> (resamples, G)
         means = rates[:, picks].mean(axis=2).T
-        answer.append(half_point(np.array(grid, float), means))
+        answer.append(half_point(grid, means))
     return np.array(answer)
 
 
@@ -132,37 +132,35 @@ def interval(values, level=LEVEL):
 def run(setup):
     """N50 of both criteria and both starts, exponents with their intervals; returns a `Report`."""
     sizes = LARGE if setup.large else SIZES
-    rows, curves, exponents = [], {}, {}
+    rows, curves = [], {}
     for law in STARTS:
         swept = [sweep(setup, n, law) for n in sizes]
         for which, criterion in enumerate(("last iterate", "time average")):
-            pairs = [(each[0], each[1 + which]) for each in swept]
-            points = np.array([half_point(np.array(g, float), r.mean(axis=1)) for g, r in pairs])
+            pairs = [(np.array(each[0], float), each[1 + which]) for each in swept]
+            points = np.array([half_point(grid, rates.mean(axis=1)) for grid, rates in pairs])
             generator = np.random.default_rng(own_seed(setup.seed, 3, STARTS.index(law), which))
             again = bootstrap(pairs, generator)
             low, high = interval(again)
-            fitted, ends = slope(sizes, points), interval(slope(sizes, again))
-            exponents[law, criterion] = (float(fitted), *map(float, ends), slope(sizes, again))
-            curves[law, criterion] = (points, low, high, exponents[law, criterion][:3])
-            for n, (grid, rates), at, bottom, top in zip(
-                sizes, pairs, points, low, high, strict=True
-            ):
-                for samples, rate in zip(grid, rates.mean(axis=1), strict=True):
-                    rows.append({
-                        "start": law, "criterion": criterion, "n": n, "samples": samples,
-                        "success": rate, "n50": at, "n50_low": bottom, "n50_high": top,
-                        "exponent": exponents[law, criterion][0],
-                    })  # fmt: skip
-    found = claims(setup, sizes, curves, exponents)
-    picture = {"sizes": sizes, "points": curves, "level": LEVEL}
-    return Report(found, rows, table(sizes, curves), picture)
+            exponent = (float(slope(sizes, points)), *map(float, interval(slope(sizes, again))))
+            curves[law, criterion] = (points, low, high, exponent)
+            for i, (grid, rates) in enumerate(pairs):
+                rows += [
+                    {
+                        "start": law, "criterion": criterion, "n": sizes[i],
+                        "samples": int(samples), "success": rate, "n50": points[i],
+                        "n50_low": low[i], "n50_high": high[i], "exponent": exponent[0],
+                    }
+                    for samples, rate in zip(grid, rates.mean(axis=1), strict=True)
+                ]  # fmt: skip
+    picture = {"sizes": sizes, "points": curves}
+    return Report(claims(setup, sizes, curves), rows, table(sizes, curves), picture)
 
 
-def claims(setup, sizes, curves, exponents):
+def claims(setup, sizes, curves):
     """What B-3 claims; the exponents are stated as measured."""
     found = []
     for criterion, limit in (("time average", 2.0), ("last iterate", 4.0)):
-        tops = [exponents[law, criterion][2] for law in STARTS]
+        tops = [curves[law, criterion][3][2] for law in STARTS]
         found.append(
             at_most(
                 f"The measured exponent of the {criterion} is below the sufficient n^{limit:.0f}",
@@ -175,25 +173,29 @@ def claims(setup, sizes, curves, exponents):
                 unit="exponent",
             )  # fmt: skip
         )
-    n = sizes[0]
-    enough, few = ceil(samples_for_average(n)), n // 2
-    failed = [
-        max(1.0 - float(successes(setup, n, samples, law)[1].mean()) for law in STARTS)
-        for samples in (enough, few)
-    ]
-    found.append(
-        Claim(
-            f"With N = 2 pi ln 2 n^2 = {enough:,} samples, n = {n}, every time average is right",
-            "Proposition 1 (this package), leading order",
-            "0",
-            f"{failed[0]:g}",
-            failed[0],
-            0.0,
-            "share of failures",
-            f"N = n / 2 = {few} is enough",
-            failed[1],
-        )  # fmt: skip
+    sufficient = (
+        (sizes[0], "2 pi ln 2 n^2", samples_for_average, 1, "time average is right", 1),
+        (8, "pi / 2 ln 2 n^4", samples_for_last, 0, "last iterate is w*", 2),
     )
+    for n, formula, rule, which, event, proposition in sufficient:
+        enough, few = ceil(rule(n)), n // 2
+        failed = [
+            max(1.0 - float(successes(setup, n, samples, law)[which].mean()) for law in STARTS)
+            for samples in (enough, few)
+        ]
+        found.append(
+            Claim(
+                f"With N = {formula} = {enough:,} samples, n = {n}, every {event}",
+                f"Proposition {proposition} (this package), leading order",
+                "0",
+                f"{failed[0]:g}",
+                failed[0],
+                0.0,
+                "share of failures",
+                f"N = n / 2 = {few} is enough",
+                failed[1],
+            )  # fmt: skip
+        )
     return found
 
 

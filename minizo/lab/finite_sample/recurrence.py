@@ -18,20 +18,9 @@ import numpy as np
 from ... import backend, report
 from ..claims import Claim, close, near
 from ..runner import Report
-from .model import (
-    STES,
-    gradient,
-    in_blocks,
-    inputs,
-    learn,
-    make_task,
-    own_seed,
-    random_signs,
-    signs,
-    start,
-    step_size,
-)
+from .model import STES, gradient, inputs, make_task, own_seed, random_signs, signs, start
 from .predictions import mean_occupancy, product_law, union_bound, wrong_fractions
+from .runs import in_blocks, learn, step_size
 
 CELLS = ((16, 1000), (16, 4000), (16, 16000), (32, 4000), (32, 8000))  # (n, N) of B-6
 LARGE = (*CELLS, (64, 16000), (64, 64000))
@@ -97,7 +86,7 @@ def raster(setup, n, samples, sigma):
     seed = own_seed(setup.seed, 6, 0)
     x = inputs(seed, range(1), samples, n, setup.like)
     teacher = random_signs(seed, range(1), 1, n, setup.like)
-    task = make_task(x, teacher, xp.zeros((1, 1), dtype=x.dtype, device=x.device) + sigma, seed)
+    task = make_task(x, teacher, sigma, seed)
     w = MOVE * start(seed, range(1), 1, n, setup.like, "gaussian")
     found = learn(task, w, step_size(ste, n, MOVE), STEPS, ste, raster=True)
     return backend.to_numpy(xp.stack(found.raster))[:, 0, 0, :]

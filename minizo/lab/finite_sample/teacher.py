@@ -22,8 +22,9 @@ import numpy as np
 from ... import backend, report
 from ..claims import Claim, at_most, near
 from ..runner import Report
-from .model import STES, own_seed, population_gradient, run, step_size
+from .model import STES, own_seed, population_gradient
 from .predictions import product_law, teacher_fractions, union_bound
+from .runs import run, step_size
 
 SIZES = (8, 12)
 TEACHERS = 24
