@@ -1,0 +1,74 @@
+"""Training runs."""
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
+
+from .style import STYLES
+
+
+def by_label(runs):
+    """Runs of the same label (its seeds), in order of appearance: label -> list of records."""
+    groups = {}
+    for label, records in runs:
+        groups.setdefault(label, []).append(records)
+    return groups
+
+
+def training(runs, title):
+    """Training loss against steps and against compute.
+
+    Parameters
+    ----------
+    runs : list of (label, records)
+        Records as `minizo.train.fit` makes them. Runs of one label are drawn as their mean, with a
+        band from the smallest to the largest.
+    title : str
+        Names the data, the network and the number of seeds.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    many = len(by_label(runs)) > 4  # too many for a legend that lies on the curves
+    figure = Figure(figsize=(10, 5.2 if many else 4.4), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    for style, (label, group) in zip(_endless(STYLES), by_label(runs).items(), strict=False):
+        length = min(len(records["step"]) for records in group)
+        columns = list(zip(*(records["train_loss"][:length] for records in group), strict=True))
+        low, high = [min(c) for c in columns], [max(c) for c in columns]
+        mean = [sum(c) / len(c) for c in columns]
+        for axes, column in ((left, "step"), (right, "macs")):
+            x = group[0][column][:length]
+            start = 1 if column == "macs" else 0  # no compute has no place on a log axis
+            axes.plot(
+                x[start:], mean[start:], label=label, markersize=4, linewidth=1.5,
+                markevery=max(1, length // 8), **style,
+            )  # fmt: skip
+            if len(group) > 1:
+                axes.fill_between(
+                    x[start:], low[start:], high[start:], color=style["color"], alpha=0.15, lw=0
+                )
+    left.set_xlabel("step")
+    left.set_ylabel("training loss (cross-entropy, nats)")
+    right.set_xlabel("compute (multiply-accumulates)")
+    right.set_xscale("log")
+    for axes in (left, right):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("")
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    handles, labels = left.get_legend_handles_labels()
+    if many:
+        columns = 5 if len(labels) == 5 else 4
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
+    elif labels:
+        left.legend(frameon=False)
+    figure.suptitle(title)
+    return figure
+
+
+def _endless(items):
+    while True:
+        yield from items
