@@ -56,7 +56,8 @@ class Run:
         The latent parameters at the end; ``weights`` are the quantised ones by name.
     records : dict of str to list
         Columns `COLUMNS`, one entry every ``record_every`` steps. Training loss is that of the
-        whole training set; evaluation is in neither ``forwards`` nor ``seconds``.
+        whole training set, or of its first ``loss_examples``; evaluation is in neither
+        ``forwards`` nor ``seconds``.
     settings : dict
         What determines the result.
     state : dict of str to ndarray
@@ -115,12 +116,19 @@ class Recipe:
     batch: int
     seed: int
     record_every: int
+    loss_examples: int | None = None
+    augment: object = None
+    start: Run | None = None
 
     def settings(self):
         """The recipe in words, for records and for refusing a checkpoint of another run."""
         theta = self.objective.scales[self.objective.quantized[0]]
         network = self.objective.network
         layers = {name: repr(layer) for name, layer in network.layers.items()}
+        start = None
+        if self.start is not None:
+            parts = [self.start.theta, *(self.start.state[name] for name in network.running)]
+            start = backend.sha256(backend.namespace(theta).concat(parts))
         return {
             "network": layers,
             "quantizer": repr(self.objective.quantizer),
@@ -133,6 +141,9 @@ class Recipe:
             "batch": self.batch,
             "seed": self.seed,
             "record_every": self.record_every,
+            "loss_examples": self.loss_examples,
+            "augment": None if self.augment is None else repr(self.augment),
+            "start": start,
             "backend": backend.namespace(theta).__name__,
             "dtype": str(theta.dtype),
         }
@@ -142,7 +153,8 @@ def batches(recipe, start):
     """The batches of steps ``start``, ``start + 1``, ...
 
     Every epoch visits the examples in an order of its own, found from (seed, epoch); the last
-    examples that do not fill a batch are left out.
+    examples that do not fill a batch are left out. What is random about a batch comes from (seed,
+    step), so a resumed run meets the same batches.
     """
     x, labels = recipe.data.x_train, recipe.data.y_train
     take = backend.namespace(labels).take
@@ -157,7 +169,10 @@ def batches(recipe, start):
             chosen = order[position * recipe.batch : (position + 1) * recipe.batch]
             stream = rng.at(recipe.seed, "layers", step)
             noise = recipe.objective.noise(stream, recipe.batch, x)
-            yield Batch(take(x, chosen, axis=0), take(labels, chosen, axis=0), noise)
+            images = take(x, chosen, axis=0)
+            if recipe.augment is not None:
+                images = recipe.augment(images, rng.at(recipe.seed, "augment", step))
+            yield Batch(images, take(labels, chosen, axis=0), noise)
             step += 1
         epoch, skip = epoch + 1, 0
 
@@ -206,9 +221,11 @@ def diverged(recipe, what, step):
 
 
 def record(records, recipe, state):
-    """Add a row: evaluate the state on the whole training and test sets."""
+    """Add a row: evaluate the state on the test set and the training set, or the part asked for."""
     objective, data = recipe.objective.at(state.step / recipe.steps), recipe.data
-    train_loss, _ = evaluate(objective, state.theta, data.x_train, data.y_train, state.running)
+    part = slice(recipe.loss_examples)
+    x, labels = data.x_train[part, ...], data.y_train[part]
+    train_loss, _ = evaluate(objective, state.theta, x, labels, state.running)
     if not isfinite(train_loss):
         raise diverged(recipe, "training loss", state.step)
     _, accuracy = evaluate(objective, state.theta, data.x_test, data.y_test, state.running)
@@ -251,9 +268,24 @@ def restore(path, recipe, state):
     return state, header["records"]
 
 
-def check(data, steps, batch, seed):
+def beginning(network, data, seed, start):
+    """(theta, running statistics) of step 0: new ones, or those of the run ``start``."""
+    if start is None:
+        theta = network.init(seed, like=data.x_train)
+        return theta, network.init_state(theta)
+    found, wanted = tuple(start.theta.shape), (network.d,)
+    require(found == wanted, "the shape of start.theta", found, f"this network needs {wanted}")
+    same = set(start.state) == set(network.running)
+    known = ", ".join(network.running) or "none"
+    require(same, "start.state", list(start.state), f"this network has the statistics {known}")
+    return start.theta, start.state
+
+
+def check(data, steps, batch, seed, loss_examples=None):
     """Raise an `InputError` for a number that `fit` cannot use."""
     n = data.y_train.shape[0]
+    right = loss_examples is None or 1 <= loss_examples <= n
+    require(right, "loss_examples", loss_examples, f"it must lie between 1 and the {n} examples")
     require(steps >= 1, "steps", steps, "at least one step is needed")
     require(1 <= batch <= n, "batch", batch, f"it must lie between 1 and the {n} examples")
     right = is_whole(seed) and 0 <= seed < 2**32  # more would take two of a stream's words
@@ -271,6 +303,9 @@ def fit(
     seed=0,
     pool=None,
     record_every=None,
+    loss_examples=None,
+    augment=None,
+    start=None,
     path=None,
     checkpoint_every=None,
     resume=False,
@@ -294,6 +329,15 @@ def fit(
         Where blocks of directions are evaluated; by default in the caller.
     record_every : int, optional
         Steps between records; by default 20 records a run.
+    loss_examples : int, optional
+        The training loss of the records is that of the first so many training examples; by default
+        of all.
+    augment : callable, optional
+        ``augment(x, stream)`` -> images like x (N, C, H, W), such as `minizo.data.CropFlip`.
+        Applied to the batches of training steps, not in evaluation.
+    start : Run, optional
+        Begin from its latent parameters and running statistics, such as those of a run in full
+        precision, instead of new ones. The quantiser scales fit them.
     path : path, optional
         Where the checkpoint goes.
     checkpoint_every : int, optional
@@ -321,14 +365,17 @@ def fit(
     -----
     Cost: that of ``steps`` estimates, and two evaluations of the data sets a record.
     """
-    check(data, steps, batch, seed)
+    check(data, steps, batch, seed, loss_examples)
     record_every = record_every or max(1, steps // 20)
     checkpoint_every = checkpoint_every or steps
     pool = pool or Pool()
 
-    theta = objective.network.init(seed, like=data.x_train)
+    theta, running = beginning(objective.network, data, seed, start)
     objective = objective.calibrate(theta)
-    recipe = Recipe(objective, data, estimator, optimizer, steps, batch, seed, record_every)
+    recipe = Recipe(
+        objective, data, estimator, optimizer, steps, batch, seed, record_every, loss_examples,
+        augment, start,
+    )  # fmt: skip
     state = TrainState(
         theta,
         optimizer.init(theta),
@@ -337,7 +384,7 @@ def fit(
         forwards=0,
         backwards=0,
         seconds=0.0,
-        running=objective.network.init_state(theta),
+        running=running,
     )
     records = {name: [] for name in COLUMNS}
     if resume and path is not None and Path(path).exists():
