@@ -14,6 +14,7 @@ from minizo.hypernets import LSTM, MLP, Mamba
 
 strict = pytest.importorskip("array_api_strict")
 DEVICE = strict.Device("device1")
+THEIRS = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")  # PyTorch's names, our order
 
 # (hypernetwork, shape of its input); each row is tested in every way below
 NETS = [
@@ -273,7 +274,7 @@ def test_lstm_equals_pytorch():
     net = LSTM(2, 5)
     params, x, dy = problem(net, (3, 6, 2))
     theirs = torch.nn.LSTM(2, 5, batch_first=True, dtype=torch.float64)
-    names = dict(zip(("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"), net.shapes))
+    names = dict(zip(THEIRS, net.shapes, strict=True))
     with torch.no_grad():
         for name, own in names.items():
             getattr(theirs, name).copy_(torch.tensor(params[own]))
