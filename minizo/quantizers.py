@@ -70,6 +70,10 @@ class Quantizer:
     def __post_init__(self):
         choose("surrogate", self.surrogate, SURROGATES)
 
+    def at(self, progress):
+        """This quantiser when the part ``progress`` in [0, 1] of a run is over: itself."""
+        return self
+
     @property
     def law(self):
         """The `minizo.laws.Law` that turns this staircase into its surrogate."""
@@ -216,6 +220,10 @@ class FullPrecision:
 
     def __post_init__(self):
         choose("surrogate", self.surrogate, SURROGATES)
+
+    def at(self, progress):
+        """Itself."""
+        return self
 
     def scale(self, w):
         """1, nothing is scaled: (..., m) -> (..., 1)."""

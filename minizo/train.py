@@ -3,6 +3,7 @@
 import itertools
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
@@ -18,6 +19,7 @@ from .population import Pool
 
 COLUMNS = ("step", "train_loss", "test_accuracy", "forwards", "backwards", "macs", "seconds")
 EVALUATION_BATCH = 5000
+EVALUATION_NUMBERS = 2**22  # in the widest layer's output: 16 MiB in float32
 
 
 class Diverged(ArithmeticError):
@@ -28,7 +30,8 @@ class TrainState(NamedTuple):
     """Everything that changes during a run; what a checkpoint holds.
 
     theta : ndarray (d,); optimizer, estimator : their states; step : int, steps done;
-    forwards, backwards : int, passes done; seconds : float, spent in training steps.
+    forwards, backwards : int, passes done; seconds : float, spent in training steps;
+    running : dict of str to ndarray, the network's running statistics.
     """
 
     theta: object
@@ -38,6 +41,7 @@ class TrainState(NamedTuple):
     forwards: int
     backwards: int
     seconds: float
+    running: Mapping
 
 
 @dataclass
@@ -55,12 +59,16 @@ class Run:
         whole training set; evaluation is in neither ``forwards`` nor ``seconds``.
     settings : dict
         What determines the result.
+    state : dict of str to ndarray
+        The network's running statistics at the end, for ``objective.outputs(theta, x, state)``;
+        empty for a network without batch normalisation.
     """
 
     objective: Objective
     theta: object
     records: dict
     settings: dict = field(default_factory=dict)
+    state: dict = field(default_factory=dict)
 
     @property
     def weights(self):
@@ -72,19 +80,22 @@ class Run:
         return self.records[column][-1]
 
 
-def evaluate(objective, theta, x, labels):
-    """Mean loss and accuracy over a whole data set, in batches of `EVALUATION_BATCH`.
+def evaluate(objective, theta, x, labels, state=None):
+    """Mean loss and accuracy over a whole data set, with running statistics ``state``.
+
+    In batches of `EVALUATION_BATCH` examples, fewer where a layer's output is wide.
 
     Returns
     -------
     loss, accuracy : float
     """
     xp = backend.namespace(theta)
-    weights = objective.quantize(theta)
+    weights = objective.weights_in_use(theta, state)
     n = labels.shape[0]
+    most = max(1, min(EVALUATION_BATCH, EVALUATION_NUMBERS // objective.network.widest))
     loss = right = 0.0
-    for start in range(0, n, EVALUATION_BATCH):
-        part = slice(start, start + EVALUATION_BATCH)
+    for start in range(0, n, most):
+        part = slice(start, start + most)
         outputs = objective.network.predict(weights, x[part, ...])
         size = outputs.shape[0]
         loss = loss + size * objective.loss.forward(outputs, labels[part])[0]
@@ -135,6 +146,7 @@ def batches(recipe, start):
     """
     x, labels = recipe.data.x_train, recipe.data.y_train
     take = backend.namespace(labels).take
+    step = start
     n = labels.shape[0]
     per_epoch = n // recipe.batch
     epoch, skip = divmod(start, per_epoch)
@@ -143,7 +155,10 @@ def batches(recipe, start):
         order = backend.asarray(order, labels)
         for position in range(skip, per_epoch):
             chosen = order[position * recipe.batch : (position + 1) * recipe.batch]
-            yield Batch(take(x, chosen, axis=0), take(labels, chosen, axis=0))
+            stream = rng.at(recipe.seed, "layers", step)
+            noise = recipe.objective.noise(stream, recipe.batch, x)
+            yield Batch(take(x, chosen, axis=0), take(labels, chosen, axis=0), noise)
+            step += 1
         epoch, skip = epoch + 1, 0
 
 
@@ -156,7 +171,7 @@ def advance(recipe, state, feed, end, pool, tick):
     for index in range(first, end):
         step = Step(recipe.seed, index, recipe.steps, pool)
         estimate, estimator = recipe.estimator.estimate(
-            recipe.objective, state.theta, next(feed), state.estimator, step
+            recipe.objective.at(step.progress), state.theta, next(feed), state.estimator, step
         )
         theta, optimizer = recipe.optimizer.update(
             estimate.grad, state.optimizer, state.theta, step.progress
@@ -170,6 +185,7 @@ def advance(recipe, state, feed, end, pool, tick):
             state.forwards + estimate.forwards,
             state.backwards + estimate.backwards,
             state.seconds,
+            recipe.objective.network.next_state(state.running, estimate.statistics),
         )
         tick()
     bad = backend.to_numpy(~xp.isfinite(losses))
@@ -191,11 +207,11 @@ def diverged(recipe, what, step):
 
 def record(records, recipe, state):
     """Add a row: evaluate the state on the whole training and test sets."""
-    objective, data = recipe.objective, recipe.data
-    train_loss, _ = evaluate(objective, state.theta, data.x_train, data.y_train)
+    objective, data = recipe.objective.at(state.step / recipe.steps), recipe.data
+    train_loss, _ = evaluate(objective, state.theta, data.x_train, data.y_train, state.running)
     if not isfinite(train_loss):
         raise diverged(recipe, "training loss", state.step)
-    _, accuracy = evaluate(objective, state.theta, data.x_test, data.y_test)
+    _, accuracy = evaluate(objective, state.theta, data.x_test, data.y_test, state.running)
     macs = objective.cost(state.forwards, state.backwards, recipe.batch)
     row = (state.step, train_loss, accuracy, state.forwards, state.backwards, macs, state.seconds)
     for column, value in zip(COLUMNS, row, strict=True):
@@ -205,9 +221,10 @@ def record(records, recipe, state):
 def save(path, recipe, state, records):
     """Write the checkpoint of ``state``, with the latent and the quantised weights by name."""
     arrays = checkpoint.flatten("state", state)
-    for name, weight in recipe.objective.quantize(state.theta).items():
+    objective = recipe.objective.at(state.step / recipe.steps)
+    for name, weight in objective.quantize(state.theta).items():
         arrays[f"quantized.{name}"] = weight
-    for name, weight in recipe.objective.network.views(state.theta).items():
+    for name, weight in objective.network.views(state.theta).items():
         arrays[f"latent.{name}"] = weight
     header = {"settings": recipe.settings(), "records": records}
     checkpoint.save(path, header, arrays)
@@ -312,7 +329,16 @@ def fit(
     theta = objective.network.init(seed, like=data.x_train)
     objective = objective.calibrate(theta)
     recipe = Recipe(objective, data, estimator, optimizer, steps, batch, seed, record_every)
-    state = TrainState(theta, optimizer.init(theta), estimator.init(objective, theta), 0, 0, 0, 0.0)
+    state = TrainState(
+        theta,
+        optimizer.init(theta),
+        estimator.init(objective, theta),
+        step=0,
+        forwards=0,
+        backwards=0,
+        seconds=0.0,
+        running=objective.network.init_state(theta),
+    )
     records = {name: [] for name in COLUMNS}
     if resume and path is not None and Path(path).exists():
         state, records = restore(path, recipe, state)
@@ -336,4 +362,5 @@ def fit(
                 record(records, recipe, state)
             if path is not None and (end % checkpoint_every == 0 or end == steps):
                 save(path, recipe, state, records)
-    return Run(objective, state.theta, records, recipe.settings())
+    final = objective.at(state.step / steps)
+    return Run(final, state.theta, records, recipe.settings(), state.running)

@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 from minizo import population
 from minizo.laws import LAWS
 from minizo.models import mlp
-from minizo.objective import Batch, Objective
+from minizo.objective import Batch, Gradient, Objective
 from minizo.quantizers import MidRise, MidTread, Sign
 from minizo.rng import Stream
 
@@ -160,7 +160,11 @@ class Toy:
 
     def ste_gradient(self, theta, batch):
         """The loss and its exact gradient in the place of a straight-through one."""
-        return self.loss(theta), self.gradient(theta)
+        return Gradient(self.loss(theta), self.gradient(theta), {})
+
+    def statistics(self, theta, batch):
+        """None: there is no network."""
+        return {}
 
     def workspace(self, batch):
         """Numbers needed for one theta beside it."""

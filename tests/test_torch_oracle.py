@@ -41,7 +41,7 @@ def test_rival_spsa_points_the_same_way(torch):
     torch.manual_seed(0)
     objective, theta, batch = step.problem()
     eps = objective.matched_eps(theta)
-    _, g = objective.ste_gradient(theta, batch)
+    _, g, _ = objective.ste_gradient(theta, batch)
     for work in (
         rivals.spsa_loop(torch, objective, theta, batch, eps, 400),
         rivals.spsa_vmap(torch, objective, theta, batch, eps, 400, 50),

@@ -100,7 +100,8 @@ def test_costs_are_counted(toy):
 
 def test_batches_visit_every_example_once_an_epoch(toy):
     """An epoch of 4 x 100 holds all 400 examples; epochs differ; joining late changes nothing."""
-    recipe = Recipe(None, toy, None, None, 8, 100, 0, 1)
+    objective = Objective(models.mlp(12, 5, 3), quantizers.MidRise())
+    recipe = Recipe(objective, toy, None, None, 8, 100, 0, 1)
     feed = batches(recipe, 0)
     got = [next(feed) for _ in range(8)]
     epochs = [np.concatenate([b.x for b in got[k : k + 4]]).reshape(400, 12) for k in (0, 4)]

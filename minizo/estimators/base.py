@@ -1,6 +1,8 @@
 """What every gradient estimator is given and gives back."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import NamedTuple
 
 from ..population import Pool
@@ -16,12 +18,16 @@ class Estimate(NamedTuple):
         ones. Left on the device: reading it would make the device wait.
     forwards, backwards : int
         What the estimate cost, in passes of the batch through the network.
+    statistics : dict of str to ndarray
+        What a forward at theta saw of the batch, for the running statistics of batch
+        normalisation; empty for a network without.
     """
 
     grad: object
     loss: object
     forwards: int
     backwards: int
+    statistics: Mapping = MappingProxyType({})
 
 
 @dataclass(frozen=True)

@@ -32,5 +32,5 @@ class STE:
 
     def estimate(self, objective, theta, batch, state, step):
         """The `Estimate` at theta (..., d), and the next state."""
-        loss, grad = objective.ste_gradient(theta, batch)
-        return Estimate(grad, loss, forwards=1, backwards=1), state
+        loss, grad, seen = objective.ste_gradient(theta, batch)
+        return Estimate(grad, loss, forwards=1, backwards=1, statistics=seen), state

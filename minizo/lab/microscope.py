@@ -79,7 +79,9 @@ def trajectory(objective, data, steps, looks, seed, pool, tick):
     theta = objective.network.init(seed, like=data.x_train)
     optimizer = optim.Adam(0.01)
     recipe = train.Recipe(objective, data, STE(), optimizer, steps, BATCH, seed, steps)
-    state = train.TrainState(theta, optimizer.init(theta), (), 0, 0, 0, 0.0)
+    state = train.TrainState(
+        theta, optimizer.init(theta), (), 0, 0, 0, 0.0, objective.network.init_state(theta)
+    )
     feed, thetas = train.batches(recipe, 0), []
     for look in looks:
         state = train.advance(recipe, state, feed, look, pool, tick)
@@ -92,7 +94,7 @@ def linear(estimator, gradient, squares, objective, theta, batch):
 
     gradient, squares : ndarray (d,), the reference and unbiased estimates of its squares.
     """
-    ste = to_numpy(objective.ste_gradient(theta, batch)[1]).astype(np.float64)
+    ste = to_numpy(objective.ste_gradient(theta, batch).gradient).astype(np.float64)
     if not hasattr(estimator, "n"):
         return 0.0, float(gradient @ ste) ** 2 / float(ste @ ste * squares.sum())
     state, kappa = estimator.init(objective, theta), law_of(estimator, objective).kurtosis
