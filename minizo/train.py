@@ -166,15 +166,16 @@ def advance(recipe, state, feed, end, pool, tick):
     """Train from ``state.step`` to step ``end``; `Diverged` if a loss or theta is not finite."""
     xp = backend.namespace(state.theta)
     first = state.step
+    per_epoch = recipe.data.y_train.shape[0] // recipe.batch
     losses = backend.empty((end - first,), state.theta)
     began = time.perf_counter()
     for index in range(first, end):
-        step = Step(recipe.seed, index, recipe.steps, pool)
+        step = Step(recipe.seed, index, recipe.steps, pool, per_epoch)
         estimate, estimator = recipe.estimator.estimate(
             recipe.objective.at(step.progress), state.theta, next(feed), state.estimator, step
         )
-        theta, optimizer = recipe.optimizer.update(
-            estimate.grad, state.optimizer, state.theta, step.progress
+        theta, optimizer = recipe.estimator.update(
+            recipe.objective, recipe.optimizer, estimate.grad, state.optimizer, state.theta, step
         )
         losses[index - first] = estimate.loss
         state = TrainState(
@@ -277,6 +278,8 @@ def fit(
     progress=None,
 ):
     """Train a quantised network: theta <- optimizer(theta, G(theta)), G the estimator's gradient.
+
+    A rule that owns the update (`minizo.estimators.Estimator`) makes that step in its own way.
 
     Parameters
     ----------
