@@ -103,11 +103,12 @@ def test_the_update_is_the_rules_own(toy, estimator):
     """theta after 20 steps, step by step from the contract; epochs of 8 steps are counted."""
     optimizer = optim.Momentum(0.05)
     result = run(toy, estimator, optimizer)
-    objective, feed = result.objective, batches(Recipe(None, toy, None, None, 20, 50, 1, 1), 0)
+    objective = result.objective
+    feed = batches(Recipe(objective, toy, None, None, 20, 50, 1, 1), 0)
     theta = objective.network.init(1)
     state = optimizer.init(theta)
     for index in range(20):
-        _, grad = objective.ste_gradient(theta, next(feed))
+        grad = objective.ste_gradient(theta, next(feed)).gradient
         start = 0.9 * theta if isinstance(estimator, Shrinking) else theta
         theta, state = optimizer.update(grad, state, start, index / 20)
         if isinstance(estimator, Shrinking):
