@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import NamedTuple
 
+from ..errors import require
 from ..population import Pool
 
 
@@ -32,7 +33,7 @@ class Estimate(NamedTuple):
 
 @dataclass(frozen=True)
 class Step:
-    """Where in a run an estimate is made: its randomness, its progress, and its workers.
+    """Where in a run an estimate is made: its randomness, its progress, its workers, its optimiser.
 
     Parameters
     ----------
@@ -46,6 +47,8 @@ class Step:
         Where blocks of directions are evaluated. The result does not depend on it.
     per_epoch : int
         Steps in an epoch.
+    optimizer, optimizer_state
+        The rule that the gradient will go to, and its state: for estimators that look ahead.
     """
 
     seed: int = 0
@@ -53,6 +56,23 @@ class Step:
     total: int = 1
     pool: Pool = field(default_factory=Pool)
     per_epoch: int = 1
+    optimizer: object = None
+    optimizer_state: object = None
+
+    @property
+    def lr(self):
+        """The optimiser's learning rate at this step."""
+        self._require_optimizer()
+        return self.optimizer.rate(self.progress)
+
+    def ahead(self, grad, theta):
+        """Where the optimiser would go from ``theta`` if ``grad`` were given to it now."""
+        self._require_optimizer()
+        return self.optimizer.update(grad, self.optimizer_state, theta, self.progress)[0]
+
+    def _require_optimizer(self):
+        remedy = "this estimator looks ahead along the optimiser's step: Step(optimizer=...)"
+        require(self.optimizer is not None, "step.optimizer", None, remedy)
 
     @property
     def progress(self):
