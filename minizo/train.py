@@ -23,7 +23,7 @@ EVALUATION_NUMBERS = 2**22  # in the widest layer's output: 16 MiB in float32
 
 
 class Diverged(ArithmeticError):
-    """The loss or the parameters became NaN or infinite."""
+    """The loss, the parameters or the state of an estimator became NaN or infinite."""
 
 
 class TrainState(NamedTuple):
@@ -163,18 +163,21 @@ def batches(recipe, start):
 
 
 def advance(recipe, state, feed, end, pool, tick):
-    """Train from ``state.step`` to step ``end``; `Diverged` if a loss or theta is not finite."""
+    """Train from ``state.step`` to step ``end``; `Diverged` if something is not finite."""
     xp = backend.namespace(state.theta)
     first = state.step
+    per_epoch = recipe.data.y_train.shape[0] // recipe.batch
     losses = backend.empty((end - first,), state.theta)
     began = time.perf_counter()
     for index in range(first, end):
-        step = Step(recipe.seed, index, recipe.steps, pool)
+        step = Step(
+            recipe.seed, index, recipe.steps, pool, per_epoch, recipe.optimizer, state.optimizer
+        )
         estimate, estimator = recipe.estimator.estimate(
             recipe.objective.at(step.progress), state.theta, next(feed), state.estimator, step
         )
-        theta, optimizer = recipe.optimizer.update(
-            estimate.grad, state.optimizer, state.theta, step.progress
+        theta, optimizer = recipe.estimator.update(
+            recipe.objective, recipe.optimizer, estimate.grad, state.optimizer, state.theta, step
         )
         losses[index - first] = estimate.loss
         state = TrainState(
@@ -191,9 +194,20 @@ def advance(recipe, state, feed, end, pool, tick):
     bad = backend.to_numpy(~xp.isfinite(losses))
     if bad.any():
         raise diverged(recipe, "loss", first + int(bad.argmax()))
-    if not bool(xp.all(xp.isfinite(state.theta))):
-        raise diverged(recipe, "parameters", end - 1)
+    for what, part in (("parameters", state.theta), ("estimator's state", state.estimator)):
+        if not finite(part):
+            raise diverged(recipe, what, end - 1)
     return state._replace(seconds=state.seconds + time.perf_counter() - began)
+
+
+def finite(state):
+    """Whether no number of a nested state is NaN or infinite."""
+    if isinstance(state, tuple | Mapping):
+        return all(map(finite, state.values() if isinstance(state, Mapping) else state))
+    if isinstance(state, int | float):
+        return isfinite(state)
+    xp = backend.namespace(state)
+    return bool(xp.all(xp.isfinite(state)))
 
 
 def diverged(recipe, what, step):
@@ -277,6 +291,8 @@ def fit(
     progress=None,
 ):
     """Train a quantised network: theta <- optimizer(theta, G(theta)), G the estimator's gradient.
+
+    A rule that owns the update (`minizo.estimators.Estimator`) makes that step in its own way.
 
     Parameters
     ----------

@@ -21,8 +21,18 @@ from minizo import (
 from minizo import checkpoint as checkpoints
 from minizo.train import COLUMNS, Recipe, batches, evaluate
 
+
+class Shrinking(STE):
+    """A rule that owns the update: from 0.9 theta the optimiser's step, then a clip by epoch."""
+
+    def update(self, objective, optimizer, grad, state, theta, step):
+        new, state = optimizer.update(grad, state, 0.9 * theta, step.progress)
+        return np.clip(new, -1.0 - step.epoch, 1.0 + step.epoch), state
+
+
 ESTIMATORS = [STE(), SPSA(n=70), FOGZO(n=70), FOGZO(n=3, beta_schedule="linear", ste_share=0.3)]
 IDS = ["ste", "spsa", "fogzo", "fogzo-scheduled"]
+OWNERS = [*ESTIMATORS, Shrinking()]
 
 
 def run(toy, estimator=None, optimizer=None, **options):
@@ -65,7 +75,7 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("optimizer", [optim.SGD(0.1), optim.Momentum(0.05), optim.Adam(0.02)])
-@pytest.mark.parametrize("estimator", ESTIMATORS, ids=IDS)
+@pytest.mark.parametrize("estimator", OWNERS, ids=[*IDS, "owner"])
 @pytest.mark.parametrize("stop", [1, 7, 8, 19])
 def test_resumed_equals_never_stopped(toy, estimator, optimizer, stop, tmp_path):
     """Stopped after any step and resumed: the same bits and the same records."""
@@ -86,6 +96,24 @@ def test_resumed_equals_never_stopped(toy, estimator, optimizer, stop, tmp_path)
     # a finished run is read back without another step
     again = run(toy, estimator, optimizer, resume=True, progress=kill, **options)
     assert digest(again) == digest(whole)
+
+
+@pytest.mark.parametrize("estimator", [STE(), Shrinking()], ids=["ste", "owner"])
+def test_the_update_is_the_rules_own(toy, estimator):
+    """theta after 20 steps, step by step from the contract; epochs of 8 steps are counted."""
+    optimizer = optim.Momentum(0.05)
+    result = run(toy, estimator, optimizer)
+    objective = result.objective
+    feed = batches(Recipe(objective, toy, None, None, 20, 50, 1, 1), 0)
+    theta = objective.network.init(1)
+    state = optimizer.init(theta)
+    for index in range(20):
+        grad = objective.ste_gradient(theta, next(feed)).gradient
+        start = 0.9 * theta if isinstance(estimator, Shrinking) else theta
+        theta, state = optimizer.update(grad, state, start, index / 20)
+        if isinstance(estimator, Shrinking):
+            theta = np.clip(theta, -1 - index // 8, 1 + index // 8)
+    np.testing.assert_array_equal(result.theta, theta)
 
 
 def test_costs_are_counted(toy):

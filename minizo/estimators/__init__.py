@@ -1,16 +1,19 @@
-"""Gradient estimators: one file a method, all with the same two functions.
+"""Gradient estimators: one file a method, all with the same functions.
 
 init(objective, theta) -> state
 estimate(objective, theta, batch, state, step) -> (Estimate, state)
+update(objective, optimizer, grad, optimizer_state, theta, step) -> (theta, optimizer_state)
 
 An estimator is a frozen dataclass of hyper-parameters; its state is a NamedTuple of arrays.
+``update`` hands the gradient to the optimiser (`Estimator`); only a rule that owns the update has
+one of its own.
 """
 
-from .base import Estimate, Step
+from .base import Estimate, Estimator, Step
 from .fogzo import FOGZO
 from .spsa import SPSA
 from .ste import STE
 
 ESTIMATORS = {"ste": STE, "spsa": SPSA, "fogzo": FOGZO}
 
-__all__ = ["ESTIMATORS", "FOGZO", "SPSA", "STE", "Estimate", "Step"]
+__all__ = ["ESTIMATORS", "FOGZO", "SPSA", "STE", "Estimate", "Estimator", "Step"]
