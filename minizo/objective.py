@@ -147,9 +147,10 @@ class Objective:
             If the quantiser implies no noise, or a layer has no quantised parameter.
         """
         if self.quantizer.epsbar is None:
+            kind = "full-precision weights" if self.quantizer.levels is None else "fitted levels"
             raise InputError(
-                "eps is None, but full-precision weights imply no perturbation size: give eps a "
-                "number such as 1e-3"
+                f"eps is None, but {kind} imply no perturbation size: give eps a number such as "
+                "1e-3"
             )
         eps = backend.empty((self.network.d,), theta)
         for name, part in self.network.slices.items():

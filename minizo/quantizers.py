@@ -21,6 +21,8 @@ step) turns every sign into its surrogate s and the whole into
 
 With s = hardtanh that is the *clipped identity*, clip(x, smallest level, largest level).
 
+Quantisers whose levels are fitted to the weights at each use are in `minizo.fitted`.
+
 References
 ----------
 N. Yang, T. M. Aamodt, "Improving the straight-through estimator with zeroth-order information",
@@ -35,6 +37,7 @@ from math import pi, sqrt
 
 from . import backend, laws
 from .errors import choose, is_whole, require
+from .fitted import MultiBit, Ternary
 from .surrogates import SURROGATES
 
 
@@ -234,4 +237,11 @@ class FullPrecision:
         return None
 
 
-QUANTIZERS = {"midrise": MidRise, "midtread": MidTread, "sign": Sign, "none": FullPrecision}
+QUANTIZERS = {
+    "midrise": MidRise,
+    "midtread": MidTread,
+    "sign": Sign,
+    "ternary": Ternary,
+    "multibit": MultiBit,
+    "none": FullPrecision,
+}
