@@ -1,8 +1,21 @@
 """Training networks whose weights are quantised, by hand: STE, n-SPSA, FOGZO and their kin."""
 
-from . import backend, data, laws, losses, models, optim, quantizers, surrogates
+from . import backend, data, laws, losses, models, optim, prox, quantizers, surrogates
 from .errors import InputError
-from .estimators import FOGZO, SPSA, STE, Estimate, Step
+from .estimators import (
+    FOGZO,
+    PARQ,
+    SPSA,
+    STE,
+    BinaryConnect,
+    BinaryRelax,
+    BlendedCoarseGradient,
+    Estimate,
+    MirrorDescent,
+    ProxConnect,
+    ProxQuant,
+    Step,
+)
 from .objective import Batch, Objective
 from .population import Pool, threads
 from .train import Diverged, Run, fit
@@ -11,14 +24,21 @@ __version__ = "0.1.0"
 
 __all__ = [
     "FOGZO",
+    "PARQ",
     "SPSA",
     "STE",
     "Batch",
+    "BinaryConnect",
+    "BinaryRelax",
+    "BlendedCoarseGradient",
     "Diverged",
     "Estimate",
     "InputError",
+    "MirrorDescent",
     "Objective",
     "Pool",
+    "ProxConnect",
+    "ProxQuant",
     "Run",
     "Step",
     "__version__",
@@ -29,6 +49,7 @@ __all__ = [
     "losses",
     "models",
     "optim",
+    "prox",
     "quantizers",
     "surrogates",
     "threads",

@@ -22,6 +22,8 @@ step) turns every sign into its surrogate s and the whole into
 
 With s = hardtanh that is the *clipped identity*, clip(x, smallest level, largest level).
 
+Quantisers whose levels are fitted to the weights at each use are in `minizo.fitted`.
+
 References
 ----------
 N. Yang, T. M. Aamodt, "Improving the straight-through estimator with zeroth-order information",
@@ -36,6 +38,7 @@ from math import pi, sqrt
 
 from . import backend, laws
 from .errors import choose, is_whole, require
+from .fitted import MultiBit, Ternary
 from .surrogates import SURROGATES
 
 
@@ -345,5 +348,7 @@ QUANTIZERS = {
     "midtread": MidTread,
     "sign": Sign,
     "dorefa": DoReFa,
+    "ternary": Ternary,
+    "multibit": MultiBit,
     "none": FullPrecision,
 }

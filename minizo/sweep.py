@@ -75,6 +75,10 @@ class Case:
         guided = hasattr(self.estimator, "beta") or n == 0
         return self.steps * (2 * n + 3 * guided)
 
+    def options(self, network, data, path):
+        """More of what `minizo.fit` is given: nothing here, a start or a watch in other cases."""
+        return {}
+
     def run(self, data, path=None):
         """Train, and return the record: settings, ``records`` by column, or ``error``.
 
@@ -109,6 +113,7 @@ class Case:
                 path=path,
                 checkpoint_every=max(1, self.steps // 20),
                 resume=True,
+                **self.options(network, data, path),
             )
         except Diverged as error:
             return record | {"error": str(error)}

@@ -115,6 +115,8 @@ class Recipe:
     batch: int
     seed: int
     record_every: int
+    start: object = None
+    watch: dict = field(default_factory=dict)
 
     def settings(self):
         """The recipe in words, for records and for refusing a checkpoint of another run."""
@@ -135,6 +137,8 @@ class Recipe:
             "record_every": self.record_every,
             "backend": backend.namespace(theta).__name__,
             "dtype": str(theta.dtype),
+            "start": None if self.start is None else backend.sha256(self.start),
+            "watch": sorted(self.watch) or None,
         }
 
 
@@ -230,6 +234,8 @@ def record(records, recipe, state):
     row = (state.step, train_loss, accuracy, state.forwards, state.backwards, macs, state.seconds)
     for column, value in zip(COLUMNS, row, strict=True):
         records[column].append(value)
+    for column, function in recipe.watch.items():
+        records[column].append(float(function(objective, state)))
 
 
 def save(path, recipe, state, records):
@@ -289,6 +295,8 @@ def fit(
     checkpoint_every=None,
     resume=False,
     progress=None,
+    start=None,
+    watch=None,
 ):
     """Train a quantised network: theta <- optimizer(theta, G(theta)), G the estimator's gradient.
 
@@ -319,6 +327,12 @@ def fit(
     progress : callable, optional
         Called after every step as ``progress(steps_done, loss)``, with the training loss of the
         latest record.
+    start : ndarray (d,), optional
+        Latent parameters to start from, in the library and dtype of the data; by default those that
+        the network draws from ``seed``.
+    watch : dict of str to callable, optional
+        More columns of the records: ``function(objective, state)`` -> float for each record, with
+        the `TrainState` of that moment.
 
     Returns
     -------
@@ -342,9 +356,16 @@ def fit(
     checkpoint_every = checkpoint_every or steps
     pool = pool or Pool()
 
-    theta = objective.network.init(seed, like=data.x_train)
+    watch = {} if watch is None else watch
+    for name in watch:
+        require(name not in COLUMNS, "watch", name, "this column is recorded already; rename it")
+    theta = objective.network.init(seed, like=data.x_train) if start is None else start
+    d = objective.network.d
+    require(theta.shape == (d,), "start's shape", theta.shape, f"this network has {d} parameters")
     objective = objective.calibrate(theta)
-    recipe = Recipe(objective, data, estimator, optimizer, steps, batch, seed, record_every)
+    recipe = Recipe(
+        objective, data, estimator, optimizer, steps, batch, seed, record_every, start, watch
+    )
     state = TrainState(
         theta,
         optimizer.init(theta),
@@ -355,7 +376,7 @@ def fit(
         seconds=0.0,
         running=objective.network.init_state(theta),
     )
-    records = {name: [] for name in COLUMNS}
+    records = {name: [] for name in (*COLUMNS, *watch)}
     if resume and path is not None and Path(path).exists():
         state, records = restore(path, recipe, state)
 

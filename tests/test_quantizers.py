@@ -25,6 +25,7 @@ from strategies import (
 
 from minizo import backend, rng
 from minizo.errors import InputError
+from minizo.fitted import MultiBit, Ternary
 from minizo.laws import LAWS
 from minizo.quantizers import QUANTIZERS, DoReFa, FullPrecision, MidRise, MidTread, Sign, rms
 from minizo.surrogates import SURROGATES
@@ -507,6 +508,6 @@ def test_the_table_of_quantisers():
     """Every quantiser by its short name, each made without arguments."""
     assert QUANTIZERS == {
         "midrise": MidRise, "midtread": MidTread, "sign": Sign, "dorefa": DoReFa,
-        "none": FullPrecision,
+        "ternary": Ternary, "multibit": MultiBit, "none": FullPrecision,
     }  # fmt: skip
     assert all(kind().surrogate == "identity" for kind in QUANTIZERS.values())

@@ -116,6 +116,46 @@ def test_the_update_is_the_rules_own(toy, estimator):
     np.testing.assert_array_equal(result.theta, theta)
 
 
+def test_start_is_where_the_run_starts(toy, tmp_path):
+    """The weights that a seed draws, given as the start: the same bits; others: others."""
+    start = models.mlp(12, 5, 3).init(1)
+    before = start.copy()
+    assert digest(run(toy, start=start)) == digest(run(toy))
+    result = run(toy, start=2 * start, path=tmp_path / "run.npz")
+    assert digest(result) != digest(run(toy))
+    np.testing.assert_array_equal(start, before)
+    scale = result.objective.scales["fc1.weight"]
+    np.testing.assert_array_equal(scale, 2 * run(toy).objective.scales["fc1.weight"])
+    with pytest.raises(InputError, match="was made with start = '"):
+        run(toy, start=3 * start, path=tmp_path / "run.npz", resume=True)
+    with pytest.raises(InputError, match=r"start's shape is \(9,\), but this network has 83"):
+        run(toy, start=start[:9])
+
+
+def test_watched_columns_are_recorded_and_resumed(toy, tmp_path):
+    """One value a record, from the state of that moment, also in the records of a resumed run."""
+    watch = {"norm": lambda objective, state: float(np.linalg.norm(state.theta)),
+             "steps": lambda objective, state: state.step}  # fmt: skip
+    whole = run(toy, watch=watch, path=tmp_path / "run.npz")
+    assert whole.records["steps"] == whole.records["step"]
+    assert whole.final("norm") == float(np.linalg.norm(whole.theta))
+    assert digest(whole) == digest(run(toy))
+
+    def kill(step, loss):
+        if step == 13:
+            raise Killed
+
+    options = {"watch": watch, "path": tmp_path / "cut.npz", "checkpoint_every": 7}
+    with pytest.raises(Killed):
+        run(toy, progress=kill, **options)
+    resumed = run(toy, resume=True, **options)
+    assert resumed.records["norm"] == whole.records["norm"]
+    with pytest.raises(InputError, match="was made with watch = "):
+        run(toy, path=tmp_path / "cut.npz", resume=True)
+    with pytest.raises(InputError, match="watch is 'step', but this column is recorded already"):
+        run(toy, watch={"step": None})
+
+
 def test_costs_are_counted(toy):
     """forwards, backwards and multiply-accumulates of the records, from first principles."""
     result = run(toy, FOGZO(n=4, ste_share=0.5), steps=10)

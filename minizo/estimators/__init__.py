@@ -10,10 +10,39 @@ one of its own.
 """
 
 from .base import Estimate, Estimator, Step
+from .blended import BlendedCoarseGradient
+from .dual_averaging import PARQ, BinaryConnect, BinaryRelax, MirrorDescent, ProxConnect
 from .fogzo import FOGZO
+from .proxquant import ProxQuant
 from .spsa import SPSA
 from .ste import STE
 
-ESTIMATORS = {"ste": STE, "spsa": SPSA, "fogzo": FOGZO}
+ESTIMATORS = {
+    "ste": STE,
+    "spsa": SPSA,
+    "fogzo": FOGZO,
+    "proxquant": ProxQuant,
+    "proxconnect": ProxConnect,
+    "binaryconnect": BinaryConnect,
+    "binaryrelax": BinaryRelax,
+    "parq": PARQ,
+    "mirror": MirrorDescent,
+    "blended": BlendedCoarseGradient,
+}
 
-__all__ = ["ESTIMATORS", "FOGZO", "SPSA", "STE", "Estimate", "Estimator", "Step"]
+__all__ = [
+    "ESTIMATORS",
+    "FOGZO",
+    "PARQ",
+    "SPSA",
+    "STE",
+    "BinaryConnect",
+    "BinaryRelax",
+    "BlendedCoarseGradient",
+    "Estimate",
+    "Estimator",
+    "MirrorDescent",
+    "ProxConnect",
+    "ProxQuant",
+    "Step",
+]
