@@ -146,7 +146,7 @@ def uniform(report, title):
         **(_points(STYLES[0]) | dict(markersize=4, alpha=0.7)),
     )  # fmt: skip
     axes.plot(n, curves["median"], label="median over q", **(STYLES[1] | dict(linestyle="")))
-    axes.plot(n, curves["union"], label="union bound, exceeded by at most half", **LINE)
+    axes.plot(n, curves["union"], label="union bound of the mean", **LINE)
     axes.plot(n, curves["alone"], linestyle=":", label="median at one q, predicted", **LINE)
     axes.plot(n, curves["simple"], linestyle="--", label=r"$\sqrt{2\pi(n\ln 2+\ln n)}$", **LINE)
     axes.set(xlabel="coordinates n", ylabel=r"$\sqrt{N}\;\max_i |\delta_i(q)|$", ylim=(0, None))
