@@ -113,10 +113,11 @@ def recovery(report, title):
     enough = 2.0 * np.pi * np.log(2.0) * sizes.astype(float) ** 2
     right.plot(sizes, enough, label=r"$2\pi\ln 2\; n^2$: enough for the average", **LINE)
     right.set(xscale="log", yscale="log", xlabel="coordinates n", ylabel="N at which half succeed")
+    right.set_ylim(top=40.0 * enough[-1])  # room for the legend
     right.set_title("measured exponents with 95 % bootstrap intervals", fontsize="medium")
     right.set_xticks(sizes, [str(n) for n in sizes])
     right.xaxis.set_minor_formatter("")
-    right.legend(frameon=False, fontsize="small")
+    right.legend(frameon=False, fontsize="small", loc="upper left")
     return figure
 
 
