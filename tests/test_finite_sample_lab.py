@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 
 from minizo import InputError, threads
 from minizo.lab import runner
-from minizo.lab.claims import Claim, at_most, close, describe, near, show
 from minizo.lab.finite_sample import (
     bounds,
     inputs,
@@ -25,6 +24,7 @@ from minizo.lab.finite_sample import (
 from minizo.lab.finite_sample.experiments import EXPERIMENTS
 from minizo.lab.finite_sample.model import STES
 from minizo.lab.runner import Experiment, Report, Setup
+from minizo.lab.verdicts import Claim, at_most, close, describe, near, show
 
 PROG = "python -m minizo.lab.finite_sample"
 SETUP = Setup(np.empty(0, np.float32))
@@ -190,8 +190,8 @@ def test_verdicts():
 
     assert claim(5.9, 6.1).verdict == "holds"
     assert claim(6.1, 7.0).verdict == "FAILS" and claim(float("nan"), 7.0).verdict == "FAILS"
-    assert claim(1.0, 6.0).verdict == "undecided"
-    assert "[undecided] text" in describe(claim(1.0, 6.0))
+    assert claim(1.0, 6.0).verdict == "control passes too"
+    assert "[control passes too] text" in describe(claim(1.0, 6.0))
     assert "passes too" in describe(claim(1.0, 6.0)) and "rejected" in describe(claim(1.0, 7.0))
     assert claim(1.0, 7.0).row()["verdict"] == "holds"
 
@@ -260,7 +260,7 @@ def test_listing_runs_nothing(call, tmp_path):
 
 
 def test_a_claim_that_fails_is_shown_as_failed(call, tmp_path):
-    """Exit code 1; everything is written all the same. Neither does an undecided one count."""
+    """Exit code 1, everything written all the same; so does a control that passes too."""
 
     def table(value, control):
         def run(setup):
@@ -269,10 +269,10 @@ def test_a_claim_that_fails_is_shown_as_failed(call, tmp_path):
 
         return {"X-1": Experiment("X-1", "sums", 1, run, lambda report, title: Figure())}
 
-    for value, control, verdict in ((4.0, 6.0, "FAILS"), (5.0, 5.0, "undecided")):
-        code, out, _ = call("--out", verdict, table=table(value, control))
+    for value, control, verdict in ((4.0, 6.0, "FAILS"), (5.0, 5.0, "control passes too")):
+        code, out, _ = call("--out", verdict[:5], table=table(value, control))
         assert code == 1 and f"[{verdict}] 2 + 2 = 5" in out and "0 of 1 claims hold" in out
-        assert (tmp_path / verdict / "claims.csv").exists()
+        assert (tmp_path / verdict[:5] / "claims.csv").exists()
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from ..experiment import new_folder
 from ..figures import save
 from ..files import write_csv, write_text
 from ..population import Pool, threads
-from .claims import describe
+from .verdicts import describe
 
 
 @dataclass(frozen=True)

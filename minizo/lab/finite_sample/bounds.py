@@ -14,8 +14,8 @@ from statistics import NormalDist
 import numpy as np
 
 from ... import backend, report
-from ..claims import SIGMAS, Claim, at_most
 from ..runner import Report
+from ..verdicts import SIGMAS, Claim, at_most
 from .model import STES, Task, fires, gradient, inputs, make_task, own_seed, random_signs, start
 from .predictions import (
     mean_uniform_bound,

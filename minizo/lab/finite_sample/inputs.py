@@ -14,8 +14,8 @@ from math import sqrt
 import numpy as np
 
 from ... import backend, report
-from ..claims import Claim, close
 from ..runner import Report
+from ..verdicts import Claim, close
 from .model import STES, make_task, own_seed, random_signs, signs, start
 from .predictions import mean_response
 from .runs import in_blocks, learn, run, step_size

@@ -12,8 +12,8 @@ from math import pi, sqrt
 import numpy as np
 
 from ... import backend, report, rng
-from ..claims import at_most, close, near
 from ..runner import Report
+from ..verdicts import at_most, close, near
 from . import closed_forms
 from .closed_forms import Network
 from .model import STES, gradient, inputs, make_task, own_seed, random_signs

@@ -17,8 +17,8 @@ import numpy as np
 
 from ... import backend, report
 from ...errors import InputError
-from ..claims import Claim, at_most
 from ..runner import Report
+from ..verdicts import Claim, at_most
 from .model import STES, inputs, make_task, own_seed, random_signs, signs, start
 from .predictions import samples_for_average, samples_for_last
 from .runs import in_blocks, learn, step_size
