@@ -49,13 +49,10 @@ class Claim:
 
     @property
     def verdict(self):
-        """``"holds"``, ``"FAILS"``, or ``"undecided"`` where the control passes too.
-
-        A distance that is not a number fails.
-        """
+        """``"holds"``, ``"FAILS"``, or ``"control passes too"``; a distance of NaN fails."""
         if not self.distance <= self.bound:
             return "FAILS"
-        return "holds" if self.control_distance > self.bound else "undecided"
+        return "holds" if self.control_distance > self.bound else "control passes too"
 
     def row(self):
         """The claim as a flat dict, verdict included."""
