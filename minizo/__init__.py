@@ -2,7 +2,7 @@
 
 from . import backend, data, laws, losses, models, optim, quantizers, surrogates
 from .errors import InputError
-from .estimators import FOGZO, SPSA, STE, Estimate, Step
+from .estimators import FOGZO, FSG, LSTMFC, SPSA, STE, Estimate, FCGrad, MultiFC, Step
 from .objective import Batch, Objective
 from .population import Pool, threads
 from .train import Diverged, Run, fit
@@ -11,12 +11,16 @@ __version__ = "0.1.0"
 
 __all__ = [
     "FOGZO",
+    "FSG",
+    "LSTMFC",
     "SPSA",
     "STE",
     "Batch",
     "Diverged",
     "Estimate",
+    "FCGrad",
     "InputError",
+    "MultiFC",
     "Objective",
     "Pool",
     "Run",

@@ -9,8 +9,12 @@ from pathlib import Path
 from . import backend, experiment
 from .errors import InputError
 from .estimators import ESTIMATORS
+from .estimators.fsg import COMMITS, SLOW_NETS
+from .estimators.learned import LOOKAHEADS
 from .estimators.spsa import PERTURB
 from .experiment import results_table, run_all, write_results
+from .hypernets.mlp import STARTS
+from .hypernets.slow import LAYOUTS
 from .laws import LAWS
 from .losses import LOSSES
 from .models import ACTIVATIONS
@@ -112,6 +116,23 @@ def training_parser(prog, description, epilog):
     add("--beta", "B", "fogzo: share of the STE direction, at the end where scheduled", float)
     add("--beta-schedule", "NAME", f"fogzo: how it falls from 1 to beta: {names(SHAPES)}")
     add("--ste-share", "R", "fogzo: first part of the run, 0 to 1, that uses the STE alone", float)
+
+    group = parser.add_argument_group(
+        "learned gradients (fcgrad, multifc, lstmfc, fsg and their controls)"
+    )
+    add("--lookahead", "WHERE", f"where the loss is measured: {' | '.join(LOOKAHEADS)}")
+    add("--hyper-lr", "RATE", "learning rate of the network (default 0.001)", float)
+    add("--slow-net", "NAME", f"fsg: {' | '.join(SLOW_NETS)} (default mamba)")
+    add("--slow-share", "B", "fsg: beta, share of the slow gradient (default 0.3)", float)
+    add("--length", "L", "fsg: gradients that the slow-net reads (default 6)", int)
+    add("--layout", "NAME", f"fsg: what a sequence is: {' | '.join(LAYOUTS)} (default flat)")
+    add("--commit", "NAME", f"fsg: what moves the weights: {' | '.join(COMMITS)} (default fsg)")
+    add("--fast-lr", "RATE", "fsg: learning rate of the fast-net (default 0.001)", float)
+    add("--slow-lr", "RATE", "fsg: learning rate of the slow-net (default 0.001)", float)
+    add("--start", "NAME", f"fsg: of the fast-net: {' | '.join(STARTS)} (default orthogonal)")
+    add("--units", "H", "width of multi-layer perceptrons and LSTMs (default 100)", int)
+    add("--expand", "E", "fsg: channels of Mamba (default 100)", int)
+    add("--states", "N", "fsg: states of Mamba (default 16)", int)
 
     group = parser.add_argument_group("training")
     add("--optimizer", "NAME", names(OPTIMIZERS))

@@ -10,10 +10,45 @@ one of its own.
 """
 
 from .base import Estimate, Estimator, Step
+from .controls import FastOnly, FSGAverage, FSGGain, FSGScaled, Gain, LayerGain
 from .fogzo import FOGZO
+from .fsg import FSG
+from .metaquant import LSTMFC, FCGrad, MultiFC
 from .spsa import SPSA
 from .ste import STE
 
-ESTIMATORS = {"ste": STE, "spsa": SPSA, "fogzo": FOGZO}
+ESTIMATORS = {
+    "ste": STE,
+    "spsa": SPSA,
+    "fogzo": FOGZO,
+    "fcgrad": FCGrad,
+    "multifc": MultiFC,
+    "lstmfc": LSTMFC,
+    "fsg": FSG,
+    "gain": Gain,
+    "layer-gain": LayerGain,
+    "fast-net": FastOnly,
+    "fsg-gain": FSGGain,
+    "fsg-ema": FSGAverage,
+    "fsg-scaled": FSGScaled,
+}
 
-__all__ = ["ESTIMATORS", "FOGZO", "SPSA", "STE", "Estimate", "Estimator", "Step"]
+__all__ = [
+    "ESTIMATORS",
+    "FOGZO",
+    "FSG",
+    "LSTMFC",
+    "SPSA",
+    "STE",
+    "Estimate",
+    "Estimator",
+    "FCGrad",
+    "FSGAverage",
+    "FSGGain",
+    "FSGScaled",
+    "FastOnly",
+    "Gain",
+    "LayerGain",
+    "MultiFC",
+    "Step",
+]

@@ -205,7 +205,7 @@ class Mamba(Hypernet):
         xp = backend.namespace(dout)
         rows, dout = flat(x, 2), flat(dout, 2)
         dx = xp.zeros_like(rows)
-        grads = {name: xp.zeros_like(value) for name, value in params.items()}
+        grads = {name: xp.zeros_like(params[name]) for name in self.shapes}
         left = list(states)
         for row, times in reversed(self._pieces(rows)):
             dh = None
