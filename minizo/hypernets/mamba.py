@@ -221,7 +221,8 @@ class Mamba(Hypernet):
         return xp.reshape(dx, x.shape), grads
 
     def _pieces(self, x):
-        return chunked.tiles(*x.shape[:2], PIECE * chunked.chunk_size(self.chunk, x))
+        chunk = chunked.chunk_size(self.chunk, self.channels * self.states, x)
+        return chunked.tiles(*x.shape[:2], PIECE * chunk)
 
     def _with_past(self, x, row, time):
         # (rows, K-1 + T, D): the piece behind the K - 1 steps before it, zeros before the start
