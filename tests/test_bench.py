@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from minizo import SPSA
+from minizo import FSG, SPSA, STE
 from minizo.bench import __main__ as bench
-from minizo.bench import rivals, scaling, spsa, step, timing
+from minizo.bench import hypernets, rival_scan, rivals, scaling, spsa, step, timing
 
 TINY_SPSA = {
     "rounds": 2, "n": 70, "hidden": 1, "memory": (3, 70), "screen": 10, "chunks": (4, 8)
@@ -179,3 +179,26 @@ def test_scaling_picture():
         "1 worker", "2 workers", "proportional to d"
     ]  # fmt: skip
     assert left.get_xscale() == left.get_yscale() == "log"
+
+
+def test_scans_of_the_benchmark_agree():
+    """What is timed side by side computes the same numbers, PyTorch's too where it is installed."""
+    x, dy = hypernets.problem(70, 5, 3, np.float64)
+    reference = hypernets.in_chunks(x, dy)
+    others = [hypernets.by_steps(x, dy), rival_scan.loop(x, dy)]
+    torch = rivals.torch_or_none()
+    if torch is not None:
+        others += [rival_scan.torch_chunks(torch, x, dy, chunk)() for chunk in (16, 64, 100)]
+    for y, dx in others:
+        for ours, theirs in zip((reference[0], *reference[1]), (y, *dx), strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-12)
+
+
+def test_bench_hypernets(monkeypatch):
+    """Both tables and the memory, on a tiny problem without PyTorch."""
+    monkeypatch.setattr(rivals, "torch_or_none", lambda: None)
+    steps = {"STE": STE(), "FSG": FSG(expand=2, states=2, kernel=2, units=2, length=2)}
+    record = hypernets.run(rounds=1, length=60, steps=steps)
+    assert set(record["scan"]) == {"minizo, chunked", "minizo, step by step", "a NumPy loop"}
+    text = hypernets.show(json.loads(json.dumps(record)))
+    assert "length 60" in text and "600" in text and "FSG" in text and "/ STE" in text
