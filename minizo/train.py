@@ -31,7 +31,8 @@ class TrainState(NamedTuple):
 
     theta : ndarray (d,); optimizer, estimator : their states; step : int, steps done;
     forwards, backwards : int, passes done; seconds : float, spent in training steps;
-    running : dict of str to ndarray, the network's running statistics.
+    running : dict of str to ndarray, the network's running statistics;
+    macs : int, multiply-accumulates of the estimator's own, beside the passes.
     """
 
     theta: object
@@ -42,6 +43,7 @@ class TrainState(NamedTuple):
     backwards: int
     seconds: float
     running: Mapping
+    macs: int
 
 
 @dataclass
@@ -193,6 +195,7 @@ def advance(recipe, state, feed, end, pool, tick):
             state.backwards + estimate.backwards,
             state.seconds,
             recipe.objective.network.next_state(state.running, estimate.statistics),
+            state.macs + estimate.macs,
         )
         tick()
     bad = backend.to_numpy(~xp.isfinite(losses))
@@ -230,7 +233,7 @@ def record(records, recipe, state):
     if not isfinite(train_loss):
         raise diverged(recipe, "training loss", state.step)
     _, accuracy = evaluate(objective, state.theta, data.x_test, data.y_test, state.running)
-    macs = objective.cost(state.forwards, state.backwards, recipe.batch)
+    macs = objective.cost(state.forwards, state.backwards, recipe.batch) + state.macs
     row = (state.step, train_loss, accuracy, state.forwards, state.backwards, macs, state.seconds)
     for column, value in zip(COLUMNS, row, strict=True):
         records[column].append(value)
@@ -375,6 +378,7 @@ def fit(
         backwards=0,
         seconds=0.0,
         running=objective.network.init_state(theta),
+        macs=0,
     )
     records = {name: [] for name in (*COLUMNS, *watch)}
     if resume and path is not None and Path(path).exists():

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from minizo import SPSA
+from minizo import FSG, SPSA, STE
 from minizo.bench import __main__ as bench
-from minizo.bench import cnn, rivals, scaling, spsa, step, timing
+from minizo.bench import cnn, hypernets, rival_scan, rivals, scaling, spsa, step, timing
 
 TINY_SPSA = {
     "rounds": 2, "n": 70, "hidden": 1, "memory": (3, 70), "screen": 10, "chunks": (4, 8)
@@ -223,3 +223,29 @@ def test_cnn_ratios():
     assert "(minizo, 2 threads / PyTorch eager, 2 threads): 0.50 (wanted: at most 1.0)" in out
     assert "best of PyTorch (PyTorch eager, channels_last, 2 threads): 1.50" in out
     assert "minizo 30 MiB, PyTorch 20 MiB, ratio 1.50 (wanted: at most 1.5)" in out
+
+
+# hypernets
+
+
+def test_scans_of_the_benchmark_agree():
+    """What is timed side by side computes the same numbers, PyTorch's too where it is installed."""
+    x, dy = hypernets.problem(70, 5, 3, np.float64)
+    reference = hypernets.in_chunks(x, dy)
+    others = [hypernets.by_steps(x, dy), rival_scan.loop(x, dy)]
+    torch = rivals.torch_or_none()
+    if torch is not None:
+        others += [rival_scan.torch_chunks(torch, x, dy, chunk)() for chunk in (16, 64, 100)]
+    for y, dx in others:
+        for ours, theirs in zip((reference[0], *reference[1]), (y, *dx), strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-12)
+
+
+def test_bench_hypernets(monkeypatch):
+    """Both tables and the memory, on a tiny problem without PyTorch."""
+    monkeypatch.setattr(rivals, "torch_or_none", lambda: None)
+    steps = {"STE": STE(), "FSG": FSG(expand=2, states=2, kernel=2, units=2, length=2)}
+    record = hypernets.run(rounds=1, length=60, steps=steps)
+    assert set(record["scan"]) == {"minizo, chunked", "minizo, step by step", "a NumPy loop"}
+    text = hypernets.show(json.loads(json.dumps(record)))
+    assert "length 60" in text and "600" in text and "FSG" in text and "/ STE" in text
