@@ -168,6 +168,21 @@ def batches(recipe, start):
         epoch, skip = epoch + 1, 0
 
 
+def start_state(recipe, theta):
+    """The state before the first step, from latent parameters ``theta`` (d,)."""
+    return TrainState(
+        theta,
+        recipe.optimizer.init(theta),
+        recipe.estimator.init(recipe.objective, theta),
+        step=0,
+        forwards=0,
+        backwards=0,
+        seconds=0.0,
+        running=recipe.objective.network.init_state(theta),
+        macs=0,
+    )
+
+
 def advance(recipe, state, feed, end, pool, tick):
     """Train from ``state.step`` to step ``end``; `Diverged` if something is not finite."""
     xp = backend.namespace(state.theta)
@@ -369,17 +384,7 @@ def fit(
     recipe = Recipe(
         objective, data, estimator, optimizer, steps, batch, seed, record_every, start, watch
     )
-    state = TrainState(
-        theta,
-        optimizer.init(theta),
-        estimator.init(objective, theta),
-        step=0,
-        forwards=0,
-        backwards=0,
-        seconds=0.0,
-        running=objective.network.init_state(theta),
-        macs=0,
-    )
+    state = start_state(recipe, theta)
     records = {name: [] for name in (*COLUMNS, *watch)}
     if resume and path is not None and Path(path).exists():
         state, records = restore(path, recipe, state)

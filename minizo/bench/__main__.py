@@ -24,8 +24,8 @@ def main(argv=None):
         "name",
         choices=sorted(BENCHMARKS),
         help="step: one training step of an MLP; cnn: of the LeNet and ResNet-20; spsa: one n-SPSA "
-        "gradient with n = d; scaling: how its cost grows with n and d; hypernets: the selective scan, "
-        "and steps with learned gradients",
+        "gradient with n = d; scaling: how its cost grows with n and d; hypernets: the selective "
+        "scan, and steps with learned gradients",
     )
     parser.add_argument(
         "--rounds",
