@@ -139,7 +139,8 @@ def title(settings, data, steps):
 
 def in_words(quantizer, bits):
     """Such as ``binary`` or ``2-bit midrise``."""
-    return {"none": "full-precision", "sign": "binary"}.get(quantizer, f"{bits}-bit {quantizer}")
+    words = {"none": "full-precision", "sign": "binary", "ternary": "ternary"}
+    return words.get(quantizer, f"{bits}-bit {quantizer}")
 
 
 def build_objective(settings, network, quantizer=None):
@@ -232,7 +233,8 @@ def run_all(settings, network, data, folder, resume=False, notice=print):
 
                 error = result = None
                 try:
-                    if starts.get(run.seed, True) is None:
+                    begin = starts.get(run.seed)
+                    if begin is None and run.seed in starts:
                         raise Diverged(f"{run.label}: its pre-training diverged")
                     result = fit(
                         unquantized if run.pretraining else objective, data, run.estimator,
@@ -240,7 +242,9 @@ def run_all(settings, network, data, folder, resume=False, notice=print):
                         pool=pool, path=folder / f"{run.slug}.npz", resume=resume,
                         record_every=max(1, run.steps // settings["records"]),
                         loss_examples=settings["loss_examples"],
-                        augment=AUGMENTATIONS[settings["augment"]], start=starts.get(run.seed),
+                        augment=AUGMENTATIONS[settings["augment"]],
+                        start=None if begin is None else begin.theta,
+                        state=None if begin is None else begin.state,
                         checkpoint_every=settings["checkpoint_every"], progress=progress,
                     )  # fmt: skip
                     curves.append((run.label, result.records))
