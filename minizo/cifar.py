@@ -9,7 +9,7 @@ Train a convolutional network with quantised weights on CIFAR-10, with each esti
 compare them: training loss over the first 10,000 training images, test accuracy with running
 statistics, and what it cost. Without flags: the STE on a small network with binary weights, a few
 minutes on two processor cores. The setting of the papers, for a GPU: --backend cupy
---model resnet20 --epochs 100 --batch 128 --augment crop-flip --pretrain 100."""
+--model resnet20 --epochs 100 --batch 128 --augment crop-flip --pretrain-epochs 100."""
 
 EPILOG = """\
 CIFAR-10 is looked for in $MINIZO_DATA (cifar10, cifar-10, cifar-10-batches-py or

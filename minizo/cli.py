@@ -14,7 +14,7 @@ from .estimators.fsg import COMMITS, SLOW_NETS
 from .estimators.learned import LOOKAHEADS
 from .estimators.proximal import HOMOTOPIES, PROX
 from .estimators.spsa import PERTURB
-from .experiment import results_table, run_all, write_results
+from .experiment import ACTIVATION_QUANTIZERS, QUANTIZED, results_table, run_all, write_results
 from .hypernets.mlp import STARTS
 from .hypernets.slow import LAYOUTS
 from .laws import LAWS
@@ -36,6 +36,7 @@ DEFAULTS = {
     "activation": "relu",
     "activation_quantizer": "none",
     "activation_bits": 2,
+    "quantize": "all",
     "quantizer": "midrise",
     "bits": 2,
     "surrogate": "identity",
@@ -107,8 +108,13 @@ def training_parser(prog, description, epilog):
     add("--model", "NAME", names(MODELS))
     add("--hidden", "WIDTHS", "mlp: widths of the hidden layers, such as 10 or 64,32")
     add("--activation", "NAME", names(ACTIVATIONS))
-    add("--activation-quantizer", "NAME", f"in the place of the activation: {names(QUANTIZERS)}")
+    add(
+        "--activation-quantizer",
+        "NAME",
+        f"in the place of the activation: {names(ACTIVATION_QUANTIZERS)}",
+    )
     add("--activation-bits", "B", "bits of a midrise or midtread activation, 1 to 8", int)
+    add("--quantize", "WHICH", f"which weights: {' | '.join(QUANTIZED)} (not the first and last)")
     add("--quantizer", "NAME", f"{names(QUANTIZERS)} (none: full precision)")
     add("--bits", "B", "bits of midrise and midtread (1 to 8) and multibit (1 to 4)", int)
     add("--surrogate", "NAME", f"whose slope the STE uses: {names(SURROGATES)}")
@@ -172,7 +178,8 @@ def training_parser(prog, description, epilog):
     add("--epochs", "E", "length of each run in passes through the data, instead of steps", int)
     add("--batch", "N", "examples a step", int)
     add("--augment", "NAME", f"random changes to training images: {names(AUGMENTATIONS)}")
-    add("--pretrain", "E", "epochs in full precision first, where all runs then begin", int)
+    add("--pretrain-steps", "T", "steps in full precision first, where all runs then begin", int)
+    add("--pretrain-epochs", "E", "the same, in passes through the data", int)
 
     group = parser.add_argument_group("data and machine")
     add(
@@ -226,8 +233,9 @@ def parse(parser, argv):
     return defaults, given
 
 
-POSITIVE = ("steps", "epochs", "pretrain", "batch", "records", "loss_examples", "memory",
-            "checkpoint_every", "workers")  # fmt: skip
+POSITIVE = ("steps", "epochs", "pretrain_steps", "pretrain_epochs", "batch", "records",
+            "loss_examples", "memory", "checkpoint_every", "workers")  # fmt: skip
+LENGTHS = (("steps", "epochs"), ("pretrain_steps", "pretrain_epochs"))
 
 
 def training_command(parser, argv, command):
@@ -242,17 +250,19 @@ def training_command(parser, argv, command):
         Name that is kept in the run folder.
     """
     defaults, given = parse(parser, argv)
-    if "steps" in given and "epochs" in given:
-        raise InputError("--steps and --epochs both say how long a run is; give one of them")
+    for pair in LENGTHS:
+        if given.keys() >= set(pair):
+            first, second = (name.replace("_", "-") for name in pair)
+            raise InputError(f"--{first} and --{second} both say how long; give one of them")
     resume = given.get("resume")
     if resume is not None:
         settings = experiment.resumed_settings(resume, command, defaults, given)
     else:
         # what is given of steps and epochs takes the place of the default of the other
-        other = {"steps": {"epochs": None}, "epochs": {"steps": None}}
         settings = defaults | given
-        for name in given:
-            settings |= other.get(name, {})
+        for pair in LENGTHS:
+            if given.keys() & set(pair):
+                settings |= {name: given.get(name) for name in pair}
 
     def notice(line):
         print(line, file=sys.stderr, flush=True)
@@ -266,6 +276,7 @@ def training_command(parser, argv, command):
             raise InputError(f"{flag} is {value}, but it must be at least 1")
     experiment.plan(settings, 1)
     experiment.build_optimizer(settings)
+    experiment.build_activation(settings)
     choose("--augment", settings["augment"], AUGMENTATIONS)
     if settings["dtype"] not in ("float32", "float64"):
         raise InputError(f"--dtype is {settings['dtype']!r}, but it must be float32 or float64")

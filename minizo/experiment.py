@@ -18,7 +18,7 @@ from .errors import InputError, choose
 from .estimators import ESTIMATORS, STE
 from .files import write_csv, write_text
 from .layers import QuantizedActivation
-from .models import ACTIVATIONS, MODELS
+from .models import ACTIVATIONS, MODELS, weights
 from .objective import Objective
 from .optim import OPTIMIZERS
 from .population import threads
@@ -27,6 +27,11 @@ from .train import COLUMNS, Diverged, fit
 
 # Settings that change nothing about the numbers, and may therefore differ when a run is resumed.
 FREE = {"workers", "memory", "out", "quiet", "json", "checkpoint_every", "resume"}
+
+# What an activation can be quantised with: staircases with a step of their own, set once.
+ACTIVATION_QUANTIZERS = {name: QUANTIZERS[name] for name in ("none", "sign", "midrise", "midtread")}
+# Which weights are quantised: name -> with those of the first and the last layer?
+QUANTIZED = {"all": True, "inner": False}
 
 
 @dataclass(frozen=True)
@@ -69,11 +74,14 @@ def plan(settings, examples):
     steps, of which an epoch has as many as batches can be filled.
     """
     epoch = max(1, examples // settings["batch"])
-    steps, seeds = settings["steps"], list(dict.fromkeys(settings["seed"]))
-    steps = settings["epochs"] * epoch if steps is None else steps
-    runs = []
-    if settings["pretrain"] is not None:
-        first = settings["pretrain"] * epoch
+    seeds = list(dict.fromkeys(settings["seed"]))
+
+    def length(steps, epochs):
+        return epochs * epoch if steps is None and epochs is not None else steps
+
+    steps, runs = length(settings["steps"], settings["epochs"]), []
+    first = length(settings["pretrain_steps"], settings["pretrain_epochs"])
+    if first is not None:
         runs = [Planned("pretrain", STE(), seed, first, pretraining=True) for seed in seeds]
     for name in dict.fromkeys(settings["estimator"]):
         cls = choose("--estimator", name, ESTIMATORS)
@@ -98,7 +106,7 @@ def hidden_widths(text):
 def build_activation(settings):
     """The activation of the settings, quantised where they say so."""
     name = settings["activation_quantizer"]
-    kind = choose("--activation-quantizer", name, QUANTIZERS)
+    kind = choose("--activation-quantizer", name, ACTIVATION_QUANTIZERS)
     if kind is FullPrecision:
         return choose("--activation", settings["activation"], ACTIVATIONS)()
     quantizer = pick(kind, {"bits": settings["activation_bits"]}, surrogate="hardtanh")
@@ -129,10 +137,13 @@ def title(settings, data, steps):
     if settings["activation_quantizer"] != "none":
         acts = in_words(settings["activation_quantizer"], settings["activation_bits"])
         bits = f"{bits}-weight {acts}-activation"
+    elif settings["activation"] == "sign":
+        bits = f"{bits}-weight binary-activation"
+    which = "" if settings["quantize"] == "all" else f" ({settings['quantize']} layers)"
     seeds = settings["seed"]
     shown = f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds"
     return (
-        f"{data.name}: {bits} {network_name(settings, data)}, {steps} steps of "
+        f"{data.name}: {bits} {network_name(settings, data)}{which}, {steps} steps of "
         f"{settings['batch']}, {settings['optimizer']}, {shown}"
     )
 
@@ -147,7 +158,14 @@ def build_objective(settings, network, quantizer=None):
     """The network with the loss of the settings, and their quantiser or the given one."""
     if quantizer is None:
         quantizer = pick(choose("--quantizer", settings["quantizer"], QUANTIZERS), settings)
-    return Objective(network, quantizer, loss=choose("--loss", settings["loss"], losses.LOSSES)())
+    names = weights(network, ends=choose("--quantize", settings["quantize"], QUANTIZED))
+    if not names:
+        raise InputError(
+            f"--quantize is {settings['quantize']!r}, but {settings['model']} has no layer between "
+            "its first and last; quantise all"
+        )
+    loss = choose("--loss", settings["loss"], losses.LOSSES)()
+    return Objective(network, quantizer, quantized=names, loss=loss)
 
 
 def build_optimizer(settings):
