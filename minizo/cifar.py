@@ -28,8 +28,6 @@ def build_parser():
         quantizer="sign",
         steps=None,
         epochs=6,
-        records=3,
-        loss_examples=10000,
     )
     return parser
 

@@ -52,7 +52,6 @@ DEFAULTS = {
     "steps": 1200,
     "batch": 100,
     "augment": "none",
-    "records": 20,
     "backend": "numpy",
     "dtype": "float32",
     "memory": 256,
@@ -195,11 +194,12 @@ def training_parser(prog, description, epilog):
 
     group = parser.add_argument_group("output")
     add("--out", "FOLDER", "run folder (default: runs/ and a name from the clock)")
-    add("--records", "N", "records a run, each an evaluation", int)
+    add("--records", "N", "evaluations a run (default: 20, of convolutional networks 6)", int)
     add(
         "--loss-examples",
         "N",
-        "first training examples that the recorded loss is of (default: all)",
+        "first training examples that the recorded loss is of (default: all, for convolutional "
+        "networks 10000)",
         int,
     )
     add("--checkpoint-every", "T", "steps between checkpoints", int)
@@ -288,7 +288,8 @@ def training_command(parser, argv, command):
     theta = network.init(0, like=data.x_train)
     runs = experiment.plan(settings, data.y_train.shape[0])
     for run in runs:
-        check(data, run.steps, settings["batch"], run.seed, settings["loss_examples"])
+        loss_examples = experiment.evaluation(settings, data)[1]
+        check(data, run.steps, settings["batch"], run.seed, loss_examples)
         run.estimator.init(objective.calibrate(theta), theta)
     if resume is not None:
         folder = Path(resume)

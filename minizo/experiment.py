@@ -226,6 +226,21 @@ def resumed_settings(folder, command, defaults, given):
     return defaults | stored | given
 
 
+def evaluation(settings, data):
+    """(records a run, how many training examples their loss is of; ``None`` is all).
+
+    Unless the settings say so, a convolutional network, whose evaluation is dear beside its
+    training, is evaluated less often, and on fewer training examples.
+    """
+    dear = settings["model"] != "mlp"
+    records, examples = settings["records"], settings["loss_examples"]
+    if records is None:
+        records = 6 if dear else 20
+    if examples is None and dear:
+        examples = min(data.y_train.shape[0], 10000)
+    return records, examples
+
+
 def run_all(settings, network, data, folder, resume=False, notice=print):
     """Make every planned run, one after the other; return (results, records by label).
 
@@ -237,6 +252,7 @@ def run_all(settings, network, data, folder, resume=False, notice=print):
     unquantized = build_objective(settings, network, FullPrecision())
     optimizer = build_optimizer(settings)
     runs, results, curves, starts = plan(settings, data.y_train.shape[0]), [], [], {}
+    records, loss_examples = evaluation(settings, data)
     xp = backend.namespace(data.x_train)
     workers = 1 if not backend.is_numpy(xp) else settings["workers"]
     with threads(workers, settings["memory"] * 2**20) as pool:
@@ -258,8 +274,8 @@ def run_all(settings, network, data, folder, resume=False, notice=print):
                         unquantized if run.pretraining else objective, data, run.estimator,
                         optimizer, steps=run.steps, batch=settings["batch"], seed=run.seed,
                         pool=pool, path=folder / f"{run.slug}.npz", resume=resume,
-                        record_every=max(1, run.steps // settings["records"]),
-                        loss_examples=settings["loss_examples"],
+                        record_every=max(1, run.steps // records),
+                        loss_examples=loss_examples,
                         augment=AUGMENTATIONS[settings["augment"]],
                         start=None if begin is None else begin.theta,
                         state=None if begin is None else begin.state,

@@ -7,7 +7,9 @@ from . import cli
 DESCRIPTION = """\
 Train a network with quantised weights on MNIST, with each estimator in turn, and compare them:
 training loss over the whole training set, test accuracy, and what it cost.
-Without flags: the 2-bit 784-10-10 network of the FOGZO paper, 1,200 steps of 100 examples."""
+Without flags: the 2-bit 784-10-10 network of the FOGZO paper, 1,200 steps of 100 examples.
+A convolutional network of binary weights, to 99 % in two minutes on two cores: --model lenet
+--quantizer sign --estimator ste --epochs 2; --activation sign makes its activations binary, too."""
 
 EPILOG = """\
 MNIST is looked for in $MINIZO_DATA/mnist, then in the user's cache, then downloaded; where none of

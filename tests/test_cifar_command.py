@@ -86,6 +86,18 @@ def test_epochs_records_and_the_part_of_the_training_set(call, tmp_path):
     assert other["records"]["train_loss"] != header["records"]["train_loss"]
 
 
+def test_evaluation_is_rare_unless_asked_for(call, tmp_path):
+    """7 records of a convolutional network; 21 of a multi-layer perceptron, over all examples."""
+    assert call("--out", "conv", steps=12, loss_examples=None)[0] == 0
+    assert call("--out", "mlp", "--model", "mlp", steps=40, loss_examples=None)[0] == 0
+    header, _ = checkpoint.load(tmp_path / "conv" / "ste-seed0.npz")
+    assert header["records"]["step"] == list(range(0, 13, 2))
+    assert header["settings"]["loss_examples"] == 200  # at most 10,000, and there are 200
+    header, _ = checkpoint.load(tmp_path / "mlp" / "ste-seed0.npz")
+    assert header["records"]["step"] == list(range(0, 41, 2))
+    assert header["settings"]["loss_examples"] is None
+
+
 def test_pretraining_then_every_estimator(call, folder, tmp_path):
     """The same bits as two calls of `fit`: in full precision, then from where that ended."""
     flags = ("--pretrain-steps", 5, "--estimator", "ste", "--estimator", "binaryconnect")
