@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from strategies import SURROGATE_NAMES, generator, latents, seeds
 
 from minizo import InputError, ProxQuant, backend
-from minizo.fitted import MultiBit, Ternary, midpoints, staircase
+from minizo.quantizers.fitted import MultiBit, Ternary, midpoints, staircase
 from minizo.quantizers import Sign
 from minizo.surrogates import SURROGATES
 

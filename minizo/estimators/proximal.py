@@ -26,8 +26,8 @@ from math import exp, isfinite, log
 
 from .. import backend, prox
 from ..errors import InputError, choose, require
-from ..fitted import Fitted
 from ..quantizers import FullPrecision
+from ..quantizers.fitted import Fitted
 from .base import Estimate, Estimator
 
 PROX = ("l1", "l2")
@@ -50,9 +50,12 @@ class Seen:
         """seen(x): (..., m) -> (..., m)."""
         return self.rule.seen(x, self.quantizer, alpha, self.step)
 
-    def derivative(self, x, alpha):
-        """``None``, which stands for all ones."""
-        return None
+    def backward(self, x, alpha, dw):
+        """dw: the derivative counts as 1."""
+        return dw, {}
+
+    def __getattr__(self, name):  # what it does not say itself, the quantiser says
+        return getattr(self.quantizer, name)
 
 
 def on_quantized(objective, theta, function):
@@ -103,6 +106,12 @@ class Proximal(Estimator):
 
     def init(self, objective, theta):
         """No state."""
+        if objective.network.companions:
+            raise InputError(
+                f"{self.label} treats the gradient at the weights as that of the latent ones, but "
+                f"{type(objective.quantizer).__name__} learns parameters of its own: use the "
+                "estimator ste, spsa or fogzo"
+            )
         return ()
 
     def freezes(self, step):
