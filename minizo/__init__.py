@@ -4,6 +4,8 @@ from . import backend, data, laws, losses, models, optim, prox, quantizers, surr
 from .errors import InputError
 from .estimators import (
     FOGZO,
+    FSG,
+    LSTMFC,
     PARQ,
     SPSA,
     STE,
@@ -11,7 +13,9 @@ from .estimators import (
     BinaryRelax,
     BlendedCoarseGradient,
     Estimate,
+    FCGrad,
     MirrorDescent,
+    MultiFC,
     ProxConnect,
     ProxQuant,
     Step,
@@ -24,6 +28,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "FOGZO",
+    "FSG",
+    "LSTMFC",
     "PARQ",
     "SPSA",
     "STE",
@@ -33,8 +39,10 @@ __all__ = [
     "BlendedCoarseGradient",
     "Diverged",
     "Estimate",
+    "FCGrad",
     "InputError",
     "MirrorDescent",
+    "MultiFC",
     "Objective",
     "Pool",
     "ProxConnect",

@@ -9,9 +9,13 @@ from pathlib import Path
 from . import backend, experiment
 from .errors import InputError
 from .estimators import ESTIMATORS
+from .estimators.fsg import COMMITS, SLOW_NETS
+from .estimators.learned import LOOKAHEADS
 from .estimators.proximal import HOMOTOPIES, PROX
 from .estimators.spsa import PERTURB
 from .experiment import results_table, run_all, write_results
+from .hypernets.mlp import STARTS
+from .hypernets.slow import LAYOUTS
 from .laws import LAWS
 from .losses import LOSSES
 from .models import ACTIVATIONS
@@ -133,6 +137,23 @@ def training_parser(prog, description, epilog):
     add("--centre", "R", "parq: part of the run at which it falls", float)
     add("--sharpness", "B", "mirror: of the tanh, at the start", float)
     add("--final-sharpness", "B", "mirror: at the end", float)
+
+    group = parser.add_argument_group(
+        "learned gradients (fcgrad, multifc, lstmfc, fsg and their controls)"
+    )
+    add("--lookahead", "WHERE", f"where the loss is measured: {' | '.join(LOOKAHEADS)}")
+    add("--hyper-lr", "RATE", "learning rate of the network (default 0.001)", float)
+    add("--slow-net", "NAME", f"fsg: {' | '.join(SLOW_NETS)} (default mamba)")
+    add("--slow-share", "B", "fsg: beta, share of the slow gradient (default 0.3)", float)
+    add("--length", "L", "fsg: gradients that the slow-net reads (default 6)", int)
+    add("--layout", "NAME", f"fsg: what a sequence is: {' | '.join(LAYOUTS)} (default flat)")
+    add("--commit", "NAME", f"fsg: what moves the weights: {' | '.join(COMMITS)} (default fsg)")
+    add("--fast-lr", "RATE", "fsg: learning rate of the fast-net (default 0.001)", float)
+    add("--slow-lr", "RATE", "fsg: learning rate of the slow-net (default 0.001)", float)
+    add("--start", "NAME", f"fsg: of the fast-net: {' | '.join(STARTS)} (default orthogonal)")
+    add("--units", "H", "width of multi-layer perceptrons and LSTMs (default 100)", int)
+    add("--expand", "E", "fsg: channels of Mamba (default 100)", int)
+    add("--states", "N", "fsg: states of Mamba (default 16)", int)
 
     group = parser.add_argument_group("training")
     add("--optimizer", "NAME", names(OPTIMIZERS))

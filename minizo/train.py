@@ -31,7 +31,8 @@ class TrainState(NamedTuple):
 
     theta : ndarray (d,); optimizer, estimator : their states; step : int, steps done;
     forwards, backwards : int, passes done; seconds : float, spent in training steps;
-    running : dict of str to ndarray, the network's running statistics.
+    running : dict of str to ndarray, the network's running statistics;
+    macs : int, multiply-accumulates of the estimator's own, beside the passes.
     """
 
     theta: object
@@ -42,6 +43,7 @@ class TrainState(NamedTuple):
     backwards: int
     seconds: float
     running: Mapping
+    macs: int
 
 
 @dataclass
@@ -166,6 +168,21 @@ def batches(recipe, start):
         epoch, skip = epoch + 1, 0
 
 
+def start_state(recipe, theta):
+    """The state before the first step, from latent parameters ``theta`` (d,)."""
+    return TrainState(
+        theta,
+        recipe.optimizer.init(theta),
+        recipe.estimator.init(recipe.objective, theta),
+        step=0,
+        forwards=0,
+        backwards=0,
+        seconds=0.0,
+        running=recipe.objective.network.init_state(theta),
+        macs=0,
+    )
+
+
 def advance(recipe, state, feed, end, pool, tick):
     """Train from ``state.step`` to step ``end``; `Diverged` if something is not finite."""
     xp = backend.namespace(state.theta)
@@ -195,6 +212,7 @@ def advance(recipe, state, feed, end, pool, tick):
             state.backwards + estimate.backwards,
             state.seconds,
             recipe.objective.network.next_state(state.running, estimate.statistics),
+            state.macs + estimate.macs,
         )
         tick()
     bad = backend.to_numpy(~xp.isfinite(losses))
@@ -232,7 +250,7 @@ def record(records, recipe, state):
     if not isfinite(train_loss):
         raise diverged(recipe, "training loss", state.step)
     _, accuracy = evaluate(objective, state.theta, data.x_test, data.y_test, state.running)
-    macs = objective.cost(state.forwards, state.backwards, recipe.batch)
+    macs = objective.cost(state.forwards, state.backwards, recipe.batch) + state.macs
     row = (state.step, train_loss, accuracy, state.forwards, state.backwards, macs, state.seconds)
     for column, value in zip(COLUMNS, row, strict=True):
         records[column].append(value)
@@ -368,16 +386,7 @@ def fit(
     recipe = Recipe(
         objective, data, estimator, optimizer, steps, batch, seed, record_every, start, watch
     )
-    state = TrainState(
-        theta,
-        optimizer.init(theta),
-        estimator.init(objective, theta),
-        step=0,
-        forwards=0,
-        backwards=0,
-        seconds=0.0,
-        running=objective.network.init_state(theta),
-    )
+    state = start_state(recipe, theta)
     records = {name: [] for name in (*COLUMNS, *watch)}
     if resume and path is not None and Path(path).exists():
         state, records = restore(path, recipe, state)

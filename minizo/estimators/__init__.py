@@ -11,8 +11,11 @@ one of its own.
 
 from .base import Estimate, Estimator, Step
 from .blended import BlendedCoarseGradient
+from .controls import FastOnly, FSGAverage, FSGGain, FSGScaled, Gain, LayerGain
 from .dual_averaging import PARQ, BinaryConnect, BinaryRelax, MirrorDescent, ProxConnect
 from .fogzo import FOGZO
+from .fsg import FSG
+from .metaquant import LSTMFC, FCGrad, MultiFC
 from .proxquant import ProxQuant
 from .spsa import SPSA
 from .ste import STE
@@ -28,11 +31,23 @@ ESTIMATORS = {
     "parq": PARQ,
     "mirror": MirrorDescent,
     "blended": BlendedCoarseGradient,
+    "fcgrad": FCGrad,
+    "multifc": MultiFC,
+    "lstmfc": LSTMFC,
+    "fsg": FSG,
+    "gain": Gain,
+    "layer-gain": LayerGain,
+    "fast-net": FastOnly,
+    "fsg-gain": FSGGain,
+    "fsg-ema": FSGAverage,
+    "fsg-scaled": FSGScaled,
 }
 
 __all__ = [
     "ESTIMATORS",
     "FOGZO",
+    "FSG",
+    "LSTMFC",
     "PARQ",
     "SPSA",
     "STE",
@@ -41,7 +56,15 @@ __all__ = [
     "BlendedCoarseGradient",
     "Estimate",
     "Estimator",
+    "FCGrad",
+    "FSGAverage",
+    "FSGGain",
+    "FSGScaled",
+    "FastOnly",
+    "Gain",
+    "LayerGain",
     "MirrorDescent",
+    "MultiFC",
     "ProxConnect",
     "ProxQuant",
     "Step",

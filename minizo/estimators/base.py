@@ -22,6 +22,8 @@ class Estimate(NamedTuple):
     statistics : dict of str to ndarray
         What a forward at theta saw of the batch, for the running statistics of batch
         normalisation; empty for a network without.
+    macs : int
+        Multiply-accumulates of the estimator's own, beside those passes.
     """
 
     grad: object
@@ -29,6 +31,7 @@ class Estimate(NamedTuple):
     forwards: int
     backwards: int
     statistics: Mapping = MappingProxyType({})
+    macs: int = 0
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,9 @@ from .. import backend
 from ..errors import is_whole, require
 from .scan import Selected, flat, resting
 
-CHUNK = 256  # steps of time in a chunk that fits a processor's cache at E N = 1600
-DEVICE_CHUNK = 4096  # and that fills a GPU
+CHUNK = 2**19  # numbers in the states of a chunk that suits a processor's caches
+DEVICE_CHUNK = 2**23  # and of one that fills a GPU
+LONGEST = 4096  # steps of time in a chunk that was not asked for
 
 
 def tiles(rows, length, tokens):
@@ -50,10 +51,16 @@ def tiles(rows, length, tokens):
     return [(slice(r, min(r + together, rows)), times) for r in range(0, rows, together)]
 
 
-def chunk_size(chunk, like):
-    """``chunk``, or the one that suits the device where ``like`` lives."""
+def chunk_size(chunk, numbers, like):
+    """``chunk``, or what suits states of so many ``numbers`` and the device where ``like`` lives.
+
+    >>> import numpy as np
+    >>> chunk_size(None, 1600, np.empty(0)), chunk_size(7, 1600, np.empty(0))
+    (327, 7)
+    """
     if chunk is None:
-        return DEVICE_CHUNK if backend.is_cupy(backend.namespace(like)) else CHUNK
+        total = DEVICE_CHUNK if backend.is_cupy(backend.namespace(like)) else CHUNK
+        return max(1, min(LONGEST, total // numbers))
     right = is_whole(chunk) and chunk >= 1
     require(right, "chunk", chunk, "it must be a whole number of steps of time, at least 1")
     return chunk
@@ -69,8 +76,8 @@ def forward(x, h=None, chunk=None):
     h : ndarray (..., N, E), optional
         State before the first step; 0 by default.
     chunk : int, optional
-        Steps of time in a chunk; 256 on the host and 4096 on a GPU by default. Of sequences
-        shorter than that, several make up one chunk.
+        Steps of time in a chunk; by default as many as suit the device. Of sequences shorter than
+        that, several make up one chunk.
 
     Returns
     -------
@@ -86,7 +93,7 @@ def forward(x, h=None, chunk=None):
     x = _rows(x)
     xp = backend.namespace(h)
     y, end, starts = backend.empty(x.u.shape, h), backend.empty(h.shape, h), []
-    for rows, times in tiles(*x.u.shape[:2], chunk_size(chunk, h)):
+    for rows, times in tiles(*x.u.shape[:2], _steps(chunk, x)):
         state = h[rows, ...]
         for time in times:
             starts.append(state)
@@ -131,7 +138,7 @@ def backward(x, starts, dy, dh=None, chunk=None):
     y, first = backend.empty(dy.shape, dy), backend.empty(dh.shape, dy)
     da = xp.zeros_like(xp.matrix_transpose(x.A))
     left = list(starts)
-    for rows, times in reversed(tiles(*x.u.shape[:2], chunk_size(chunk, dy))):
+    for rows, times in reversed(tiles(*x.u.shape[:2], _steps(chunk, x))):
         mu = dh[rows, ...]
         for time in reversed(times):
             part = _Part(x, rows, time)
@@ -145,6 +152,10 @@ def backward(x, starts, dy, dh=None, chunk=None):
     # (R, ...) -> (..., ...)
     du, ddt, db, dc, y, first = (xp.reshape(v, (*lead, *v.shape[1:])) for v in (*dx, y, first))
     return Selected(du, ddt, xp.matrix_transpose(da), db, dc), first, y
+
+
+def _steps(chunk, x):
+    return chunk_size(chunk, x.A.shape[0] * x.A.shape[1], x.u)
 
 
 def _rows(x):

@@ -67,10 +67,10 @@ def softplus(x):
 
 
 class Seen(NamedTuple):
-    """What `Mamba` computes of a piece on the way to the scan.
+    """What `Mamba` computes of a piece on the way to the scan; features outside, time inside.
 
-    x : (rows, K-1 + T, D), the piece and what lies before it;  a : (rows, K-1 + T, E);
-    z, v, u, s : (rows, T, E);  rho : (rows, T, R);  selected : Selected.
+    x : (D, rows, K-1 + T), the piece and what lies before it;  a : (E, rows, K-1 + T);
+    z, v, u, s : (E, rows, T);  rho : (R, rows, T);  selected : Selected.
     """
 
     x: object
@@ -81,6 +81,32 @@ class Seen(NamedTuple):
     rho: object
     s: object
     selected: object
+
+
+def product(w, x):
+    """w x at every row and time: (c, k) and (k, rows, T) -> (c, rows, T)."""
+    xp = backend.namespace(x)
+    # (k, rows, T) -> (k, rows*T)
+    y = xp.matmul(w, xp.reshape(x, (x.shape[0], -1)))
+    return xp.reshape(y, (w.shape[0], *x.shape[1:]))
+
+
+def summed(d, x):
+    """The sum of d x^T over rows and time: (c, rows, T) and (k, rows, T) -> (c, k)."""
+    xp = backend.namespace(d)
+    d, x = xp.reshape(d, (d.shape[0], -1)), xp.reshape(x, (x.shape[0], -1))
+    return xp.matmul(d, xp.matrix_transpose(x))
+
+
+def features_last(x):
+    """(c, rows, T) -> (rows, T, c), a view."""
+    return backend.namespace(x).permute_dims(x, (1, 2, 0))
+
+
+def features_first(x):
+    """(rows, T, c) -> (c, rows, T), contiguous, so that loops over time are long."""
+    xp = backend.namespace(x)
+    return xp.asarray(xp.permute_dims(x, (2, 0, 1)), copy=True)
 
 
 @dataclass(frozen=True)
@@ -191,11 +217,11 @@ class Mamba(Hypernet):
             h = None
             for time in times:
                 seen = self._see(params, self._with_past(rows, row, time))
-                # 5. and 6.
+                # 5. and 6. y = r + Dsk u,  o = y silu(z)
                 r, h, starts = chunked.forward(seen.selected, h, self.chunk)
-                o = (r + params["Dsk"] * seen.u) * silu(seen.z)
+                o = self._read(params, seen, features_first(r)) * silu(seen.z)
                 # 7. out = o Wout^T
-                out[row, time, :] = xp.matmul(o, xp.matrix_transpose(params["Wout"]))
+                out[row, time, :] = features_last(product(params["Wout"], o))
                 states.append(starts)
         return xp.reshape(out, x.shape), (x, states)
 
@@ -205,99 +231,103 @@ class Mamba(Hypernet):
         xp = backend.namespace(dout)
         rows, dout = flat(x, 2), flat(dout, 2)
         dx = xp.zeros_like(rows)
-        grads = {name: xp.zeros_like(value) for name, value in params.items()}
+        grads = {name: xp.zeros_like(params[name]) for name in self.shapes}
         left = list(states)
         for row, times in reversed(self._pieces(rows)):
             dh = None
             for time in reversed(times):
                 seen = self._see(params, self._with_past(rows, row, time))
-                dpiece, own, dh = self._back(params, seen, left.pop(), dout[row, time, :], dh)
+                dpiece, own, dh = self._back(
+                    params, seen, left.pop(), features_first(dout[row, time, :]), dh
+                )
                 # the piece has used the K - 1 steps before it, which have a gradient from it too
                 first = max(0, time.start - self.kernel + 1)
-                count = time.stop - first
-                dx[row, first : time.stop, :] += dpiece[:, dpiece.shape[1] - count :, :]
+                used = dpiece[:, :, dpiece.shape[2] - (time.stop - first) :]
+                dx[row, first : time.stop, :] += features_last(used)
                 for name, value in own.items():
                     grads[name] += value
         return xp.reshape(dx, x.shape), grads
 
     def _pieces(self, x):
-        return chunked.tiles(*x.shape[:2], PIECE * chunked.chunk_size(self.chunk, x))
+        chunk = chunked.chunk_size(self.chunk, self.channels * self.states, x)
+        return chunked.tiles(*x.shape[:2], PIECE * chunk)
 
     def _with_past(self, x, row, time):
-        # (rows, K-1 + T, D): the piece behind the K - 1 steps before it, zeros before the start
+        # (D, rows, K-1 + T): the piece behind the K - 1 steps before it, zeros before the start
         xp = backend.namespace(x)
         first = time.start - self.kernel + 1
         known = x[row, max(0, first) : time.stop, :]
-        if first >= 0:
-            return known
-        missing = backend.empty((known.shape[0], -first, known.shape[2]), x)
-        return xp.concat([xp.zeros_like(missing), known], axis=1)
+        if first < 0:
+            missing = backend.empty((known.shape[0], -first, known.shape[2]), x)
+            known = xp.concat([xp.zeros_like(missing), known], axis=1)
+        return features_first(known)
 
     def _see(self, params, x):
         # steps 1 to 4
         xp = backend.namespace(x)
         e, n, r, k = self.channels, self.states, self.rank, self.kernel
-        length = x.shape[1] - k + 1
+        length = x.shape[2] - k + 1
         # 1. [a z] = x Win^T
-        projected = xp.matmul(x, xp.matrix_transpose(params["Win"]))
-        a, z = projected[..., :e], projected[:, k - 1 :, e:]
+        projected = product(params["Win"], x)
+        a, z = projected[:e, ...], projected[e:, :, k - 1 :]
         # 2. v_t = bc + sum_k wc[:, k] a_{t-(K-1)+k}
-        v = params["bc"] + sum(params["wc"][:, j] * a[:, j : j + length, :] for j in range(k))
+        v = params["bc"][:, None, None] + sum(
+            params["wc"][:, j, None, None] * a[:, :, j : j + length] for j in range(k)
+        )
         u = silu(v)
         # 3. [rho B C] = u Wx^T
-        q = xp.matmul(u, xp.matrix_transpose(params["Wx"]))
-        rho, b, c = q[..., :r], q[..., r : r + n], q[..., r + n :]
+        q = product(params["Wx"], u)
+        rho, b, c = q[:r, ...], q[r : r + n, ...], q[r + n :, ...]
         # 4. dt = softplus(rho Wdt^T + bdt)
-        s = xp.matmul(rho, xp.matrix_transpose(params["Wdt"])) + params["bdt"]
-        selected = Selected(u, softplus(s), -xp.exp(params["Alog"]), b, c)
-        return Seen(x, a, z, v, u, rho, s, selected)
+        s = product(params["Wdt"], rho) + params["bdt"][:, None, None]
+        u_, dt, b, c = (features_last(value) for value in (u, softplus(s), b, c))
+        return Seen(x, a, z, v, u, rho, s, Selected(u_, dt, -xp.exp(params["Alog"]), b, c))
+
+    def _read(self, params, seen, r):
+        # y = r + Dsk u
+        return r + params["Dsk"][:, None, None] * seen.u
 
     def _back(self, params, seen, starts, dout, dh):
         # the derivatives of one piece: d(its x, with what lies before), grads, d(state before it)
         xp = backend.namespace(dout)
-        # 1.
+        turned = {name: xp.matrix_transpose(params[name]) for name in ("Win", "Wx", "Wdt", "Wout")}
+        # 1. do = dout Wout,  dy = do silu(z),  dz = do y silu'(z)
         gate = silu(seen.z)
-        do = xp.matmul(dout, params["Wout"])
+        do = product(turned["Wout"], dout)
         dy = do * gate
-        selected, dh, r = chunked.backward(seen.selected, starts, dy, dh, self.chunk)
-        y = r + params["Dsk"] * seen.u
+        selected, dh, r = chunked.backward(seen.selected, starts, features_last(dy), dh, self.chunk)
+        y = self._read(params, seen, features_first(r))
         dz = do * y * silu_derivative(seen.z)
         # 2. and 3.
-        du = selected.u + dy * params["Dsk"]
+        du, ddt, db, dc = (
+            features_first(v) for v in (selected.u, selected.dt, selected.B, selected.C)
+        )
+        du += dy * params["Dsk"][:, None, None]
         # 4. ds = d(dt) sigmoid(s),  drho = ds Wdt
-        ds = selected.dt * sigmoid(seen.s)
-        drho = xp.matmul(ds, params["Wdt"])
+        ds = ddt * sigmoid(seen.s)
         # 5. dq = [drho dB dC],  du += dq Wx
-        dq = xp.concat([drho, selected.B, selected.C], axis=-1)
-        du = du + xp.matmul(dq, params["Wx"])
+        dq = xp.concat([product(turned["Wdt"], ds), db, dc])
+        du += product(turned["Wx"], dq)
         # 6. dv = du silu'(v)
         dv = du * silu_derivative(seen.v)
-        k, length = self.kernel, dv.shape[1]
+        k, length = self.kernel, dv.shape[2]
         da = xp.zeros_like(seen.a)
         dwc = []
         for j in range(k):
-            reached = seen.a[:, j : j + length, :]
-            da[:, j : j + length, :] += dv * params["wc"][:, j]
-            dwc.append(xp.sum(dv * reached, axis=(0, 1)))
+            da[:, :, j : j + length] += dv * params["wc"][:, j, None, None]
+            dwc.append(xp.sum(dv * seen.a[:, :, j : j + length], axis=(1, 2)))
         # 7. dP = [da dz];  dz is 0 in the steps before the piece
-        dz = xp.concat([xp.zeros_like(seen.a[:, : k - 1, :]), dz], axis=1)
-        dp = xp.concat([da, dz], axis=-1)
+        dz = xp.concat([xp.zeros_like(seen.a[:, :, : k - 1]), dz], axis=2)
+        dp = xp.concat([da, dz])
         grads = {
-            "Win": _summed(dp, seen.x),
+            "Win": summed(dp, seen.x),
             "wc": xp.stack(dwc, axis=-1),
-            "bc": xp.sum(dv, axis=(0, 1)),
-            "Wx": _summed(dq, seen.u),
-            "Wdt": _summed(ds, seen.rho),
-            "bdt": xp.sum(ds, axis=(0, 1)),
+            "bc": xp.sum(dv, axis=(1, 2)),
+            "Wx": summed(dq, seen.u),
+            "Wdt": summed(ds, seen.rho),
+            "bdt": xp.sum(ds, axis=(1, 2)),
             "Alog": seen.selected.A * selected.A,
-            "Dsk": xp.sum(dy * seen.u, axis=(0, 1)),
-            "Wout": _summed(dout, y * gate),
+            "Dsk": xp.sum(dy * seen.u, axis=(1, 2)),
+            "Wout": summed(dout, y * gate),
         }
-        return xp.matmul(dp, params["Win"]), grads, dh
-
-
-def _summed(d, x):
-    # sum over rows and time of d^T x, as one product: (rows, T, c) -> (rows*T, c)
-    xp = backend.namespace(d)
-    d, x = xp.reshape(d, (-1, d.shape[-1])), xp.reshape(x, (-1, x.shape[-1]))
-    return xp.matmul(xp.matrix_transpose(d), x)
+        return product(turned["Win"], dp), grads, dh
