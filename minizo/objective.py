@@ -93,7 +93,7 @@ class Objective:
         """This objective with the scales that fit ``theta``; itself where it has them already."""
         if self.scales is not None:
             return self
-        scales = {name: self.quantizer.scale(self._cut(theta, name)) for name in self.quantized}
+        scales = {name: self.quantizer.scale(self.cut(theta, name)) for name in self.quantized}
         for name, scale in scales.items():
             smallest = float(backend.namespace(scale).min(scale))
             if not 0.0 < smallest < float("inf"):
@@ -106,19 +106,29 @@ class Objective:
     def _rows(self, name):
         return self.network.rows(name, self.quantizer)
 
-    def _cut(self, theta, name):
-        # (..., d) -> (..., m), or (..., F, n) for a quantiser that works by filter
+    def cut(self, theta, name):
+        """A quantised tensor as its quantiser sees it: (..., d) -> (..., m), or (..., F, n)."""
         part = theta[..., self.network.slices[name]]
         return backend.namespace(theta).reshape(part, (*part.shape[:-1], *self._rows(name)))
 
-    def _scale(self, name, views, noise):
-        # what the quantiser is given beside this tensor: see `Quantizer`
+    def beside(self, name, views, noise=None):
+        """What the quantiser is given beside a tensor, its argument ``scale``: see `Quantizer`.
+
+        Parameters
+        ----------
+        name : str
+        views : dict of str to ndarray
+            Of theta, by name.
+        noise : dict of str to ndarray, optional
+            Of a batch.
+        """
         learned = self.quantizer.shapes(self._rows(name))
         if not (learned or self.quantizer.random):
             return self.scales[name]
         given = [(part, f"{name}.{part}") for part in (*learned, *self.quantizer.random)]
         source = views if noise is None else {**views, **noise}
-        return {part: source[full] for part, full in given if full in source}
+        own = {part: source[full] for part, full in given if full in source}
+        return {"alpha": self.scales[name], **own}
 
     def quantize(self, theta, overwrite=False, noise=None):
         """The weights that the network computes with: name -> (..., *shape).
@@ -137,7 +147,7 @@ class Objective:
         views = self.network.views(theta)
         weights = dict(views)
         for name in self.quantized:
-            x, scale = self._cut(theta, name), self._scale(name, views, noise)
+            x, scale = self.cut(theta, name), self.beside(name, views, noise)
             q = self.quantizer.quantize(x, scale, overwrite)
             weights[name] = xp.reshape(q, weights[name].shape)
         return weights
@@ -152,7 +162,7 @@ class Objective:
         views = self.network.views(theta)
         new = backend.namespace(theta).asarray(theta, copy=True)
         for name in self.quantized:
-            kept = self.quantizer.refresh(self._cut(theta, name), self._scale(name, views, None))
+            kept = self.quantizer.refresh(self.cut(theta, name), self.beside(name, views, None))
             for part, value in kept.items():
                 target = new[..., self.network.slices[f"{name}.{part}"]]
                 target[...] = backend.namespace(theta).reshape(value, target.shape)
@@ -310,8 +320,8 @@ class Objective:
         xp = backend.namespace(theta)
         views, grads = self.network.views(theta), dict(found.gradient)
         for name in self.quantized:
-            x, dw = self._cut(theta, name), grads[name]
-            scale = self._scale(name, views, batch.noise)
+            x, dw = self.cut(theta, name), grads[name]
+            scale = self.beside(name, views, batch.noise)
             # (..., *shape) -> (..., m) or (..., F, n), and back
             dx, own = self.quantizer.backward(x, scale, xp.reshape(dw, x.shape))
             grads[name] = xp.reshape(dx, dw.shape)

@@ -60,10 +60,12 @@ class Seen:
 
 def on_quantized(objective, theta, function):
     """theta with function(slice, alpha) in the place of each quantised slice; a new array."""
-    new = backend.namespace(theta).asarray(theta, copy=True)
+    xp = backend.namespace(theta)
+    new = xp.asarray(theta, copy=True)
     for name in objective.quantized:
-        part = objective.network.slices[name]
-        new[..., part] = function(theta[..., part], objective.scales[name])
+        target = new[..., objective.network.slices[name]]
+        made = function(objective.cut(theta, name), objective.scales[name])
+        target[...] = xp.reshape(made, target.shape)  # (..., m) or (..., F, n) -> (..., m)
     return new
 
 

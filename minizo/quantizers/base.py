@@ -60,6 +60,8 @@ class Quantizer:
         Names of the random arrays that `noise` draws; they belong to the batch.
     kept : tuple of str
         Those of `shapes` that no gradient changes, only `refresh`, once an epoch.
+    diagonal : bool
+        Whether `backward` is the diagonal rule.
     levels : int or None
         Number of levels in a row, where it is fixed.
     epsbar : float or None
@@ -79,8 +81,9 @@ class Quantizer:
     The argument ``scale`` (``alpha`` where it is an array) is
 
     - what `scale` made of the initial weights, an array that broadcasts against x; or,
-    - for a quantiser with `shapes` or `random`, a dict of those arrays by name. What it learns is a
-      few more entries of theta, so estimators and optimisers treat it as any parameter.
+    - for a quantiser with `shapes` or `random`, a dict of that array (``"alpha"``) and of those, by
+      name. What it learns is a few more entries of theta, so estimators and optimisers treat it as
+      any parameter.
 
     With ``overwrite``, `quantize` may use the memory of x, which must be the caller's own buffer.
     """
@@ -91,6 +94,7 @@ class Quantizer:
     by_filter = False
     random = ()
     kept = ()
+    diagonal = True
     levels = None
     epsbar = None
     kernel = None
@@ -113,8 +117,12 @@ class Quantizer:
 
         Itself, where nothing is scheduled.
         """
-        scheduled = SURROGATES[self.surrogate].schedule is not None
-        return replace(self, progress=progress) if scheduled else self
+        return replace(self, progress=progress) if self.scheduled else self
+
+    @property
+    def scheduled(self):
+        """Whether `at` changes anything."""
+        return SURROGATES[self.surrogate].schedule is not None
 
     def squash(self, x):
         """A(x), what the staircase is applied to: x itself, but for DoReFa."""

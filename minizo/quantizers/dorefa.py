@@ -17,7 +17,8 @@ class DoReFa(Staircase):
 
         c(x) = d(2 A)/dx = (1 - tanh^2 x) / M.
 
-    Rounds ties to even, as its authors' does, unlike the other staircases. It implies no additive noise of one size on x, so a zeroth-order estimator must be told its eps.
+    Rounds ties to even, as its authors' does, unlike the other staircases. It implies no additive
+    noise of one size on x, so a zeroth-order estimator must be told its eps.
 
     References
     ----------

@@ -3,10 +3,11 @@
     ternary    theta- < 0 < theta+, threshold 0.7 mean|x|, each level the mean of what it stands for
     multi-bit  sum_i +-alpha_i, k scales and 2^k levels, by alternating least squares
 
-A fitted quantiser is a staircase like those of `minizo.quantizers.staircase`, so it has the same methods;
-what it does not have is a scale that was fixed at the start. Its ``scale``, the mean absolute
-weight, is only the unit of what is said in units of alpha elsewhere. All values of one tensor (the
-last axis) share their levels; rows of x, as in ProxQuant's LSTM, have levels of their own.
+A fitted quantiser is a staircase like those of `minizo.quantizers.staircase`, so it has the same
+methods; what it does not have is a scale that was fixed at the start. Its ``scale``, the mean
+absolute weight, is only the unit of what is said in units of alpha elsewhere. All values of one
+tensor (the last axis) share their levels; rows of x, as in ProxQuant's LSTM, have levels of their
+own.
 """
 
 from dataclasses import dataclass
