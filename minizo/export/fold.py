@@ -215,9 +215,7 @@ def _product(layer, own, name, flow, out):
         step = np.array(1.0)
     else:
         k, step, levels = found
-        out.program.append(
-            Product(key, bare, k, step, bound if whole else 0, binary, levels)
-        )
+        out.program.append(Product(key, bare, k, step, bound if whole else 0, binary, levels))
     m = (weight[0].size + 12) * np.finfo(out.dtype).eps / 2
     then = ((Bias(), {"bias": own["bias"]}),) if layer.bias else ()
     return Flow(

@@ -17,7 +17,9 @@ import numpy as np
 from .. import backend
 from ..layers import Conv2d
 
-BLOCK = 2**15  # words in flight: 256 KiB
+# One block of the work, 3/4 MB: fits a cache, and no power of 2, which would make columns of equal
+# addresses modulo the cache's size.
+ROWS, FILTERS = 3000, 32
 
 
 def words(bits, multiple=8):
@@ -50,20 +52,24 @@ def differences(x, w, dtype):
         Cost: n F words of XOR and popcount; 64 multiply-accumulates each.
     """
     out = np.empty((x.shape[0], w.shape[0]), dtype=dtype)
-    step = max(64, BLOCK // w.shape[0])
 
     def block(start):
-        part = np.ascontiguousarray(x[start : start + step].T)  # (words, n)
-        # (F, n): the long axis inside
-        mixed = np.empty((w.shape[0], part.shape[1]), dtype=np.uint64)
-        ones = np.empty(mixed.shape, dtype=np.uint8)
-        total = np.zeros(mixed.shape, dtype=dtype)
-        for i, own in enumerate(part):
-            np.bitwise_xor(own, w[:, i, None], out=mixed)
-            np.add(total, np.bitwise_count(mixed, out=ones), out=total)
-        out[start : start + step] = total.T
+        rows = slice(start, start + ROWS)
+        part = np.ascontiguousarray(x[rows].T)  # (n, words) -> (words, n): the long axis inside
+        for first in range(0, w.shape[0], FILTERS):
+            filters = slice(first, first + FILTERS)
+            own = w[filters]
+            shape = (own.shape[0], part.shape[1])
+            mixed = backend.scratch("mixed", shape, own)
+            ones = backend.scratch("ones", shape, np.empty(0, np.uint8))
+            total = backend.scratch("total", shape, out)
+            total[...] = 0
+            for i, word in enumerate(part):
+                np.bitwise_xor(word, own[:, i, None], out=mixed)
+                np.add(total, np.bitwise_count(mixed, out=ones), out=total)
+            out[rows, filters] = total.T
 
-    backend.share(block, range(0, x.shape[0], step))
+    backend.share(block, range(0, x.shape[0], ROWS))
     return out
 
 
@@ -110,18 +116,23 @@ class XnorConv2d:
         self.layer, self.dtype = layer, dtype
         size = -(-weight.shape[1] // 8)  # bytes a pixel
         self.item = next((n for n in (1, 2, 4) if size <= n), 8)
-        self.weight = self._patches(np.moveaxis(weight, 1, -1), weight.shape[2:], (1, 1))
+        self.weight = self._patches(self._pixels(weight), (1, 1))
         self.sums = np.sum(weight, axis=(1, 2, 3), dtype=np.int64)
         self.terms = weight[0].size
         self.own = {"weight": weight.astype(np.float64)}
         self.edges = {}
 
-    def _patches(self, x, kernel, stride):
-        # x (N, H, W, C) -> words (N*H'*W', kh*kw*...), one row a patch
-        packed = words(x > 0, self.item).view(f"u{self.item}")  # (N, H, W, items)
+    def _pixels(self, x):
+        # (N, C, H, W) -> (N, H, W, C) -> bytes (N, H, W, B) -> items (N, H, W, B / item)
+        return words(np.moveaxis(x, 1, -1) > 0, self.item).view(f"u{self.item}")
+
+    def _patches(self, packed, stride):
+        # items (N, H, W, items) -> words (N*H'*W', ...), one row a patch
         n, height, width, items = packed.shape
+        kernel = self.layer.kernel
         rows, columns = (
-            (pixels - k) // s + 1 for pixels, k, s in zip(x.shape[1:3], kernel, stride, strict=True)
+            (pixels - k) // s + 1
+            for pixels, k, s in zip((height, width), kernel, stride, strict=True)
         )
         used = kernel[0] * kernel[1] * items
         row = -(-used * self.item // 8) * (8 // self.item)
@@ -147,10 +158,9 @@ class XnorConv2d:
 
     def __call__(self, x):
         """Products (N, F, H', W') for x (N, C, H, W)."""
-        (top, left), kernel = self.layer.padding, self.layer.kernel
-        # (N, C, H, W) -> (N, H, W, C), and zeros around
-        image = np.pad(np.moveaxis(x, 1, -1), ((0, 0), (top, top), (left, left), (0, 0)))
-        y = differences(self._patches(image, kernel, self.layer.stride), self.weight, self.dtype)
+        top, left = self.layer.padding
+        image = np.pad(self._pixels(x), ((0, 0), (top, top), (left, left), (0, 0)))
+        y = differences(self._patches(image, self.layer.stride), self.weight, self.dtype)
         y *= -2
         # (N*H'*W', F) -> (N, H', W', F) -> (N, F, H', W')
         y = y.reshape(x.shape[0], *self.layer.output_shape(x.shape[1:])[1:], -1)
