@@ -7,9 +7,10 @@ array-api-strict share, and finds its namespace with `namespace`. What the libra
 
 import hashlib
 import threading
-from collections import deque
+from collections import defaultdict, deque
 from contextlib import contextmanager
 from functools import cache
+from math import prod
 
 import numpy as np
 
@@ -103,9 +104,76 @@ def empty(shape, like, dtype=None):
     """Uninitialised array of ``shape`` where ``like`` lives, of its dtype unless one is given."""
     xp = namespace(like)
     dtype = like.dtype if dtype is None else dtype
-    if xp is np or is_cupy(xp):
+    if xp is np:
+        nbytes = prod(shape) * dtype.itemsize
+        if nbytes < LARGE:
+            return np.empty(shape, dtype)
+        return np.asarray(_Lease(nbytes)).view(dtype).reshape(shape)
+    if is_cupy(xp):
         return xp.empty(shape, dtype=dtype)
     return xp.empty(shape, dtype=dtype, device=like.device)
+
+
+LARGE = 2**18  # bytes from which on memory is worth keeping
+
+_kept = defaultdict(list)  # number of bytes -> memory that nobody uses any more
+
+
+class _Lease:
+    """The owner of an array's memory, which keeps it for the next array of that size.
+
+    Memory fresh from the system costs more in page faults than what is computed in it, and a
+    training step asks for the same sizes again and again. CuPy has such a pool of its own.
+    """
+
+    def __init__(self, nbytes):
+        try:
+            self.memory = _kept[nbytes].pop()
+        except IndexError:
+            self.memory = np.empty(nbytes, np.uint8)
+        self.__array_interface__ = self.memory.__array_interface__
+
+    def __del__(self):
+        _kept[self.memory.nbytes].append(self.memory)
+
+
+def empty_like(x):
+    """Uninitialised array of the shape, dtype and order of storage of ``x``."""
+    xp = namespace(x)
+    if xp is not np or x.nbytes < LARGE:
+        return xp.empty_like(x)
+    order = sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis]))
+    array = empty(tuple(x.shape[axis] for axis in order), x)
+    return array.transpose(np.argsort(order))
+
+
+def forget():
+    """Give back the memory that is kept for arrays of sizes met before."""
+    _kept.clear()
+
+
+def blockwise(function, *arrays):
+    """A new array that ``function(out, *arrays)`` writes, block by block where it is large.
+
+    Parameters
+    ----------
+    function : callable
+        Elementwise; it is given blocks of the new array and of the ``arrays``, and overwrites the
+        first.
+    *arrays : ndarray
+        Of one shape, or of shapes that broadcast.
+    """
+    xp = namespace(*arrays)
+    if any(a.shape != arrays[0].shape for a in arrays):
+        arrays = xp.broadcast_arrays(*arrays)
+    out = empty_like(arrays[0])
+    size = (1 + len(arrays)) * prod(out.shape[1:])
+    parts = blocks(out.shape[0], size, out) if out.ndim else [...]
+    if len(parts) == 1:
+        function(out, *arrays)
+    else:
+        share(lambda part: function(out[part], *(a[part] for a in arrays)), parts)
+    return out
 
 
 _scratch = threading.local()
@@ -128,7 +196,7 @@ def scratch(name, shape, like):
     return buffer[:size].reshape(shape)
 
 
-BLOCK = 2**19  # numbers in a block of a large array: 2 MiB in float32, about one L2 cache
+BLOCK = 2**20  # numbers at work in a block of a large array: 4 MiB in float32
 
 _crew = threading.local()
 
@@ -138,7 +206,7 @@ def crew(executor, workers):
     """Let `share` use the threads of ``executor`` for calls from this thread, ``workers`` at once.
 
     Work that runs in those threads itself finds no crew and is done where it is: a large
-    population, whose blocks are spread already, is not spread twice.
+    population, whose blocks are spread already, is not spread twice. ``crew(None, 1)`` is none.
     """
     before = getattr(_crew, "hands", None)
     _crew.hands = (executor, workers)
@@ -151,7 +219,8 @@ def crew(executor, workers):
 def blocks(count, size, like):
     """Slices that cut ``count`` examples of ``size`` numbers each into blocks of about `BLOCK`.
 
-    They depend on nothing else, so sums taken block by block, in order, have the same bits whoever
+    ``size`` is all that is at work for one example at once, so that a block fits into a cache. They
+    depend on nothing else, so sums taken block by block, in order, have the same bits whoever
     computes the blocks. Off the host everything is one block: the device is parallel by itself.
 
     >>> blocks(5, BLOCK // 2, np.empty(0))
@@ -165,10 +234,9 @@ def blocks(count, size, like):
 
 def share(function, items):
     """[function(item) for item in items], with the crew of this thread where there is one."""
-    hands = getattr(_crew, "hands", None)
-    if hands is None or len(items) < 2:
+    executor, workers = getattr(_crew, "hands", None) or (None, 1)
+    if executor is None or len(items) < 2:
         return [function(item) for item in items]
-    executor, workers = hands
     results, waiting = [None] * len(items), deque(enumerate(items))
 
     def work():
@@ -259,7 +327,8 @@ def into(out, function, *args):
     """``out[...] = function(*args)``, without a temporary where the library can.
 
     Large populations live in buffers that are written again and again; a fresh array for every
-    elementwise step would cost more in page faults than in arithmetic.
+    elementwise step would cost more in page faults than in arithmetic. The truth of a comparison
+    becomes 0 or 1 in the dtype of ``out``.
 
     >>> x = np.array([0.5, -0.5])
     >>> into(x, np.floor, x)
@@ -268,7 +337,7 @@ def into(out, function, *args):
     xp = namespace(out)
     if xp is np or is_cupy(xp):
         return function(*args, out=out)
-    out[...] = function(*args)
+    out[...] = xp.astype(function(*args), out.dtype)
     return out
 
 

@@ -271,8 +271,8 @@ class Objective:
         """
         if self.quantizer.epsbar is None:
             raise InputError(
-                "eps is None, but full-precision weights imply no perturbation size: give eps a "
-                "number such as 1e-3"
+                f"eps is None, but {type(self.quantizer).__name__} weights imply no perturbation "
+                "size: give eps a number such as 1e-3"
             )
         source = next((name for name in self.network.slices if name in self.scales), None)
         if source is None:

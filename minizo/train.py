@@ -23,7 +23,7 @@ EVALUATION_NUMBERS = 2**22  # in the widest layer's output: 16 MiB in float32
 
 
 class Diverged(ArithmeticError):
-    """The loss or the parameters became NaN or infinite."""
+    """The loss, the parameters or the state of an estimator became NaN or infinite."""
 
 
 class TrainState(NamedTuple):
@@ -31,7 +31,8 @@ class TrainState(NamedTuple):
 
     theta : ndarray (d,); optimizer, estimator : their states; step : int, steps done;
     forwards, backwards : int, passes done; seconds : float, spent in training steps;
-    running : dict of str to ndarray, the network's running statistics.
+    running : dict of str to ndarray, the network's running statistics;
+    macs : int, multiply-accumulates of the estimator's own, beside the passes.
     """
 
     theta: object
@@ -42,6 +43,7 @@ class TrainState(NamedTuple):
     backwards: int
     seconds: float
     running: Mapping
+    macs: int
 
 
 @dataclass
@@ -115,6 +117,8 @@ class Recipe:
     batch: int
     seed: int
     record_every: int
+    start: object = None
+    watch: dict = field(default_factory=dict)
 
     def settings(self):
         """The recipe in words, for records and for refusing a checkpoint of another run."""
@@ -135,6 +139,8 @@ class Recipe:
             "record_every": self.record_every,
             "backend": backend.namespace(theta).__name__,
             "dtype": str(theta.dtype),
+            "start": None if self.start is None else backend.sha256(self.start),
+            "watch": sorted(self.watch) or None,
         }
 
 
@@ -162,19 +168,37 @@ def batches(recipe, start):
         epoch, skip = epoch + 1, 0
 
 
+def start_state(recipe, theta):
+    """The state before the first step, from latent parameters ``theta`` (d,)."""
+    return TrainState(
+        theta,
+        recipe.optimizer.init(theta),
+        recipe.estimator.init(recipe.objective, theta),
+        step=0,
+        forwards=0,
+        backwards=0,
+        seconds=0.0,
+        running=recipe.objective.network.init_state(theta),
+        macs=0,
+    )
+
+
 def advance(recipe, state, feed, end, pool, tick):
-    """Train from ``state.step`` to step ``end``; `Diverged` if a loss or theta is not finite."""
+    """Train from ``state.step`` to step ``end``; `Diverged` if something is not finite."""
     xp = backend.namespace(state.theta)
     first = state.step
+    per_epoch = recipe.data.y_train.shape[0] // recipe.batch
     losses = backend.empty((end - first,), state.theta)
     began = time.perf_counter()
     for index in range(first, end):
-        step = Step(recipe.seed, index, recipe.steps, pool)
+        step = Step(
+            recipe.seed, index, recipe.steps, pool, per_epoch, recipe.optimizer, state.optimizer
+        )
         estimate, estimator = recipe.estimator.estimate(
             recipe.objective.at(step.progress), state.theta, next(feed), state.estimator, step
         )
-        theta, optimizer = recipe.optimizer.update(
-            estimate.grad, state.optimizer, state.theta, step.progress
+        theta, optimizer = recipe.estimator.update(
+            recipe.objective, recipe.optimizer, estimate.grad, state.optimizer, state.theta, step
         )
         losses[index - first] = estimate.loss
         state = TrainState(
@@ -186,14 +210,26 @@ def advance(recipe, state, feed, end, pool, tick):
             state.backwards + estimate.backwards,
             state.seconds,
             recipe.objective.network.next_state(state.running, estimate.statistics),
+            state.macs + estimate.macs,
         )
         tick()
     bad = backend.to_numpy(~xp.isfinite(losses))
     if bad.any():
         raise diverged(recipe, "loss", first + int(bad.argmax()))
-    if not bool(xp.all(xp.isfinite(state.theta))):
-        raise diverged(recipe, "parameters", end - 1)
+    for what, part in (("parameters", state.theta), ("estimator's state", state.estimator)):
+        if not finite(part):
+            raise diverged(recipe, what, end - 1)
     return state._replace(seconds=state.seconds + time.perf_counter() - began)
+
+
+def finite(state):
+    """Whether no number of a nested state is NaN or infinite."""
+    if isinstance(state, tuple | Mapping):
+        return all(map(finite, state.values() if isinstance(state, Mapping) else state))
+    if isinstance(state, int | float):
+        return isfinite(state)
+    xp = backend.namespace(state)
+    return bool(xp.all(xp.isfinite(state)))
 
 
 def diverged(recipe, what, step):
@@ -212,10 +248,12 @@ def record(records, recipe, state):
     if not isfinite(train_loss):
         raise diverged(recipe, "training loss", state.step)
     _, accuracy = evaluate(objective, state.theta, data.x_test, data.y_test, state.running)
-    macs = objective.cost(state.forwards, state.backwards, recipe.batch)
+    macs = objective.cost(state.forwards, state.backwards, recipe.batch) + state.macs
     row = (state.step, train_loss, accuracy, state.forwards, state.backwards, macs, state.seconds)
     for column, value in zip(COLUMNS, row, strict=True):
         records[column].append(value)
+    for column, function in recipe.watch.items():
+        records[column].append(float(function(objective, state)))
 
 
 def save(path, recipe, state, records):
@@ -275,8 +313,12 @@ def fit(
     checkpoint_every=None,
     resume=False,
     progress=None,
+    start=None,
+    watch=None,
 ):
     """Train a quantised network: theta <- optimizer(theta, G(theta)), G the estimator's gradient.
+
+    A rule that owns the update (`minizo.estimators.Estimator`) makes that step in its own way.
 
     Parameters
     ----------
@@ -303,6 +345,12 @@ def fit(
     progress : callable, optional
         Called after every step as ``progress(steps_done, loss)``, with the training loss of the
         latest record.
+    start : ndarray (d,), optional
+        Latent parameters to start from, in the library and dtype of the data; by default those that
+        the network draws from ``seed``.
+    watch : dict of str to callable, optional
+        More columns of the records: ``function(objective, state)`` -> float for each record, with
+        the `TrainState` of that moment.
 
     Returns
     -------
@@ -326,20 +374,18 @@ def fit(
     checkpoint_every = checkpoint_every or steps
     pool = pool or Pool()
 
-    theta = objective.network.init(seed, like=data.x_train)
+    watch = {} if watch is None else watch
+    for name in watch:
+        require(name not in COLUMNS, "watch", name, "this column is recorded already; rename it")
+    theta = objective.network.init(seed, like=data.x_train) if start is None else start
+    d = objective.network.d
+    require(theta.shape == (d,), "start's shape", theta.shape, f"this network has {d} parameters")
     objective = objective.calibrate(theta)
-    recipe = Recipe(objective, data, estimator, optimizer, steps, batch, seed, record_every)
-    state = TrainState(
-        theta,
-        optimizer.init(theta),
-        estimator.init(objective, theta),
-        step=0,
-        forwards=0,
-        backwards=0,
-        seconds=0.0,
-        running=objective.network.init_state(theta),
+    recipe = Recipe(
+        objective, data, estimator, optimizer, steps, batch, seed, record_every, start, watch
     )
-    records = {name: [] for name in COLUMNS}
+    state = start_state(recipe, theta)
+    records = {name: [] for name in (*COLUMNS, *watch)}
     if resume and path is not None and Path(path).exists():
         state, records = restore(path, recipe, state)
 

@@ -25,8 +25,9 @@ from strategies import (
 
 from minizo import backend, rng
 from minizo.errors import InputError
+from minizo.fitted import MultiBit, Ternary
 from minizo.laws import LAWS
-from minizo.quantizers import QUANTIZERS, FullPrecision, MidRise, MidTread, Sign, rms
+from minizo.quantizers import QUANTIZERS, DoReFa, FullPrecision, MidRise, MidTread, Sign, rms
 from minizo.surrogates import SURROGATES
 
 BITS = range(1, 9)
@@ -506,6 +507,7 @@ def test_unknown_surrogates_are_answered_with_the_nearest(kind, wrong, right):
 def test_the_table_of_quantisers():
     """Every quantiser by its short name, each made without arguments."""
     assert QUANTIZERS == {
-        "midrise": MidRise, "midtread": MidTread, "sign": Sign, "none": FullPrecision
+        "midrise": MidRise, "midtread": MidTread, "sign": Sign, "dorefa": DoReFa,
+        "ternary": Ternary, "multibit": MultiBit, "none": FullPrecision,
     }  # fmt: skip
     assert all(kind().surrogate == "identity" for kind in QUANTIZERS.values())

@@ -8,7 +8,7 @@ from .. import backend
 from ..errors import choose, is_whole, require
 from ..laws import LAWS
 from ..population import Query, two_point_gradient
-from .base import Estimate
+from .base import Estimate, Estimator
 
 PERTURB = ("all", "quantized")
 
@@ -20,7 +20,7 @@ class SPSAState(NamedTuple):
 
 
 @dataclass(frozen=True)
-class SPSA:
+class SPSA(Estimator):
     """G = (1/n) sum_i [F(theta + eps u_i) - F(theta - eps u_i)] / (2 eps) u_i.
 
     The coordinates of u_i are independent, symmetric, of zero mean and unit variance.

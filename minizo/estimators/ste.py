@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from .base import Estimate
+from .base import Estimate, Estimator
 
 
 @dataclass(frozen=True)
-class STE:
+class STE(Estimator):
     """g = J(theta)^T dL/dw at w = Q(theta), J the derivative of the quantiser's surrogate.
 
     The forward pass sees the quantised weights, the backward pass pretends that the quantiser was

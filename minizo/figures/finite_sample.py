@@ -113,10 +113,11 @@ def recovery(report, title):
     enough = 2.0 * np.pi * np.log(2.0) * sizes.astype(float) ** 2
     right.plot(sizes, enough, label=r"$2\pi\ln 2\; n^2$: enough for the average", **LINE)
     right.set(xscale="log", yscale="log", xlabel="coordinates n", ylabel="N at which half succeed")
+    right.set_ylim(top=40.0 * enough[-1])  # room for the legend
     right.set_title("measured exponents with 95 % bootstrap intervals", fontsize="medium")
     right.set_xticks(sizes, [str(n) for n in sizes])
     right.xaxis.set_minor_formatter("")
-    right.legend(frameon=False, fontsize="small")
+    right.legend(frameon=False, fontsize="small", loc="upper left")
     return figure
 
 
@@ -146,7 +147,7 @@ def uniform(report, title):
         **(_points(STYLES[0]) | dict(markersize=4, alpha=0.7)),
     )  # fmt: skip
     axes.plot(n, curves["median"], label="median over q", **(STYLES[1] | dict(linestyle="")))
-    axes.plot(n, curves["union"], label="union bound, exceeded by at most half", **LINE)
+    axes.plot(n, curves["union"], label="union bound of the mean", **LINE)
     axes.plot(n, curves["alone"], linestyle=":", label="median at one q, predicted", **LINE)
     axes.plot(n, curves["simple"], linestyle="--", label=r"$\sqrt{2\pi(n\ln 2+\ln n)}$", **LINE)
     axes.set(xlabel="coordinates n", ylabel=r"$\sqrt{N}\;\max_i |\delta_i(q)|$", ylim=(0, None))

@@ -1,157 +1,213 @@
-"""A claim, what it predicts, what was measured, and the verdict.
+"""Claims as experiments: what is predicted, what is measured, and a wrong setting that must fail.
 
-Every claim is put as a distance that must not exceed a bound, stated with it. Beside it stands a
-*wrong* claim, the negative control, whose distance is taken in the same way from the same
-measurement and must exceed that bound: a comparison that would pass anything has shown nothing.
+An `Experiment` answers with findings and with the curves of its picture. A `Finding` compares one
+measured number with its prediction, and does the same with a deliberately wrong setting (the
+negative control): a comparison that both pass says nothing. Sources are kept apart: "paper: ..."
+is a statement of the paper named, "this package" one that was derived here.
 """
 
-from dataclasses import asdict, dataclass
+import argparse
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import inf
+from typing import NamedTuple
 
-import numpy as np
+from .. import cli, figures, report
+from ..errors import choose, require
+from ..experiment import new_folder
+from ..files import write_csv, write_text
 
-from ..errors import require
-
-SIGMAS = 6.0  # standard errors allowed to one random comparison: false alarm 2e-9
+RELATIONS = {
+    "=": lambda value, target, slack: abs(value - target) <= slack,
+    "<=": lambda value, target, slack: value <= target + slack,
+    ">=": lambda value, target, slack: value >= target - slack,
+}
 
 
 @dataclass(frozen=True)
-class Claim:
-    """One claim and its verdict.
+class Finding:
+    """One comparison.
 
-    Attributes
+    Parameters
     ----------
-    text : str
-        What is claimed.
+    claim : str
+        One sentence.
     source : str
-        Whose claim it is: a paper's lemma, or a proposition of this package.
-    predicted, measured : str
-    distance : float
-        How far the measurement is from the prediction; negative inside an inequality.
-    bound : float
-        What the distance may be.
-    unit : str
-        Of both: standard errors, or the quantity itself.
+        "paper: ..." or "this package".
+    predicted, measured : float
     control : str
-        The wrong claim.
-    control_distance : float
-        Its distance, which should exceed the bound.
+        What was set wrongly for the negative control.
+    control_measured : float
+        What was measured then.
+    relation : {"=", "<=", ">="}
+        How the measured number should stand to the predicted one.
+    slack : float
+        By how much it may miss: the rounding or the statistical bound.
     """
 
-    text: str
+    claim: str
     source: str
-    predicted: str
-    measured: str
-    distance: float
-    bound: float
-    unit: str
+    predicted: float
+    measured: float
     control: str
-    control_distance: float
+    control_measured: float
+    relation: str = "="
+    slack: float = 0.0
+
+    def agrees(self, value):
+        """Whether ``value`` stands to the prediction as claimed."""
+        return bool(RELATIONS[self.relation](value, self.predicted, self.slack))
+
+    @property
+    def target(self):
+        """The prediction as text, such as ``<= 18`` or ``= 1 +- 0.3``."""
+        if self.relation == "=":
+            return f"= {self.predicted:.6g}" + (f" +- {self.slack:g}" if self.slack else "")
+        shift = self.slack if self.relation == "<=" else -self.slack
+        return f"{self.relation} {self.predicted + shift:.6g}"
 
     @property
     def verdict(self):
-        """``"holds"``, ``"FAILS"``, or ``"undecided"`` where the control passes too.
-
-        A distance that is not a number fails.
-        """
-        if not self.distance <= self.bound:
+        """``"holds"``, ``"FAILS"``, or that the control passes too."""
+        if not self.agrees(self.measured):
             return "FAILS"
-        return "holds" if self.control_distance > self.bound else "undecided"
-
-    def row(self):
-        """The claim as a flat dict, verdict included."""
-        return {"verdict": self.verdict} | asdict(self)
+        return "control passes too" if self.agrees(self.control_measured) else "holds"
 
 
-def close(text, source, measured, predicted, se, wrong, control, slack=0.0):
-    """A claim of equality, within 6 standard errors and a stated slack.
+class Curve(NamedTuple):
+    """Points (x, y) of a picture; predicted ones are drawn as a line, measured ones as markers."""
 
-        distance = max_i (|measured_i - predicted_i| - slack_i) / se_i
-
-    Parameters
-    ----------
-    text, source, control : str
-    measured, predicted, wrong, se, slack : float or ndarray of one shape
-        ``wrong`` is what the control predicts; ``slack`` covers what the prediction leaves out.
-
-    Raises
-    ------
-    InputError
-        If a standard error is 0 or not finite.
-    """
-    se = np.asarray(se, np.float64)
-    right = bool(np.all(se > 0.0) and np.all(np.isfinite(se)))
-    require(right, "se", float(np.min(se)), "every standard error must be above 0")
-
-    def distance(target):
-        gap = np.abs(np.asarray(measured) - np.asarray(target)) - slack
-        return float(np.max(gap / se))
-
-    unit = "standard errors" + (" beyond the slack" if np.any(np.asarray(slack) > 0.0) else "")
-    return Claim(
-        text, source, show(predicted), show(measured), distance(predicted), SIGMAS, unit,
-        control, distance(wrong),
-    )  # fmt: skip
+    label: str
+    x: object
+    y: object
+    predicted: bool = False
 
 
-def near(text, source, measured, predicted, tolerance, wrong, control, unit="absolute"):
-    """A claim of equality up to a stated tolerance: max_i |measured_i - predicted_i| <= tolerance.
+class Panel(NamedTuple):
+    """Curves over common axes; ``xscale`` and ``yscale`` are those of matplotlib."""
+
+    title: str
+    xlabel: str
+    ylabel: str
+    curves: list
+    xscale: str = "linear"
+    yscale: str = "linear"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A claim that can be run.
 
     Parameters
     ----------
-    text, source, control, unit : str
-    measured, predicted, wrong : float or ndarray of one shape
-    tolerance : float
-        Of rounding, or of an approximation.
+    name : str
+        As it is asked for on the command line.
+    claim : str
+        In one sentence.
+    seconds : float
+        About what it takes on one core.
+    run : callable
+        ``run(seed)`` -> (list of Finding, list of Panel).
     """
 
-    def distance(target):
-        return float(np.max(np.abs(np.asarray(measured) - np.asarray(target))))
-
-    return Claim(
-        text, source, show(predicted), show(measured), distance(predicted), tolerance, unit,
-        control, distance(wrong),
-    )  # fmt: skip
+    name: str
+    claim: str
+    seconds: float
+    run: Callable
 
 
-def at_most(text, source, measured, limit, wrong, control, tolerance=0.0, unit="absolute"):
-    """A claim of an inequality: max_i (measured_i - limit_i) <= tolerance.
+def show(findings):
+    """Findings as text: claim, source, and the four numbers."""
+    rows = [
+        [
+            f.claim,
+            f.target,
+            f"{f.measured:.6g}",
+            f"{f.control_measured:.4g}",
+            f.verdict,
+        ]
+        for f in findings
+    ]
+    text = report.table(["claim", "predicted", "measured", "control", "verdict"], rows)
+    notes = [f"  {f.claim}: {f.source}; control: {f.control}" for f in findings]
+    return "\n".join([text, "", *notes])
+
+
+def write(folder, experiment, panels):
+    """Write the curves as CSV and the picture of one experiment."""
+    rows = [
+        [
+            panel.title,
+            curve.label,
+            "predicted" if curve.predicted else "measured",
+            float(x),
+            float(y),
+        ]
+        for panel in panels
+        for curve in panel.curves
+        for x, y in zip(curve.x, curve.y, strict=True)
+    ]
+    write_csv(folder / f"{experiment.name}.csv", ["panel", "curve", "kind", "x", "y"], rows)
+    figures.save(figures.claim(panels, experiment.claim), folder / f"{experiment.name}.png")
+
+
+def work(experiments, command, arguments):
+    """Run what was asked for, print and write; returns the exit code."""
+    table = {experiment.name: experiment for experiment in experiments}
+    if arguments.list:
+        rows = [[e.name, f"{e.seconds:g} s", e.claim] for e in experiments]
+        print(report.table(["name", "about", "claim"], rows))
+        return 0
+    whole = 0 <= arguments.seed < 2**32
+    require(whole, "--seed", arguments.seed, "it must lie between 0 and 2^32 - 1")
+    chosen = [choose("experiment", name, table) for name in arguments.names] or experiments
+    folder = new_folder(arguments.out, command)
+    texts, good = [], True
+    for experiment in chosen:
+        began = time.perf_counter()
+        findings, panels = experiment.run(arguments.seed)
+        took = time.perf_counter() - began
+        write(folder, experiment, panels)
+        good = good and all(f.verdict == "holds" for f in findings)
+        texts.append(f"{experiment.name}: {experiment.claim}\n\n{show(findings)}")
+        if arguments.json:
+            for f in findings:
+                row = {"experiment": experiment.name, **vars(f), "verdict": f.verdict}
+                print(json.dumps({k: None if v in (inf, -inf) else v for k, v in row.items()}))
+        else:
+            print(f"{texts[-1]}\n\n({took:.1f} s)\n", flush=True)
+    write_text(folder / "table.txt", "\n\n\n".join(texts) + "\n")
+    if not arguments.json:
+        print(f"folder: {folder}")
+    return 0 if good else 1
+
+
+def main(experiments, command, description, argv=None):
+    """The command around a list of experiments; returns its exit code.
 
     Parameters
     ----------
-    text, source, control, unit : str
-    measured, limit, wrong : float or ndarray of one shape
-        ``wrong`` is a limit that the same measurement should exceed somewhere.
-    tolerance : float
-        For rounding, or for the sampling error of ``measured``.
+    experiments : list of Experiment
+    command : str
+        Such as ``"minizo.lab.proxquant"``.
+    description : str
+    argv : list of str, optional
     """
-
-    def distance(target):
-        return float(np.max(np.asarray(measured) - np.asarray(target)))
-
-    return Claim(
-        text, source, f"<= {show(limit)}", show(measured), distance(limit), tolerance, unit,
-        control, distance(wrong),
-    )  # fmt: skip
-
-
-def show(values):
-    """Numbers as text: one as itself, several as their range.
-
-    >>> show(0.12341), show(np.array([1.0, 3.0])), show([2.0, 2.0])
-    ('0.1234', '1 ... 3', '2')
-    """
-    values = np.asarray(values, np.float64)
-    low, high = f"{np.min(values):.4g}", f"{np.max(values):.4g}"
-    return low if low == high else f"{low} ... {high}"
-
-
-def describe(claim):
-    """A claim as lines of text."""
-    passes = "passes too" if claim.control_distance <= claim.bound else "rejected"
-    return "\n".join([
-        f"[{claim.verdict}] {claim.text}",
-        f"    {claim.source}",
-        f"    predicted {claim.predicted}; measured {claim.measured}; distance "
-        f"{claim.distance:.3g}, at most {claim.bound:.3g} ({claim.unit})",
-        f"    control: {claim.control}: {claim.control_distance:.3g}, {passes}",
-    ])  # fmt: skip
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {command}",
+        description=description,
+        epilog="Writes table.txt, and a CSV and a picture for each experiment. Exit codes: 0, 1 if "
+        "a claim fails or its negative control does not, 2 for bad input.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("names", nargs="*", metavar="NAME", help="experiments (default: all; see --list)")
+    add("--list", action="store_true", help="list the experiments with their claims, run nothing")
+    add("--seed", type=int, default=0, help="same seed, same bits (default: 0)")
+    add("--out", metavar="FOLDER", help="default: runs/ and a name from the clock")
+    add("--json", action="store_true", help="print one JSON object for each finding, no more")
+    arguments = parser.parse_args(argv)
+    last = command.rpartition(".")[2]
+    return cli.guarded(lambda: work(experiments, last, arguments))

@@ -77,11 +77,8 @@ def trajectory(objective, data, steps, looks, seed, pool, tick):
         The one that the run would have met next.
     """
     theta = objective.network.init(seed, like=data.x_train)
-    optimizer = optim.Adam(0.01)
-    recipe = train.Recipe(objective, data, STE(), optimizer, steps, BATCH, seed, steps)
-    state = train.TrainState(
-        theta, optimizer.init(theta), (), 0, 0, 0, 0.0, objective.network.init_state(theta)
-    )
+    recipe = train.Recipe(objective, data, STE(), optim.Adam(0.01), steps, BATCH, seed, steps)
+    state = train.start_state(recipe, theta)
     feed, thetas = train.batches(recipe, 0), []
     for look in looks:
         state = train.advance(recipe, state, feed, look, pool, tick)

@@ -21,7 +21,7 @@ from ..experiment import new_folder
 from ..figures import save
 from ..files import write_csv, write_text
 from ..population import Pool, threads
-from .claims import describe
+from .verdicts import describe
 
 
 @dataclass(frozen=True)
@@ -143,18 +143,20 @@ def work(arguments, table, command):
             claims += [{"experiment": experiment.name} | claim.row() for claim in report.claims]
             lines = [describe(claim) for claim in report.claims]
             heading = f"{experiment.name}  {experiment.title}  ({seconds:.1f} s)"
-            texts.append("\n".join([heading, "", report.table, "", *lines]))
+            texts.append("\n".join([heading, "", report.table, "", *lines, ""]))
+            if not arguments.json:
+                bar.clear()
+                print(texts[-1], flush=True)
             bar.update()
     held = sum(claim["verdict"] == "holds" for claim in claims)
     texts.append(f"{held} of {len(claims)} claims hold")
-    text = "\n\n".join(texts)
     write_csv(folder / "claims.csv", list(claims[0]), [claim.values() for claim in claims])
-    write_text(folder / "table.txt", text + "\n")
+    write_text(folder / "table.txt", "\n".join(texts) + "\n")
     if arguments.json:
         for claim in claims:
             print(json.dumps(claim))
     else:
-        print(f"{text}\n\nfolder: {folder}")
+        print(f"{texts[-1]}\nfolder: {folder}")
     return 0 if held == len(claims) else 1
 
 

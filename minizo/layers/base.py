@@ -68,10 +68,22 @@ class Layer:
         return self.macs(shape) * (2 if wanted else 1)
 
 
-def zero_images(shape, like):
-    """Zeros of ``shape`` (..., C, H, W), stored with the channels of a pixel side by side."""
+def examples(x, part):
+    """Some of the examples of images (..., N, C, H, W), or of (..., N, H, W, C): a view."""
+    return x[..., part, :, :, :]
+
+
+def empty_images(shape, like):
+    """Uninitialised (..., C, H, W), stored with the channels of a pixel side by side."""
     *lead, channels, height, width = shape
-    zeros = backend.empty((*lead, height, width, channels), like)
-    zeros[...] = 0.0
     # (..., H, W, C) -> (..., C, H, W)
-    return backend.namespace(like).moveaxis(zeros, -1, -3)
+    stored = backend.empty((*lead, height, width, channels), like)
+    return backend.namespace(like).moveaxis(stored, -1, -3)
+
+
+def scratch_images(name, shape, like):
+    """`empty_images` in a `backend.scratch` buffer."""
+    *lead, channels, height, width = shape
+    # (..., H, W, C) -> (..., C, H, W)
+    stored = backend.scratch(name, (*lead, height, width, channels), like)
+    return backend.namespace(like).moveaxis(stored, -1, -3)

@@ -1,24 +1,14 @@
-"""Two-dimensional convolution, as a few large matrix products.
-
-Inside, a pixel's channels lie side by side: (N, H, W, C). Neighbouring pixels of a row are put side
-by side, too ("row patches", kw times as many numbers), and a k x k convolution is then the sum of k
-matrix products, one for each row i of the filter:
-
-    y[n, h, w, :] = sum_i rows[n, h s + i, w, :] @ W_i,    W_i : (kw C, F)
-
-The gradient with respect to x is a convolution again, of dy with the filters turned by 180 degrees
-and inputs and outputs exchanged, so nothing is ever scattered. All of it is done in blocks of
-examples that fit into a cache.
-"""
+"""The two-dimensional convolution."""
 
 from dataclasses import dataclass
-from math import sqrt
+from math import prod, sqrt
 
 import numpy as np
 
 from .. import backend
 from ..errors import InputError, is_whole, require
-from .base import Layer
+from .base import Layer, examples
+from .patches import matrices, multiply, phases, row_patches, weight_gradient
 
 
 def pair(value):
@@ -54,8 +44,8 @@ class Conv2d(Layer):
     Start: W ~ N(0, 2 / (C kh kw)), b = 0 (K. He et al., "Delving deep into rectifiers", ICCV 2015,
     equation 10).
 
-    Cost: H' W' kh kw C F multiply-accumulates an example forward and for dW; for dx s^2 times as
-    many, of which all but one in s^2 are with zeros and not counted.
+    Cost: H' W' kh kw C F multiply-accumulates an example forward, as many again for each of dW
+    and dx.
     """
 
     inputs: int
@@ -119,159 +109,59 @@ class Conv2d(Layer):
     def forward(self, params, x):
         """y (..., N, F, H', W') for x (..., N, C, H, W)."""
         xp = backend.namespace(x)
-        _, rows, columns = self.output_shape(x.shape[-3:])
-        # (..., F, C, kh, kw) -> (..., kh, kw*C, F)
-        weight = _as_matrices(xp.moveaxis(params["weight"], -4, -1))
+        _, height, width = self.output_shape(x.shape[-3:])
+        weight = matrices(params["weight"])
         # (..., N, C, H, W) -> (..., N, H, W, C)
         image = xp.moveaxis(x, -3, -1)
-        lead = _broadcast(weight.shape[:-3], x.shape[:-4])
-        y = backend.empty((*lead, x.shape[-4], rows * columns, self.outputs), x)
-        padded = tuple(n + 2 * p for n, p in zip(x.shape[-2:], self.padding, strict=True))
+        lead = np.broadcast_shapes(weight.shape[:-3], x.shape[:-4])
+        y = backend.empty((*lead, x.shape[-4], height, width, self.outputs), x)
 
         def block(part):
-            patches = _row_patches(
-                image[..., part, :, :, :], padded, self.padding, (1, 1), self.kernel, self.stride
-            )
-            _multiply(y[..., part, :, :], patches, weight, rows, self.stride[0])
+            out = examples(y, part)
+            multiply(out, self._patches(examples(image, part)), weight, self.stride[0])
             if self.bias:
-                y[..., part, :, :] += params["bias"][..., None, None, :]
+                out += params["bias"][..., None, None, None, :]
 
-        backend.share(block, self._blocks(padded, lead, x))
-        return _images(y, (rows, columns)), x
+        backend.share(block, self._blocks(x, lead))
+        # (..., N, H', W', F) -> (..., N, F, H', W')
+        return xp.moveaxis(y, -1, -3), x
 
     def backward(self, params, cache, dy, wanted=True):
         """dx and the gradients, for dy (..., N, F, H', W')."""
         xp = backend.namespace(dy)
-        x = cache
-        # (..., N, C, H, W) -> (..., N, H, W, C), and dy alike
+        x, lead = cache, dy.shape[:-4]
+        # (..., N, C, H, W) -> (..., N, H, W, C)
         image, upstream = xp.moveaxis(x, -3, -1), xp.moveaxis(dy, -3, -1)
-        padded = tuple(n + 2 * p for n, p in zip(x.shape[-2:], self.padding, strict=True))
-        # where dy lies when it is spread out and padded so that turned filters meet it
-        spread = tuple(n + k - 1 for n, k in zip(x.shape[-2:], self.kernel, strict=True))
-        start = tuple(k - 1 - p for k, p in zip(self.kernel, self.padding, strict=True))
-        # (..., F, C, kh, kw), turned -> (..., kh, kw*F, C)
-        turned = xp.moveaxis(xp.flip(params["weight"], axis=(-2, -1)), -3, -1)
-        turned = _as_matrices(turned)
-        lead = dy.shape[:-4]
-        if wanted:
-            dx = backend.empty((*lead, x.shape[-4], x.shape[-2] * x.shape[-1], self.inputs), x)
+        dx = backend.empty((*lead, *image.shape[-4:]), x) if wanted else None
+        ways = phases(params["weight"], x.shape[-2:], self.stride, self.padding) if wanted else []
 
         def block(part):
-            d = upstream[..., part, :, :, :]
-            patches = _row_patches(
-                image[..., part, :, :, :], padded, self.padding, (1, 1), self.kernel, self.stride
-            )
-            partial = _weight_gradient(patches, d, self.kernel[0], self.stride[0])
-            if wanted:
-                patches = _row_patches(d, spread, start, self.stride, self.kernel, (1, 1))
-                _multiply(dx[..., part, :, :], patches, turned, x.shape[-2], 1)
+            own = examples(upstream, part)
+            patches = self._patches(examples(image, part))
+            partial = weight_gradient(patches, own, self.kernel[0], self.stride[0])
+            for phase in ways:
+                phase.write(examples(dx, part), own)
             return partial
 
-        partials = backend.share(block, self._blocks(padded, lead, x))
-        total = partials[0]
-        for partial in partials[1:]:
-            total = total + partial
+        first, *others = backend.share(block, self._blocks(x, lead))
+        for partial in others:
+            first = first + partial
         # (..., kh, kw*C, F) -> (..., kh, kw, C, F) -> (..., F, C, kh, kw)
-        total = xp.reshape(total, (*lead, *self.kernel, self.inputs, self.outputs))
+        total = xp.reshape(first, (*lead, *self.kernel, self.inputs, self.outputs))
         grads = {"weight": xp.moveaxis(total, (-1, -2), (-4, -3))}
         if self.bias:
             grads["bias"] = xp.sum(dy, axis=(-4, -2, -1))
-        return _images(dx, x.shape[-2:]) if wanted else None, grads
+        # (..., N, H, W, C) -> (..., N, C, H, W)
+        return xp.moveaxis(dx, -1, -3) if wanted else None, grads
 
-    def _blocks(self, padded, lead, x):
-        # of examples, so that their row patches fit into a cache
-        columns = padded[1] // self.stride[1]
-        size = padded[0] * columns * self.kernel[1] * max(self.inputs, self.outputs)
-        for axis in lead:
-            size *= axis
-        return backend.blocks(x.shape[-4], size, x)
+    def _patches(self, image):
+        # the row patches of images (..., n, H, W, C) with zeros around
+        (height, width), (rows, columns) = image.shape[-3:-1], self.padding
+        size = (height + 2 * rows, width + 2 * columns)
+        return row_patches(image, size, self.padding, self.kernel[1], self.stride[1])
 
-
-def _broadcast(first, second):
-    # the shape of leading axes of which one may be missing
-    return tuple(np.broadcast_shapes(first, second))
-
-
-def _as_matrices(filters):
-    # (..., C, kh, kw, F) -> (..., kh, kw, C, F) -> (..., kh, kw*C, F)
-    xp = backend.namespace(filters)
-    *lead, channels, rows, columns, outputs = filters.shape
-    moved = xp.moveaxis(filters, -4, -2)
-    return xp.reshape(moved, (*lead, rows, columns * channels, outputs))
-
-
-def _images(y, size):
-    # (..., N, H*W, C) -> (..., N, H, W, C) -> (..., N, C, H, W)
-    xp = backend.namespace(y)
-    return xp.moveaxis(xp.reshape(y, (*y.shape[:-2], *size, y.shape[-1])), -1, -3)
-
-
-def _overlap(count, size, start, step):
-    # Pixel i of ``count`` goes to place start + i step of ``size``: slices of those that fit in
-    first = max(0, -(start // step))
-    last = min(count - 1, (size - 1 - start) // step)
-    place = start + first * step
-    return slice(first, max(first, last + 1)), slice(place, place + (last - first) * step + 1, step)
-
-
-def _row_patches(x, size, start, step, kernel, stride):
-    """Row patches of x put into zeros.
-
-    Parameters
-    ----------
-    x : ndarray (..., n, H, W, C)
-    size : (int, int)
-        Rows and columns of the zeros.
-    start, step : (int, int)
-        Pixel (h, w) of x goes to start + step (h, w).
-    kernel, stride : (int, int)
-        Only their columns matter here.
-
-    Returns
-    -------
-    ndarray (..., n, size[0], W', kw*C), in a scratch buffer
-    """
-    *lead, height, width, channels = x.shape
-    padded = backend.scratch("padded", (*lead, *size, channels), x)
-    padded[...] = 0.0
-    from_rows, to_rows = _overlap(height, size[0], start[0], step[0])
-    from_columns, to_columns = _overlap(width, size[1], start[1], step[1])
-    padded[..., to_rows, to_columns, :] = x[..., from_rows, from_columns, :]
-    windows = backend.windows(padded, kernel[1], stride[1])
-    patches = backend.scratch("patches", windows.shape, x)
-    patches[...] = windows
-    return patches
-
-
-def _slab(patches, i, rows, stride):
-    # the row patches that row i of the filters meets: (..., n, rows*W', kw*C)
-    slab = patches[..., i : i + (rows - 1) * stride + 1 : stride, :, :]
-    xp = backend.namespace(patches)
-    return xp.reshape(slab, (*slab.shape[:-3], rows * slab.shape[-2], slab.shape[-1]))
-
-
-def _multiply(out, patches, weight, rows, stride):
-    # out (..., n, rows*W', F) = sum_i slab_i @ W_i
-    xp = backend.namespace(out)
-    for i in range(weight.shape[-3]):
-        # (..., kw*C, F) -> (..., 1, kw*C, F): the same for all examples
-        matrix = weight[..., i, :, :][..., None, :, :]
-        slab = _slab(patches, i, rows, stride)
-        if i == 0:
-            backend.into(out, xp.matmul, slab, matrix)
-        else:
-            product = backend.scratch("product", out.shape, out)
-            out += backend.into(product, xp.matmul, slab, matrix)
-
-
-def _weight_gradient(patches, dy, kernel_rows, stride):
-    # dW_i = sum_n slab_i^T dy : (..., kh, kw*C, F)
-    xp = backend.namespace(dy)
-    rows = dy.shape[-3]
-    # (..., n, H', W', F) -> (..., n, H'*W', F)
-    dy = xp.reshape(dy, (*dy.shape[:-3], rows * dy.shape[-2], dy.shape[-1]))
-    found = []
-    for i in range(kernel_rows):
-        slab = xp.matrix_transpose(_slab(patches, i, rows, stride))
-        found.append(xp.sum(xp.matmul(slab, dy), axis=-3))
-    return xp.stack(found, axis=-3)
+    def _blocks(self, x, lead):
+        # of examples: a pixel padded, its row patch, and two terms of the result
+        height, width = (n + 2 * p for n, p in zip(x.shape[-2:], self.padding, strict=True))
+        numbers = (1 + self.kernel[1] / self.stride[1]) * self.inputs + 2 * self.outputs
+        return backend.blocks(x.shape[-4], int(prod(lead) * height * width * numbers), x)

@@ -130,8 +130,10 @@ class _BatchNorm(Layer):
             own = rows[..., part, :, :]
             count = own.shape[-3] * own.shape[-2] * own.shape[-1] // self.channels
             mean = self._sums(own) / count
-            centred = own - self._wide(mean, own)
-            return count, mean, self._sums(backend.into(centred, xp.multiply, centred, centred))
+            centred = backend.scratch("centred", own.shape, own)
+            backend.into(centred, xp.subtract, own, self._wide(mean, own))
+            backend.into(centred, xp.multiply, centred, centred)
+            return count, mean, self._sums(centred)
 
         found = backend.share(block, parts)
         total = sum(count for count, _, _ in found)
@@ -141,7 +143,9 @@ class _BatchNorm(Layer):
         return mean, squares / total
 
     def _parts(self, rows, lead):
-        return backend.blocks(rows.shape[-3], prod(lead) * rows.shape[-2] * rows.shape[-1], rows)
+        # of examples; four arrays of that size are at work at once
+        size = prod(lead) * rows.shape[-2] * rows.shape[-1]
+        return backend.blocks(rows.shape[-3], 4 * size, rows)
 
     def forward(self, params, x):
         """y in the shape of x."""
@@ -183,8 +187,10 @@ class _BatchNorm(Layer):
 
         def sums(part):
             own = upstream[..., part, :, :]
-            centred = rows[..., part, :, :] - wide_mean
-            return self._sums(own), self._sums(centred * own)
+            centred = backend.scratch("centred", own.shape, own)
+            backend.into(centred, xp.subtract, rows[..., part, :, :], wide_mean)
+            centred *= own
+            return self._sums(own), self._sums(centred)
 
         found = backend.share(sums, parts)
         dshift = sum(own for own, _ in found)

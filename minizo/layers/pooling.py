@@ -5,10 +5,11 @@ image that hold the first, second, ... pixel of every square.
 """
 
 from dataclasses import dataclass
+from math import prod
 
 from .. import backend
 from ..errors import InputError, is_whole, require
-from .base import Layer, zero_images
+from .base import Layer, empty_images, examples, scratch_images
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,18 @@ class _Pool2d(Layer):
         ]
 
 
+def _blocks(x):
+    # of examples (..., N, C, H, W); four arrays of that size are at work at once
+    return backend.blocks(x.shape[-4], 4 * prod(x.shape[:-4]) * prod(x.shape[-3:]), x)
+
+
 def _unpooled(dy, axis, pixels):
     # zeros like dy with so many pixels along an axis
     shape = list(dy.shape)
     shape[axis] = pixels
-    return zero_images(tuple(shape), dy)
+    zeros = empty_images(tuple(shape), dy)
+    zeros[...] = 0.0
+    return zeros
 
 
 @dataclass(frozen=True)
@@ -66,34 +74,61 @@ class MaxPool2d(_Pool2d):
 
     def forward(self, params, x):
         """y (..., N, C, H', W') for x (..., N, C, H, W)."""
-        y, columns = self._largest(x, -1)
-        z, rows = self._largest(y, -2)
-        return z, (columns, rows, x.shape[-2:])
+        shape = self.output_shape(x.shape[-3:])
+        between = empty_images((*x.shape[:-1], shape[-1]), x)
+        y = empty_images((*x.shape[:-3], *shape), x)
+
+        def block(part):
+            own_x, own_between, own_y = (examples(a, part) for a in (x, between, y))
+            self._largest(own_between, own_x, -1)
+            self._largest(own_y, own_between, -2)
+
+        backend.share(block, _blocks(x))
+        return y, (x, between, y)
 
     def backward(self, params, cache, dy, wanted=True):
         """dx = dy at the place of the largest number, 0 elsewhere."""
-        columns, rows, (height, width) = cache
-        return self._to_place(self._to_place(dy, rows, -2, height), columns, -1, width), {}
+        x, between, y = cache
+        lead = dy.shape[:-4]
+        dx = empty_images((*lead, *x.shape[-4:]), x)
 
-    def _largest(self, x, axis):
-        # the largest along an axis, and which of the ``size`` pixels it was
+        def block(part):
+            own_x, own_between, own_y, own_dy, own_dx = (
+                examples(a, part) for a in (x, between, y, dy, dx)
+            )
+            d_between = scratch_images("between", (*lead, *own_between.shape[-4:]), x)
+            self._to_place(d_between, own_y, own_between, own_dy, -2)
+            self._to_place(own_dx, own_between, own_x, d_between, -1)
+
+        backend.share(block, _blocks(x))
+        return dx, {}
+
+    def _largest(self, y, x, axis):
+        # y = the largest along an axis of every ``size`` pixels of x
         xp = backend.namespace(x)
         first, *others = self._slices(x, axis)
-        y, place = 1.0 * first, xp.zeros_like(first, dtype=xp.uint8)
-        for k, other in enumerate(others, 1):
-            # k grows, so of all pixels that were larger than those before them the last one counts
-            later = xp.astype(other > y, xp.uint8)
-            later *= k
-            place = xp.maximum(place, later)
-            y = backend.into(y, xp.maximum, y, other)
-        return y, place
+        if not others:
+            y[...] = first
+        for other in others:
+            backend.into(y, xp.maximum, first, other)
+            first = y
 
-    def _to_place(self, dy, place, axis, pixels):
+    def _to_place(self, dx, y, x, dy, axis):
+        # dx = dy where x is the largest of its square, y; the first of several equal ones has it
         xp = backend.namespace(dy)
-        dx = _unpooled(dy, axis, pixels)
-        for k, part in enumerate(self._slices(dx, axis)):
-            part += dy * xp.astype(place == k, dy.dtype)
-        return dx
+        *parts, last = self._slices(dx, axis)
+        dx[...] = 0.0
+        left = dy
+        for part, own in zip(parts, self._slices(x, axis), strict=False):
+            taken = scratch_images("taken", left.shape, dy)
+            backend.into(taken, xp.equal, own, y)
+            taken *= left
+            if self.stride < self.size:
+                part += taken
+            else:
+                part[...] = taken
+            left = backend.into(scratch_images("left", left.shape, dy), xp.subtract, left, taken)
+        last += left
 
 
 @dataclass(frozen=True)

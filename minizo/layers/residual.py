@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from .. import backend
 from ..errors import InputError, is_whole, require
-from .base import Layer, zero_images
+from .base import Layer, empty_images
 from .stack import (
     Composite,
     Stack,
@@ -76,13 +77,18 @@ class Residual(Composite):
         """y, and the caches along both ways."""
         y, caches = forward_through(self.parts[:-1], params, x)
         z, other = forward_through(self.parts[-1:], params, x)
-        return y + z, caches + other
+        return _sum(y, z), caches + other
 
     def backward(self, params, cache, dy, wanted=True):
         """dx = the sum of what comes back along both ways."""
         dx, grads = backward_through(self.parts[:-1], params, cache[:-1], dy, wanted)
         dz, others = backward_through(self.parts[-1:], params, cache[-1:], dy, wanted)
-        return (dx + dz if wanted else None), grads | others
+        return (_sum(dx, dz) if wanted else None), grads | others
+
+
+def _sum(first, second):
+    add = backend.namespace(first).add
+    return backend.blockwise(lambda y, a, b: backend.into(y, add, a, b), first, second)
 
 
 @dataclass(frozen=True)
@@ -130,12 +136,14 @@ class ZeroPad(Layer):
     def forward(self, params, x):
         """y (..., N, outputs, H', W') for x (..., N, inputs, H, W)."""
         kept = x[..., :: self.stride, :: self.stride]
-        y = zero_images((*x.shape[:-3], self.outputs, *kept.shape[-2:]), x)
+        y = empty_images((*x.shape[:-3], self.outputs, *kept.shape[-2:]), x)
+        y[...] = 0.0
         self._kept(y)[...] = kept
         return y, x.shape[-3:]
 
     def backward(self, params, cache, dy, wanted=True):
         """dx: dy where a pixel of a channel was kept, 0 elsewhere."""
-        dx = zero_images((*dy.shape[:-3], *cache), dy)
+        dx = empty_images((*dy.shape[:-3], *cache), dy)
+        dx[...] = 0.0
         dx[..., :: self.stride, :: self.stride] = self._kept(dy)
         return dx, {}

@@ -14,8 +14,8 @@ from math import sqrt
 import numpy as np
 
 from ... import backend, report
-from ..claims import Claim, close
 from ..runner import Report
+from ..verdicts import Claim, close
 from .model import STES, make_task, own_seed, random_signs, signs, start
 from .predictions import mean_response
 from .runs import in_blocks, learn, run, step_size
@@ -24,7 +24,7 @@ from .shapes import LAWS, MENDINGS, autoregression, correlated, raw, shifted
 N, SAMPLES, STEPS, MOVE = 32, 4000, 400, 0.05
 SETS, RUNS = 10, 4
 CORRELATIONS = (0.0, 0.5, 0.8, 0.85, 0.9, 0.95, 0.98)
-MEANS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
+MEANS = (0.0, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0)
 STARTS = 400  # of the population recursion
 SLACK = 0.05
 

@@ -12,8 +12,8 @@ from math import pi, sqrt
 import numpy as np
 
 from ... import backend, report, rng
-from ..claims import at_most, close, near
 from ..runner import Report
+from ..verdicts import at_most, close, near
 from . import closed_forms
 from .closed_forms import Network
 from .model import STES, gradient, inputs, make_task, own_seed, random_signs
@@ -87,14 +87,21 @@ def descend(net, coarse, steps=DESCENT, eta=0.02):
 
 
 def beside_spurious(net, seed):
-    """The network moved to 0.02 N(0, 1) beside its spurious minimum."""
+    """A network 0.02 N(0, 1) beside the spurious minimum of the teacher v* = (2, 1/2, ..., 1/2).
+
+    There the identity STE draws w through 0, and then back again, as |v|^2 > v . v* for the v of
+    the spurious minimum: (m + 1)^2 |v*|^2 > (m + 3) (1 . v*)^2.
+    """
     generator = np.random.default_rng(own_seed(seed, 1, 0))
+    v_true = np.full(net.v.shape[0], 0.5)
+    v_true[0] = 2.0
+    v_true = backend.asarray(v_true, net.v, dtype=net.v.dtype)
 
     def noise(x):
         return backend.asarray(0.02 * generator.standard_normal(x.shape[0]), x, dtype=x.dtype)
 
-    v, w = closed_forms.spurious_v(net.v_true), -net.w_true
-    return net._replace(v=v + noise(v), w=w + noise(w))
+    v, w = closed_forms.spurious_v(v_true), -net.w_true
+    return Network(v + noise(v), w + noise(w), v_true, net.w_true)
 
 
 def run(setup):

@@ -14,8 +14,8 @@ from math import pi, sqrt
 import numpy as np
 
 from ... import backend, report, rng
-from ..claims import close
 from ..runner import Report
+from ..verdicts import close
 from .model import STES, own_seed
 from .predictions import normal_cdf, one_step_probability, one_step_threshold
 

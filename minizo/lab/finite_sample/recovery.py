@@ -17,8 +17,8 @@ import numpy as np
 
 from ... import backend, report
 from ...errors import InputError
-from ..claims import Claim, at_most
 from ..runner import Report
+from ..verdicts import Claim, at_most
 from .model import STES, inputs, make_task, own_seed, random_signs, signs, start
 from .predictions import samples_for_average, samples_for_last
 from .runs import in_blocks, learn, step_size
@@ -200,10 +200,12 @@ def claims(setup, sizes, curves):
 
 
 def table(sizes, curves):
-    """N50 / n of every criterion and start, and the exponents."""
+    """N50 / n of every criterion and start, the exponents, and those of the two largest n alone."""
     lines = []
     for (law, criterion), (points, _, _, (fitted, low, high)) in curves.items():
         cells = [f"{point / n:.2f}" for point, n in zip(points, sizes, strict=True)]
-        lines.append([f"{criterion}, {law} start", *cells, f"{fitted:.2f} [{low:.2f}, {high:.2f}]"])
-    headers = ["N50 / n", *(f"n={n}" for n in sizes), "exponent, 95 %"]
+        last = slope(sizes[-2:], points[-2:])
+        fit = f"{fitted:.2f} [{low:.2f}, {high:.2f}]"
+        lines.append([f"{criterion}, {law} start", *cells, fit, f"{last:.2f}"])
+    headers = ["N50 / n", *(f"n={n}" for n in sizes), "exponent, 95 %", "of the last two n"]
     return report.table(headers, lines)

@@ -16,8 +16,8 @@ from math import sqrt
 import numpy as np
 
 from ... import backend, report
-from ..claims import Claim, close, near
 from ..runner import Report
+from ..verdicts import Claim, close, near
 from .model import STES, gradient, inputs, make_task, own_seed, random_signs, signs, start
 from .predictions import mean_occupancy, product_law, union_bound, wrong_fractions
 from .runs import in_blocks, learn, step_size

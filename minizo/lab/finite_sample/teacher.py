@@ -20,8 +20,8 @@ from functools import partial
 import numpy as np
 
 from ... import backend, report
-from ..claims import Claim, at_most, near
 from ..runner import Report
+from ..verdicts import Claim, at_most, near
 from .model import STES, own_seed, population_gradient
 from .predictions import product_law, teacher_fractions, union_bound
 from .runs import run, step_size

@@ -1,0 +1,154 @@
+"""A claim, what it predicts, what was measured, and the verdict.
+
+Every claim is put as a distance that must not exceed a bound, stated with it. Beside it stands a
+*wrong* claim, the negative control, whose distance is taken in the same way from the same
+measurement and must exceed that bound: a comparison that would pass anything has shown nothing.
+"""
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from ..errors import require
+
+SIGMAS = 6.0  # standard errors allowed to one random comparison: false alarm 2e-9
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim and its verdict.
+
+    Attributes
+    ----------
+    text : str
+        What is claimed.
+    source : str
+        Whose claim it is: a paper's lemma, or a proposition of this package.
+    predicted, measured : str
+    distance : float
+        How far the measurement is from the prediction; negative inside an inequality.
+    bound : float
+        What the distance may be.
+    unit : str
+        Of both: standard errors, or the quantity itself.
+    control : str
+        The wrong claim.
+    control_distance : float
+        Its distance, which should exceed the bound.
+    """
+
+    text: str
+    source: str
+    predicted: str
+    measured: str
+    distance: float
+    bound: float
+    unit: str
+    control: str
+    control_distance: float
+
+    @property
+    def verdict(self):
+        """``"holds"``, ``"FAILS"``, or ``"control passes too"``; a distance of NaN fails."""
+        if not self.distance <= self.bound:
+            return "FAILS"
+        return "holds" if self.control_distance > self.bound else "control passes too"
+
+    def row(self):
+        """The claim as a flat dict, verdict included."""
+        return {"verdict": self.verdict} | asdict(self)
+
+
+def close(text, source, measured, predicted, se, wrong, control, slack=0.0):
+    """A claim of equality, within 6 standard errors and a stated slack.
+
+        distance = max_i (|measured_i - predicted_i| - slack_i) / se_i
+
+    Parameters
+    ----------
+    text, source, control : str
+    measured, predicted, wrong, se, slack : float or ndarray of one shape
+        ``wrong`` is what the control predicts; ``slack`` covers what the prediction leaves out.
+
+    Raises
+    ------
+    InputError
+        If a standard error is 0 or not finite.
+    """
+    se = np.asarray(se, np.float64)
+    right = bool(np.all(se > 0.0) and np.all(np.isfinite(se)))
+    require(right, "se", float(np.min(se)), "every standard error must be above 0")
+
+    def distance(target):
+        gap = np.abs(np.asarray(measured) - np.asarray(target)) - slack
+        return float(np.max(gap / se))
+
+    unit = "standard errors" + (" beyond the slack" if np.any(np.asarray(slack) > 0.0) else "")
+    return Claim(
+        text, source, show(predicted), show(measured), distance(predicted), SIGMAS, unit,
+        control, distance(wrong),
+    )  # fmt: skip
+
+
+def near(text, source, measured, predicted, tolerance, wrong, control, unit="absolute"):
+    """A claim of equality up to a stated tolerance: max_i |measured_i - predicted_i| <= tolerance.
+
+    Parameters
+    ----------
+    text, source, control, unit : str
+    measured, predicted, wrong : float or ndarray of one shape
+    tolerance : float
+        Of rounding, or of an approximation.
+    """
+
+    def distance(target):
+        return float(np.max(np.abs(np.asarray(measured) - np.asarray(target))))
+
+    return Claim(
+        text, source, show(predicted), show(measured), distance(predicted), tolerance, unit,
+        control, distance(wrong),
+    )  # fmt: skip
+
+
+def at_most(text, source, measured, limit, wrong, control, tolerance=0.0, unit="absolute"):
+    """A claim of an inequality: max_i (measured_i - limit_i) <= tolerance.
+
+    Parameters
+    ----------
+    text, source, control, unit : str
+    measured, limit, wrong : float or ndarray of one shape
+        ``wrong`` is a limit that the same measurement should exceed somewhere.
+    tolerance : float
+        For rounding, or for the sampling error of ``measured``.
+    """
+
+    def distance(target):
+        return float(np.max(np.asarray(measured) - np.asarray(target)))
+
+    return Claim(
+        text, source, f"<= {show(limit)}", show(measured), distance(limit), tolerance, unit,
+        control, distance(wrong),
+    )  # fmt: skip
+
+
+def show(values):
+    """Numbers as text: one as itself, several as their range.
+
+    >>> show(0.12341), show(np.array([1.0, 3.0])), show([2.0, 2.0])
+    ('0.1234', '1 ... 3', '2')
+    """
+    values = np.asarray(values, np.float64)
+    low, high = f"{np.min(values):.4g}", f"{np.max(values):.4g}"
+    return low if low == high else f"{low} ... {high}"
+
+
+def describe(claim):
+    """A claim as lines of text."""
+    passes = "passes too" if claim.control_distance <= claim.bound else "rejected"
+    return "\n".join([
+        f"[{claim.verdict}] {claim.text}",
+        f"    {claim.source}",
+        f"    predicted {claim.predicted}; measured {claim.measured}; distance "
+        f"{claim.distance:.3g}, at most {claim.bound:.3g} ({claim.unit})",
+        f"    control: {claim.control}: {claim.control_distance:.3g}, {passes}",
+    ])  # fmt: skip
