@@ -1,12 +1,98 @@
-"""Whole numbers as bits: n numbers of b bits in ceil(n b / 8) bytes."""
+"""Quantised weights as whole numbers, and whole numbers as bits.
 
-from dataclasses import dataclass
+    w = s k,    k = low + gap u,    u in 0 .. 2^b - 1, b bits each
+
+Only the values of a weight are looked at, not the quantiser that made them.
+"""
+
+from typing import NamedTuple
 
 import numpy as np
 
 from ..errors import is_whole, require
 
+MOST_LEVELS = 256  # 8 bits
 MOST_BITS = 32
+SLACK = 4  # rounding errors that a level may carry, in units of eps of the largest
+
+
+class Codes(NamedTuple):
+    """A weight as whole numbers.
+
+    k : int ndarray of the weight's shape
+    step : float, s; w = s k
+    levels : ndarray (L,) or None; if there, w = levels[k], for levels that share no step
+    """
+
+    k: object
+    step: float
+    levels: object = None
+
+
+def grid(levels):
+    """The largest step s of which all ``levels`` are multiples, up to rounding; else ``None``.
+
+        |v - s k| <= 4 eps max |v|   for whole k, |k| <= 255
+
+    Parameters
+    ----------
+    levels : ndarray (L,)
+        Of the dtype in which they were computed, whose eps counts.
+
+    Returns
+    -------
+    float or None
+        1 if all levels are 0. Of several s within rounding, one that gives the most levels exactly.
+
+    Examples
+    --------
+    >>> grid(np.array([-0.75, -0.25, 0.25])), grid(np.array([-0.3, 0.0, 0.5, np.pi]))
+    (0.25, None)
+    """
+    sizes = np.unique(np.abs(levels)).astype(np.float64)
+    sizes = sizes[sizes > 0]
+    if not sizes.size:
+        return 1.0
+    slack = SLACK * np.finfo(levels.dtype).eps * sizes[-1]
+    for divisor in range(1, MOST_LEVELS):
+        k = np.rint(sizes * divisor / sizes[0])
+        if k[-1] >= MOST_LEVELS:
+            return None
+        if np.all(np.abs(k * sizes[-1] / k[-1] - sizes) <= slack):
+            # every level proposes s = v / k
+            steps = sizes / k
+            exact = (steps[:, None] * k).astype(levels.dtype) == sizes.astype(levels.dtype)
+            return float(steps[np.argmax(np.sum(exact, axis=1))])
+    return None
+
+
+def codes(weight):
+    """`Codes` of a weight, or ``None`` if it is not one of few values.
+
+    >>> codes(np.array([[0.5, -0.5], [1.5, -0.5]])).k.tolist()
+    [[1, -1], [3, -1]]
+    """
+    levels = np.unique(weight)
+    step = grid(levels) if levels.size <= MOST_LEVELS else None
+    if step is not None:
+        return Codes(np.rint(weight / step).astype(np.int16), step)
+    if levels.size > min(MOST_LEVELS, weight.size // 2):
+        return None
+    return Codes(np.searchsorted(levels, weight).astype(np.int16), 1.0, levels)
+
+
+def layout(numbers):
+    """(bits, low, gap) of the smallest packing of whole ``numbers``: low + gap u, at least 1 bit.
+
+    >>> layout(np.array([-3, 1, 3]))
+    (2, -3, 2)
+    """
+    wide = np.asarray(numbers).astype(np.int64)
+    if wide.size == 0:
+        return 1, 0, 1
+    low = int(wide.min())
+    gap = max(1, int(np.gcd.reduce((wide - low).reshape(-1))))
+    return max(1, ((int(wide.max()) - low) // gap).bit_length()), low, gap
 
 
 def pack(numbers, bits):
@@ -17,14 +103,14 @@ def pack(numbers, bits):
 
     Parameters
     ----------
-    numbers : int ndarray of any shape
+    numbers : int ndarray
         In C order; each in 0 .. 2^bits - 1.
     bits : int
         1 to 32.
 
     Returns
     -------
-    uint8 ndarray of shape (ceil(n bits / 8),)
+    uint8 ndarray (ceil(n bits / 8),)
         Bits behind the last number are 0.
 
     Raises
@@ -54,64 +140,9 @@ def unpack(packed, bits, count):
     >>> unpack(np.array([7], dtype=np.uint8), 2, 2)
     array([3, 1])
     """
+    # (count*bits,) -> (count, bits)
     stream = np.unpackbits(packed, count=count * bits, bitorder="little").reshape(count, bits)
     return stream @ (1 << np.arange(bits, dtype=np.int64))
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How an integer array lies in bytes: k = low + stride u, each u in ``bits`` bits.
-
-    Attributes
-    ----------
-    shape : tuple of int
-    bits : int
-        Enough for the largest u, at least 1.
-    low, stride : int
-        The smallest k, and the largest number that divides all k - low.
-
-    Examples
-    --------
-    >>> Layout.of(np.array([-3, 1, 3]))
-    Layout(shape=(3,), bits=2, low=-3, stride=2)
-    """
-
-    shape: tuple
-    bits: int
-    low: int
-    stride: int
-
-    @classmethod
-    def of(cls, numbers):
-        """The smallest layout for these ``numbers``."""
-        if numbers.size == 0:
-            return cls(numbers.shape, 1, 0, 1)
-        wide = numbers.astype(np.int64)
-        low = int(wide.min())
-        stride = max(1, int(np.gcd.reduce((wide - low).reshape(-1))))
-        most = (int(wide.max()) - low) // stride
-        return cls(numbers.shape, max(1, most.bit_length()), low, stride)
-
-    @property
-    def count(self):
-        """How many numbers."""
-        return int(np.prod(self.shape, dtype=np.int64))
-
-    @property
-    def bytes(self):
-        """How many bytes they take."""
-        return -(-self.count * self.bits // 8)
-
-    def pack(self, numbers):
-        """Bytes of an array in this layout."""
-        return pack((numbers.astype(np.int64) - self.low) // self.stride, self.bits)
-
-    def unpack(self, packed):
-        """The array, in the smallest signed type that holds it."""
-        numbers = self.low + self.stride * unpack(packed, self.bits, self.count)
-        largest = max(abs(self.low), abs(self.low + self.stride * (2**self.bits - 1)))
-        # (count,) -> shape
-        return numbers.astype(signed(largest)).reshape(self.shape)
 
 
 def signed(bound):
