@@ -172,7 +172,7 @@ def start_state(recipe, theta):
     """The state before the first step, from latent parameters ``theta`` (d,)."""
     return TrainState(
         theta,
-        recipe.optimizer.init(theta),
+        recipe.optimizer.init(theta, recipe.objective),
         recipe.estimator.init(recipe.objective, theta),
         step=0,
         forwards=0,

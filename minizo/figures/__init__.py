@@ -6,5 +6,16 @@ from .flips import flips
 from .runs import by_label, training
 from .style import STYLES, save
 from .timings import scaling
+from .zoo import zoo
 
-__all__ = ["STYLES", "by_label", "claim", "flips", "microscope", "save", "scaling", "training"]
+__all__ = [
+    "STYLES",
+    "by_label",
+    "claim",
+    "flips",
+    "microscope",
+    "save",
+    "scaling",
+    "training",
+    "zoo",
+]
