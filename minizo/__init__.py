@@ -1,8 +1,25 @@
 """Training networks whose weights are quantised, by hand: STE, n-SPSA, FOGZO and their kin."""
 
-from . import backend, data, laws, losses, models, optim, quantizers, surrogates
+from . import backend, data, laws, losses, models, optim, prox, quantizers, surrogates
 from .errors import InputError
-from .estimators import FOGZO, SPSA, STE, Estimate, Step
+from .estimators import (
+    FOGZO,
+    FSG,
+    LSTMFC,
+    PARQ,
+    SPSA,
+    STE,
+    BinaryConnect,
+    BinaryRelax,
+    BlendedCoarseGradient,
+    Estimate,
+    FCGrad,
+    MirrorDescent,
+    MultiFC,
+    ProxConnect,
+    ProxQuant,
+    Step,
+)
 from .objective import Batch, Objective
 from .population import Pool, threads
 from .train import Diverged, Run, fit
@@ -11,14 +28,25 @@ __version__ = "0.1.0"
 
 __all__ = [
     "FOGZO",
+    "FSG",
+    "LSTMFC",
+    "PARQ",
     "SPSA",
     "STE",
     "Batch",
+    "BinaryConnect",
+    "BinaryRelax",
+    "BlendedCoarseGradient",
     "Diverged",
     "Estimate",
+    "FCGrad",
     "InputError",
+    "MirrorDescent",
+    "MultiFC",
     "Objective",
     "Pool",
+    "ProxConnect",
+    "ProxQuant",
     "Run",
     "Step",
     "__version__",
@@ -29,6 +57,7 @@ __all__ = [
     "losses",
     "models",
     "optim",
+    "prox",
     "quantizers",
     "surrogates",
     "threads",

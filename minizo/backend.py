@@ -7,7 +7,10 @@ array-api-strict share, and finds its namespace with `namespace`. What the libra
 
 import hashlib
 import threading
+from collections import defaultdict, deque
 from contextlib import contextmanager
+from functools import cache
+from math import prod
 
 import numpy as np
 
@@ -101,9 +104,76 @@ def empty(shape, like, dtype=None):
     """Uninitialised array of ``shape`` where ``like`` lives, of its dtype unless one is given."""
     xp = namespace(like)
     dtype = like.dtype if dtype is None else dtype
-    if xp is np or is_cupy(xp):
+    if xp is np:
+        nbytes = prod(shape) * dtype.itemsize
+        if nbytes < LARGE:
+            return np.empty(shape, dtype)
+        return np.asarray(_Lease(nbytes)).view(dtype).reshape(shape)
+    if is_cupy(xp):
         return xp.empty(shape, dtype=dtype)
     return xp.empty(shape, dtype=dtype, device=like.device)
+
+
+LARGE = 2**18  # bytes from which on memory is worth keeping
+
+_kept = defaultdict(list)  # number of bytes -> memory that nobody uses any more
+
+
+class _Lease:
+    """The owner of an array's memory, which keeps it for the next array of that size.
+
+    Memory fresh from the system costs more in page faults than what is computed in it, and a
+    training step asks for the same sizes again and again. CuPy has such a pool of its own.
+    """
+
+    def __init__(self, nbytes):
+        try:
+            self.memory = _kept[nbytes].pop()
+        except IndexError:
+            self.memory = np.empty(nbytes, np.uint8)
+        self.__array_interface__ = self.memory.__array_interface__
+
+    def __del__(self):
+        _kept[self.memory.nbytes].append(self.memory)
+
+
+def empty_like(x):
+    """Uninitialised array of the shape, dtype and order of storage of ``x``."""
+    xp = namespace(x)
+    if xp is not np or x.nbytes < LARGE:
+        return xp.empty_like(x)
+    order = sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis]))
+    array = empty(tuple(x.shape[axis] for axis in order), x)
+    return array.transpose(np.argsort(order))
+
+
+def forget():
+    """Give back the memory that is kept for arrays of sizes met before."""
+    _kept.clear()
+
+
+def blockwise(function, *arrays):
+    """A new array that ``function(out, *arrays)`` writes, block by block where it is large.
+
+    Parameters
+    ----------
+    function : callable
+        Elementwise; it is given blocks of the new array and of the ``arrays``, and overwrites the
+        first.
+    *arrays : ndarray
+        Of one shape, or of shapes that broadcast.
+    """
+    xp = namespace(*arrays)
+    if any(a.shape != arrays[0].shape for a in arrays):
+        arrays = xp.broadcast_arrays(*arrays)
+    out = empty_like(arrays[0])
+    size = (1 + len(arrays)) * prod(out.shape[1:])
+    parts = blocks(out.shape[0], size, out) if out.ndim else [...]
+    if len(parts) == 1:
+        function(out, *arrays)
+    else:
+        share(lambda part: function(out[part], *(a[part] for a in arrays)), parts)
+    return out
 
 
 _scratch = threading.local()
@@ -124,6 +194,85 @@ def scratch(name, shape, like):
         buffer = np.empty(size, dtype=like.dtype)
         setattr(_scratch, name, buffer)
     return buffer[:size].reshape(shape)
+
+
+BLOCK = 2**20  # numbers at work in a block of a large array: 4 MiB in float32
+
+_crew = threading.local()
+
+
+@contextmanager
+def crew(executor, workers):
+    """Let `share` use the threads of ``executor`` for calls from this thread, ``workers`` at once.
+
+    Work that runs in those threads itself finds no crew and is done where it is: a large
+    population, whose blocks are spread already, is not spread twice. ``crew(None, 1)`` is none.
+    """
+    before = getattr(_crew, "hands", None)
+    _crew.hands = (executor, workers)
+    try:
+        yield
+    finally:
+        _crew.hands = before
+
+
+def blocks(count, size, like):
+    """Slices that cut ``count`` examples of ``size`` numbers each into blocks of about `BLOCK`.
+
+    ``size`` is all that is at work for one example at once, so that a block fits into a cache. They
+    depend on nothing else, so sums taken block by block, in order, have the same bits whoever
+    computes the blocks. Off the host everything is one block: the device is parallel by itself.
+
+    >>> blocks(5, BLOCK // 2, np.empty(0))
+    [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
+    """
+    if namespace(like) is not np:
+        return [slice(0, count)]
+    step = max(1, BLOCK // max(1, size))
+    return [slice(start, min(start + step, count)) for start in range(0, count, step)]
+
+
+def share(function, items):
+    """[function(item) for item in items], with the crew of this thread where there is one."""
+    executor, workers = getattr(_crew, "hands", None) or (None, 1)
+    if executor is None or len(items) < 2:
+        return [function(item) for item in items]
+    results, waiting = [None] * len(items), deque(enumerate(items))
+
+    def work():
+        while True:
+            try:
+                index, item = waiting.popleft()
+            except IndexError:
+                return
+            results[index] = function(item)
+
+    helpers = [executor.submit(work) for _ in range(min(workers, len(items)) - 1)]
+    try:
+        work()
+    finally:
+        waiting.clear()
+        for helper in helpers:
+            helper.result()
+    return results
+
+
+def windows(x, width, step):
+    """Neighbouring pixels side by side: (..., W, C) -> (..., W', width * C), a view if possible.
+
+    The c-th number of pixel ``w * step + j`` is entry ``j * C + c`` of window w. To be read only:
+    windows overlap.
+    """
+    xp = namespace(x)
+    *lead, pixels, channels = x.shape
+    count = (pixels - width) // step + 1
+    if xp is np or is_cupy(xp):
+        if x.strides[-2] == channels * x.strides[-1]:
+            *outer, pixel, channel = x.strides
+            shape, strides = (*lead, count, width * channels), (*outer, step * pixel, channel)
+            return xp.lib.stride_tricks.as_strided(x, shape=shape, strides=strides)
+    end = (count - 1) * step + 1
+    return xp.concat([x[..., j : j + end : step, :] for j in range(width)], axis=-1)
 
 
 @contextmanager
@@ -178,7 +327,8 @@ def into(out, function, *args):
     """``out[...] = function(*args)``, without a temporary where the library can.
 
     Large populations live in buffers that are written again and again; a fresh array for every
-    elementwise step would cost more in page faults than in arithmetic.
+    elementwise step would cost more in page faults than in arithmetic. The truth of a comparison
+    becomes 0 or 1 in the dtype of ``out``.
 
     >>> x = np.array([0.5, -0.5])
     >>> into(x, np.floor, x)
@@ -187,8 +337,37 @@ def into(out, function, *args):
     xp = namespace(out)
     if xp is np or is_cupy(xp):
         return function(*args, out=out)
-    out[...] = function(*args)
+    out[...] = xp.astype(function(*args), out.dtype)
     return out
+
+
+def shift_and_map(expression, theta, shift, sign, alpha, out):
+    """``out[...] = f(theta + sign shift, alpha)`` as one CuPy kernel: one pass instead of six.
+
+    Parameters
+    ----------
+    expression : str
+        C++ in ``x`` (= theta + sign shift) and ``alpha``, of the arrays' own number type ``T``.
+    theta, shift, alpha, out : cupy.ndarray
+        Of one dtype; they broadcast to ``out``.
+    sign : float
+        1 or -1.
+    """
+    _kernel(expression)(theta, shift, sign, alpha, out)
+    return out
+
+
+@cache
+def _kernel(expression):
+    import cupy
+
+    return cupy.ElementwiseKernel(
+        "T theta, T shift, float64 sign, T alpha",
+        "T out",
+        # the product is exact, so contracting it into the sum leaves the bits as they are
+        f"const T x = theta + T(sign) * shift; out = {expression};",
+        "minizo_shift_and_map",
+    )
 
 
 def synchronize(xp):

@@ -1,8 +1,8 @@
 """Checkpoints: one .npz a run, written whole or not at all, read without pickle.
 
 A checkpoint is a JSON header (what made it, which settings) and named arrays. States are
-NamedTuples whose fields are arrays, numbers or further states; they are stored field by field
-under their path and put back into the shape of a freshly initialised state.
+NamedTuples whose fields are arrays, numbers, dicts or further states; they are stored field by
+field under their path and put back into the shape of a freshly initialised state.
 """
 
 import json
@@ -35,9 +35,10 @@ _DAMAGE = (
 def flatten(prefix, state):
     """Arrays of a nested state by path: ``Adam(m, v, t)`` -> {"opt.m": ..., "opt.v": ...}."""
     if isinstance(state, tuple):
-        names = getattr(state, "_fields", range(len(state)))
+        state = dict(zip(getattr(state, "_fields", range(len(state))), state, strict=True))
+    if isinstance(state, dict):
         flat = {}
-        for name, value in zip(names, state, strict=True):
+        for name, value in state.items():
             flat |= flatten(f"{prefix}.{name}", value)
         return flat
     return {prefix: backend.to_numpy(state)}
@@ -52,6 +53,11 @@ def unflatten(prefix, template, arrays, like):
             for name, value in zip(names, template, strict=True)
         ]
         return type(template)(*values) if hasattr(template, "_fields") else tuple(values)
+    if isinstance(template, dict):
+        return {
+            name: unflatten(f"{prefix}.{name}", value, arrays, like)
+            for name, value in template.items()
+        }
     if prefix not in arrays:
         raise InputError(f"the checkpoint has no {prefix!r}: it belongs to another kind of run")
     value = arrays[prefix]
@@ -62,7 +68,7 @@ def unflatten(prefix, template, arrays, like):
 
 def save(path, header, arrays):
     """Write ``header`` (JSON) and ``arrays`` (name -> ndarray) to ``path``."""
-    text = json.dumps({"format": FORMAT, **header})
+    text = json.dumps({"format": FORMAT, "arrays": list(arrays), **header})
     host = {name: backend.to_numpy(value) for name, value in arrays.items()}
     write_atomically(path, lambda file: np.savez(file, header=np.array(text), **host))
 
@@ -96,4 +102,7 @@ def load(path):
         raise InputError(f"{path} is not a checkpoint of minizo; {remedy}") from None
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise InputError(f"{path} is not a checkpoint of minizo; {remedy}")
+    # the archive's table of contents has no CRC-32: one flipped bit there can hide a member
+    if header.pop("arrays", None) != list(arrays):
+        raise InputError(f"{path} is damaged: arrays are missing from it; {remedy}")
     return header, arrays

@@ -9,12 +9,18 @@ from pathlib import Path
 from . import backend, experiment
 from .errors import InputError
 from .estimators import ESTIMATORS
+from .estimators.fsg import COMMITS, SLOW_NETS
+from .estimators.learned import LOOKAHEADS
+from .estimators.proximal import HOMOTOPIES, PROX
 from .estimators.spsa import PERTURB
 from .experiment import results_table, run_all, write_results
+from .hypernets.mlp import STARTS
+from .hypernets.slow import LAYOUTS
 from .laws import LAWS
 from .losses import LOSSES
 from .models import ACTIVATIONS
 from .optim import OPTIMIZERS
+from .prox import CONVENTIONS
 from .quantizers import QUANTIZERS
 from .schedules import SHAPES
 from .surrogates import SURROGATES
@@ -95,7 +101,7 @@ def training_parser(prog, description, epilog):
     add("--hidden", "WIDTHS", "widths of the hidden layers, such as 10 or 64,32")
     add("--activation", "NAME", names(ACTIVATIONS))
     add("--quantizer", "NAME", f"{names(QUANTIZERS)} (none: full precision)")
-    add("--bits", "B", "bits of midrise and midtread, 1 to 8", int)
+    add("--bits", "B", "bits of midrise and midtread (1 to 8) and multibit (1 to 4)", int)
     add("--surrogate", "NAME", f"whose slope the STE uses: {names(SURROGATES)}")
     add("--loss", "NAME", names(LOSSES))
 
@@ -112,6 +118,42 @@ def training_parser(prog, description, epilog):
     add("--beta", "B", "fogzo: share of the STE direction, at the end where scheduled", float)
     add("--beta-schedule", "NAME", f"fogzo: how it falls from 1 to beta: {names(SHAPES)}")
     add("--ste-share", "R", "fogzo: first part of the run, 0 to 1, that uses the STE alone", float)
+
+    group = parser.add_argument_group(
+        "proximal rules (each has defaults of its own)",
+        "proxquant, proxconnect, binaryrelax, binaryconnect, parq, mirror, blended",
+    )
+    add("--prox", "NAME", f"which regulariser: {' | '.join(PROX)}")
+    add("--lam", "L", "its strength", float)
+    add("--homotopy", "NAME", f"how the strength grows: {names(HOMOTOPIES)}")
+    add("--growth", "F", "factor a step of the geometric homotopy", float)
+    add("--convention", "NAME", f"factor 1/2 in the L2 regulariser or not: {names(CONVENTIONS)}")
+    add("--rounds", "N", "alternations with levels that are fitted to the weights", int)
+    add("--harden", "R", "proxconnect, binaryrelax: part of the run after which P = Q", float)
+    add("--freeze", "R", "part of the run after which quantised weights stay", float)
+    add("--clip", "C", "clip latent weights to this many alpha after each step", float)
+    add("--rho", "R", "blended: share of the level", float)
+    add("--steepness", "S", "parq: of the fall of iota", float)
+    add("--centre", "R", "parq: part of the run at which it falls", float)
+    add("--sharpness", "B", "mirror: of the tanh, at the start", float)
+    add("--final-sharpness", "B", "mirror: at the end", float)
+
+    group = parser.add_argument_group(
+        "learned gradients (fcgrad, multifc, lstmfc, fsg and their controls)"
+    )
+    add("--lookahead", "WHERE", f"where the loss is measured: {' | '.join(LOOKAHEADS)}")
+    add("--hyper-lr", "RATE", "learning rate of the network (default 0.001)", float)
+    add("--slow-net", "NAME", f"fsg: {' | '.join(SLOW_NETS)} (default mamba)")
+    add("--slow-share", "B", "fsg: beta, share of the slow gradient (default 0.3)", float)
+    add("--length", "L", "fsg: gradients that the slow-net reads (default 6)", int)
+    add("--layout", "NAME", f"fsg: what a sequence is: {' | '.join(LAYOUTS)} (default flat)")
+    add("--commit", "NAME", f"fsg: what moves the weights: {' | '.join(COMMITS)} (default fsg)")
+    add("--fast-lr", "RATE", "fsg: learning rate of the fast-net (default 0.001)", float)
+    add("--slow-lr", "RATE", "fsg: learning rate of the slow-net (default 0.001)", float)
+    add("--start", "NAME", f"fsg: of the fast-net: {' | '.join(STARTS)} (default orthogonal)")
+    add("--units", "H", "width of multi-layer perceptrons and LSTMs (default 100)", int)
+    add("--expand", "E", "fsg: channels of Mamba (default 100)", int)
+    add("--states", "N", "fsg: states of Mamba (default 16)", int)
 
     group = parser.add_argument_group("training")
     add("--optimizer", "NAME", names(OPTIMIZERS))

@@ -51,7 +51,7 @@ def build_network(settings, data):
 
 def title(settings, data):
     """What the table and the picture show."""
-    bits = {"none": "full-precision", "sign": "binary"}.get(
+    bits = {"none": "full-precision", "sign": "binary", "ternary": "ternary"}.get(
         settings["quantizer"], f"{settings['bits']}-bit {settings['quantizer']}"
     )
     seeds = settings["seed"]

@@ -1,10 +1,36 @@
 """The networks that the papers train."""
 
-from .errors import choose, require
-from .layers import Flatten, HardTanh, Linear, ReLU
+from .errors import choose, is_whole, require
+from .layers import (
+    BatchNorm1d,
+    BatchNorm2d,
+    Conv2d,
+    Flatten,
+    GlobalAvgPool,
+    HardTanh,
+    Linear,
+    MaxPool2d,
+    QuantizedActivation,
+    ReLU,
+    Residual,
+    ZeroPad,
+)
 from .network import Network
+from .quantizers import Sign
 
-ACTIVATIONS = {"relu": ReLU, "hardtanh": HardTanh}
+
+def binary():
+    """y = sign(x) with the slope of hardtanh: the activation of binarised networks."""
+    return QuantizedActivation(Sign("hardtanh"))
+
+
+ACTIVATIONS = {"relu": ReLU, "hardtanh": HardTanh, "sign": binary}
+SHORTCUTS = ("conv", "pad")
+
+
+def _activation(given):
+    # a layer, from its name or as it is
+    return choose("activation", given, ACTIVATIONS)() if isinstance(given, str) else given
 
 
 def mlp(*widths, activation="relu", input_shape=None):
@@ -15,7 +41,7 @@ def mlp(*widths, activation="relu", input_shape=None):
     *widths : int
         ``mlp(784, 10, 10)`` is the 2-layer network of the FOGZO paper: 784 inputs, one hidden
         layer of 10, 10 outputs, d = 784*10 + 10 + 10*10 + 10 = 7960.
-    activation : {"relu", "hardtanh"}
+    activation : {"relu", "hardtanh", "sign"} or layer
         Between the layers, not after the last.
     input_shape : tuple of int, optional
         Shape of one example; (1, 28, 28) for 784 inputs, else (1, 1, widths[0]).
@@ -30,7 +56,7 @@ def mlp(*widths, activation="relu", input_shape=None):
     7960
     """
     require(len(widths) >= 2, "widths", widths, "an MLP needs at least inputs and outputs")
-    act = choose("activation", activation, ACTIVATIONS)
+    act = _activation(activation)
     if input_shape is None:
         input_shape = (1, 28, 28) if widths[0] == 784 else (1, 1, widths[0])
     layers = {"flatten": Flatten()}
@@ -38,5 +64,177 @@ def mlp(*widths, activation="relu", input_shape=None):
     for i in range(1, len(widths)):
         layers[f"fc{i}"] = Linear(widths[i - 1], widths[i])
         if i < last:
-            layers[f"act{i}"] = act()
+            layers[f"act{i}"] = act
     return Network(layers, tuple(input_shape))
+
+
+def lenet(channels=(16, 32), classes=10, activation="relu", input_shape=(1, 28, 28)):
+    """5x5 convolution, pool, batch norm, activation; the same again; linear, batch norm.
+
+    Parameters
+    ----------
+    channels : (int, int)
+        Of the two convolutions, whose padding keeps the size of the image.
+    classes : int
+    activation : {"relu", "hardtanh", "sign"} or layer
+        With ``"sign"`` the second convolution and the linear layer see binary numbers.
+    input_shape : tuple of int
+        (C, H, W).
+
+    Returns
+    -------
+    Network
+
+    Notes
+    -----
+    The last batch norm scales the outputs: with binary weights they would be large whole numbers.
+    (Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, "Gradient-based learning applied to document
+    recognition", Proceedings of the IEEE, 1998, is where the shape comes from.)
+
+    Examples
+    --------
+    >>> lenet().d
+    28996
+    """
+    first, second = channels
+    act = _activation(activation)
+    layers = {
+        "conv1": Conv2d(input_shape[0], first, 5, padding=2),
+        "pool1": MaxPool2d(),
+        "bn1": BatchNorm2d(first),
+        "act1": act,
+        "conv2": Conv2d(first, second, 5, padding=2),
+        "pool2": MaxPool2d(),
+        "bn2": BatchNorm2d(second),
+        "act2": act,
+        "flatten": Flatten(),
+        "fc": Linear(second * (input_shape[1] // 4) * (input_shape[2] // 4), classes, bias=False),
+        "bn3": BatchNorm1d(classes),
+    }
+    return Network(layers, tuple(input_shape))
+
+
+def _block(inputs, outputs, stride, shortcut, activation, before):
+    # twice (before,) conv, norm, with the activation between, beside the shortcut
+    body = {}
+    for i, (channels, step) in enumerate(((inputs, stride), (outputs, 1)), 1):
+        if before is not None:
+            body[f"before{i}"] = before
+        body[f"conv{i}"] = Conv2d(channels, outputs, 3, step, padding=1)
+        body[f"bn{i}"] = BatchNorm2d(outputs)
+        if i == 1:
+            body["act"] = activation
+    if inputs == outputs and stride == 1:
+        return Residual(body)
+    if shortcut == "pad":
+        return Residual(body, {"pad": ZeroPad(inputs, outputs, stride)})
+    way = {"conv": Conv2d(inputs, outputs, 1, stride), "bn": BatchNorm2d(outputs)}
+    return Residual(body, way)
+
+
+def resnet(
+    depth=20,
+    classes=10,
+    *,
+    width=16,
+    activation="relu",
+    before=None,
+    shortcut="conv",
+    final_norm=False,
+    input_shape=(3, 32, 32),
+):
+    """The residual network for CIFAR of 6n + 2 layers: 20, 32, 44, 56, 110.
+
+    A 3x3 convolution, three stages of n blocks with ``width``, 2 ``width`` and 4 ``width``
+    channels, of which the second and the third halve the image, global average, linear.
+
+    Parameters
+    ----------
+    depth : int
+        6n + 2.
+    classes : int
+    width : int
+        Channels of the first stage.
+    activation : {"relu", "hardtanh", "sign"} or layer
+        After the first norm of a block, and after the sum.
+    before : layer, optional
+        Put in front of every convolution of the blocks, such as ``models.binary()``, while
+        ``activation`` may stay a real one: the sums along the shortcuts are then not quantised.
+    shortcut : {"conv", "pad"}
+        Where the shape changes: a 1x1 convolution with batch norm, or `ZeroPad`, which has no
+        parameters (the "option A" of the first paper).
+    final_norm : bool
+        A `BatchNorm1d` in front of the linear layer, as in binarised networks.
+    input_shape : tuple of int
+        (C, H, W).
+
+    Returns
+    -------
+    Network
+
+    References
+    ----------
+    K. He, X. Zhang, S. Ren, J. Sun, "Deep residual learning for image recognition", CVPR 2016,
+    section 4.2.
+
+    Examples
+    --------
+    >>> resnet(20).d, resnet(20, shortcut="pad").d
+    (272474, 269722)
+    """
+    right = is_whole(depth) and depth >= 8 and depth % 6 == 2
+    require(right, "depth", depth, "it must be 6n + 2: 8, 14, 20, 32, 44, 56, 110")
+    require(shortcut in SHORTCUTS, "shortcut", shortcut, f"choose from {SHORTCUTS}")
+    act = _activation(activation)
+    layers = {
+        "conv1": Conv2d(input_shape[0], width, 3, padding=1),
+        "bn1": BatchNorm2d(width),
+        "act1": act,
+    }
+    channels, number = width, 0
+    for stage in range(3):
+        for first in [True] + [False] * ((depth - 2) // 6 - 1):
+            number += 1
+            outputs, stride = width * 2**stage, 2 if first and stage else 1
+            block = _block(channels, outputs, stride, shortcut, act, before)
+            layers |= {f"block{number}": block, f"block{number}_act": act}
+            channels = outputs
+    layers["pool"] = GlobalAvgPool()
+    if final_norm:
+        layers["bn"] = BatchNorm1d(channels)
+    layers["fc"] = Linear(channels, classes)
+    return Network(layers, tuple(input_shape))
+
+
+def small_resnet(classes=10, input_shape=(3, 32, 32), **options):
+    """`resnet` of depth 8 and width 8: a twelfth of ResNet-20's work, for a laptop without a GPU.
+
+    >>> round(small_resnet().macs / resnet(20).macs, 2)
+    0.08
+    """
+    return resnet(8, classes, width=8, input_shape=input_shape, **options)
+
+
+def weights(network, ends=True, shortcuts=True):
+    """Names of the weights of a network, for ``Objective(..., quantized=...)``.
+
+    Parameters
+    ----------
+    network : Network
+    ends : bool
+        With the first and the last, which many papers leave in full precision.
+    shortcuts : bool
+        With those of shortcuts.
+
+    Returns
+    -------
+    tuple of str
+
+    Examples
+    --------
+    >>> weights(lenet(), ends=False)
+    ('conv2.weight',)
+    """
+    names = [name for name in network.shapes if name.endswith(".weight")]
+    names = names if ends else names[1:-1]
+    return tuple(name for name in names if shortcuts or ".shortcut." not in name)

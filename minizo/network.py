@@ -1,7 +1,7 @@
 """A stack of layers over one parameter vector theta, with named views of its slices."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 
@@ -9,6 +9,8 @@ import numpy as np
 
 from . import backend, rng
 from .errors import InputError, require
+from .layers import Stack
+from .layers.stack import lowest, shapes_through
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,28 +45,28 @@ class Network:
         _ = self.output_shape  # a wrong stack is refused when it is built, not when it runs
 
     @cached_property
+    def stack(self):
+        """The layers as one."""
+        return Stack(self.layers)
+
+    @cached_property
     def _shapes_between(self):
-        shapes = [tuple(self.input_shape)]
-        for name, layer in self.layers.items():
-            try:
-                shapes.append(layer.output_shape(shapes[-1]))
-            except InputError as error:
-                raise InputError(f"layer {name!r}: {error}") from None
-        return shapes
+        return shapes_through(self.layers, self.input_shape)
 
     @property
     def output_shape(self):
         """Shape of the output for one example."""
         return self._shapes_between[-1]
 
-    @cached_property
+    @property
     def shapes(self):
         """Parameter name -> shape, in the order of theta."""
-        return {
-            f"{name}.{part}": shape
-            for name, layer in self.layers.items()
-            for part, shape in layer.shapes.items()
-        }
+        return self.stack.shapes
+
+    @property
+    def running(self):
+        """Names of the running statistics, such as ``"bn1.mean"``; empty for most networks."""
+        return self.stack.running
 
     @cached_property
     def slices(self):
@@ -83,8 +85,7 @@ class Network:
     @cached_property
     def macs(self):
         """Multiply-accumulates of one forward, per example."""
-        pairs = zip(self.layers.values(), self._shapes_between, strict=False)
-        return sum(layer.macs(shape) for layer, shape in pairs)
+        return self.stack.macs(self.input_shape)
 
     @cached_property
     def backward_macs(self):
@@ -92,23 +93,18 @@ class Network:
 
         dx is not computed below the lowest layer that has parameters.
         """
-        pairs = list(zip(self.layers.values(), self._shapes_between, strict=False))
-        lowest = next(layer.macs(shape) for layer, shape in pairs if layer.shapes)
-        return 2 * self.macs - lowest
+        return self.stack.backward_macs(self.input_shape, wanted=False)
 
     @cached_property
     def widest(self):
         """Size of the largest output that depends on theta, per example."""
-        lowest = next(i for i, layer in enumerate(self.layers.values()) if layer.shapes)
-        return max(prod(shape) for shape in self._shapes_between[lowest + 1 :])
+        above = self._shapes_between[lowest(self.stack.parts) + 1 :]
+        return max(prod(shape) for shape in above)
 
-    @cached_property
-    def _plan(self):
-        # (layer, [(its own name of a parameter, the network's name of it)]), bottom to top
-        return [
-            (layer, [(part, f"{name}.{part}") for part in layer.shapes])
-            for name, layer in self.layers.items()
-        ]
+    def at(self, progress):
+        """This network at a point of the run; itself where no layer depends on it."""
+        stack = self.stack.at(progress)
+        return self if stack is self.stack else replace(self, layers=stack.layers)
 
     def init(self, seed=0, like=None):
         """Initial theta: (d,) in the library and dtype of ``like`` (NumPy float32 by default).
@@ -117,11 +113,33 @@ class Network:
         """
         like = np.empty(0, dtype=np.float32) if like is None else like
         theta = np.empty(self.d, dtype=backend.numpy_dtype(like))
-        for index, (layer, names) in enumerate(self._plan):
-            values = layer.init(rng.at(seed, "init", index), theta)
-            for part, name in names:
-                theta[self.slices[name]] = values[part].reshape(-1)
+        values = self.stack.init(rng.at(seed, "init"), theta)
+        for name, part in self.slices.items():
+            theta[part] = values[name].reshape(-1)
         return backend.asarray(theta, like)
+
+    def init_state(self, like):
+        """Running statistics before the first batch: name -> array, where ``like`` lives.
+
+        Empty for a network without batch normalisation.
+        """
+        return self.stack.init_state(like)
+
+    def next_state(self, state, statistics):
+        """Running statistics after a batch whose own `statistics` are given."""
+        for name in self.running:
+            if name not in statistics:
+                raise InputError(
+                    f"there are no batch statistics for {name}; an estimator of a network with "
+                    "running statistics hands on those that the objective gave it"
+                )
+        return self.stack.next_state(state, statistics) if self.running else state
+
+    def noise(self, stream, examples, like):
+        """Random arrays that layers (Dropout) need in training on a batch: name -> array."""
+        if not self.stack.random:
+            return {}
+        return self.stack.noise(stream, self.input_shape, examples, like)
 
     def views(self, theta):
         """Named views of theta: name -> (..., *shape). They share its memory."""
@@ -155,32 +173,23 @@ class Network:
         Parameters
         ----------
         params : dict of str to ndarray of shape (..., *shape)
-            As `views` gives them, or the quantised ones.
+            As `views` gives them, or the quantised ones; with running statistics among them the
+            network evaluates, without them it trains; with the arrays of `noise` it is random.
         x : ndarray of shape (N, *input_shape)
         """
-        caches = []
-        for layer, names in self._plan:
-            x, cache = layer.forward({part: params[name] for part, name in names}, x)
-            caches.append(cache)
-        return x, caches
+        return self.stack.forward(params, x)
 
     def predict(self, params, x):
         """`forward` without the caches, whose memory is then free at once."""
-        for layer, names in self._plan:
-            x, _ = layer.forward({part: params[name] for part, name in names}, x)
-        return x
+        return self.stack.predict(params, x)
+
+    def statistics(self, caches):
+        """What the batch of these ``caches`` says about the running statistics: name -> array."""
+        return self.stack.statistics(caches) if self.running else {}
 
     def backward(self, params, caches, dy):
         """Gradients of every parameter: name -> (..., *shape)."""
-        named = {}
-        lowest = next(i for i, (layer, _) in enumerate(self._plan) if layer.shapes)
-        for index in range(len(self._plan) - 1, lowest - 1, -1):
-            layer, names = self._plan[index]
-            own = {part: params[name] for part, name in names}
-            dy, grads = layer.backward(own, caches[index], dy, wanted=index > lowest)
-            for part, name in names:
-                named[name] = grads[part]
-        return named
+        return self.stack.backward(params, caches, dy, wanted=False)[1]
 
     def describe(self):
         """A short table of the layers, for people.

@@ -14,10 +14,33 @@ from .network import Network
 
 
 class Batch(NamedTuple):
-    """x : ndarray (N, *input_shape);  labels : int ndarray (N,)."""
+    """Examples, and the random arrays that the loss on them depends on.
+
+    x : ndarray (N, *input_shape)
+    labels : int ndarray (N,)
+    noise : dict of str to ndarray, optional
+        From `Objective.noise`, such as the masks of dropout. They are part of the batch, so that
+        F(theta; batch) is a function: two evaluations differ by their theta alone.
+    """
 
     x: object
     labels: object
+    noise: Mapping | None = None
+
+
+class Gradient(NamedTuple):
+    """What one forward and one backward give.
+
+    loss : ndarray of shape () or (P,)
+    gradient : ndarray like theta, or dict of str to ndarray of shape (..., *shape)
+    statistics : dict of str to ndarray of shape (..., C)
+        What the forward saw of the batch, for `Network.next_state`; empty for a network without
+        running statistics.
+    """
+
+    loss: object
+    gradient: object
+    statistics: Mapping
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +64,9 @@ class Objective:
     -----
     All methods take theta of shape (d,) or (P, d). A forward is one evaluation of the network on
     one batch for one theta, a backward one back-propagation.
+
+    F is the loss in training: batch normalisation uses the statistics of the batch, for each member
+    of a population its own. `outputs` is the network in use: it takes the running statistics.
     """
 
     network: Network
@@ -78,10 +104,7 @@ class Objective:
 
         With ``overwrite`` they are written over theta, which must be the caller's own buffer.
         """
-        if self.scales is None:
-            raise InputError(
-                "this objective has no quantiser scales yet: use objective.calibrate(theta0)"
-            )
+        self._need_scales()
         xp = backend.namespace(theta)
         weights = self.network.views(theta)
         for name in self.quantized:
@@ -90,76 +113,177 @@ class Objective:
             weights[name] = xp.reshape(q, weights[name].shape)
         return weights
 
-    def outputs(self, theta, x):
-        """Outputs of the quantised network, (..., N, K). Cost: 1 forward."""
-        return self.network.predict(self.quantize(theta), x)
+    def quantize_shifted(self, theta, shift, sign=1.0):
+        """`quantize` at theta + sign shift: name -> (P, *shape), in a scratch buffer.
 
-    def evaluate(self, theta, batch, overwrite=False):
-        """F(theta): () or (P,). Cost: 1 forward for each of the P.
+        Parameters
+        ----------
+        theta : ndarray (d,)
+        shift : ndarray (P, d)
+        sign : float
+            1 or -1.
 
-        With ``overwrite`` theta is used as scratch space and lost, which saves a copy of it.
+        Notes
+        -----
+        On CuPy the sum and the quantiser are one kernel for each tensor, to the same bits.
         """
-        outputs = self.network.predict(self.quantize(theta, overwrite), batch.x)
-        return self.loss.forward(outputs, batch.labels)[0]
+        self._need_scales()
+        xp = backend.namespace(theta)
+        # theta + shift and theta - shift, each computed afresh: adding, evaluating and taking away
+        # again in place would leave rounding errors behind in theta
+        point = backend.scratch("point", shift.shape, shift)
+        move = xp.add if sign > 0 else xp.subtract
+        if not (backend.is_cupy(xp) and self.quantizer.kernel):
+            backend.into(point, move, theta, shift)
+            return self.quantize(point, overwrite=True)
+        for name, part in self.network.slices.items():
+            if name in self.quantized:
+                backend.shift_and_map(
+                    self.quantizer.kernel, theta[part], shift[..., part], sign, self.scales[name],
+                    point[..., part],
+                )  # fmt: skip
+            else:
+                backend.into(point[..., part], move, theta[part], shift[..., part])
+        return self.network.views(point)
 
-    def weight_gradient(self, theta, batch):
-        """Loss and dL/dw at w = Q(theta), the exact gradient at the quantised weights.
+    def _need_scales(self):
+        if self.scales is None:
+            raise InputError(
+                "this objective has no quantiser scales yet: use objective.calibrate(theta0)"
+            )
+
+    def at(self, progress):
+        """This objective when the part ``progress`` in [0, 1] of a run is over.
+
+        Quantisers and layers with a schedule are advanced (their ``at``); where there are none it
+        is the objective itself.
+        """
+        quantizer, network = self.quantizer.at(progress), self.network.at(progress)
+        if quantizer is self.quantizer and network is self.network:
+            return self
+        return replace(self, quantizer=quantizer, network=network)
+
+    def noise(self, stream, examples, like):
+        """Random arrays for `Batch`: name -> array where ``like`` lives, or ``None`` if none are.
+
+        Parameters
+        ----------
+        stream : minizo.rng.Stream
+        examples : int
+            N.
+        """
+        return self.network.noise(stream, examples, like) or None
+
+    def training_params(self, theta, batch, shift=None, sign=1.0):
+        """What the network is given in training: the quantised weights, and the batch's noise."""
+        if shift is None:
+            weights = self.quantize(theta)
+        else:
+            weights = self.quantize_shifted(theta, shift, sign)
+        return weights if batch.noise is None else {**weights, **batch.noise}
+
+    def outputs(self, theta, x, state=None):
+        """Outputs of the quantised network in use, (..., N, K). Cost: 1 forward.
+
+        Parameters
+        ----------
+        theta : ndarray of shape (..., d)
+        x : ndarray of shape (N, *input_shape)
+        state : dict of str to ndarray, optional
+            Running statistics, such as ``run.state``; needed where the network has any.
+        """
+        return self.network.predict(self.weights_in_use(theta, state), x)
+
+    def weights_in_use(self, theta, state=None):
+        """The quantised weights together with the running statistics ``state``, by name."""
+        missing = [name for name in self.network.running if name not in (state or {})]
+        if missing:
+            raise InputError(
+                f"state has no {missing[0]}, but this network normalises with running statistics: "
+                "pass those of the run, run.state"
+            )
+        return self.quantize(theta) | (state or {})
+
+    def evaluate(self, theta, batch, shift=None, sign=1.0):
+        """F(theta), () or (P,); with a ``shift`` (P, d), F(theta + sign shift).
+
+        Cost: 1 forward for each of the P.
+        """
+        params = self.training_params(theta, batch, shift, sign)
+        return self.loss.forward(self.network.predict(params, batch.x), batch.labels)[0]
+
+    def statistics(self, theta, batch):
+        """What a forward at theta sees of the batch, for `Network.next_state`.
 
         Returns
         -------
-        loss : ndarray of shape () or (P,)
-        gradient : dict of str to ndarray of shape (..., *shape)
-            Cost: 1 forward, 1 backward.
+        dict of str to ndarray of shape (..., C)
+            Cost: 1 forward; empty, and free, for a network without running statistics.
         """
-        params = self.quantize(theta)
+        if not self.network.running:
+            return {}
+        _, caches = self.network.forward(self.training_params(theta, batch), batch.x)
+        return self.network.statistics(caches)
+
+    def weight_gradient(self, theta, batch):
+        """The exact gradient at the quantised weights, dL/dw at w = Q(theta).
+
+        Returns
+        -------
+        Gradient
+            Its ``gradient`` by name. Cost: 1 forward, 1 backward.
+        """
+        params = self.training_params(theta, batch)
         outputs, caches = self.network.forward(params, batch.x)
         loss, cache = self.loss.forward(outputs, batch.labels)
-        return loss, self.network.backward(params, caches, self.loss.backward(cache))
+        gradient = self.network.backward(params, caches, self.loss.backward(cache))
+        return Gradient(loss, gradient, self.network.statistics(caches))
 
     def ste_gradient(self, theta, batch):
-        """Loss and straight-through gradient g = J(theta)^T dL/dw, w = Q(theta).
+        """The straight-through gradient g = J(theta)^T dL/dw, w = Q(theta).
 
         J is diagonal: the derivative of the quantiser's surrogate at theta.
 
         Returns
         -------
-        loss : ndarray of shape () or (P,)
-        gradient : ndarray like theta
-            Cost: 1 forward, 1 backward.
+        Gradient
+            Its ``gradient`` like theta. Cost: 1 forward, 1 backward.
         """
-        loss, named = self.weight_gradient(theta, batch)
-        gradient = self.network.flatten(named)
+        found = self.weight_gradient(theta, batch)
+        gradient = self.network.flatten(found.gradient)
         for name in self.quantized:
             part = self.network.slices[name]
             slope = self.quantizer.derivative(theta[..., part], self.scales[name])
             if slope is not None:  # all ones
                 gradient[..., part] *= slope
-        return loss, gradient
+        return found._replace(gradient=gradient)
 
     def matched_eps(self, theta):
         """Perturbation sizes that the surrogate implies: (d,), eps = alpha epsbar by tensor.
 
-        A parameter that is not quantised takes the size of the weights of its own layer.
+        A parameter that is not quantised takes the size of the quantised weights of its own layer;
+        where that has none, of the nearest layer below that has some, or else of the lowest.
 
         Raises
         ------
         InputError
-            If the quantiser implies no noise, or a layer has no quantised parameter.
+            If the quantiser implies no noise, or nothing is quantised.
         """
         if self.quantizer.epsbar is None:
             raise InputError(
-                "eps is None, but full-precision weights imply no perturbation size: give eps a "
-                "number such as 1e-3"
+                f"eps is None, but {type(self.quantizer).__name__} weights imply no perturbation "
+                "size: give eps a number such as 1e-3"
+            )
+        source = next((name for name in self.network.slices if name in self.scales), None)
+        if source is None:
+            raise InputError(
+                "eps is None, but nothing is quantised and implies a perturbation size: give eps "
+                "a number such as 1e-3"
             )
         eps = backend.empty((self.network.d,), theta)
         for name, part in self.network.slices.items():
-            layer = name.rpartition(".")[0]
-            source = name if name in self.quantized else f"{layer}.weight"
-            if source not in self.scales:
-                raise InputError(
-                    f"eps is None, but nothing in layer {layer!r} is quantised and implies a "
-                    "perturbation size: give eps a number such as 1e-3"
-                )
+            own = f"{name.rpartition('.')[0]}.weight"
+            source = next((s for s in (name, own) if s in self.scales), source)
             eps[part] = self.quantizer.epsbar * self.scales[source]
         return eps
 

@@ -104,7 +104,9 @@ def _run(home, function, *call):
 def threads(workers=None, memory=Pool.memory):
     """A `Pool` of ``workers`` threads (by default one a processor) for a ``with`` block.
 
-    NumPy lets go of the interpreter lock inside its loops and products, so threads share the work.
+    NumPy lets go of the interpreter lock inside its loops and products, so threads share the work:
+    the blocks of a population, and the blocks of examples of a layer that is worth it
+    (`backend.share`).
     On a GPU one worker is right: the device itself is the parallel machine.
     """
     workers = (os.cpu_count() or 1) if workers is None else workers
@@ -116,6 +118,7 @@ def threads(workers=None, memory=Pool.memory):
     with (
         backend.one_blas_thread(),
         ThreadPoolExecutor(workers, thread_name_prefix="minizo") as executor,
+        backend.crew(executor, workers),
     ):
         yield Pool(executor, workers, memory)
 
@@ -175,13 +178,8 @@ def block_sum(query, block, count):
     xp = backend.namespace(query.theta)
     pert = directions(query, block, count)
     pert *= query.eps
-    # theta + eps v and theta - eps v, each computed afresh: adding, evaluating and taking away
-    # again in place would leave rounding errors behind in theta
-    point = backend.scratch("point", pert.shape, pert)
-    backend.into(point, xp.add, query.theta, pert)
-    above = query.objective.evaluate(point, query.batch, overwrite=True)
-    backend.into(point, xp.subtract, query.theta, pert)
-    below = query.objective.evaluate(point, query.batch, overwrite=True)
+    above = query.objective.evaluate(query.theta, query.batch, pert)
+    below = query.objective.evaluate(query.theta, query.batch, pert, sign=-1.0)
     return xp.matmul(above - below, pert), xp.sum(above) + xp.sum(below)
 
 

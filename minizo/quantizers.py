@@ -10,7 +10,8 @@ rounding of x/alpha + 1/2: the largest number below 1/2 already goes up):
 
 Mid-rise and mid-tread are the spec's clip(round(x/alpha - 1/2), lo, hi) + 1/2 and
 clip(round(x/alpha), lo, hi) except at ties, where rounding half to even would go up at one
-threshold and down at the next.
+threshold and down at the next. (`DoReFa` is the exception: its staircase is applied to tanh(x), and
+rounds ties to even, as its authors' does.)
 
 A staircase with thresholds t_k and unit steps is a sum of signs, Q(x)/alpha = sum_k sign(x/alpha -
 t_k)/2 + const. Smoothing is linear, so noise of standard deviation eps = alpha w epsbar (w half a
@@ -20,6 +21,8 @@ step) turns every sign into its surrogate s and the whole into
     Q_smooth'(x) = sum_k s'((x/alpha - t_k)/w).
 
 With s = hardtanh that is the *clipped identity*, clip(x, smallest level, largest level).
+
+Quantisers whose levels are fitted to the weights at each use are in `minizo.fitted`.
 
 References
 ----------
@@ -35,6 +38,7 @@ from math import pi, sqrt
 
 from . import backend, laws
 from .errors import choose, is_whole, require
+from .fitted import MultiBit, Ternary
 from .surrogates import SURROGATES
 
 
@@ -62,13 +66,18 @@ class Quantizer:
     -----
     ``quantize(x, alpha, overwrite=False)`` is Q: the result has the shape and dtype of x, against
     which alpha broadcasts. With ``overwrite`` the result is written over x, which must then be the
-    caller's own buffer.
+    caller's own buffer. ``kernel`` is Q as an expression of x and alpha that is both C++ and
+    Python, T the number type: a GPU computes it in the same pass as the perturbation.
     """
 
     surrogate: str = "identity"
 
     def __post_init__(self):
         choose("surrogate", self.surrogate, SURROGATES)
+
+    def at(self, progress):
+        """This quantiser when the part ``progress`` in [0, 1] of a run is over: itself."""
+        return self
 
     @property
     def law(self):
@@ -79,6 +88,10 @@ class Quantizer:
     def epsbar(self):
         """Standard deviation of that noise in units of alpha; eps = alpha epsbar."""
         return self.half_step * SURROGATES[self.surrogate].epsbar
+
+    def squash(self, x):
+        """A(x), what the staircase is applied to: x itself, but for DoReFa."""
+        return x
 
     def smooth(self, x, alpha):
         """Q_smooth(x) = E[Q(x + alpha epsbar u)] (x itself for the identity surrogate)."""
@@ -108,6 +121,7 @@ class Sign(Quantizer):
     half_step = 1.0
     centre = 0.0
     levels = 2
+    kernel = "alpha * (T(2) * T(x >= T(0)) - T(1))"
 
     def thresholds(self):
         """Where the staircase jumps, in units of alpha."""
@@ -148,6 +162,13 @@ class _KBit(Quantizer):
     def bounds(self):
         """(lo, hi) = (-2^(b-1), 2^(b-1) - 1), the integer codes at the ends."""
         return -(2.0 ** (self.bits - 1)), 2.0 ** (self.bits - 1) - 1.0
+
+    @property
+    def kernel(self):
+        """Q for `minizo.backend.shift_and_map`."""
+        lo, hi = self.bounds
+        code = f"min(max(floor(x / alpha + T({self.shift})), T({lo})), T({hi}))"
+        return f"alpha * ({code} + T({self.offset}))"
 
     def scale(self, w):
         """alpha = c_b RMS(w), of least squared error for Gaussian weights: (..., m) -> (..., 1)."""
@@ -203,6 +224,85 @@ class MidTread(_KBit):
 
 
 @dataclass(frozen=True)
+class DoReFa(Quantizer):
+    """Q(x) = 2 round((2^b - 1) A(x)) / (2^b - 1) - 1,  A(x) = tanh(x) / (2 M) + 1/2.
+
+    M = max |tanh x| over the tensor, anew at every call and constant in the derivative. 2^b levels
+    from -1 to 1, without a scale: alpha is not used. b = 1 is sign(x) with sign(0) = -1, because
+    1/2 is rounded to even. The surrogate's slope is multiplied by the *calibration*
+
+        c(x) = d(2 A)/dx = (1 - tanh^2 x) / M.
+
+    It implies no additive noise of one size on x, so a zeroth-order estimator must be told its eps.
+
+    References
+    ----------
+    S. Zhou et al., "DoReFa-Net: training low bitwidth convolutional neural networks with low
+    bitwidth gradients", 2016, equations 7 and 9 (at 1 bit they use E|x| sign(x) instead; this is
+    the form that MetaQuant and FSG use).
+    """
+
+    bits: int = 1
+    centre = 0.0
+    epsbar = None
+
+    def __post_init__(self):
+        super().__post_init__()
+        right = is_whole(self.bits) and 1 <= self.bits <= 8
+        require(right, "bits", self.bits, "it must be a whole number from 1 to 8")
+
+    @property
+    def levels(self):
+        """Number of levels, 2^bits."""
+        return 2**self.bits
+
+    @property
+    def half_step(self):
+        """Half the distance of two levels, in 2 A(x) - 1."""
+        return 1.0 / (self.levels - 1)
+
+    def thresholds(self):
+        """Where the staircase jumps, in 2 A(x) - 1: midway between its levels."""
+        w = self.half_step
+        return tuple(-1.0 + w * (2 * k + 1) for k in range(self.levels - 1))
+
+    def scale(self, w):
+        """M of the initial weights, which must not all be 0: (..., m) -> (..., 1)."""
+        return _largest_tanh(w)[1]
+
+    def squash(self, x):
+        """A(x) in [0, 1]; the largest |x| of the tensor gives 0 or 1."""
+        t, largest = _largest_tanh(x)
+        return t / (2.0 * largest) + 0.5
+
+    def quantize(self, x, alpha, overwrite=False):
+        """Q(x); see `Quantizer`."""
+        xp = backend.namespace(x)
+        n = self.levels - 1
+        # Q(x) = 2 round(n A(x)) / n - 1
+        q = 2.0 / n * xp.round(n * self.squash(x)) - 1.0
+        return backend.into(x, xp.multiply, q, 1.0) if overwrite else q
+
+    def smooth(self, x, alpha):
+        """The surrogate's staircase at 2 A(x) - 1 (2 A(x) - 1 itself for the identity)."""
+        return super().smooth(2.0 * self.squash(x) - 1.0, 1.0)
+
+    def derivative(self, x, alpha):
+        """c(x) times the surrogate's slope at 2 A(x) - 1."""
+        t, largest = _largest_tanh(x)
+        calibration = (1.0 - t * t) / largest
+        slope = super().derivative(t / largest, 1.0)
+        return calibration if slope is None else calibration * slope
+
+
+def _largest_tanh(x):
+    # tanh x, and M = max |tanh x| over the last axis
+    xp = backend.namespace(x)
+    t = xp.tanh(x)
+    return t, xp.max(xp.abs(t), axis=-1, keepdims=True)
+
+
+@dataclass(frozen=True)
 class FullPrecision:
     """Q(x) = x: no quantisation, the control that every comparison needs.
 
@@ -212,14 +312,23 @@ class FullPrecision:
     surrogate: str = "identity"
     levels = None
     epsbar = None
+    kernel = "x"
     law = laws.LAWS["uniform"]
 
     def __post_init__(self):
         choose("surrogate", self.surrogate, SURROGATES)
 
+    def at(self, progress):
+        """Itself."""
+        return self
+
     def scale(self, w):
         """1, nothing is scaled: (..., m) -> (..., 1)."""
         return backend.namespace(w).ones_like(rms(w))
+
+    def squash(self, x):
+        """x itself."""
+        return x
 
     def quantize(self, x, alpha, overwrite=False):
         """x itself."""
@@ -234,4 +343,12 @@ class FullPrecision:
         return None
 
 
-QUANTIZERS = {"midrise": MidRise, "midtread": MidTread, "sign": Sign, "none": FullPrecision}
+QUANTIZERS = {
+    "midrise": MidRise,
+    "midtread": MidTread,
+    "sign": Sign,
+    "dorefa": DoReFa,
+    "ternary": Ternary,
+    "multibit": MultiBit,
+    "none": FullPrecision,
+}

@@ -14,7 +14,7 @@ from . import backend
 CHUNK = 2**16  # numbers drawn at a time; part of what a seed means
 
 # What the numbers are for. Different purposes never share a stream.
-PURPOSES = {"init": 0, "data": 1, "noise": 2, "sign": 3, "test": 4}
+PURPOSES = {"init": 0, "data": 1, "noise": 2, "sign": 3, "test": 4, "layers": 5, "hypernet": 6}
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class Stream:
     purpose : str
         One of `PURPOSES`.
     path : tuple of int
-        Where in the run, usually ``(step, block)``; of one length for each purpose.
+        Where in the run, usually ``(step, block)``. Of two paths of one purpose none may be the
+        other with more at its end: ``(3,)`` and ``(3, 0)`` are the same stream.
 
     Examples
     --------
@@ -40,6 +41,13 @@ class Stream:
     seed: int
     purpose: str
     path: tuple = ()
+
+    def child(self, index):
+        """The stream one level below: ``index`` at the end of the path.
+
+        What has drawn from its children does not draw from the stream itself.
+        """
+        return Stream(self.seed, self.purpose, (*self.path, index))
 
     def words(self):
         """The integers that identify this stream."""

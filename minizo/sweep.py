@@ -75,8 +75,12 @@ class Case:
         guided = hasattr(self.estimator, "beta") or n == 0
         return self.steps * (2 * n + 3 * guided)
 
-    def run(self, data, path=None):
-        """Train, and return the record: settings, ``records`` by column, or ``error``.
+    def options(self, data, path):
+        """More of what `minizo.fit` is given: nothing here, a start or a watch in other cases."""
+        return {}
+
+    def train(self, data, path=None):
+        """Train, and return the `minizo.Run`.
 
         With a ``path`` the checkpoint is kept there, and one that is there already is resumed.
         """
@@ -87,6 +91,23 @@ class Case:
             activation=self.activation,
             input_shape=tuple(data.x_train.shape[1:]),
         )
+        return fit(
+            Objective(network, self.quantizer),
+            data,
+            self.estimator,
+            self.optimizer,
+            steps=self.steps,
+            batch=self.batch,
+            seed=self.seed,
+            record_every=self.record_every,
+            path=path,
+            checkpoint_every=max(1, self.steps // 20),
+            resume=True,
+            **self.options(data, path),
+        )
+
+    def run(self, data, path=None):
+        """Train, and return the record: settings, ``records`` by column, or ``error``."""
         record = {
             "label": self.estimator.label,
             "estimator": repr(self.estimator),
@@ -97,22 +118,9 @@ class Case:
             "data": data.name,
         }
         try:
-            result = fit(
-                Objective(network, self.quantizer),
-                data,
-                self.estimator,
-                self.optimizer,
-                steps=self.steps,
-                batch=self.batch,
-                seed=self.seed,
-                record_every=self.record_every,
-                path=path,
-                checkpoint_every=max(1, self.steps // 20),
-                resume=True,
-            )
+            return record | {"records": self.train(data, path).records}
         except Diverged as error:
             return record | {"error": str(error)}
-        return record | {"records": result.records}
 
 
 def read(path, case, data):

@@ -3,6 +3,7 @@
 import itertools
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
@@ -18,17 +19,20 @@ from .population import Pool
 
 COLUMNS = ("step", "train_loss", "test_accuracy", "forwards", "backwards", "macs", "seconds")
 EVALUATION_BATCH = 5000
+EVALUATION_NUMBERS = 2**22  # in the widest layer's output: 16 MiB in float32
 
 
 class Diverged(ArithmeticError):
-    """The loss or the parameters became NaN or infinite."""
+    """The loss, the parameters or the state of an estimator became NaN or infinite."""
 
 
 class TrainState(NamedTuple):
     """Everything that changes during a run; what a checkpoint holds.
 
     theta : ndarray (d,); optimizer, estimator : their states; step : int, steps done;
-    forwards, backwards : int, passes done; seconds : float, spent in training steps.
+    forwards, backwards : int, passes done; seconds : float, spent in training steps;
+    running : dict of str to ndarray, the network's running statistics;
+    macs : int, multiply-accumulates of the estimator's own, beside the passes.
     """
 
     theta: object
@@ -38,6 +42,8 @@ class TrainState(NamedTuple):
     forwards: int
     backwards: int
     seconds: float
+    running: Mapping
+    macs: int
 
 
 @dataclass
@@ -55,12 +61,16 @@ class Run:
         whole training set; evaluation is in neither ``forwards`` nor ``seconds``.
     settings : dict
         What determines the result.
+    state : dict of str to ndarray
+        The network's running statistics at the end, for ``objective.outputs(theta, x, state)``;
+        empty for a network without batch normalisation.
     """
 
     objective: Objective
     theta: object
     records: dict
     settings: dict = field(default_factory=dict)
+    state: dict = field(default_factory=dict)
 
     @property
     def weights(self):
@@ -72,19 +82,22 @@ class Run:
         return self.records[column][-1]
 
 
-def evaluate(objective, theta, x, labels):
-    """Mean loss and accuracy over a whole data set, in batches of `EVALUATION_BATCH`.
+def evaluate(objective, theta, x, labels, state=None):
+    """Mean loss and accuracy over a whole data set, with running statistics ``state``.
+
+    In batches of `EVALUATION_BATCH` examples, fewer where a layer's output is wide.
 
     Returns
     -------
     loss, accuracy : float
     """
     xp = backend.namespace(theta)
-    weights = objective.quantize(theta)
+    weights = objective.weights_in_use(theta, state)
     n = labels.shape[0]
+    most = max(1, min(EVALUATION_BATCH, EVALUATION_NUMBERS // objective.network.widest))
     loss = right = 0.0
-    for start in range(0, n, EVALUATION_BATCH):
-        part = slice(start, start + EVALUATION_BATCH)
+    for start in range(0, n, most):
+        part = slice(start, start + most)
         outputs = objective.network.predict(weights, x[part, ...])
         size = outputs.shape[0]
         loss = loss + size * objective.loss.forward(outputs, labels[part])[0]
@@ -104,6 +117,8 @@ class Recipe:
     batch: int
     seed: int
     record_every: int
+    start: object = None
+    watch: dict = field(default_factory=dict)
 
     def settings(self):
         """The recipe in words, for records and for refusing a checkpoint of another run."""
@@ -124,6 +139,8 @@ class Recipe:
             "record_every": self.record_every,
             "backend": backend.namespace(theta).__name__,
             "dtype": str(theta.dtype),
+            "start": None if self.start is None else backend.sha256(self.start),
+            "watch": sorted(self.watch) or None,
         }
 
 
@@ -135,6 +152,7 @@ def batches(recipe, start):
     """
     x, labels = recipe.data.x_train, recipe.data.y_train
     take = backend.namespace(labels).take
+    step = start
     n = labels.shape[0]
     per_epoch = n // recipe.batch
     epoch, skip = divmod(start, per_epoch)
@@ -143,23 +161,44 @@ def batches(recipe, start):
         order = backend.asarray(order, labels)
         for position in range(skip, per_epoch):
             chosen = order[position * recipe.batch : (position + 1) * recipe.batch]
-            yield Batch(take(x, chosen, axis=0), take(labels, chosen, axis=0))
+            stream = rng.at(recipe.seed, "layers", step)
+            noise = recipe.objective.noise(stream, recipe.batch, x)
+            yield Batch(take(x, chosen, axis=0), take(labels, chosen, axis=0), noise)
+            step += 1
         epoch, skip = epoch + 1, 0
 
 
+def start_state(recipe, theta):
+    """The state before the first step, from latent parameters ``theta`` (d,)."""
+    return TrainState(
+        theta,
+        recipe.optimizer.init(theta),
+        recipe.estimator.init(recipe.objective, theta),
+        step=0,
+        forwards=0,
+        backwards=0,
+        seconds=0.0,
+        running=recipe.objective.network.init_state(theta),
+        macs=0,
+    )
+
+
 def advance(recipe, state, feed, end, pool, tick):
-    """Train from ``state.step`` to step ``end``; `Diverged` if a loss or theta is not finite."""
+    """Train from ``state.step`` to step ``end``; `Diverged` if something is not finite."""
     xp = backend.namespace(state.theta)
     first = state.step
+    per_epoch = recipe.data.y_train.shape[0] // recipe.batch
     losses = backend.empty((end - first,), state.theta)
     began = time.perf_counter()
     for index in range(first, end):
-        step = Step(recipe.seed, index, recipe.steps, pool)
-        estimate, estimator = recipe.estimator.estimate(
-            recipe.objective, state.theta, next(feed), state.estimator, step
+        step = Step(
+            recipe.seed, index, recipe.steps, pool, per_epoch, recipe.optimizer, state.optimizer
         )
-        theta, optimizer = recipe.optimizer.update(
-            estimate.grad, state.optimizer, state.theta, step.progress
+        estimate, estimator = recipe.estimator.estimate(
+            recipe.objective.at(step.progress), state.theta, next(feed), state.estimator, step
+        )
+        theta, optimizer = recipe.estimator.update(
+            recipe.objective, recipe.optimizer, estimate.grad, state.optimizer, state.theta, step
         )
         losses[index - first] = estimate.loss
         state = TrainState(
@@ -170,14 +209,27 @@ def advance(recipe, state, feed, end, pool, tick):
             state.forwards + estimate.forwards,
             state.backwards + estimate.backwards,
             state.seconds,
+            recipe.objective.network.next_state(state.running, estimate.statistics),
+            state.macs + estimate.macs,
         )
         tick()
     bad = backend.to_numpy(~xp.isfinite(losses))
     if bad.any():
         raise diverged(recipe, "loss", first + int(bad.argmax()))
-    if not bool(xp.all(xp.isfinite(state.theta))):
-        raise diverged(recipe, "parameters", end - 1)
+    for what, part in (("parameters", state.theta), ("estimator's state", state.estimator)):
+        if not finite(part):
+            raise diverged(recipe, what, end - 1)
     return state._replace(seconds=state.seconds + time.perf_counter() - began)
+
+
+def finite(state):
+    """Whether no number of a nested state is NaN or infinite."""
+    if isinstance(state, tuple | Mapping):
+        return all(map(finite, state.values() if isinstance(state, Mapping) else state))
+    if isinstance(state, int | float):
+        return isfinite(state)
+    xp = backend.namespace(state)
+    return bool(xp.all(xp.isfinite(state)))
 
 
 def diverged(recipe, what, step):
@@ -191,23 +243,26 @@ def diverged(recipe, what, step):
 
 def record(records, recipe, state):
     """Add a row: evaluate the state on the whole training and test sets."""
-    objective, data = recipe.objective, recipe.data
-    train_loss, _ = evaluate(objective, state.theta, data.x_train, data.y_train)
+    objective, data = recipe.objective.at(state.step / recipe.steps), recipe.data
+    train_loss, _ = evaluate(objective, state.theta, data.x_train, data.y_train, state.running)
     if not isfinite(train_loss):
         raise diverged(recipe, "training loss", state.step)
-    _, accuracy = evaluate(objective, state.theta, data.x_test, data.y_test)
-    macs = objective.cost(state.forwards, state.backwards, recipe.batch)
+    _, accuracy = evaluate(objective, state.theta, data.x_test, data.y_test, state.running)
+    macs = objective.cost(state.forwards, state.backwards, recipe.batch) + state.macs
     row = (state.step, train_loss, accuracy, state.forwards, state.backwards, macs, state.seconds)
     for column, value in zip(COLUMNS, row, strict=True):
         records[column].append(value)
+    for column, function in recipe.watch.items():
+        records[column].append(float(function(objective, state)))
 
 
 def save(path, recipe, state, records):
     """Write the checkpoint of ``state``, with the latent and the quantised weights by name."""
     arrays = checkpoint.flatten("state", state)
-    for name, weight in recipe.objective.quantize(state.theta).items():
+    objective = recipe.objective.at(state.step / recipe.steps)
+    for name, weight in objective.quantize(state.theta).items():
         arrays[f"quantized.{name}"] = weight
-    for name, weight in recipe.objective.network.views(state.theta).items():
+    for name, weight in objective.network.views(state.theta).items():
         arrays[f"latent.{name}"] = weight
     header = {"settings": recipe.settings(), "records": records}
     checkpoint.save(path, header, arrays)
@@ -258,8 +313,12 @@ def fit(
     checkpoint_every=None,
     resume=False,
     progress=None,
+    start=None,
+    watch=None,
 ):
     """Train a quantised network: theta <- optimizer(theta, G(theta)), G the estimator's gradient.
+
+    A rule that owns the update (`minizo.estimators.Estimator`) makes that step in its own way.
 
     Parameters
     ----------
@@ -286,6 +345,12 @@ def fit(
     progress : callable, optional
         Called after every step as ``progress(steps_done, loss)``, with the training loss of the
         latest record.
+    start : ndarray (d,), optional
+        Latent parameters to start from, in the library and dtype of the data; by default those that
+        the network draws from ``seed``.
+    watch : dict of str to callable, optional
+        More columns of the records: ``function(objective, state)`` -> float for each record, with
+        the `TrainState` of that moment.
 
     Returns
     -------
@@ -309,11 +374,18 @@ def fit(
     checkpoint_every = checkpoint_every or steps
     pool = pool or Pool()
 
-    theta = objective.network.init(seed, like=data.x_train)
+    watch = {} if watch is None else watch
+    for name in watch:
+        require(name not in COLUMNS, "watch", name, "this column is recorded already; rename it")
+    theta = objective.network.init(seed, like=data.x_train) if start is None else start
+    d = objective.network.d
+    require(theta.shape == (d,), "start's shape", theta.shape, f"this network has {d} parameters")
     objective = objective.calibrate(theta)
-    recipe = Recipe(objective, data, estimator, optimizer, steps, batch, seed, record_every)
-    state = TrainState(theta, optimizer.init(theta), estimator.init(objective, theta), 0, 0, 0, 0.0)
-    records = {name: [] for name in COLUMNS}
+    recipe = Recipe(
+        objective, data, estimator, optimizer, steps, batch, seed, record_every, start, watch
+    )
+    state = start_state(recipe, theta)
+    records = {name: [] for name in (*COLUMNS, *watch)}
     if resume and path is not None and Path(path).exists():
         state, records = restore(path, recipe, state)
 
@@ -336,4 +408,5 @@ def fit(
                 record(records, recipe, state)
             if path is not None and (end % checkpoint_every == 0 or end == steps):
                 save(path, recipe, state, records)
-    return Run(objective, state.theta, records, recipe.settings())
+    final = objective.at(state.step / steps)
+    return Run(final, state.theta, records, recipe.settings(), state.running)

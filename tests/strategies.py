@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 from minizo import population
 from minizo.laws import LAWS
 from minizo.models import mlp
-from minizo.objective import Batch, Objective
+from minizo.objective import Batch, Gradient, Objective
 from minizo.quantizers import MidRise, MidTread, Sign
 from minizo.rng import Stream
 
@@ -149,18 +149,19 @@ class GivenWords(Stream):
 
 
 class Toy:
-    """A loss of theta alone, called as an `Objective`; it spoils the buffer it may overwrite."""
+    """A loss of theta alone, called as an `Objective`."""
 
-    def evaluate(self, theta, batch, overwrite=False):
-        """F(theta): (P, d) -> (P,)."""
-        value = self.loss(theta)
-        if overwrite:
-            theta[...] = np.nan
-        return value
+    def evaluate(self, theta, batch, shift=0.0, sign=1.0):
+        """F(theta + sign shift): (P, d) -> (P,)."""
+        return self.loss(theta + sign * shift)
 
     def ste_gradient(self, theta, batch):
         """The loss and its exact gradient in the place of a straight-through one."""
-        return self.loss(theta), self.gradient(theta)
+        return Gradient(self.loss(theta), self.gradient(theta), {})
+
+    def statistics(self, theta, batch):
+        """None: there is no network."""
+        return {}
 
     def workspace(self, batch):
         """Numbers needed for one theta beside it."""
@@ -259,10 +260,10 @@ class Recording:
     def __getattr__(self, name):
         return getattr(self.inner, name)
 
-    def evaluate(self, theta, batch, overwrite=False):
-        """As the inner one's, after a copy of theta."""
-        self.points.append(np.atleast_2d(theta).copy())
-        return self.inner.evaluate(theta, batch, overwrite)
+    def evaluate(self, theta, batch, shift=0.0, sign=1.0):
+        """As the inner one's, after a copy of the points."""
+        self.points.append(np.atleast_2d(theta + sign * shift).copy())
+        return self.inner.evaluate(theta, batch, shift, sign)
 
     def ste_gradient(self, theta, batch):
         """As the inner one's, after a copy of theta."""

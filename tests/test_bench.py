@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from minizo import SPSA
+from minizo import FSG, SPSA, STE
 from minizo.bench import __main__ as bench
-from minizo.bench import rivals, scaling, spsa, step, timing
+from minizo.bench import cnn, hypernets, rival_scan, rivals, scaling, spsa, step, timing
 
 TINY_SPSA = {
     "rounds": 2, "n": 70, "hidden": 1, "memory": (3, 70), "screen": 10, "chunks": (4, 8)
@@ -137,7 +137,7 @@ def test_spsa_ratios():
     assert "n = 10: 2 MiB" in out and "n = 20: not measured" in out
 
 
-@pytest.mark.skipif(spsa._resident("VmRSS") is None, reason="needs /proc")
+@pytest.mark.skipif(spsa.resident("VmRSS") is None, reason="needs /proc")
 def test_memory_is_measured():
     """A wider network needs more; a process inherits nothing from the peak of this one."""
     ballast = np.ones(2**24)  # 128 MiB
@@ -179,3 +179,73 @@ def test_scaling_picture():
         "1 worker", "2 workers", "proportional to d"
     ]  # fmt: skip
     assert left.get_xscale() == left.get_yscale() == "log"
+
+
+# cnn
+
+
+def test_cnn_without_pytorch(monkeypatch, tmp_path, capsys):
+    """Times with one thread and with all, and the memory; a sentence in the comparison's place."""
+    monkeypatch.setattr(rivals, "torch_or_none", lambda: None)
+    monkeypatch.setattr(cnn, "QUICK", {"rounds": 1, "names": ("lenet",)})
+    path = tmp_path / "record.json"
+    assert bench.main(["cnn", "--quick", "--out", str(path)]) == 0
+    out, record = capsys.readouterr().out, json.loads(path.read_text())
+    assert list(record["networks"]) == ["lenet"]
+    found = record["networks"]["lenet"]
+    assert all(len(seconds) == 1 for seconds in found["seconds"].values())
+    assert found["memory"]["minizo"] is None or 0 < found["memory"]["minizo"] < 200
+    assert "PyTorch is not installed" in out and "the LeNet, batch 100" in out
+
+
+@pytest.mark.torch
+def test_cnn_beside_pytorch():
+    pytest.importorskip("torch")
+    record = cnn.run(rounds=1, names=("lenet",))
+    names = record["networks"]["lenet"]["seconds"]
+    assert {"minizo, 1 thread", "PyTorch eager, 1 thread"} <= set(names)
+    assert "PyTorch eager, channels_last, 1 thread" in names
+    assert "minizo / best of PyTorch" in cnn.show(record)
+
+
+def test_cnn_ratios():
+    """The bar is against plain eager PyTorch; its other order of storage is shown, too."""
+    seconds = {
+        "minizo, 1 thread": [4.0],
+        "minizo, 2 threads": [3.0],
+        "PyTorch eager, 1 thread": [8.0],
+        "PyTorch eager, 2 threads": [6.0],
+        "PyTorch eager, channels_last, 2 threads": [2.0],
+    }
+    memory = {"minizo": 30.0, "PyTorch": 20.0}
+    networks = {"lenet": {"seconds": seconds, "memory": memory}}
+    out = cnn.show({"machine": {"cpu": "x"}, "networks": networks})
+    assert "(minizo, 2 threads / PyTorch eager, 2 threads): 0.50 (wanted: at most 1.0)" in out
+    assert "best of PyTorch (PyTorch eager, channels_last, 2 threads): 1.50" in out
+    assert "minizo 30 MiB, PyTorch 20 MiB, ratio 1.50 (wanted: at most 1.5)" in out
+
+
+# hypernets
+
+
+def test_scans_of_the_benchmark_agree():
+    """What is timed side by side computes the same numbers, PyTorch's too where it is installed."""
+    x, dy = hypernets.problem(70, 5, 3, np.float64)
+    reference = hypernets.in_chunks(x, dy)
+    others = [hypernets.by_steps(x, dy), rival_scan.loop(x, dy)]
+    torch = rivals.torch_or_none()
+    if torch is not None:
+        others += [rival_scan.torch_chunks(torch, x, dy, chunk)() for chunk in (16, 64, 100)]
+    for y, dx in others:
+        for ours, theirs in zip((reference[0], *reference[1]), (y, *dx), strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-12)
+
+
+def test_bench_hypernets(monkeypatch):
+    """Both tables and the memory, on a tiny problem without PyTorch."""
+    monkeypatch.setattr(rivals, "torch_or_none", lambda: None)
+    steps = {"STE": STE(), "FSG": FSG(expand=2, states=2, kernel=2, units=2, length=2)}
+    record = hypernets.run(rounds=1, length=60, steps=steps)
+    assert set(record["scan"]) == {"minizo, chunked", "minizo, step by step", "a NumPy loop"}
+    text = hypernets.show(json.loads(json.dumps(record)))
+    assert "length 60" in text and "600" in text and "FSG" in text and "/ STE" in text

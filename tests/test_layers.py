@@ -5,8 +5,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minizo import InputError
-from minizo.layers import Flatten, HardTanh, Linear, ReLU
+from minizo import InputError, backend
+from minizo.layers import (
+    AvgPool2d,
+    BatchNorm1d,
+    BatchNorm2d,
+    Conv2d,
+    Dropout,
+    Flatten,
+    GlobalAvgPool,
+    HardTanh,
+    LayerNorm,
+    Linear,
+    MaxPool2d,
+    ReLU,
+    Residual,
+    Stack,
+    ZeroPad,
+)
 from minizo.losses import LOSSES, one_hot
 
 RNG = np.random.default_rng(0)
@@ -20,6 +36,28 @@ LAYERS = [
     (HardTanh(), (5,)),
     (Flatten(), (2, 3, 4)),
     (Flatten(axes=2), (3, 4)),
+    (Dropout(), (5,)),
+    (BatchNorm1d(5), (5,)),
+    (BatchNorm2d(3), (3, 4, 2)),
+    (LayerNorm((5,)), (5,)),
+    (LayerNorm((2, 3, 4)), (2, 3, 4)),
+    (Conv2d(3, 4, 3, padding=1), (3, 5, 6)),
+    (Conv2d(2, 3, (3, 2), stride=(2, 1), padding=(0, 1), bias=True), (2, 6, 4)),
+    (Conv2d(3, 5, 1, stride=2), (3, 4, 5)),
+    (Conv2d(1, 2, 5, padding=6, bias=True), (1, 3, 3)),
+    (MaxPool2d(), (3, 5, 4)),
+    (MaxPool2d(3, stride=2), (2, 7, 6)),
+    (AvgPool2d(), (3, 5, 4)),
+    (AvgPool2d(3, stride=2), (2, 7, 6)),
+    (GlobalAvgPool(), (3, 4, 2)),
+    (ZeroPad(3, 7, stride=2), (3, 5, 4)),
+    (ZeroPad(2, 2), (2, 3, 3)),
+    (Stack({}), (5,)),
+    (Stack({"fc": Linear(5, 4, bias=False), "bn": BatchNorm1d(4), "act": ReLU()}), (5,)),
+    (Residual({"fc": Linear(5, 5), "act": HardTanh()}), (5,)),
+    (Residual({"bn": BatchNorm2d(2)}, {"pad": ZeroPad(2, 2)}), (2, 3, 3)),
+    (Residual({"fc": Linear(5, 3)}, {"fc": Linear(5, 3, bias=False), "bn": BatchNorm1d(3)}), (5,)),
+    (Residual({"inner": Residual({"fc": Linear(4, 4)})}), (4,)),
 ]
 IDS = [f"{layer}" for layer, _ in LAYERS]
 
@@ -114,6 +152,27 @@ def test_dtype_in_is_dtype_out_and_inputs_are_untouched(layer, shape, dtype):
     assert {y.dtype, dx.dtype, *(g.dtype for g in grads.values())} == {np.dtype(dtype)}
     for name, value in (params | {"x": x}).items():
         np.testing.assert_array_equal(value, before[name])
+
+
+@pytest.mark.parametrize("layer, shape", LAYERS, ids=IDS)
+def test_strict_layers(layer, shape):
+    """Forward and backward on array-api-strict's fake device, with a population: 1e-12."""
+    strict = pytest.importorskip("array_api_strict")
+    device = strict.Device("device1")
+
+    def put(value):
+        return strict.asarray(value, device=device)
+
+    params, x = random_params(layer, lead=(2,)), RNG.normal(size=(2, 7, *shape))
+    y, cache = layer.forward(params, x)
+    dy = RNG.normal(size=y.shape)
+    dx, grads = layer.backward(params, cache, dy)
+    given = {name: put(value) for name, value in params.items()}
+    y_s, cache_s = layer.forward(given, put(x))
+    dx_s, grads_s = layer.backward(given, cache_s, put(dy))
+    assert y_s.device == dx_s.device == device
+    for ours, expected in [(y_s, y), (dx_s, dx), *((grads_s[n], grads[n]) for n in grads)]:
+        np.testing.assert_allclose(backend.to_numpy(ours), expected, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("layer, shape", LAYERS, ids=IDS)

@@ -31,6 +31,7 @@ from minizo.lab.measure import (
 )
 from minizo.laws import LAWS
 from minizo.models import mlp
+from minizo.objective import Gradient
 
 NAMES = sorted(LAWS)
 
@@ -48,7 +49,7 @@ class Scaled(Quadratic):
 
     def ste_gradient(self, theta, batch):
         """The gradient plus something wrong."""
-        return self.loss(theta), self.gradient(theta) + self.tilt
+        return Gradient(self.loss(theta), self.gradient(theta) + self.tilt, {})
 
 
 def scaled(d=6, ratio=3.0):
@@ -172,7 +173,8 @@ def test_ste_has_no_variance_and_the_bias_of_a_chord():
             return 0.3 * q + 0.5 * q**2 / 2.0 + 0.9 * q**3 / 6.0
 
         def ste_gradient(self, theta, batch):
-            return self.loss(theta), np.array([0.3 + 0.5 + 0.9 / 2.0])  # L'(1), slope 1
+            slope = np.array([0.3 + 0.5 + 0.9 / 2.0])  # L'(1), slope 1
+            return Gradient(self.loss(theta), slope, {})
 
     x, eps = np.array([0.2]), 0.5
     target = 2.0 * (0.3 + 0.9 / 6.0) * LAWS["gaussian"].pdf(x / eps) / eps

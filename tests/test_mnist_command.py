@@ -168,7 +168,7 @@ BAD = [
     (("--checkpoint-every", 0), "--checkpoint-every is 0"),
     (("--steps", 0), "--steps is 0"),
     (("--batch", 301), "batch is 301, but it must lie between 1 and the 300 examples"),
-    (("--quantizer", "none"), "eps is None, but full-precision weights imply no perturbation size"),
+    (("--quantizer", "none"), "eps is None, but FullPrecision weights imply no perturbation size"),
     (("--resume", "nowhere"), "--resume nowhere: there is no readable settings.json in it"),
     (("--lerning-rate", 1), "unrecognized arguments: --lerning-rate"),
 ]

@@ -23,10 +23,11 @@ from strategies import (
     scales,
 )
 
-from minizo import rng
+from minizo import backend, rng
 from minizo.errors import InputError
+from minizo.fitted import MultiBit, Ternary
 from minizo.laws import LAWS
-from minizo.quantizers import QUANTIZERS, FullPrecision, MidRise, MidTread, Sign, rms
+from minizo.quantizers import QUANTIZERS, DoReFa, FullPrecision, MidRise, MidTread, Sign, rms
 from minizo.surrogates import SURROGATES
 
 BITS = range(1, 9)
@@ -212,6 +213,44 @@ def test_odd_away_from_thresholds(x, quantizer, alpha):
     assume(np.any(kept))
     x = x[kept]
     np.testing.assert_array_equal(quantizer.quantize(-x, alpha), -quantizer.quantize(x, alpha))
+
+
+def by_kernel(quantizer, x, alpha):
+    """Q(x) from the text that a GPU compiles, which is Python too."""
+    known = {"T": x.dtype.type, "floor": np.floor, "min": min, "max": max, "alpha": alpha}
+    return np.array([eval(quantizer.kernel, known | {"x": value}) for value in x], x.dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("quantizer", ALL, ids=name_of)
+def test_the_kernel_of_a_gpu_is_the_quantiser(quantizer, dtype):
+    """Its text gives the bits of `quantize`, at thresholds, one float beside them, and between."""
+    alpha = dtype(0.3)
+    ties = (alpha * np.array(quantizer.thresholds())).astype(dtype)
+    beside = [np.nextafter(ties, dtype(sign)) for sign in (-np.inf, np.inf)]
+    between = (alpha * places(quantizer, 50)).astype(dtype)
+    x = np.concatenate([ties, *beside, between])
+    np.testing.assert_array_equal(by_kernel(quantizer, x, alpha), quantizer.quantize(x, alpha))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("quantizer", [*ALL, FullPrecision()], ids=name_of)
+def test_gpu_kernel_equals_the_plain_quantiser(quantizer, dtype):
+    """On a real GPU: one kernel gives the bits of sum and quantiser, on slices of a population."""
+    if backend.get("auto") is np:
+        pytest.skip("needs CuPy and a usable NVIDIA GPU")
+    cupy = backend.get("cupy")
+    theta = generator(4).normal(size=40).astype(dtype)
+    shift = generator(5).normal(size=(7, 60)).astype(dtype)[:, 10:50]
+    shift[0, 0] = -theta[0]  # exactly at 0, a threshold of most
+    alpha = np.array([0.37], dtype)
+    for sign in (1.0, -1.0):
+        out = cupy.empty((7, 90), dtype)[:, 20:60]
+        t, s, a = map(cupy.asarray, (theta, shift, alpha))
+        backend.shift_and_map(quantizer.kernel, t, s, sign, a, out)
+        plain = quantizer.quantize(theta + shift if sign > 0 else theta - shift, alpha)
+        np.testing.assert_array_equal(cupy.asnumpy(out), plain)
 
 
 @settings(max_examples=150, deadline=None, derandomize=True)
@@ -468,6 +507,7 @@ def test_unknown_surrogates_are_answered_with_the_nearest(kind, wrong, right):
 def test_the_table_of_quantisers():
     """Every quantiser by its short name, each made without arguments."""
     assert QUANTIZERS == {
-        "midrise": MidRise, "midtread": MidTread, "sign": Sign, "none": FullPrecision
+        "midrise": MidRise, "midtread": MidTread, "sign": Sign, "dorefa": DoReFa,
+        "ternary": Ternary, "multibit": MultiBit, "none": FullPrecision,
     }  # fmt: skip
     assert all(kind().surrogate == "identity" for kind in QUANTIZERS.values())

@@ -128,7 +128,7 @@ class Mortal:
     objective: Objective
     marker: Path
 
-    def evaluate(self, theta, batch, overwrite):
+    def evaluate(self, theta, batch, shift, sign=1.0):
         """The objective's loss, if the process lives."""
         global _evaluations
         _evaluations += 1
@@ -141,7 +141,7 @@ class Mortal:
                 pass
             else:
                 os.kill(os.getpid(), signal.SIGKILL)
-        return self.objective.evaluate(theta, batch, overwrite)
+        return self.objective.evaluate(theta, batch, shift, sign)
 
 
 @pytest.fixture(scope="module")

@@ -197,6 +197,37 @@ def test_compute796_end_to_end(toy, tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out == out
 
 
+@pytest.mark.parametrize("largest", [796, 7960])
+def test_the_study_of_causes_is_well_formed(largest):
+    """Every row of every question is a case of its own; none is larger than asked for."""
+    questions = compute796.study(10, largest)
+    entries = compute796.plan([], 3, 10, questions)
+    rows = {(q, label) for q, rows in questions.items() for label, *_ in rows}
+    assert {place for place, _ in entries} == rows
+    assert len(rows) == sum(len(rows) for rows in questions.values())  # no label twice
+    assert max(case.cost() for _, case in entries) == 2 * 10 * max(796, largest)
+    for question, label in rows:
+        cases = {case for place, case in entries if place == (question, label)}
+        assert 2 <= len(cases) == len({case.seed for case in cases})
+
+
+def test_compute796_why_end_to_end(toy, tmp_path, monkeypatch, capsys):
+    """The questions stand in the report with their seeds, below the comparison."""
+    monkeypatch.setattr(compute796.data, "mnist", lambda: toy)
+    few = [
+        m for m in compute796.METHODS if m.name in ("STE", "n-SPSA n=796", "FOGZO n=1, beta .999")
+    ]
+    few = tuple(compute796.replace(m, grid=m.grid[:1], estimator=tiny(m.estimator)) for m in few)
+    monkeypatch.setattr(compute796, "METHODS", few)
+    question = {"law": [("gaussian", SPSA(n=2, law="gaussian"), {"optimizer": optim.SGD(0.1)})]}
+    monkeypatch.setattr(compute796, "study", lambda steps, largest: question)
+    flags = ["--why", "--steps", "20", "--seeds", "2", "--workers", "1", "--quiet"]
+    assert compute796.main([*flags, "--folder", str(tmp_path)]) == 0
+    *_, title, _, header, _, row, _, _ = capsys.readouterr().out.splitlines()
+    assert title == "Why? law" and header.split()[-1] == "seeds"
+    assert row.split()[0] == "gaussian" and row.split()[-1] == "2"
+
+
 def tiny(estimator):
     n = getattr(estimator, "n", None)
     return estimator if n is None else compute796.replace(estimator, n=min(n, 20))

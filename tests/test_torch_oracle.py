@@ -3,15 +3,18 @@
 import numpy as np
 import pytest
 
-from minizo import STE, Step, optim
-from minizo.bench import rivals, step, timing
+from minizo import STE, Objective, Step, backend, models, optim, quantizers
+from minizo.bench import cnn, rivals, step, timing, torch_networks
+from minizo.objective import Batch
 
 pytestmark = pytest.mark.torch
 
 
 @pytest.fixture
 def torch():
-    return pytest.importorskip("torch", reason="PyTorch is not installed")
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    torch.set_num_threads(1)  # small work, and the machine may be busy
+    return torch
 
 
 def test_ste_training_equals_pytorch(torch):
@@ -41,7 +44,7 @@ def test_rival_spsa_points_the_same_way(torch):
     torch.manual_seed(0)
     objective, theta, batch = step.problem()
     eps = objective.matched_eps(theta)
-    _, g = objective.ste_gradient(theta, batch)
+    _, g, _ = objective.ste_gradient(theta, batch)
     for work in (
         rivals.spsa_loop(torch, objective, theta, batch, eps, 400),
         rivals.spsa_vmap(torch, objective, theta, batch, eps, 400, 50),
@@ -57,3 +60,77 @@ def test_timing_takes_turns():
     seconds = timing.in_turn({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 3, 0)
     assert calls == ["a", "a", "b", "b"] + ["a", "b"] * 3
     assert {name: len(values) for name, values in seconds.items()} == {"a": 3, "b": 3}
+
+
+def convnet(name, examples=10):
+    """(objective with binary weights, theta, batch) in float64, every parameter off its start."""
+    objective, theta, batch = cnn.problem(name, np.float64)
+    rng = np.random.default_rng(3)
+    theta = theta + 0.02 * rng.normal(size=theta.shape)
+    x = rng.normal(size=(examples, *batch.x.shape[1:]))
+    return objective, theta, Batch(x, batch.labels[:examples])
+
+
+@pytest.mark.parametrize("name", cnn.NETWORKS)
+def test_convnets_equal_pytorch(torch, name):
+    """Loss, every gradient, running statistics after a step, outputs in use, to 1e-9."""
+    objective, theta, batch = convnet(name)
+    theirs = torch_networks.build(torch, objective, theta)
+    loss = torch.nn.functional.cross_entropy(
+        theirs(torch.tensor(batch.x)), torch.tensor(batch.labels)
+    )
+    loss.backward()
+    found = objective.ste_gradient(theta, batch)
+    assert abs(float(loss.detach()) - found.loss) < 1e-10
+    gradients = objective.network.views(found.gradient)
+    leaves = dict(theirs.named_parameters())
+    assert len(leaves) == len(gradients)
+    for key, gradient in gradients.items():
+        expected = leaves[torch_networks.their_name(key)].grad.numpy()
+        np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-9 * abs(expected).max())
+    net = objective.network
+    state = net.next_state(net.init_state(theta), found.statistics)
+    buffers = dict(theirs.named_buffers())
+    for key, value in state.items():
+        expected = buffers[torch_networks.their_name(key)].numpy()
+        np.testing.assert_allclose(value, expected, rtol=1e-9, atol=1e-9)
+    theirs.eval()
+    expected = theirs(torch.tensor(batch.x)).detach().numpy()
+    np.testing.assert_allclose(
+        objective.outputs(theta, batch.x, state), expected, rtol=0, atol=1e-9 * abs(expected).max()
+    )
+
+
+def test_option_a_equals_pytorch(torch):
+    """The shortcut without parameters, and convolutions with a bias: the same outputs."""
+    net = models.resnet(8, width=4, shortcut="pad", input_shape=(3, 16, 16))
+    theta = net.init(0, like=np.empty(0))
+    objective = Objective(net, quantizers.FullPrecision()).calibrate(theta)
+    x = np.random.default_rng(1).normal(size=(4, 3, 16, 16))
+    ours, _ = net.forward(objective.quantize(theta), x)
+    theirs = torch_networks.build(torch, objective, theta, binary=False)
+    np.testing.assert_allclose(ours, theirs(torch.tensor(x)).detach().numpy(), atol=1e-10)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_convnet_training_equals_pytorch(torch, channels_last):
+    """Three steps of the LeNet with Adam in float64: the same losses to 1e-8."""
+    objective, theta, batch = cnn.problem("lenet", np.float64)
+    theirs = torch_networks.ste_step(torch, objective, theta, batch, channels_last=channels_last)
+    rule = optim.Adam(0.01, schedule="constant")
+    state = rule.init(theta)
+    for _ in range(3):
+        estimate, _ = STE().estimate(objective, theta, batch, (), Step())
+        assert abs(float(theirs().detach()) - estimate.loss) < 1e-8
+        theta, state = rule.update(estimate.grad, state, theta)
+
+
+def test_kept_memory_belongs_to_nobody(torch):
+    """What PyTorch makes of our arrays survives our next step: nothing is taken from under it."""
+    objective, theta, batch = cnn.problem("lenet")
+    params = objective.quantize(theta)
+    y, _ = objective.network.layers["conv1"].forward({"weight": params["conv1.weight"]}, batch.x)
+    shared, copy = torch.from_numpy(y), y.copy()
+    del y
+    backend.empty(copy.shape, copy)[...] = 7.0
+    np.testing.assert_array_equal(shared.numpy(), copy)

@@ -21,8 +21,18 @@ from minizo import (
 from minizo import checkpoint as checkpoints
 from minizo.train import COLUMNS, Recipe, batches, evaluate
 
+
+class Shrinking(STE):
+    """A rule that owns the update: from 0.9 theta the optimiser's step, then a clip by epoch."""
+
+    def update(self, objective, optimizer, grad, state, theta, step):
+        new, state = optimizer.update(grad, state, 0.9 * theta, step.progress)
+        return np.clip(new, -1.0 - step.epoch, 1.0 + step.epoch), state
+
+
 ESTIMATORS = [STE(), SPSA(n=70), FOGZO(n=70), FOGZO(n=3, beta_schedule="linear", ste_share=0.3)]
 IDS = ["ste", "spsa", "fogzo", "fogzo-scheduled"]
+OWNERS = [*ESTIMATORS, Shrinking()]
 
 
 def run(toy, estimator=None, optimizer=None, **options):
@@ -65,7 +75,7 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("optimizer", [optim.SGD(0.1), optim.Momentum(0.05), optim.Adam(0.02)])
-@pytest.mark.parametrize("estimator", ESTIMATORS, ids=IDS)
+@pytest.mark.parametrize("estimator", OWNERS, ids=[*IDS, "owner"])
 @pytest.mark.parametrize("stop", [1, 7, 8, 19])
 def test_resumed_equals_never_stopped(toy, estimator, optimizer, stop, tmp_path):
     """Stopped after any step and resumed: the same bits and the same records."""
@@ -88,6 +98,64 @@ def test_resumed_equals_never_stopped(toy, estimator, optimizer, stop, tmp_path)
     assert digest(again) == digest(whole)
 
 
+@pytest.mark.parametrize("estimator", [STE(), Shrinking()], ids=["ste", "owner"])
+def test_the_update_is_the_rules_own(toy, estimator):
+    """theta after 20 steps, step by step from the contract; epochs of 8 steps are counted."""
+    optimizer = optim.Momentum(0.05)
+    result = run(toy, estimator, optimizer)
+    objective = result.objective
+    feed = batches(Recipe(objective, toy, None, None, 20, 50, 1, 1), 0)
+    theta = objective.network.init(1)
+    state = optimizer.init(theta)
+    for index in range(20):
+        grad = objective.ste_gradient(theta, next(feed)).gradient
+        start = 0.9 * theta if isinstance(estimator, Shrinking) else theta
+        theta, state = optimizer.update(grad, state, start, index / 20)
+        if isinstance(estimator, Shrinking):
+            theta = np.clip(theta, -1 - index // 8, 1 + index // 8)
+    np.testing.assert_array_equal(result.theta, theta)
+
+
+def test_start_is_where_the_run_starts(toy, tmp_path):
+    """The weights that a seed draws, given as the start: the same bits; others: others."""
+    start = models.mlp(12, 5, 3).init(1)
+    before = start.copy()
+    assert digest(run(toy, start=start)) == digest(run(toy))
+    result = run(toy, start=2 * start, path=tmp_path / "run.npz")
+    assert digest(result) != digest(run(toy))
+    np.testing.assert_array_equal(start, before)
+    scale = result.objective.scales["fc1.weight"]
+    np.testing.assert_array_equal(scale, 2 * run(toy).objective.scales["fc1.weight"])
+    with pytest.raises(InputError, match="was made with start = '"):
+        run(toy, start=3 * start, path=tmp_path / "run.npz", resume=True)
+    with pytest.raises(InputError, match=r"start's shape is \(9,\), but this network has 83"):
+        run(toy, start=start[:9])
+
+
+def test_watched_columns_are_recorded_and_resumed(toy, tmp_path):
+    """One value a record, from the state of that moment, also in the records of a resumed run."""
+    watch = {"norm": lambda objective, state: float(np.linalg.norm(state.theta)),
+             "steps": lambda objective, state: state.step}  # fmt: skip
+    whole = run(toy, watch=watch, path=tmp_path / "run.npz")
+    assert whole.records["steps"] == whole.records["step"]
+    assert whole.final("norm") == float(np.linalg.norm(whole.theta))
+    assert digest(whole) == digest(run(toy))
+
+    def kill(step, loss):
+        if step == 13:
+            raise Killed
+
+    options = {"watch": watch, "path": tmp_path / "cut.npz", "checkpoint_every": 7}
+    with pytest.raises(Killed):
+        run(toy, progress=kill, **options)
+    resumed = run(toy, resume=True, **options)
+    assert resumed.records["norm"] == whole.records["norm"]
+    with pytest.raises(InputError, match="was made with watch = "):
+        run(toy, path=tmp_path / "cut.npz", resume=True)
+    with pytest.raises(InputError, match="watch is 'step', but this column is recorded already"):
+        run(toy, watch={"step": None})
+
+
 def test_costs_are_counted(toy):
     """forwards, backwards and multiply-accumulates of the records, from first principles."""
     result = run(toy, FOGZO(n=4, ste_share=0.5), steps=10)
@@ -100,7 +168,8 @@ def test_costs_are_counted(toy):
 
 def test_batches_visit_every_example_once_an_epoch(toy):
     """An epoch of 4 x 100 holds all 400 examples; epochs differ; joining late changes nothing."""
-    recipe = Recipe(None, toy, None, None, 8, 100, 0, 1)
+    objective = Objective(models.mlp(12, 5, 3), quantizers.MidRise())
+    recipe = Recipe(objective, toy, None, None, 8, 100, 0, 1)
     feed = batches(recipe, 0)
     got = [next(feed) for _ in range(8)]
     epochs = [np.concatenate([b.x for b in got[k : k + 4]]).reshape(400, 12) for k in (0, 4)]

@@ -532,7 +532,7 @@ def test_counted_passes_of_the_ste():
     inner, theta, batch = small_network()
     objective = recording(inner)
     estimate, state = STE().estimate(objective, theta, batch, STE().init(objective, theta), Step())
-    loss, g = inner.ste_gradient(theta, batch)
+    loss, g, _ = inner.ste_gradient(theta, batch)
     np.testing.assert_array_equal(estimate.grad, g)
     assert (estimate.loss, estimate.forwards, estimate.backwards) == (loss, 1, 1)
     assert len(objective.gradients) == 1 and not objective.points and state == ()
@@ -626,7 +626,7 @@ def test_perturbing_the_quantised_parameters_only(eps):
     """n-SPSA gives biases 0, FOGZO their back-propagated gradient; no point moves a bias."""
     inner, theta, batch = small_network()
     bias = biases_of(inner)
-    _, g = inner.ste_gradient(theta, batch)
+    _, g, _ = inner.ste_gradient(theta, batch)
     for kind, expected in ((SPSA, np.zeros_like(g)), (FOGZO, g)):
         objective = recording(inner)
         estimator = kind(n=20, perturb="quantized", eps=eps)
@@ -647,7 +647,7 @@ def test_perturbing_the_quantised_parameters_only(eps):
 def test_guide_is_the_unit_vector_of_the_perturbed_parameters():
     """FOGZO equals `two_point_gradient` with ghat = g / ||g|| made by hand, to 1e-12."""
     objective, theta, batch = small_network(dtype=np.float64)
-    loss, g = objective.ste_gradient(theta, batch)
+    loss, g, _ = objective.ste_gradient(theta, batch)
     for perturb in ("all", "quantized"):
         fogzo = FOGZO(n=30, beta=0.8, perturb=perturb)
         state = fogzo.init(objective, theta)
@@ -708,7 +708,7 @@ def test_ste_share_switches_at_its_step(share, first):
     objective, theta, batch = small_network()
     mixed, plain = FOGZO(n=3, ste_share=share), FOGZO(n=3)
     state = mixed.init(objective, theta)
-    _, g = objective.ste_gradient(theta, batch)
+    _, g, _ = objective.ste_gradient(theta, batch)
     for index in range(10):
         step = Step(index=index, total=10)
         estimate, _ = mixed.estimate(objective, theta, batch, state, step)

@@ -6,11 +6,11 @@ import sys
 
 from .. import cli
 from ..files import write_text
-from . import scaling, spsa, step
+from . import cnn, hypernets, scaling, spsa, step
 
 # Each has run(rounds, ...) -> record, show(record) -> text, and QUICK, arguments of a short run;
 # some have picture(record) -> figure.
-BENCHMARKS = {"step": step, "spsa": spsa, "scaling": scaling}
+BENCHMARKS = {"step": step, "cnn": cnn, "spsa": spsa, "scaling": scaling, "hypernets": hypernets}
 
 
 def main(argv=None):
@@ -23,11 +23,14 @@ def main(argv=None):
     parser.add_argument(
         "name",
         choices=sorted(BENCHMARKS),
-        help="step: one training step; spsa: one n-SPSA gradient with n = d; scaling: how its cost "
-        "grows with n and d",
+        help="step: one training step of an MLP; cnn: of the LeNet and ResNet-20; spsa: one n-SPSA "
+        "gradient with n = d; scaling: how its cost grows with n and d; hypernets: the selective "
+        "scan, and steps with learned gradients",
     )
     parser.add_argument(
-        "--rounds", type=int, help="measurements of each (default: step 30, spsa 5, scaling 3)"
+        "--rounds",
+        type=int,
+        help="measurements of each (default: step 30, cnn 10, spsa and hypernets 5, scaling 3)",
     )
     parser.add_argument("--quick", action="store_true", help="fewer rounds and smaller sizes")
     parser.add_argument("--json", action="store_true", help="print the record, not the table")

@@ -23,14 +23,14 @@ def extra_memory(n, hidden=10, workers=None):
     """
     with threads(workers) as pool:
         gradient = our_step(SPSA(n=n), pool, hidden=hidden)
-        before = _resident("VmRSS")
+        before = resident("VmRSS")
         gradient()
-        after = _resident("VmHWM")
+        after = resident("VmHWM")
     return None if before is None else (after - before) / 1024
 
 
-def _resident(field):
-    # KiB: VmRSS, what the process holds; VmHWM, the most that it ever held
+def resident(field):
+    """KiB of this process: VmRSS, what it holds; VmHWM, the most that it ever held."""
     try:
         with open("/proc/self/status") as file:
             return next(int(line.split()[1]) for line in file if line.startswith(field))

@@ -1,8 +1,11 @@
 """What every gradient estimator is given and gives back."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import NamedTuple
 
+from ..errors import require
 from ..population import Pool
 
 
@@ -16,17 +19,24 @@ class Estimate(NamedTuple):
         ones. Left on the device: reading it would make the device wait.
     forwards, backwards : int
         What the estimate cost, in passes of the batch through the network.
+    statistics : dict of str to ndarray
+        What a forward at theta saw of the batch, for the running statistics of batch
+        normalisation; empty for a network without.
+    macs : int
+        Multiply-accumulates of the estimator's own, beside those passes.
     """
 
     grad: object
     loss: object
     forwards: int
     backwards: int
+    statistics: Mapping = MappingProxyType({})
+    macs: int = 0
 
 
 @dataclass(frozen=True)
 class Step:
-    """Where in a run an estimate is made: its randomness, its progress, and its workers.
+    """Where in a run an estimate is made: its randomness, its progress, its workers, its optimiser.
 
     Parameters
     ----------
@@ -38,14 +48,72 @@ class Step:
         Steps in the whole run.
     pool : Pool
         Where blocks of directions are evaluated. The result does not depend on it.
+    per_epoch : int
+        Steps in an epoch.
+    optimizer, optimizer_state
+        The rule that the gradient will go to, and its state: for estimators that look ahead.
     """
 
     seed: int = 0
     index: int = 0
     total: int = 1
     pool: Pool = field(default_factory=Pool)
+    per_epoch: int = 1
+    optimizer: object = None
+    optimizer_state: object = None
+
+    @property
+    def lr(self):
+        """The optimiser's learning rate at this step."""
+        self._require_optimizer()
+        return self.optimizer.rate(self.progress)
+
+    def ahead(self, grad, theta):
+        """Where the optimiser would go from ``theta`` if ``grad`` were given to it now."""
+        self._require_optimizer()
+        return self.optimizer.update(grad, self.optimizer_state, theta, self.progress)[0]
+
+    def _require_optimizer(self):
+        remedy = "this estimator looks ahead along the optimiser's step: Step(optimizer=...)"
+        require(self.optimizer is not None, "step.optimizer", None, remedy)
 
     @property
     def progress(self):
         """t / T in [0, 1)."""
         return self.index / self.total
+
+    @property
+    def epoch(self):
+        """Number of the epoch, from 0."""
+        return self.index // self.per_epoch
+
+
+class Estimator:
+    """What every estimator shares: its gradient goes to the optimiser, and that is the step.
+
+    A rule that *owns the update* is an estimator that replaces `update`: a proximal step after the
+    optimiser's, a start from other parameters than theta. It still decides from (theta, state,
+    step) alone, so that a resumed run equals one that was never stopped.
+    """
+
+    def update(self, objective, optimizer, grad, state, theta, step):
+        """theta <- optimizer(theta, g).
+
+        Parameters
+        ----------
+        objective : Objective
+            Calibrated; says which slices of theta are quantised, and how.
+        optimizer
+            From `minizo.optim`; ``state`` is its state.
+        grad, theta : ndarray (d,)
+            What `estimate` gave at theta, and theta itself.
+        step : Step
+
+        Returns
+        -------
+        theta : ndarray (d,)
+            A new array; the old one stays as it was.
+        state
+            The optimiser's next state.
+        """
+        return optimizer.update(grad, state, theta, step.progress)

@@ -74,9 +74,9 @@ class FOGZO(SPSA):
     def estimate(self, objective, theta, batch, state, step):
         """The `Estimate` at theta (d,), and the next state."""
         xp = backend.namespace(theta)
-        loss, g = objective.ste_gradient(theta, batch)
+        loss, g, seen = objective.ste_gradient(theta, batch)
         if step.progress < self.ste_share:
-            return Estimate(g, loss, forwards=1, backwards=1), state
+            return Estimate(g, loss, forwards=1, backwards=1, statistics=seen), state
         perturbed = xp.astype(state.eps > 0.0, g.dtype)
         guide = g * perturbed
         # ghat = g / ||g||; where g is 0 it stays 0, and the directions are n-SPSA's, shortened
@@ -87,4 +87,4 @@ class FOGZO(SPSA):
         grad, _ = two_point_gradient(query, self.n, step.pool)
         if self.perturb != "all":
             grad = grad + (1.0 - perturbed) * g
-        return Estimate(grad, loss, forwards=2 * self.n + 1, backwards=1), state
+        return Estimate(grad, loss, 2 * self.n + 1, backwards=1, statistics=seen), state

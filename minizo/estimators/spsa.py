@@ -8,7 +8,7 @@ from .. import backend
 from ..errors import choose, is_whole, require
 from ..laws import LAWS
 from ..population import Query, two_point_gradient
-from .base import Estimate
+from .base import Estimate, Estimator
 
 PERTURB = ("all", "quantized")
 
@@ -20,7 +20,7 @@ class SPSAState(NamedTuple):
 
 
 @dataclass(frozen=True)
-class SPSA:
+class SPSA(Estimator):
     """G = (1/n) sum_i [F(theta + eps u_i) - F(theta - eps u_i)] / (2 eps) u_i.
 
     The coordinates of u_i are independent, symmetric, of zero mean and unit variance.
@@ -58,7 +58,8 @@ class SPSA:
     eps of another. For the 784-10-10 network, whose two eps differ by a factor of 9, d_eff is some
     20 to 30 times d (`python -m minizo.lab.microscope` measures it).
 
-    Cost of an estimate: 2n forwards, no backward.
+    Cost of an estimate: 2n forwards, no backward. For a network with running statistics one more
+    forward, at theta itself, sees what goes into them.
 
     References
     ----------
@@ -110,7 +111,9 @@ class SPSA:
         grad, loss = two_point_gradient(
             self.query(objective, theta, batch, state, step), self.n, step.pool
         )
-        return Estimate(grad, loss, forwards=2 * self.n, backwards=0), state
+        seen = objective.statistics(theta, batch)
+        forwards = 2 * self.n + bool(seen)
+        return Estimate(grad, loss, forwards, backwards=0, statistics=seen), state
 
     def query(self, objective, theta, batch, state, step):
         """What the blocks of this step have in common; without a guide."""

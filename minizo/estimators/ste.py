@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from .base import Estimate
+from .base import Estimate, Estimator
 
 
 @dataclass(frozen=True)
-class STE:
+class STE(Estimator):
     """g = J(theta)^T dL/dw at w = Q(theta), J the derivative of the quantiser's surrogate.
 
     The forward pass sees the quantised weights, the backward pass pretends that the quantiser was
@@ -32,5 +32,5 @@ class STE:
 
     def estimate(self, objective, theta, batch, state, step):
         """The `Estimate` at theta (..., d), and the next state."""
-        loss, grad = objective.ste_gradient(theta, batch)
-        return Estimate(grad, loss, forwards=1, backwards=1), state
+        loss, grad, seen = objective.ste_gradient(theta, batch)
+        return Estimate(grad, loss, forwards=1, backwards=1, statistics=seen), state

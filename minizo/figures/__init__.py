@@ -1,8 +1,10 @@
 """Every picture of the package, drawn from records; one file a subject. Only here is matplotlib."""
 
+from .claims import claim
 from .estimators import microscope
+from .flips import flips
 from .runs import by_label, training
 from .style import STYLES, save
 from .timings import scaling
 
-__all__ = ["STYLES", "by_label", "microscope", "save", "scaling", "training"]
+__all__ = ["STYLES", "by_label", "claim", "flips", "microscope", "save", "scaling", "training"]

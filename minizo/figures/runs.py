@@ -3,7 +3,7 @@
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from .style import STYLES
+from .style import STYLES, endless
 
 
 def by_label(runs):
@@ -29,10 +29,10 @@ def training(runs, title):
     -------
     matplotlib.figure.Figure
     """
-    many = len(by_label(runs)) > 6  # too many for a legend that lies on the curves
+    many = len(by_label(runs)) > 4  # too many for a legend that lies on the curves
     figure = Figure(figsize=(10, 5.2 if many else 4.4), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
-    for style, (label, group) in zip(_endless(STYLES), by_label(runs).items(), strict=False):
+    for style, (label, group) in zip(endless(STYLES), by_label(runs).items(), strict=False):
         length = min(len(records["step"]) for records in group)
         columns = list(zip(*(records["train_loss"][:length] for records in group), strict=True))
         low, high = [min(c) for c in columns], [max(c) for c in columns]
@@ -54,20 +54,21 @@ def training(runs, title):
     right.set_xscale("log")
     for axes in (left, right):
         axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)))
+        axes.yaxis.set_major_locator(ticks())
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter("")
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
     handles, labels = left.get_legend_handles_labels()
     if many:
-        figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+        columns = 5 if len(labels) == 5 else 4
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
     elif labels:
         left.legend(frameon=False)
     figure.suptitle(title)
     return figure
 
 
-def _endless(items):
-    while True:
-        yield from items
+def ticks():
+    """Ticks of a logarithmic axis that spans less than a decade or two."""
+    return LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0))

@@ -23,6 +23,12 @@ STYLES = tuple(
 )
 
 
+def endless(items):
+    """The items, again and again."""
+    while True:
+        yield from items
+
+
 def save(figure, path):
     """Write ``figure`` to ``path`` as PNG, whole or not at all."""
     buffer = io.BytesIO()

@@ -77,9 +77,8 @@ def trajectory(objective, data, steps, looks, seed, pool, tick):
         The one that the run would have met next.
     """
     theta = objective.network.init(seed, like=data.x_train)
-    optimizer = optim.Adam(0.01)
-    recipe = train.Recipe(objective, data, STE(), optimizer, steps, BATCH, seed, steps)
-    state = train.TrainState(theta, optimizer.init(theta), (), 0, 0, 0, 0.0)
+    recipe = train.Recipe(objective, data, STE(), optim.Adam(0.01), steps, BATCH, seed, steps)
+    state = train.start_state(recipe, theta)
     feed, thetas = train.batches(recipe, 0), []
     for look in looks:
         state = train.advance(recipe, state, feed, look, pool, tick)
@@ -92,7 +91,7 @@ def linear(estimator, gradient, squares, objective, theta, batch):
 
     gradient, squares : ndarray (d,), the reference and unbiased estimates of its squares.
     """
-    ste = to_numpy(objective.ste_gradient(theta, batch)[1]).astype(np.float64)
+    ste = to_numpy(objective.ste_gradient(theta, batch).gradient).astype(np.float64)
     if not hasattr(estimator, "n"):
         return 0.0, float(gradient @ ste) ** 2 / float(ste @ ste * squares.sum())
     state, kappa = estimator.init(objective, theta), law_of(estimator, objective).kurtosis

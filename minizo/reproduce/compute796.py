@@ -72,11 +72,25 @@ METHODS = (
 def study(steps, largest):
     """What ``--why`` asks: name of the question -> [(label, estimator, case options)].
 
-    n-SPSA takes part up to n = ``largest``.
+    n-SPSA takes part up to n = ``largest``. Without an option the case has Adam .01.
     """
     spsa, tread, longer = SPSA(n=796), quantizers.MidTread(), {"steps": 5 * steps}
     hard = {"activation": "hardtanh"}
+    rates = (Adam(0.003), Adam(0.01), SGD(0.1), SGD(0.3))
+    slopes = {name: {"quantizer": quantizers.MidRise(name)} for name in ("hardtanh", "tanh")}
     return {
+        "the surrogate of the STE (identity: first table)": [
+            *(
+                (f"STE, {name}, {optimizer_name(rate)}", STE(), option | {"optimizer": rate})
+                for name, option in slopes.items()
+                for rate in rates
+            ),
+            *(
+                (f"{estimator.label}, {name}, Adam 0.01", estimator, option)
+                for name, option in slopes.items()
+                for estimator in (spsa, FOGZO(), FOGZO(n=10))
+            ),
+        ],
         "size of the perturbation (n-SPSA, Adam .01)": [
             (f"n={n}, eps x {scale:g}", SPSA(n=n, eps_scale=scale), {})
             for n, scales in ((796, (0.5, 1.0, 2.0, 4.0)), (7960, (1.0, 2.0)))
@@ -177,9 +191,12 @@ def plan(methods, seeds, steps, questions):
                 entries.append(((method.name, optimizer_name(optimizer)), case))
     for question, rows in questions.items():
         for label, estimator, options in rows:
-            for seed in range(seeds if getattr(estimator, "n", 0) == 7960 else min(seeds, 2)):
-                case = sweep.Case(estimator, Adam(0.01), seed, **{"steps": steps} | options)
-                entries.append(((question, label), case))
+            long = 100 <= getattr(estimator, "n", 0) < 7960  # n = 7960 is among the methods anyway
+            for seed in range(min(seeds, 2) if long else seeds):
+                usual = {"optimizer": Adam(0.01), "steps": steps}
+                entries.append(
+                    ((question, label), sweep.Case(estimator, seed=seed, **usual | options))
+                )
     return entries
 
 
@@ -294,9 +311,9 @@ def show(results, methods, questions):
         "", ratios_table(results, methods), "",
     ]  # fmt: skip
     for question in questions:
-        rows = [[label, *cells(group)] for label, group in results[question].items()]
+        rows = [[label, *cells(group), len(group)] for label, group in results[question].items()]
         parts += [f"Why? {question}", ""]
-        parts += [report.table(["", "training loss", "test accuracy"], rows), ""]
+        parts += [report.table(["", "training loss", "test accuracy", "seeds"], rows), ""]
     return "\n".join(parts)
 
 

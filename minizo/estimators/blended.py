@@ -1,0 +1,47 @@
+"""Blended coarse gradient descent: the STE, with a pull of the latent weights to their levels."""
+
+from dataclasses import dataclass
+
+from .. import prox
+from ..errors import require
+from .proximal import Proximal
+
+
+@dataclass(frozen=True)
+class BlendedCoarseGradient(Proximal):
+    """theta <- (1 - rho) theta + rho Q(theta) - eta g,  g = dL/dw at w = Q(theta).
+
+    The blending is prox_{lam R_2} with lam = rho / (1 - rho): an L2 ProxQuant step before each step
+    of BinaryConnect. Too large a rho holds every weight where it is.
+
+    Parameters
+    ----------
+    rho : float
+        In [0, 1]; 0 is `BinaryConnect`.
+    freeze, clip
+        As in `Proximal`.
+
+    References
+    ----------
+    P. Yin, S. Zhang, J. Lyu, S. Osher, Y. Qi, J. Xin, "Blended coarse gradient descent for full
+    quantization of deep neural networks", Research in the Mathematical Sciences, 2019.
+    """
+
+    rho: float = 1e-5
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(0 <= self.rho <= 1, "rho", self.rho, "it must lie in [0, 1]")
+
+    @property
+    def label(self):
+        """What tables and legends call it."""
+        return "Blended coarse gradient"
+
+    def seen(self, x, quantizer, alpha, step):
+        """Q(x)."""
+        return quantizer.quantize(x, alpha)
+
+    def before(self, x, quantizer, alpha, step):
+        """(1 - rho) x + rho Q(x)."""
+        return prox.blend(x, quantizer.quantize(x, alpha), self.rho)

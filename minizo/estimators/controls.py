@@ -1,0 +1,99 @@
+"""Controls of the learned gradients: what is left of them when the network is taken away.
+
+A comparison of MetaQuant or FSG with the STE says little without these: most of what a network of
+this kind can learn is a step size.
+
+    Gain           G = k c(W) g,     one learned number for all layers, from k = 1
+    LayerGain      G = k_i c(W) g,   one for each layer: hypergradient descent on step sizes
+    FastOnly       FSG without a slow-net: G = c(W) c g Wh
+    FSGGain        FSG with S = k g: the slow-net as the gain that it is to first order
+    FSGAverage     FSG with S an exponential moving average, not learned: what the paper says S is
+    FSGScaled      FSG whose history is divided by its root mean square (our extension)
+
+References
+----------
+A. G. Baydin, R. Cornish, D. Martinez Rubio, M. Schmidt, F. Wood, "Online learning rate adaptation
+with hypergradient descent", ICLR 2018, equations 5 to 7.
+"""
+
+from dataclasses import dataclass
+
+from ..hypernets.generators import Gain as OneGain
+from .fsg import FSG
+from .learned import Learned, Part
+from .metaquant import check_rate
+
+
+@dataclass(frozen=True)
+class Gain(Learned):
+    """G = k c(W) g, k learned: FCGrad whose network is written as the number that it is.
+
+    Parameters
+    ----------
+    lookahead, hyper_optimizer
+        As in `Learned`.
+    hyper_lr : float
+        Learning rate of k. (With Adam the largest change of k in a step.)
+
+    Notes
+    -----
+    Cost of an estimate: 1 forward, 1 backward, 2 multiply-accumulates a weight.
+    """
+
+    lookahead: str = "refined"
+    hyper_lr: float = 1e-3
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_rate("hyper_lr", self.hyper_lr)
+
+    @property
+    def label(self):
+        """What tables and legends call it."""
+        return "learned gain"
+
+    def parts(self, layers):
+        """One k."""
+        return (Part(OneGain(), 1.0, True, self.hyper_lr),)
+
+
+@dataclass(frozen=True)
+class LayerGain(Gain):
+    """G = k_i c(W) g with a learned k_i for each layer; otherwise as `Gain`."""
+
+    @property
+    def label(self):
+        """What tables and legends call it."""
+        return "learned gain by layer"
+
+    def parts(self, layers):
+        """k_1, ..., k_n."""
+        return (Part(OneGain(layers), 1.0, True, self.hyper_lr),)
+
+
+@dataclass(frozen=True)
+class FastOnly(FSG):
+    """FSG without a slow-net; parameters as in `FSG`."""
+
+    slow_net: str = "none"
+
+
+@dataclass(frozen=True)
+class FSGGain(FSG):
+    """FSG with S = k g; parameters as in `FSG`."""
+
+    slow_net: str = "gain"
+
+
+@dataclass(frozen=True)
+class FSGAverage(FSG):
+    """FSG with S <- mu S + (1 - mu) g; parameters as in `FSG`."""
+
+    slow_net: str = "ema"
+
+
+@dataclass(frozen=True)
+class FSGScaled(FSG):
+    """FSG with histories divided by their root mean square; parameters as in `FSG`."""
+
+    scaled: bool = True

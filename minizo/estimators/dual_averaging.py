@@ -1,0 +1,205 @@
+"""Lazy rules: theta adds up all steps, and the gradient is taken at a map of it.
+
+    theta <- theta - eta g,    g = dL/dw at w = P_t(theta)
+
+As theta_0 - theta is the sum G of all steps, P = prox_{lam R} makes this dual averaging: w is the
+minimiser of <G, w> + 1/2 ||w - theta_0||^2 + lam R(w). With another optimiser than SGD, G is the
+sum of the steps that it made. Sorted by the map.
+
+References
+----------
+Y. Nesterov, "Primal-dual subgradient methods for convex problems", Mathematical Programming, 2009
+(dual averaging).
+Y. Bai, Y.-X. Wang, E. Liberty, "ProxQuant", ICLR 2019, section 2 (BinaryConnect is dual averaging).
+T. Dockhorn, Y. Yu, E. Sari, M. Zolnouri, V. Partovi Nia, "Demystifying and generalizing
+BinaryConnect", NeurIPS 2021 (ProxConnect: any proximal map in the place of the sign).
+"""
+
+from dataclasses import dataclass
+from math import exp, isfinite, log
+
+from .. import prox
+from ..errors import require
+from .proximal import Homotopy, Proximal, needs_equal_steps
+
+
+@dataclass(frozen=True)
+class BinaryConnect(Proximal):
+    """P = Q, the nearest level: dual averaging on the quantised set, and the STE with identity.
+
+    Its theta is the bits of `STE`'s where the surrogate is the identity and nothing is clipped.
+
+    Parameters
+    ----------
+    freeze, clip
+        As in `Proximal`; the authors clip to 1.
+
+    References
+    ----------
+    M. Courbariaux, Y. Bengio, J.-P. David, "BinaryConnect: training deep neural networks with
+    binary weights during propagations", NeurIPS 2015, algorithm 1.
+    """
+
+    @property
+    def label(self):
+        """What tables and legends call it."""
+        return "BinaryConnect"
+
+    def seen(self, x, quantizer, alpha, step):
+        """Q(x)."""
+        return quantizer.quantize(x, alpha)
+
+
+@dataclass(frozen=True)
+class ProxConnect(Homotopy):
+    """P = prox_{lam_t R}: lazy ProxQuant.
+
+    ``lam=inf`` with a constant homotopy is `BinaryConnect`; lam = 0 is training without
+    quantisation. With a constant lam it need not converge (theorem 5.2 of the ProxQuant paper; see
+    `minizo.lab.proxquant`).
+
+    Parameters
+    ----------
+    prox, lam, homotopy, growth, convention, rounds, freeze, clip
+        As in `Homotopy`. The strength is lam_t, without the learning rate.
+    harden : float
+        Part of the run, in [0, 1], after which P = Q.
+    """
+
+    harden: float = 1.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(0 <= self.harden <= 1, "harden", self.harden, "it must lie in [0, 1]")
+
+    @property
+    def label(self):
+        """What tables and legends call it."""
+        return f"ProxConnect {self.prox.upper()}"
+
+    def seen(self, x, quantizer, alpha, step):
+        """prox_{lam_t R}(x), and Q(x) after ``harden``."""
+        if step.progress >= self.harden:
+            return quantizer.quantize(x, alpha)
+        return self.towards(x, quantizer, alpha, self.strength(step))
+
+
+@dataclass(frozen=True)
+class BinaryRelax(ProxConnect):
+    """P = (x + lam_t Q(x)) / (1 + lam_t) with lam_t = lam growth^t, and P = Q at the end.
+
+    A `ProxConnect` with the L2 regulariser and a geometric homotopy. (The growth of 1.01 a step and
+    the last fifth with P = Q suit the short runs of this package; the paper counts epochs.)
+
+    References
+    ----------
+    P. Yin, S. Zhang, J. Lyu, S. Osher, Y. Qi, J. Xin, "BinaryRelax: a relaxation approach for
+    training deep neural networks with quantized weights", SIAM Journal on Imaging Sciences, 2018.
+    """
+
+    prox: str = "l2"
+    lam: float = 1.0
+    homotopy: str = "geometric"
+    harden: float = 0.8
+
+    @property
+    def label(self):
+        """What tables and legends call it."""
+        return "BinaryRelax"
+
+
+@dataclass(frozen=True)
+class PARQ(Proximal):
+    """P = the staircase with ramps of slope 1 / iota, iota falling from 1 to 0 over the run.
+
+    From the identity between the lowest and the highest level to the nearest level. Its P is the
+    proximal map of a convex, piecewise affine regulariser (`minizo.prox.piecewise_affine`), and the
+    split into theta and P(theta) the paper's AProx.
+
+    Parameters
+    ----------
+    steepness, centre : float
+        Of the logistic fall of iota; see `minizo.prox.logistic_fall`.
+    freeze, clip
+        As in `Proximal`.
+
+    References
+    ----------
+    L. Jin, J. Ma, Z. Liu, A. Gromov, A. Defazio, L. Xiao, "PARQ: piecewise-affine regularized
+    quantization", ICML 2025.
+    """
+
+    steepness: float = 10.0
+    centre: float = 0.5
+
+    def __post_init__(self):
+        super().__post_init__()
+        right = isfinite(self.steepness) and 0 < self.steepness <= 100
+        require(right, "steepness", self.steepness, "it must be above 0 and at most 100")
+        require(0 <= self.centre <= 1, "centre", self.centre, "it must lie in [0, 1]")
+
+    @property
+    def label(self):
+        """What tables and legends call it."""
+        return "PARQ"
+
+    def init(self, objective, theta):
+        """No state; refuses levels at unequal distances."""
+        needs_equal_steps(self.label, objective.quantizer)
+        return ()
+
+    def seen(self, x, quantizer, alpha, step):
+        """The ramps at iota(t)."""
+        iota = prox.logistic_fall(step.progress, self.steepness, self.centre)
+        return prox.ramp(x, quantizer, alpha, iota)
+
+
+@dataclass(frozen=True)
+class MirrorDescent(Proximal):
+    """P = alpha tanh(sharpness(t) x / alpha): mirror descent, theta in the dual space.
+
+    The sharpness grows geometrically over the run. The same steps without theta, on the weights w
+    themselves and for alpha = 1:  (1 + w) / (1 - w) <- (1 + w) / (1 - w) exp(-2 sharpness eta g).
+
+    Parameters
+    ----------
+    sharpness, final_sharpness : float
+        At the start and at the end; above 0. In the limit of infinity it is `BinaryConnect`.
+    freeze, clip
+        As in `Proximal`.
+
+    References
+    ----------
+    T. Ajanthan, K. Gupta, P. Torr, R. Hartley, P. Dokania, "Mirror descent view for neural network
+    quantization", AISTATS 2021.
+    """
+
+    sharpness: float = 1.0
+    final_sharpness: float = 100.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name in ("sharpness", "final_sharpness"):
+            value = getattr(self, name)
+            require(isfinite(value) and value > 0, name, value, "it must be finite and above 0")
+
+    @property
+    def label(self):
+        """What tables and legends call it."""
+        return "Mirror descent"
+
+    def init(self, objective, theta):
+        """No state; refuses levels at unequal distances."""
+        needs_equal_steps(self.label, objective.quantizer)
+        return ()
+
+    def sharpness_at(self, progress):
+        """sharpness (final_sharpness / sharpness)^progress."""
+        if progress == 0:
+            return self.sharpness
+        share = log(self.final_sharpness / self.sharpness)
+        return self.sharpness * exp(share * progress)
+
+    def seen(self, x, quantizer, alpha, step):
+        """The tanh at the sharpness of this step."""
+        return prox.soft_staircase(x, quantizer, alpha, self.sharpness_at(step.progress))

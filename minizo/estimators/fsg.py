@@ -1,0 +1,147 @@
+"""FSG: a fast network for the scale of the gradient, a slow one that reads its history.
+
+    G = beta S + (1 - beta) c(W) F,    F = c g Wh (fast-net),    S = slow-net(last l of g, layer)
+
+Both are learned by back-propagating the loss at the look-ahead W - lr G; see
+`minizo.estimators.learned` for the iteration and `minizo.hypernets.slow` for the slow-net.
+
+Paper and code differ, and are different algorithms:
+
+    what               paper                      code                       here
+    weights move by    pi(G)                      pi(c(W) F): S moves only   commit="fsg" |
+                                                  where the loss is taken    "fast_only"
+    sign of S          added                      subtracted                 subtracted (learned)
+    shares of F, S     alpha, beta, independent   1 - beta, beta             1 - beta, beta
+    lr on S            no                         yes                        yes
+    look-ahead         the step itself            raw, lr G                  raw (lookahead=)
+    beta, l            0.3, 6                     0.9, 5                     0.3, 6
+    fast-net           of g and Wh                g times a net of Wh        as the code
+    its start          orthogonal                 uniform                    start=
+    the sequence       [e; snapshots], length     the same                   layout="flat" |
+                       1 + xi l                                              "coord" (ablation)
+    LSTM as slow-net   reads the history          LSTMFC on Wh: neither      slow_net="lstm" |
+                                                  history nor embedding      "lstmfc"
+    rates of the nets  1e-3                       slow 1e-3, fast 1e-2       slow_lr=, fast_lr=
+
+The code also looks ahead with the biases, by their last step; this does not.
+
+References
+----------
+X. Chen, J. Gao, B. Qi, D. Li, Y. Luo, F. Li, P. Li, "Fast and slow gradient approximation for
+binary neural network optimization", AAAI 2025, equations 8 to 15, algorithm 1, and their code.
+"""
+
+from dataclasses import dataclass
+
+from ..errors import choose, is_whole, require
+from ..hypernets import LSTM, MLP, Mamba
+from ..hypernets.generators import LSTMFC, Average, Factor, Gain
+from ..hypernets.slow import LAYOUTS, SlowNet
+from .learned import Learned, Part
+from .metaquant import check_rate
+
+COMMITS = ("fsg", "fast_only")
+SLOW_NETS = ("mamba", "lstm", "lstmfc", "gain", "ema", "none")
+
+
+@dataclass(frozen=True)
+class FSG(Learned):
+    """G = beta S + (1 - beta) c(W) F; see the module.
+
+    Parameters
+    ----------
+    lookahead, hyper_optimizer
+        As in `Learned`.
+    commit : {"fsg", "fast_only"}
+        What the optimiser gets: G (paper), or c(W) F (code).
+    slow_share : float
+        beta, in [0, 1].
+    length : int
+        l, the gradients that the slow-net reads.
+    slow_net : {"mamba", "lstm", "lstmfc", "gain", "ema", "none"}
+        ``"lstm"`` reads the history, one sequence a weight, the embedding first. ``"lstmfc"``:
+        what the code runs under that name. Controls: ``"gain"``, S = k g with one learned k;
+        ``"ema"``, an exponential moving average of g, which is not learned; ``"none"``, G = c(W) F.
+    layout : {"flat", "coord"}
+        What Mamba takes for a sequence: `minizo.hypernets.slow`.
+    scaled : bool
+        Divide a layer's history by its root mean square, and multiply S by it: our extension.
+    fast_lr, slow_lr : float
+        Learning rates of the two networks.
+    start : {"uniform", "orthogonal"}
+        Of the fast-net: `minizo.hypernets.MLP`.
+    units : int
+        Width of the fast-net's hidden layers, and of an LSTM.
+    token, expand, states, kernel : int
+        Mamba's D, E / D, N and K.
+    mu : float
+        Of the moving average.
+
+    Notes
+    -----
+    With Mamba, S is a gain on the newest gradient that the history modulates: where g_{t-1} = 0,
+    S = 0. It cannot be a moving average of past gradients, which is what the paper takes it for.
+
+    Cost of an estimate: 1 forward, 1 backward, and with the defaults some 50,000
+    multiply-accumulates and 3,200 exponentials for each of l weights + 1 tokens.
+    """
+
+    commit: str = "fsg"
+    slow_share: float = 0.3
+    length: int = 6
+    slow_net: str = "mamba"
+    layout: str = "flat"
+    scaled: bool = False
+    fast_lr: float = 1e-3
+    slow_lr: float = 1e-3
+    start: str = "orthogonal"
+    units: int = 100
+    token: int = 1
+    expand: int = 100
+    states: int = 16
+    kernel: int = 8
+    mu: float = 0.9
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name, table in (("commit", COMMITS), ("slow_net", SLOW_NETS), ("layout", LAYOUTS)):
+            choose(name, getattr(self, name), dict.fromkeys(table))
+        require(0 <= self.slow_share <= 1, "slow_share", self.slow_share, "it must lie in [0, 1]")
+        require(0 <= self.mu < 1, "mu", self.mu, "it must lie in [0, 1)")
+        right = is_whole(self.length) and self.length >= 1
+        require(right, "length", self.length, "it must be a whole number of gradients, at least 1")
+        check_rate("fast_lr", self.fast_lr)
+        check_rate("slow_lr", self.slow_lr)
+        self.parts(1)  # the sizes of the networks are looked at when they are made
+
+    @property
+    def label(self):
+        """What tables and legends call it."""
+        if self.slow_net == "none":
+            return "fast-net alone"
+        kind = {"mamba": "", "gain": " gain", "ema": " EMA"}.get(self.slow_net, f" {self.slow_net}")
+        if self.slow_net == "mamba" and self.layout == "coord":
+            kind = " coord"
+        scaled = " scaled" if self.scaled else ""
+        return f"FSG{kind}{scaled}{' (fast only)' if self.commit == 'fast_only' else ''}"
+
+    def parts(self, layers):
+        """c(W) F, and S."""
+        fast = Factor(MLP((1, self.units, self.units, 1), self.start), by_weight=True)
+        slow = self._slow(layers)
+        share = 0.0 if slow is None else self.slow_share
+        first = Part(fast, 1.0 - share, True, self.fast_lr)
+        return (first,) if slow is None else (first, Part(slow, share, False, self.slow_lr))
+
+    def _slow(self, layers):
+        if self.slow_net == "mamba":
+            mamba = Mamba(self.token, self.expand, self.states, self.kernel)
+            return SlowNet(mamba, layers, self.layout, self.scaled)
+        if self.slow_net == "lstm":
+            return SlowNet(LSTM(self.token, self.units), layers, "coord", self.scaled)
+        simple = {"lstmfc": LSTMFC(LSTM(1, self.units)), "gain": Gain(), "ema": Average(self.mu)}
+        return simple.get(self.slow_net)
+
+    def committed(self, terms, plain):
+        """G, or c(W) F alone and with its full weight."""
+        return sum(terms) if self.commit == "fsg" else plain[0]

@@ -1,0 +1,113 @@
+"""MetaQuant: a shared network generates the gradient that the quantiser does not have.
+
+    FCGrad  G = c(W) c g        MultiFC  G = c(W) c g Wh        LSTMFC  G = c(W) g fc(h)
+
+with the generators of `minizo.hypernets.generators`, one set of parameters for all layers, learned
+by back-propagating the next loss through the step that G makes; see `minizo.estimators.learned`.
+
+Paper and code. In the paper (equation 6) the weights move by the refined gradient, pi(G) with SGD's
+or Adam's pi, the loss is measured there, and there they stay: ``lookahead="refined"``, the default.
+In the code the loss is measured where the step *before* is repeated, weights and biases alike, and
+G is there in the derivative only: ``lookahead="stale"``. ``"raw"`` looks ahead without pi.
+
+Differences that are left: the code's Adam adds its eps to the uncorrected sqrt(v), and has weight
+decay 5e-4; the paper divides the network's learning rate by 10 every 30 epochs.
+
+References
+----------
+S. Chen, W. Wang, S. J. Pan, "MetaQuant: learning to quantize by learning to penetrate
+non-differentiable quantization", NeurIPS 2019, and its code.
+"""
+
+from dataclasses import dataclass
+from math import isfinite
+
+from ..errors import is_whole, require
+from ..hypernets import LSTM, MLP
+from ..hypernets.generators import LSTMFC as LSTMGenerator
+from ..hypernets.generators import Factor
+from .learned import Learned, Part
+
+
+def check_rate(name, value):
+    """Raise an `InputError` unless ``value`` is a learning rate."""
+    right = isfinite(value) and value > 0
+    require(right, name, value, "a learning rate must be finite and above 0")
+
+
+@dataclass(frozen=True)
+class MetaQuant(Learned):
+    """One generated term, calibrated: G = c(W) F, with F from the generator ``net(layers)``.
+
+    Parameters
+    ----------
+    lookahead, hyper_optimizer
+        As in `Learned`.
+    hyper_lr : float
+        Learning rate of the generator.
+    units : int
+        Width of its hidden layers.
+    """
+
+    lookahead: str = "refined"
+    hyper_lr: float = 1e-3
+    units: int = 100
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_rate("hyper_lr", self.hyper_lr)
+        right = is_whole(self.units) and self.units >= 1
+        require(right, "units", self.units, "it must be a whole number above 0")
+
+    @property
+    def label(self):
+        """What tables and legends call it."""
+        return type(self).__name__
+
+    def parts(self, layers):
+        """That one term."""
+        return (Part(self.net(layers), 1.0, True, self.hyper_lr),)
+
+
+@dataclass(frozen=True)
+class FCGrad(MetaQuant):
+    """F = c g: two linear layers (1, units, 1), which are one learned number c.
+
+    So this is STE whose learning rate is multiplied by c, and c follows the hypergradient
+    dL/dc = -lr <r_t, c(W) g_{t-1}>. It starts at a random c of standard deviation 0.34 and of
+    either sign: half of all runs begin by going uphill.
+
+    Cost of an estimate: 1 forward, 1 backward, 4 multiply-accumulates a weight.
+    """
+
+    def net(self, layers):
+        """c g."""
+        return Factor(MLP((1, self.units, 1)), by_weight=False)
+
+
+@dataclass(frozen=True)
+class MultiFC(MetaQuant):
+    """F = c g Wh: three linear layers (1, units, units, 1) that see Wh and are one number c too.
+
+    With DoReFa, Wh in [0, 1]: the most negative weight of a layer gets no gradient, the most
+    positive all of it. (Paper: two layers; the code's default, taken here: three.)
+
+    Cost of an estimate: 1 forward, 1 backward, 4 multiply-accumulates a weight and 3 units^2.
+    """
+
+    def net(self, layers):
+        """c g Wh."""
+        return Factor(MLP((1, self.units, self.units, 1)), by_weight=True)
+
+
+@dataclass(frozen=True)
+class LSTMFC(MetaQuant):
+    """F = g fc(h): an LSTM that sees Wh, one step of it a training step, its state kept.
+
+    Cost of an estimate: 1 forward, 1 backward, 12 units^2 multiply-accumulates a weight, and
+    2 units numbers a weight that are carried along.
+    """
+
+    def net(self, layers):
+        """g fc(h)."""
+        return LSTMGenerator(LSTM(1, self.units))

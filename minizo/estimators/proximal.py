@@ -1,0 +1,221 @@
+"""What ProxQuant and its relatives share: maps towards the levels, before or after a step.
+
+One update of any of them, on the quantised weights, is
+
+    theta <- after(optimiser(before(theta), g)),    g = dL/dw at w = seen(theta)
+
+with three maps towards the levels, of which a rule has one or two and the others are identities:
+
+    rule                    seen(theta)               before(theta)    after(theta)
+    ProxQuant               theta                     theta            prox_{eta lam_t R}(theta)
+    ProxConnect (lazy)      prox_{lam_t R}(theta)     theta            theta
+    BinaryConnect           Q(theta)                  theta            theta
+    BinaryRelax             prox_{lam_t R_2}, then Q  theta            theta
+    PARQ                    ramp_{iota(t)}(theta)     theta            theta
+    mirror descent          tanh(sharpness(t) theta)  theta            theta
+    blended coarse gradient Q(theta)                  blend_rho(theta) theta
+
+Where theta keeps what the map takes away, as in the lazy rules, the method is dual averaging:
+theta_0 - theta is the sum of all steps so far, and seen(theta) minimises that linear loss plus a
+proximal term. Parameters that are not quantised follow the optimiser alone. Records and weights are
+those of the quantised network, L(Q(theta)), whatever ``seen`` was.
+"""
+
+from dataclasses import dataclass, replace
+from math import exp, isfinite, log
+
+from .. import backend, prox
+from ..errors import InputError, choose, require
+from ..fitted import Fitted
+from ..quantizers import FullPrecision
+from .base import Estimate, Estimator
+
+PROX = ("l1", "l2")
+MOST = 700.0  # exp of more overflows
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """The map of a rule in the place of the quantiser: what the objective then computes with.
+
+    Its derivative counts as 1, as in all of these methods: the gradient at the weights that are
+    seen is that of the latent ones.
+    """
+
+    rule: object
+    quantizer: object
+    step: object
+
+    def quantize(self, x, alpha, overwrite=False):
+        """seen(x): (..., m) -> (..., m)."""
+        return self.rule.seen(x, self.quantizer, alpha, self.step)
+
+    def derivative(self, x, alpha):
+        """``None``, which stands for all ones."""
+        return None
+
+
+def on_quantized(objective, theta, function):
+    """theta with function(slice, alpha) in the place of each quantised slice; a new array."""
+    new = backend.namespace(theta).asarray(theta, copy=True)
+    for name in objective.quantized:
+        part = objective.network.slices[name]
+        new[..., part] = function(theta[..., part], objective.scales[name])
+    return new
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proximal(Estimator):
+    """A rule with maps towards the levels; here all three are identities.
+
+    Parameters
+    ----------
+    freeze : float, optional
+        Part of the run, in (0, 1], after which the quantised weights become Q(theta) and stay so,
+        while everything else trains on. ``None``: never.
+    clip : float, optional
+        After each step the quantised weights are clipped to this many alpha (1 in the code of
+        ProxQuant and BinaryConnect). Clipped weights are no longer a sum of steps: lazy rules are
+        then not dual averaging.
+    """
+
+    freeze: float | None = None
+    clip: float | None = None
+
+    def __post_init__(self):
+        if self.freeze is not None:
+            right = 0 < self.freeze <= 1
+            require(right, "freeze", self.freeze, "it must be above 0 and at most 1")
+        if self.clip is not None:
+            require(self.clip > 0, "clip", self.clip, "it must be above 0")
+
+    def seen(self, x, quantizer, alpha, step):
+        """The weights at which the gradient is taken: (..., m) -> (..., m)."""
+        return x
+
+    def before(self, x, quantizer, alpha, step):
+        """Where the step begins: (..., m) -> (..., m)."""
+        return x
+
+    def after(self, x, quantizer, alpha, step, rate):
+        """What is made of the step, of learning rate ``rate``: (..., m) -> (..., m)."""
+        return x
+
+    def init(self, objective, theta):
+        """No state."""
+        return ()
+
+    def freezes(self, step):
+        """Number of the first step with frozen weights."""
+        if self.freeze is None:
+            return step.total + 1
+        return max(1, round(self.freeze * step.total))
+
+    def estimate(self, objective, theta, batch, state, step):
+        """The `Estimate` at theta (d,), and the next state. Cost: 1 forward, 1 backward."""
+        frozen = step.index >= self.freezes(step)
+        view = FullPrecision() if frozen else Seen(self, objective.quantizer, step)
+        loss, grad, seen = replace(objective, quantizer=view).ste_gradient(theta, batch)
+        return Estimate(grad, loss, forwards=1, backwards=1, statistics=seen), state
+
+    def update(self, objective, optimizer, grad, state, theta, step):
+        """The next theta and the optimiser's next state; see `Estimator.update`."""
+        quantizer, slices = objective.quantizer, objective.network.slices
+        start = on_quantized(
+            objective, theta, lambda x, alpha: self.before(x, quantizer, alpha, step)
+        )
+        new, state = optimizer.update(grad, state, start, step.progress)
+        first = self.freezes(step)
+        if step.index >= first:
+            for name in objective.quantized:
+                new[..., slices[name]] = theta[..., slices[name]]
+            return new, state
+        rate = optimizer.rate(step.progress)
+
+        def settle(x, alpha):
+            x = self.after(x, quantizer, alpha, step, rate)
+            if self.clip is not None:
+                x = backend.namespace(x).clip(x, -self.clip * alpha, self.clip * alpha)
+            return quantizer.quantize(x, alpha) if step.index + 1 == first else x
+
+        return on_quantized(objective, new, settle), state
+
+
+@dataclass(frozen=True)
+class Homotopy(Proximal):
+    """A rule with a W-shaped regulariser whose strength lam_t grows over the run.
+
+    Parameters
+    ----------
+    freeze, clip
+        As in `Proximal`.
+    prox : {"l1", "l2"}
+        Which regulariser, of `minizo.prox`. In units of the quantiser's scale alpha: R_1 is alpha
+        sum|x - q|, so that both are alpha^2 times their value for x / alpha and one strength suits
+        tensors of all sizes (this package's; the paper has alpha = 1).
+    lam : float
+        Strength; infinity is allowed.
+    homotopy : {"step", "epoch", "constant", "geometric"}
+        lam_t = lam t with t the number of the step, from 0 (the paper), or of the epoch, from 0
+        (the authors' code); lam; or lam growth^t, t the number of the step.
+    growth : float
+        At least 1.
+    convention : {"half", "full"}
+        Whether R_2 has its factor 1/2; see `minizo.prox`.
+    rounds : int
+        For a quantiser whose levels are fitted to the weights: how often fitting the levels and
+        moving towards them alternate (2 in the paper, 1 in the authors' ternary code). With fixed
+        levels once is enough.
+    """
+
+    prox: str = "l1"
+    lam: float = 1e-2
+    homotopy: str = "step"
+    growth: float = 1.01
+    convention: str = "half"
+    rounds: int = 2
+
+    def __post_init__(self):
+        super().__post_init__()
+        known = " or ".join(PROX)
+        require(self.prox in PROX, "prox", self.prox, f"it must be {known}")
+        require(self.lam >= 0, "lam", self.lam, "a strength must be at least 0")
+        choose("homotopy", self.homotopy, HOMOTOPIES)
+        choose("convention", self.convention, prox.CONVENTIONS)
+        right = isfinite(self.growth) and self.growth >= 1
+        require(right, "growth", self.growth, "it must be finite and at least 1")
+        require(self.rounds >= 1, "rounds", self.rounds, "at least one is needed")
+
+    def strength(self, step):
+        """lam_t."""
+        factor = HOMOTOPIES[self.homotopy](step, self.growth)
+        return self.lam * factor if factor else 0.0  # also for an infinite lam
+
+    def towards(self, x, quantizer, alpha, strength):
+        """prox of ``strength`` times the regulariser: (..., m) -> (..., m)."""
+        u = x
+        for _ in range(self.rounds if isinstance(quantizer, Fitted) else 1):
+            # q = Q(u),  u = prox towards q from x
+            q = quantizer.quantize(u, alpha)
+            if self.prox == "l1":
+                u = prox.prox_l1(x, q, strength * alpha)
+            else:
+                u = prox.prox_l2(x, q, strength, self.convention)
+        return u
+
+
+HOMOTOPIES = {
+    "step": lambda step, growth: step.index,
+    "epoch": lambda step, growth: step.epoch,
+    "constant": lambda step, growth: 1,
+    "geometric": lambda step, growth: exp(min(MOST, step.index * log(growth))),
+}
+
+
+def needs_equal_steps(rule, quantizer):
+    """Refuse a quantiser that is not a staircase of equal steps."""
+    if getattr(quantizer, "half_step", None) is None:
+        raise InputError(
+            f"{rule} needs levels at equal distances, and {type(quantizer).__name__} has none: use "
+            "the quantiser sign, midrise or midtread"
+        )

@@ -1,0 +1,44 @@
+"""A claim: predicted curves and what was measured."""
+
+from matplotlib.figure import Figure
+
+from .style import STYLES, endless
+
+
+def claim(panels, title):
+    """Predicted curves as lines, measured ones as markers of the same colour order.
+
+    Parameters
+    ----------
+    panels : list of minizo.lab.claims.Panel
+    title : str
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    figure = Figure(figsize=(5.5 * len(panels), 5.4), layout="constrained")
+    for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        styles = {True: endless(STYLES), False: endless(STYLES)}
+        for curve in panel.curves:
+            style = dict(next(styles[curve.predicted]))
+            if curve.predicted:
+                style |= {"marker": "", "linewidth": 1.6}
+            else:
+                few = len(curve.x) <= 60
+                style |= {"linestyle": "" if few else style["linestyle"], "markersize": 5}
+                every = 1 if few else len(curve.x) // 25
+                style |= {"linewidth": 1.0, "markevery": every, "markerfacecolor": "none"}
+            axes.plot(curve.x, curve.y, label=curve.label, **style)
+        axes.set(xlabel=panel.xlabel, ylabel=panel.ylabel)
+        axes.set(xscale=panel.xscale, yscale=panel.yscale)
+        for axis, scale in ((axes.xaxis, panel.xscale), (axes.yaxis, panel.yscale)):
+            if scale == "log":
+                axis.set_minor_formatter("")
+        axes.set_title(panel.title, fontsize="medium")
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+        below = dict(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2)
+        axes.legend(frameon=False, fontsize="small", **below)
+    figure.suptitle(title, fontsize="large")
+    return figure

@@ -1,0 +1,53 @@
+"""How often quantised weights flip while they are trained."""
+
+from matplotlib.figure import Figure
+
+from .runs import by_label, ticks
+from .style import STYLES, endless
+
+
+def flips(runs, title):
+    """Test error, SignChange since the start, and weights that flip in a step, against steps.
+
+    Parameters
+    ----------
+    runs : list of (label, records)
+        Records with ``step``, ``test_error`` (per cent), ``sign_change`` and ``flip_rate``. Runs of
+        one label are drawn as their mean, with a band from the smallest to the largest.
+    title : str
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    figure = Figure(figsize=(13, 5.2), layout="constrained")
+    panels = (
+        ("test_error", "test error of the quantised network (%)", "log"),
+        ("sign_change", "SignChange: share of signs unlike the start's", "linear"),
+        ("flip_rate", "share of signs that flip in a step (linear below 1e-5)", "symlog"),
+    )
+    for axes, (column, label, scale) in zip(figure.subplots(1, 3), panels, strict=True):
+        for style, (name, group) in zip(endless(STYLES), by_label(runs).items(), strict=False):
+            x = group[0]["step"]
+            values = list(zip(*(records[column] for records in group), strict=True))
+            mean = [sum(v) / len(v) for v in values]
+            axes.plot(
+                x, mean, label=name, markersize=4, linewidth=1.5, markevery=max(1, len(x) // 8),
+                **style,
+            )  # fmt: skip
+            if len(group) > 1:
+                low, high = [min(v) for v in values], [max(v) for v in values]
+                axes.fill_between(x, low, high, color=style["color"], alpha=0.15, lw=0)
+        axes.set(xlabel="step", ylabel=label)
+        # shares of exactly 0 are to be seen
+        axes.set_yscale(scale, **({"linthresh": 1e-5} if scale == "symlog" else {}))
+        if column == "test_error":
+            axes.yaxis.set_major_locator(ticks())
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_formatter("")
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    figure.suptitle(title)
+    return figure

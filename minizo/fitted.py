@@ -1,0 +1,228 @@
+"""Quantisers whose levels are fitted to the weights each time they are used.
+
+    ternary    theta- < 0 < theta+, threshold 0.7 mean|x|, each level the mean of what it stands for
+    multi-bit  sum_i +-alpha_i, k scales and 2^k levels, by alternating least squares
+
+A fitted quantiser is a staircase like those of `minizo.quantizers`, so it has the same methods;
+what it does not have is a scale that was fixed at the start. Its ``scale``, the mean absolute
+weight, is only the unit of what is said in units of alpha elsewhere. All values of one tensor (the
+last axis) share their levels; rows of x, as in ProxQuant's LSTM, have levels of their own.
+"""
+
+from dataclasses import dataclass
+
+from . import backend, laws
+from .errors import choose, is_whole, require
+from .surrogates import SURROGATES
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What fitted quantisers share. Their surrogate treats the fitted levels as constants.
+
+    Parameters
+    ----------
+    surrogate : {"identity", "hardtanh", "tanh", "approxsign"}
+        Whose derivative stands in for the quantiser's zero one.
+
+    Notes
+    -----
+    ``fit(x)`` gives the levels (..., K) in ascending order and the K - 1 thresholds between them:
+    Q(x) = levels[j] from threshold j - 1 on. It implies no noise: its steps are unequal.
+    """
+
+    surrogate: str = "identity"
+    epsbar = None
+
+    def __post_init__(self):
+        choose("surrogate", self.surrogate, SURROGATES)
+
+    def at(self, progress):
+        """This quantiser when the part ``progress`` in [0, 1] of a run is over: itself."""
+        return self
+
+    @property
+    def law(self):
+        """The law of the surrogate; the size of the noise is for the caller to say."""
+        return laws.LAWS[SURROGATES[self.surrogate].law]
+
+    def scale(self, w):
+        """Mean absolute weight, a unit of length: (..., m) -> (..., 1)."""
+        xp = backend.namespace(w)
+        return xp.mean(xp.abs(w), axis=-1, keepdims=True)
+
+    def quantize(self, x, alpha=None, overwrite=False):
+        """Q(x), levels fitted to x itself: (..., m) -> (..., m). alpha is not used."""
+        levels, thresholds = self.fit(x)
+        q = staircase(x, levels, thresholds)
+        if not overwrite:
+            return q
+        x[...] = q
+        return x
+
+    def _steps(self, x):
+        # threshold and half the jump of each step, (..., 1), and the same for flat steps
+        levels, thresholds = self.fit(x)
+        xp = backend.namespace(x)
+        for j in range(thresholds.shape[-1]):
+            h = 0.5 * (levels[..., j + 1 : j + 2] - levels[..., j : j + 1])
+            yield thresholds[..., j : j + 1], h, xp.where(h > 0.0, h, xp.ones_like(h))
+
+    def smooth(self, x, alpha=None):
+        """lowest level + sum_j h_j (1 + s((x - t_j) / h_j)), h_j half of jump j."""
+        if self.surrogate == "identity":
+            return 1.0 * x
+        s = SURROGATES[self.surrogate].value
+        total = self.fit(x)[0][..., :1]
+        for t, h, width in self._steps(x):
+            total = total + h * (1.0 + s((x - t) / width))
+        return total
+
+    def derivative(self, x, alpha=None):
+        """The derivative of `smooth` with the levels held; ``None`` stands for all ones."""
+        if self.surrogate == "identity":
+            return None
+        ds = SURROGATES[self.surrogate].derivative
+        return sum(h / width * ds((x - t) / width) for t, h, width in self._steps(x))
+
+
+def staircase(x, levels, thresholds):
+    """levels[j] for thresholds[j - 1] <= x < thresholds[j]: (..., m), (..., K), (..., K - 1)."""
+    xp = backend.namespace(x)
+    q = xp.zeros_like(x) + levels[..., :1]
+    for j in range(thresholds.shape[-1]):
+        q = xp.where(x >= thresholds[..., j : j + 1], levels[..., j + 1 : j + 2], q)
+    return q
+
+
+@dataclass(frozen=True)
+class Ternary(Fitted):
+    """Q(x) = theta+ where x >= D, theta- where x <= -D, 0 between; D = 0.7 mean|x|.
+
+    theta+ = mean{x_i : x_i >= D} and theta- = mean{x_i : x_i <= -D}; the mean of nothing is 0.
+
+    Notes
+    -----
+    Not the nearest of its own levels, as D is not their midpoint, so ProxQuant's proximal step with
+    it is an approximation.
+
+    References
+    ----------
+    F. Li, B. Zhang, B. Liu, "Ternary weight networks", 2016, arXiv 1605.04711 (the threshold).
+    Y. Bai, Y.-X. Wang, E. Liberty, "ProxQuant", ICLR 2019, section 3.2 (a level for each side).
+    """
+
+    levels = 3
+
+    def fit(self, x):
+        """Levels (..., 3) and thresholds (..., 2)."""
+        xp = backend.namespace(x)
+        # D = 0.7 mean|x|
+        d = 0.7 * xp.mean(xp.abs(x), axis=-1, keepdims=True)
+
+        def mean_where(chosen):
+            chosen = xp.astype(chosen, x.dtype)
+            count = xp.sum(chosen, axis=-1, keepdims=True)
+            return xp.sum(chosen * x, axis=-1, keepdims=True) / xp.clip(count, 1.0, None)
+
+        low, high = mean_where(x <= -d), mean_where(x >= d)
+        zero = xp.zeros_like(d)
+        # x >= the next number above -D is x > -D
+        thresholds = xp.concat([xp.nextafter(-d, zero), d], axis=-1)
+        return xp.concat([low, zero, high], axis=-1), thresholds
+
+
+@dataclass(frozen=True)
+class MultiBit(Fitted):
+    """Q(x) = B alpha, B of +-1 (m, k), alpha (k,): argmin ||x - B alpha||^2 by alternation.
+
+        start    r = x;  alpha_i = mean|r|,  b_i = sign r,  r <- r - alpha_i b_i   (greedy)
+        repeat   B <- the nearest of the 2^k levels;  alpha <- least squares given B
+
+    Parameters
+    ----------
+    bits : int
+        k, 1 to 4.
+    refinements : int
+        How often the two are repeated. Neither step increases the error.
+
+    Notes
+    -----
+    The last step is a nearest-level one, so Q(x) is the nearest of the levels. Where columns of B
+    coincide the least squares have many solutions; the shortest is taken. One bit is the sign with
+    the mean absolute value. Cost: about 2^k passes over x a refinement.
+
+    References
+    ----------
+    C. Xu, J. Yao, Z. Lin, W. Ou, Y. Cao, Z. Wang, H. Zha, "Alternating multi-bit quantization for
+    recurrent neural networks", ICLR 2018, section 3.
+    """
+
+    bits: int = 2
+    refinements: int = 2
+
+    def __post_init__(self):
+        super().__post_init__()
+        right = is_whole(self.bits) and 1 <= self.bits <= 4
+        require(right, "bits", self.bits, "it must be a whole number from 1 to 4 for multibit")
+        right = is_whole(self.refinements) and self.refinements >= 0
+        require(right, "refinements", self.refinements, "it must be a whole number, at least 0")
+
+    @property
+    def levels(self):
+        """Number of levels, 2^bits."""
+        return 2**self.bits
+
+    def fit(self, x):
+        """Levels (..., 2^k) in ascending order, and the midpoints between them."""
+        alpha = self.greedy(x)
+        for _ in range(self.refinements):
+            alpha = self.refit(x, alpha)
+        levels, _ = self.table(alpha)
+        return levels, midpoints(levels)
+
+    def greedy(self, x):
+        """The k scales of the greedy start, (..., k)."""
+        xp = backend.namespace(x)
+        r, scales = x, []
+        for _ in range(self.bits):
+            # alpha_i = mean|r|,  r <- r - alpha_i sign(r)
+            a = xp.mean(xp.abs(r), axis=-1, keepdims=True)
+            r = r - xp.where(r >= 0.0, a, -a)
+            scales.append(a)
+        return xp.concat(scales, axis=-1)
+
+    def table(self, alpha):
+        """(levels (..., 2^k) ascending, their signs (..., 2^k, k)) for the scales (..., k)."""
+        xp = backend.namespace(alpha)
+        k, count = self.bits, 2**self.bits
+        codes = backend.arange(count, alpha)[:, None]
+        powers = 2.0 ** backend.arange(k, alpha)
+        # bit i of the code, as +-1
+        signs = 2.0 * (xp.floor(codes / powers) % 2.0) - 1.0  # (2^k, k)
+        levels = xp.matmul(alpha, xp.matrix_transpose(signs))
+        order = xp.argsort(levels, axis=-1)
+        # (..., 2^k) -> (...*2^k,) -> (...*2^k, k) -> (..., 2^k, k)
+        signs = xp.reshape(xp.take(signs, xp.reshape(order, (-1,)), axis=0), (*levels.shape, k))
+        return xp.sort(levels, axis=-1), signs
+
+    def refit(self, x, alpha):
+        """alpha of least squares for the nearest levels of x: (..., m), (..., k) -> (..., k)."""
+        xp = backend.namespace(x)
+        levels, signs = self.table(alpha)
+        t = midpoints(levels)
+        columns = [staircase(x, signs[..., i], t) for i in range(self.bits)]
+        b = xp.stack(columns, axis=-2)  # B^T : (..., k, m)
+        # alpha = (B^T B)^+ B^T x, by eigenvalues: those of coinciding columns are 0
+        values, vectors = xp.linalg.eigh(xp.matmul(b, xp.matrix_transpose(b)))
+        kept = values > 1e-6 * values[..., -1:]
+        inverse = xp.where(kept, 1.0 / xp.where(kept, values, xp.ones_like(values)),
+                           xp.zeros_like(values))  # fmt: skip
+        right = xp.matmul(b, x[..., None])  # (..., k, 1)
+        inside = inverse[..., None] * xp.matmul(xp.matrix_transpose(vectors), right)
+        return xp.matmul(vectors, inside)[..., 0]
+
+
+def midpoints(levels):
+    """Halfway between neighbouring levels: (..., K) -> (..., K - 1)."""
+    return 0.5 * (levels[..., 1:] + levels[..., :-1])

@@ -1,0 +1,53 @@
+"""What every hypernetwork shares: named parameters, their start, and one vector that holds them."""
+
+from math import prod
+
+import numpy as np
+
+from .. import backend
+
+
+class Hypernet:
+    """A small network with a hand-written backward, pure as the layers are.
+
+    forward(params, ...)          -> (output, ..., cache)
+    backward(params, cache, ...)  -> (derivatives of what went in, grads)
+
+    ``params`` and ``grads`` map the names in ``shapes`` to arrays. One set of parameters serves
+    every row of the input (one row a weight, or a layer); their gradients are sums over the rows.
+    dtype in is dtype out. ``flatten`` and ``views`` change between the dictionary and one vector
+    phi, to which the optimisers of `minizo.optim` apply.
+    """
+
+    @property
+    def size(self):
+        """Number of parameters."""
+        return sum(prod(shape) for shape in self.shapes.values())
+
+    def views(self, phi):
+        """phi (size,) as name -> array; they share its memory."""
+        xp = backend.namespace(phi)
+        named, start = {}, 0
+        for name, shape in self.shapes.items():
+            named[name] = xp.reshape(phi[start : start + prod(shape)], shape)
+            start += prod(shape)
+        return named
+
+    def flatten(self, named):
+        """The inverse of `views`: one new vector (size,)."""
+        values = [named[name] for name in self.shapes]
+        xp = backend.namespace(*values)
+        return xp.concat([xp.reshape(value, (-1,)) for value in values])
+
+    def draw(self, fill, like):
+        """Random numbers for every parameter, drawn on the host in one go: name -> ndarray.
+
+        ``fill`` is a stream's ``uniform`` or ``normal``. One draw, because a stream starts at its
+        beginning whenever it is asked; on the host, so that a seed means one start everywhere.
+        """
+        return self.views(fill(np.empty(self.size, dtype=backend.numpy_dtype(like))))
+
+    def placed(self, values, like):
+        """Host arrays by name, in the dtype of ``like`` and where it lives."""
+        dtype = backend.numpy_dtype(like)
+        return {name: backend.asarray(values[name].astype(dtype), like) for name in self.shapes}

@@ -1,0 +1,234 @@
+"""Generators: what turns the last gradient of a layer's weights into the next one.
+
+    generate(params, given, carried)  -> (F, carried, cache)     F (xi,), for xi weights
+    pull_back(params, cache, dF)      -> grads
+
+One set of parameters serves every layer. `Given` is what a generator may look at; all of it is
+constant in the derivative, and so is what it carries from one step to the next (``rest`` gives that
+before the first step). The gradients g are those with respect to the quantised weights.
+
+    FCGrad    F = c g                c is the number that a bias-free linear MLP amounts to
+    MultiFC   F = c g Wh
+    LSTMFC    F = g fc(h)            h from an LSTM that sees Wh, one step a call
+    Gain      F = k g                one learned number, or one a layer
+    Average   F <- mu F + (1 - mu) g    nothing is learned
+
+References
+----------
+S. Chen, W. Wang, S. J. Pan, "MetaQuant: learning to quantize by learning to penetrate
+non-differentiable quantization", NeurIPS 2019, section 3.4 and its code.
+A. G. Baydin, R. Cornish, D. Martinez Rubio, M. Schmidt, F. Wood, "Online learning rate adaptation
+with hypergradient descent", ICLR 2018, equation 5 (what learning k amounts to).
+"""
+
+from dataclasses import dataclass, field
+from math import sqrt
+from typing import NamedTuple
+
+from .. import backend
+from .base import Hypernet
+from .lstm import LSTM
+from .mlp import MLP
+
+
+class Given(NamedTuple):
+    """What is known of one layer before a step.
+
+    layer : int, its number among the quantised ones;  gradient : ndarray (xi,), g of the step
+    before;  squashed : ndarray (xi,), Wh = A(W) where g was taken;  history : ndarray (m, xi), the
+    latest m of the g, oldest first, ``gradient`` the last of them.
+    """
+
+    layer: int
+    gradient: object
+    squashed: object
+    history: object
+
+
+class Generator(Hypernet):
+    """A hypernetwork with ``generate`` and ``pull_back``; see the module."""
+
+    def rest(self, weights, like):
+        """What is carried before the first step of a layer of so many weights: nothing."""
+        return ()
+
+
+@dataclass(frozen=True)
+class Factor(Generator):
+    """F = c g, or F = c g Wh, with c = W_k ... W_1 of an MLP with one input and one output.
+
+    Parameters
+    ----------
+    mlp : MLP
+    by_weight : bool
+        Whether Wh is a factor (MultiFC, and FSG's fast-net).
+
+    Notes
+    -----
+    With kappa = sum dF g (Wh), dc = kappa. Cost: one or two multiplications a weight, and the
+    MLP's size; through the layers it would be that size for every weight.
+    """
+
+    mlp: MLP
+    by_weight: bool
+
+    @property
+    def shapes(self):
+        """The MLP's."""
+        return self.mlp.shapes
+
+    def init(self, stream, like):
+        """The MLP's start."""
+        return self.mlp.init(stream, like)
+
+    def macs(self, weights, length):
+        """Multiply-accumulates of a forward and a backward for one layer."""
+        return 4 * weights + 3 * self.size
+
+    def generate(self, params, given, carried):
+        """F = c g (Wh)."""
+        x = given.gradient * given.squashed if self.by_weight else given.gradient
+        return self.mlp.product(params)[0, 0] * x, carried, x
+
+    def pull_back(self, params, cache, df):
+        """Gradients by the closed form, from kappa = sum dF x."""
+        xp = backend.namespace(df)
+        return self.mlp.product_backward(params, xp.reshape(xp.sum(df * cache), (1, 1)))
+
+
+@dataclass(frozen=True)
+class LSTMFC(Generator):
+    """F = g fc(h), h of an LSTM that takes one step a call with Wh as its input.
+
+    Parameters
+    ----------
+    lstm : LSTM
+        One input.
+
+    Notes
+    -----
+    Carries (h, c) of every weight: 2 hidden numbers a weight. With m = fc(h): dm = g dF,
+    dWfc = sum dm h, dbfc = sum dm, dh = dm Wfc; the state that comes in is constant.
+    """
+
+    lstm: LSTM = field(default_factory=LSTM)
+
+    @property
+    def shapes(self):
+        """The LSTM's, and those of fc."""
+        return self.lstm.shapes | {"Wfc": (1, self.lstm.hidden), "bfc": (1,)}
+
+    def init(self, stream, like):
+        """All U(-1, 1) / sqrt(hidden)."""
+        numbers = self.draw(stream.uniform, like)
+        return self.placed({n: v / sqrt(self.lstm.hidden) for n, v in numbers.items()}, like)
+
+    def macs(self, weights, length):
+        """Multiply-accumulates of a forward and a backward for one layer."""
+        return 3 * (self.lstm.macs(weights) + weights * self.lstm.hidden)
+
+    def rest(self, weights, like):
+        """(h, c) = 0, each (weights, hidden)."""
+        zeros = backend.namespace(like).zeros_like(backend.empty((weights, self.lstm.hidden), like))
+        return zeros, zeros
+
+    def generate(self, params, given, carried):
+        """F, the LSTM's next state, and the cache."""
+        xp = backend.namespace(given.squashed)
+        # (xi,) -> (xi, 1, 1): every weight a row, one step, one feature
+        y, carried, cache = self.lstm.forward(params, given.squashed[:, None, None], carried)
+        h = y[:, 0, :]
+        m = xp.matmul(h, params["Wfc"][0, :]) + params["bfc"]
+        return given.gradient * m, carried, (cache, h, given.gradient)
+
+    def pull_back(self, params, cache, df):
+        """Gradients through fc and one step of the LSTM."""
+        xp = backend.namespace(df)
+        inner, h, gradient = cache
+        dm = gradient * df
+        # (xi, 1) (1, H) -> (xi, 1, H): the output of the one step
+        dh = (dm[:, None] * params["Wfc"])[:, None, :]
+        _, _, grads = self.lstm.backward(params, inner, dh)
+        # dWfc = sum dm h,  dbfc = sum dm
+        total = xp.reshape(xp.sum(dm), (1,))
+        return grads | {"Wfc": xp.matmul(dm, h)[None, :], "bfc": total}
+
+
+@dataclass(frozen=True)
+class Gain(Generator):
+    """F = k g, from k = 1: with one k for all layers, or one for each.
+
+    Parameters
+    ----------
+    layers : int
+        How many k there are; 1 is shared by all.
+
+    Notes
+    -----
+    dk = sum dF g. A control: what the networks above could learn if they knew that they are one
+    number. With a k for each layer it is the step size that hypergradient descent adapts.
+    """
+
+    layers: int = 1
+
+    @property
+    def shapes(self):
+        """k (layers,)."""
+        return {"k": (self.layers,)}
+
+    def init(self, stream, like):
+        """Ones; nothing is drawn."""
+        ones = backend.namespace(like).ones_like(backend.empty((self.layers,), like))
+        return {"k": ones}
+
+    def macs(self, weights, length):
+        """Multiply-accumulates of a forward and a backward for one layer."""
+        return 2 * weights
+
+    def generate(self, params, given, carried):
+        """F = k g."""
+        own = given.layer if self.layers > 1 else 0
+        return params["k"][own] * given.gradient, carried, (own, given.gradient)
+
+    def pull_back(self, params, cache, df):
+        """dk = sum dF g, at this layer's place."""
+        xp = backend.namespace(df)
+        own, gradient = cache
+        grad = xp.zeros_like(params["k"])
+        grad[own] = xp.sum(df * gradient)
+        return {"k": grad}
+
+
+@dataclass(frozen=True)
+class Average(Generator):
+    """F <- mu F + (1 - mu) g: an exponential moving average, the momentum that is not learned.
+
+    Parameters
+    ----------
+    mu : float
+        Its memory is 1 / (1 - mu) steps. It starts at 0.
+    """
+
+    mu: float = 0.9
+    shapes = {}
+
+    def init(self, stream, like):
+        """No parameters."""
+        return {}
+
+    def macs(self, weights, length):
+        """Multiply-accumulates of a forward for one layer."""
+        return 2 * weights
+
+    def rest(self, weights, like):
+        """The average so far: zeros."""
+        return (backend.namespace(like).zeros_like(backend.empty((weights,), like)),)
+
+    def generate(self, params, given, carried):
+        """The next average, which is also carried."""
+        f = self.mu * carried[0] + (1.0 - self.mu) * given.gradient
+        return f, (f,), None
+
+    def pull_back(self, params, cache, df):
+        """Nothing to learn."""
+        return {}

@@ -1,0 +1,133 @@
+"""The linear multi-layer perceptron of MetaQuant and FSG, and the single number that it is.
+
+Without biases and without nonlinearities the layers are one matrix,
+
+    y = W_k ... W_2 W_1 x = M x,     dW_i = (W_k ... W_{i+1})^T dM (W_{i-1} ... W_1)^T,
+
+and where inputs and outputs are one feature, M is one number c: what looks like a network of
+10,200 parameters is a learned factor. `forward` and `backward` go through the layers; `product`
+and `product_backward` go through M, at a cost that does not depend on the number of rows.
+
+References
+----------
+S. Chen, W. Wang, S. J. Pan, "MetaQuant: learning to quantize by learning to penetrate
+non-differentiable quantization", NeurIPS 2019, section 3.4 (FCGrad and MultiFC).
+A. M. Saxe, J. L. McClelland, S. Ganguli, "Exact solutions to the nonlinear dynamics of learning in
+deep linear neural networks", ICLR 2014 (gradients of such a product; the orthogonal start).
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from math import sqrt
+
+import numpy as np
+
+from .. import backend
+from ..errors import is_whole, require
+from .base import Hypernet
+
+STARTS = ("uniform", "orthogonal")
+
+
+@dataclass(frozen=True)
+class MLP(Hypernet):
+    """y = W_k ... W_2 W_1 x.
+
+    Parameters
+    ----------
+    widths : tuple of int
+        Features before, between and behind the layers: (1, 100, 1) in MetaQuant's FCGrad, (1, 100,
+        100, 1) in its MultiFC and in FSG's fast-net.
+    start : {"uniform", "orthogonal"}
+        W_i ~ U(-1, 1) / sqrt(width before it), as both released codes have it; or orthonormal rows
+        or columns, as FSG's appendix has it.
+
+    Notes
+    -----
+    Parameters W1, ..., Wk of shape (width behind, width before).
+    """
+
+    widths: tuple = (1, 100, 100, 1)
+    start: str = "uniform"
+
+    def __post_init__(self):
+        right = len(self.widths) >= 2 and all(is_whole(w) and w >= 1 for w in self.widths)
+        require(right, "widths", self.widths, "it must be two whole numbers above 0, or more")
+        require(self.start in STARTS, "start", self.start, f"choose from {STARTS}")
+
+    @property
+    def shapes(self):
+        """W1, W2, ...: names and shapes of the parameters, from the input up."""
+        return {f"W{i}": (out, into) for i, (into, out) in enumerate(pairwise(self.widths), 1)}
+
+    def macs(self, rows):
+        """Multiply-accumulates of one forward of so many rows; a backward is twice that."""
+        return rows * self.size
+
+    def init(self, stream, like):
+        """Initial parameters where ``like`` lives and in its dtype."""
+        if self.start == "uniform":
+            numbers = self.draw(stream.uniform, like)
+            return self.placed({name: w / sqrt(w.shape[1]) for name, w in numbers.items()}, like)
+        numbers = self.draw(stream.normal, like)
+        return self.placed({name: orthogonal(w) for name, w in numbers.items()}, like)
+
+    def forward(self, params, x):
+        """y (..., outputs) for x (..., inputs), layer by layer, and the cache."""
+        xp = backend.namespace(x)
+        cache = []
+        for name in self.shapes:
+            cache.append(x)
+            # x_i = W_i x_{i-1}
+            x = xp.matmul(x, xp.matrix_transpose(params[name]))
+        return x, cache
+
+    def backward(self, params, cache, dy):
+        """dx (..., inputs) and the gradients, for dy (..., outputs)."""
+        xp = backend.namespace(dy)
+        grads = {}
+        for name, x in zip(reversed(self.shapes), reversed(cache), strict=True):
+            # dW_i = sum dx_i x_{i-1}^T,  dx_{i-1} = W_i^T dx_i ; (..., c) -> (R, c)
+            rows = xp.reshape(dy, (-1, dy.shape[-1]))
+            grads[name] = xp.matmul(xp.matrix_transpose(rows), xp.reshape(x, (-1, x.shape[-1])))
+            dy = xp.matmul(dy, params[name])
+        return dy, grads
+
+    def product(self, params):
+        """M = W_k ... W_1 (outputs, inputs). Cost: ``size`` multiply-accumulates for one input."""
+        xp = backend.namespace(params["W1"])
+        m = params["W1"]
+        for name in list(self.shapes)[1:]:
+            m = xp.matmul(params[name], m)
+        return m
+
+    def product_backward(self, params, dm):
+        """Gradients for dM (outputs, inputs): of y = M x summed over rows, dM = sum dy x^T.
+
+        Cost: 2 ``size`` multiply-accumulates for one input and output, whatever the rows.
+        """
+        xp = backend.namespace(dm)
+        names = list(self.shapes)
+        below = [None]  # W_{i-1} ... W_1
+        for name in names[:-1]:
+            w = params[name]
+            below.append(w if below[-1] is None else xp.matmul(w, below[-1]))
+        grads = {}
+        for name, lower in zip(reversed(names), reversed(below), strict=True):
+            # dm is (W_k ... W_{i+1})^T dM here:  dW_i = dm (W_{i-1} ... W_1)^T
+            grads[name] = dm if lower is None else xp.matmul(dm, xp.matrix_transpose(lower))
+            dm = xp.matmul(xp.matrix_transpose(params[name]), dm)
+        return grads
+
+
+def orthogonal(gaussian):
+    """An orthogonal matrix from one of independent standard normal numbers (NumPy), Haar's law.
+
+    Of a matrix that is not square the shorter side's vectors are orthonormal. The QR factorisation
+    is unique once the diagonal of R is positive (F. Mezzadri, "How to generate random matrices from
+    the classical compact groups", Notices of the AMS, 2007, section 4).
+    """
+    tall = gaussian.shape[0] >= gaussian.shape[1]
+    q, r = np.linalg.qr(gaussian if tall else gaussian.T)
+    q = q * np.sign(np.diag(r))
+    return q if tall else q.T

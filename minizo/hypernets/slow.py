@@ -1,0 +1,163 @@
+"""FSG's slow-net: a sequence model that reads a layer's latest gradients, and which layer it is.
+
+For a layer i of xi weights, with its m latest gradients h (m, xi), oldest first (the historical
+gradient storage), and a learned vector e_i (the layer recognition embedding):
+
+    flat     one sequence over time and weights:  [e_i; h_1 ... h_m]   (1 + m xi, D)
+             S = the last xi outputs
+    coord    one sequence a weight:  [e_i; h_{1,j}; ...; h_{m,j}]      (xi, 1 + m, D)
+             S_j = the last output of sequence j
+
+Each number of h is one token, a vector of D numbers: itself where D = 1, times Wa (1, D) otherwise.
+The outputs (C numbers each) become one number: themselves where the model is Mamba and C = 1, times
+Wb (1, C) otherwise, plus bb with an LSTM.
+
+`flat` is FSG; the weights of one snapshot are then neighbours in "time". `coord`, where time is the
+only axis of a sequence, is an ablation (and what earlier versions of FSG's code did).
+
+References
+----------
+X. Chen, J. Gao, B. Qi, D. Li, Y. Luo, F. Li, P. Li, "Fast and slow gradient approximation for
+binary neural network optimization", AAAI 2025, equations 8, 10 and 11, and their code. (The code
+has D = 1 and neither Wa nor Wb.)
+"""
+
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+
+from .. import backend
+from ..errors import require
+from .generators import Generator
+from .lstm import LSTM
+
+LAYOUTS = ("flat", "coord")
+
+
+@dataclass(frozen=True)
+class SlowNet(Generator):
+    """S from the history of gradients; see the module.
+
+    Parameters
+    ----------
+    model : Mamba or LSTM
+    layers : int
+        How many layers the embedding tells apart.
+    layout : {"flat", "coord"}
+        What is a sequence.
+    scaled : bool
+        Divide a layer's history by its root mean square, and multiply S by it. An extension of
+        ours: gradients are so small that the model is otherwise linear in them.
+
+    Notes
+    -----
+    Start: the embedding N(0, 1), Wa U(-1, 1), Wb and bb U(-1, 1) / sqrt(C), the model its own.
+    With Mamba, S_j = 0 wherever the newest gradient is 0, whatever the parameters and the history
+    (see `Mamba`); with an LSTM it is not.
+    """
+
+    model: object
+    layers: int
+    layout: str = "flat"
+    scaled: bool = False
+
+    def __post_init__(self):
+        require(self.layout in LAYOUTS, "layout", self.layout, f"choose from {LAYOUTS}")
+
+    @property
+    def token(self):
+        """D."""
+        return self.model.inputs if isinstance(self.model, LSTM) else self.model.width
+
+    @property
+    def shapes(self):
+        """Names and shapes: the embedding, what is around the model, and the model's."""
+        shapes = {"LRE": (self.layers, self.token)}
+        if self.token > 1:
+            shapes["Wa"] = (1, self.token)
+        if isinstance(self.model, LSTM):
+            shapes |= {"Wb": (1, self.model.hidden), "bb": (1,)}
+        elif self.token > 1:
+            shapes["Wb"] = (1, self.token)
+        return shapes | self.model.shapes
+
+    def init(self, stream, like):
+        """Initial parameters where ``like`` lives and in its dtype; the stream's children draw."""
+        numbers = self.draw(stream.child(0).uniform, like)
+        values = self.model.init(stream.child(2), np.empty(0, backend.numpy_dtype(like)))
+        values["LRE"] = stream.child(1).normal(np.empty((self.layers, self.token)))
+        for name in ("Wa", "Wb", "bb"):
+            if name in numbers:
+                values[name] = numbers[name] / sqrt(1 if name == "Wa" else self.shapes["Wb"][1])
+        return self.placed(values, like)
+
+    def macs(self, weights, length):
+        """Multiply-accumulates of a forward and a backward for one layer, ``length`` snapshots."""
+        tokens = 1 + length * weights if self.layout == "flat" else weights * (1 + length)
+        if isinstance(self.model, LSTM):
+            return 3 * self.model.macs(tokens)
+        return self.model.macs(tokens) + self.model.backward_macs(tokens)
+
+    def generate(self, params, given, carried):
+        """S (xi,), nothing carried, and the cache."""
+        xp = backend.namespace(given.history)
+        m, xi = given.history.shape
+        scale = 1.0
+        if self.scaled:
+            size = xp.sqrt(xp.mean(given.history * given.history))
+            scale = xp.where(size > 0.0, size, xp.ones_like(size))  # a history of zeros stays so
+        h = given.history / scale
+        first = params["LRE"][given.layer : given.layer + 1, :]  # (1, D)
+        if self.layout == "flat":
+            # (m, xi) -> (m*xi, 1), time outside, weights inside
+            tokens = xp.reshape(h, (m * xi, 1))
+            axis = 0
+        else:
+            # (m, xi) -> (xi, m, 1)
+            tokens = xp.matrix_transpose(h)[..., None]
+            # (1, D) -> (xi, 1, D)
+            first = xp.broadcast_to(first, (xi, 1, self.token))
+            axis = 1
+        if "Wa" in params:
+            tokens = tokens * params["Wa"]
+        x = xp.concat([first, tokens], axis=axis)
+        y, *_, cache = self.model.forward(params, x)
+        # (xi, C): the last xi outputs, or the last output of every sequence
+        read = y[-xi:, :] if self.layout == "flat" else y[:, -1, :]
+        s = xp.matmul(read, params["Wb"][0, :]) if "Wb" in params else read[:, 0]
+        if "bb" in params:
+            s = s + params["bb"]
+        return scale * s, (), (given.layer, scale, h, read, y, cache)
+
+    def pull_back(self, params, cache, ds):
+        """Gradients: through the model, into the embedding of this layer."""
+        xp = backend.namespace(ds)
+        layer, scale, h, read, y, inner = cache
+        m, xi = h.shape
+        ds = scale * ds
+        grads = {}
+        dread = ds[:, None]
+        if "Wb" in params:
+            grads["Wb"] = xp.matmul(ds, read)[None, :]
+            dread = dread * params["Wb"]
+        if "bb" in params:
+            grads["bb"] = xp.reshape(xp.sum(ds), (1,))
+        # nothing else of the output is used
+        dy = xp.zeros_like(y)
+        if self.layout == "flat":
+            dy[-xi:, :] = dread
+        else:
+            dy[:, -1, :] = dread
+        dx, *_, inner = self.model.backward(params, inner, dy)
+        lre = xp.zeros_like(params["LRE"])
+        lre[layer, :] = dx[0, :] if self.layout == "flat" else xp.sum(dx[:, 0, :], axis=0)
+        grads["LRE"] = lre
+        if "Wa" in params:
+            flat = self.layout == "flat"
+            # dWa = sum of token times dx: (m, xi) and (xi, m) -> (m*xi,)
+            numbers = xp.reshape(h if flat else xp.matrix_transpose(h), (m * xi,))
+            dtokens = dx[1:, :] if flat else dx[:, 1:, :]
+            dtokens = xp.reshape(dtokens, (m * xi, self.token))
+            grads["Wa"] = xp.matmul(numbers, dtokens)[None, :]
+        return grads | inner

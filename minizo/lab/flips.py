@@ -1,0 +1,74 @@
+"""How many quantised weights change their level: since the start, and from step to step.
+
+References
+----------
+Y. Bai, Y.-X. Wang, E. Liberty, "ProxQuant: quantized neural networks via proximal operators", ICLR
+2019, arXiv 1810.00861, section 4 (SignChange).
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from .. import backend
+from ..estimators import Estimator
+
+
+def level_change(objective, first, second):
+    """Share of the quantised weights whose level differs between two thetas (d,): () in [0, 1].
+
+    For binary weights this is SignChange = ||sign(x) - sign(y)||_1 / (2 d) of the ProxQuant paper,
+    over the quantised ones.
+    """
+    xp = backend.namespace(first)
+    ours, theirs = objective.quantize(first), objective.quantize(second)
+    count = sum(ours[name].size for name in objective.quantized)
+    differing = [
+        xp.sum(xp.astype(ours[name] != theirs[name], first.dtype)) for name in objective.quantized
+    ]
+    return sum(differing) / count
+
+
+class FlipState(NamedTuple):
+    """rule : its own state; last : ndarray (d,), theta one step ago; flips : ndarray ()."""
+
+    rule: object
+    last: object
+    flips: object
+
+
+@dataclass(frozen=True)
+class CountFlips(Estimator):
+    """An estimator or rule, unchanged, whose state also adds up `level_change` from step to step.
+
+    Parameters
+    ----------
+    rule : estimator
+        From `minizo.estimators`.
+
+    Notes
+    -----
+    ``flips`` of the state after step t is the sum over the steps before t: what the last one moved
+    is seen by the next. Costs two quantisations a step, no forward.
+    """
+
+    rule: object
+
+    @property
+    def label(self):
+        """That of the rule."""
+        return self.rule.label
+
+    def init(self, objective, theta):
+        """State of a new run."""
+        xp = backend.namespace(theta)
+        return FlipState(self.rule.init(objective, theta), theta, 0.0 * xp.sum(theta))
+
+    def estimate(self, objective, theta, batch, state, step):
+        """The rule's own estimate."""
+        flips = state.flips + level_change(objective, state.last, theta)
+        estimate, rule = self.rule.estimate(objective, theta, batch, state.rule, step)
+        return estimate, FlipState(rule, theta, flips)
+
+    def update(self, objective, optimizer, grad, state, theta, step):
+        """The rule's own update."""
+        return self.rule.update(objective, optimizer, grad, state, theta, step)

@@ -1,0 +1,56 @@
+"""Layers: pure forward / backward pairs that accept parameters with leading population axes.
+
+forward(params, x)                  -> (y, cache)
+backward(params, cache, dy, wanted) -> (dx, grads);  dx is None where ``wanted`` is false
+
+x has shape (N, ...) or (..., N, ...): the examples of one batch, with as many leading population
+axes as the layers below have made. ``params`` and ``grads`` map names to arrays whose leading axes
+are the population's. Nothing is accumulated and no input is changed; dtype in is dtype out.
+A layer that has no parameters has empty ``shapes``. Sizes (``output_shape``, ``macs``) are per
+example, without batch and population axes.
+
+What a layer needs beside its parameters is put into ``params`` under a name, too, and what it finds
+there says what it does:
+
+    BatchNorm   ``mean``, ``var``   there: running statistics, it uses them (evaluation)
+                                    absent: it uses those of the batch (training)
+    Dropout     ``mask``            there: it multiplies by it (training);  absent: nothing to do
+
+So no layer has a mode, a memory or a generator of its own. The running statistics are the caller's,
+who gets a first state from ``init_state``, what the batch had to say from ``statistics(cache)``,
+and the next state from ``next_state(state, statistics)``. The masks are drawn by ``noise``.
+
+A `Stack` of named layers is a layer whose names are theirs with a prefix (``conv1.weight``); a
+`Residual` is made of two stacks.
+"""
+
+from .activations import HardTanh, QuantizedActivation, ReLU
+from .base import Layer
+from .conv import Conv2d
+from .dropout import Dropout
+from .flatten import Flatten
+from .linear import Linear
+from .norm import BatchNorm1d, BatchNorm2d, LayerNorm
+from .pooling import AvgPool2d, GlobalAvgPool, MaxPool2d
+from .residual import Residual, ZeroPad
+from .stack import Stack
+
+__all__ = [
+    "AvgPool2d",
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "Conv2d",
+    "Dropout",
+    "Flatten",
+    "GlobalAvgPool",
+    "HardTanh",
+    "Layer",
+    "LayerNorm",
+    "Linear",
+    "MaxPool2d",
+    "QuantizedActivation",
+    "ReLU",
+    "Residual",
+    "Stack",
+    "ZeroPad",
+]

@@ -1,0 +1,89 @@
+"""What all layers share: the answers of one that has no parameters and no state."""
+
+from .. import backend
+
+
+class Layer:
+    """A layer without parameters, running statistics and randomness, of the shape that it is fed.
+
+    Attributes
+    ----------
+    shapes : dict of str to tuple
+        Names and shapes of the parameters.
+    running : tuple of str
+        Names of the running statistics.
+    random : tuple of str
+        Names of the random arrays that `noise` draws.
+    """
+
+    shapes = {}
+    running = ()
+    random = ()
+
+    def init(self, stream, like):
+        """Initial parameters in the dtype of ``like``, NumPy arrays by name."""
+        return {}
+
+    def init_state(self, like):
+        """Running statistics before the first batch, by name, where ``like`` lives."""
+        return {}
+
+    def statistics(self, cache):
+        """What the batch of this ``cache`` says about the running statistics, by name."""
+        return {}
+
+    def next_state(self, state, statistics):
+        """Running statistics after a batch with these ``statistics``."""
+        return {}
+
+    def noise(self, stream, shape, examples, like):
+        """Random arrays for one batch, by name.
+
+        Parameters
+        ----------
+        stream : minizo.rng.Stream
+        shape : tuple of int
+            Of one example that comes in.
+        examples : int
+            N.
+        like : ndarray
+            Whose library, device and dtype they have.
+        """
+        return {}
+
+    def at(self, progress):
+        """This layer when the part ``progress`` in [0, 1] of a run is over: itself."""
+        return self
+
+    def output_shape(self, shape):
+        """Shape of one example that goes out: unchanged."""
+        return shape
+
+    def macs(self, shape):
+        """Multiply-accumulates of one forward, per example: 0, only matrix products are counted."""
+        return 0
+
+    def backward_macs(self, shape, wanted=True):
+        """Multiply-accumulates of one backward: as many again for the gradients, and for dx."""
+        return self.macs(shape) * (2 if wanted else 1)
+
+
+def examples(x, part):
+    """Some of the examples of images (..., N, C, H, W), or of (..., N, H, W, C): a view."""
+    return x[..., part, :, :, :]
+
+
+def empty_images(shape, like):
+    """Uninitialised (..., C, H, W), stored with the channels of a pixel side by side."""
+    *lead, channels, height, width = shape
+    # (..., H, W, C) -> (..., C, H, W)
+    stored = backend.empty((*lead, height, width, channels), like)
+    return backend.namespace(like).moveaxis(stored, -1, -3)
+
+
+def scratch_images(name, shape, like):
+    """`empty_images` in a `backend.scratch` buffer."""
+    *lead, channels, height, width = shape
+    # (..., H, W, C) -> (..., C, H, W)
+    stored = backend.scratch(name, (*lead, height, width, channels), like)
+    return backend.namespace(like).moveaxis(stored, -1, -3)

@@ -1,0 +1,167 @@
+"""The two-dimensional convolution."""
+
+from dataclasses import dataclass
+from math import prod, sqrt
+
+import numpy as np
+
+from .. import backend
+from ..errors import InputError, is_whole, require
+from .base import Layer, examples
+from .patches import matrices, multiply, phases, row_patches, weight_gradient
+
+
+def pair(value):
+    """A number as (rows, columns); a pair as it is.
+
+    >>> pair(3), pair((1, 2))
+    ((3, 3), (1, 2))
+    """
+    return tuple(value) if isinstance(value, tuple | list) else (value, value)
+
+
+@dataclass(frozen=True)
+class Conv2d(Layer):
+    """y[n, f, h, w] = b_f + sum_cij W[f, c, i, j] x[n, c, h s + i - p, w s + j - p].
+
+    Parameters
+    ----------
+    inputs, outputs : int
+        Channels C and F.
+    kernel : int or (int, int)
+        Rows and columns of a filter.
+    stride, padding : int or (int, int)
+        s and p; x is 0 outside.
+    bias : bool
+        Whether b is there.
+
+    Notes
+    -----
+    W : (..., F, C, kh, kw), b : (..., F), x : (..., N, C, H, W), y : (..., N, F, H', W') with
+    H' = floor((H + 2 p - kh) / s) + 1. y is stored with the channels of a pixel side by side; a
+    layer above that works element by element keeps it so.
+
+    Start: W ~ N(0, 2 / (C kh kw)), b = 0 (K. He et al., "Delving deep into rectifiers", ICCV 2015,
+    equation 10).
+
+    Cost: H' W' kh kw C F multiply-accumulates an example forward, as many again for each of dW
+    and dx.
+    """
+
+    inputs: int
+    outputs: int
+    kernel: int | tuple = 3
+    stride: int | tuple = 1
+    padding: int | tuple = 0
+    bias: bool = False
+
+    def __post_init__(self):
+        for name, least in (("kernel", 1), ("stride", 1), ("padding", 0)):
+            value = getattr(self, name)
+            both = pair(value)
+            right = len(both) == 2 and all(is_whole(part) and part >= least for part in both)
+            remedy = f"it must be a whole number of at least {least}, or two of them"
+            require(right, f"Conv2d.{name}", value, remedy)
+            object.__setattr__(self, name, both)
+        for name in ("inputs", "outputs"):
+            value = getattr(self, name)
+            right = is_whole(value) and value > 0
+            require(right, f"Conv2d.{name}", value, "it must be a whole number above 0")
+
+    @property
+    def shapes(self):
+        """Names and shapes of the parameters."""
+        weight = {"weight": (self.outputs, self.inputs, *self.kernel)}
+        return weight | {"bias": (self.outputs,)} if self.bias else weight
+
+    def init(self, stream, like):
+        """Initial parameters in the dtype of ``like``, NumPy arrays."""
+        weight = stream.normal(np.empty(self.shapes["weight"], dtype=like.dtype))
+        weight *= sqrt(2.0 / (self.inputs * self.kernel[0] * self.kernel[1]))
+        bias = {"bias": np.zeros(self.outputs, dtype=like.dtype)} if self.bias else {}
+        return {"weight": weight} | bias
+
+    def output_shape(self, shape):
+        """(C, H, W) -> (F, H', W')."""
+        if len(shape) != 3 or shape[0] != self.inputs:
+            raise InputError(
+                f"Conv2d({self.inputs}, {self.outputs}) is fed examples of shape {shape}; it takes "
+                f"({self.inputs}, H, W)"
+            )
+        size = tuple(
+            (pixels + 2 * padding - kernel) // stride + 1
+            for pixels, kernel, stride, padding in zip(
+                shape[1:], self.kernel, self.stride, self.padding, strict=True
+            )
+        )
+        if min(size) < 1:
+            raise InputError(
+                f"Conv2d with a kernel of {self.kernel} is fed images of {shape[1:]} pixels, which "
+                f"are too small; choose a smaller kernel or more padding than {self.padding}"
+            )
+        return (self.outputs, *size)
+
+    def macs(self, shape):
+        """Multiply-accumulates of one forward, per example."""
+        _, rows, columns = self.output_shape(shape)
+        return rows * columns * self.outputs * self.inputs * self.kernel[0] * self.kernel[1]
+
+    def forward(self, params, x):
+        """y (..., N, F, H', W') for x (..., N, C, H, W)."""
+        xp = backend.namespace(x)
+        _, height, width = self.output_shape(x.shape[-3:])
+        weight = matrices(params["weight"])
+        # (..., N, C, H, W) -> (..., N, H, W, C)
+        image = xp.moveaxis(x, -3, -1)
+        lead = np.broadcast_shapes(weight.shape[:-3], x.shape[:-4])
+        y = backend.empty((*lead, x.shape[-4], height, width, self.outputs), x)
+
+        def block(part):
+            out = examples(y, part)
+            multiply(out, self._patches(examples(image, part)), weight, self.stride[0])
+            if self.bias:
+                out += params["bias"][..., None, None, None, :]
+
+        backend.share(block, self._blocks(x, lead))
+        # (..., N, H', W', F) -> (..., N, F, H', W')
+        return xp.moveaxis(y, -1, -3), x
+
+    def backward(self, params, cache, dy, wanted=True):
+        """dx and the gradients, for dy (..., N, F, H', W')."""
+        xp = backend.namespace(dy)
+        x, lead = cache, dy.shape[:-4]
+        # (..., N, C, H, W) -> (..., N, H, W, C)
+        image, upstream = xp.moveaxis(x, -3, -1), xp.moveaxis(dy, -3, -1)
+        dx = backend.empty((*lead, *image.shape[-4:]), x) if wanted else None
+        ways = phases(params["weight"], x.shape[-2:], self.stride, self.padding) if wanted else []
+
+        def block(part):
+            own = examples(upstream, part)
+            patches = self._patches(examples(image, part))
+            partial = weight_gradient(patches, own, self.kernel[0], self.stride[0])
+            for phase in ways:
+                phase.write(examples(dx, part), own)
+            return partial
+
+        first, *others = backend.share(block, self._blocks(x, lead))
+        for partial in others:
+            first = first + partial
+        # (..., kh, kw*C, F) -> (..., kh, kw, C, F) -> (..., F, C, kh, kw)
+        total = xp.reshape(first, (*lead, *self.kernel, self.inputs, self.outputs))
+        grads = {"weight": xp.moveaxis(total, (-1, -2), (-4, -3))}
+        if self.bias:
+            grads["bias"] = xp.sum(dy, axis=(-4, -2, -1))
+        # (..., N, H, W, C) -> (..., N, C, H, W)
+        return xp.moveaxis(dx, -1, -3) if wanted else None, grads
+
+    def _patches(self, image):
+        # the row patches of images (..., n, H, W, C) with zeros around
+        (height, width), (rows, columns) = image.shape[-3:-1], self.padding
+        size = (height + 2 * rows, width + 2 * columns)
+        return row_patches(image, size, self.padding, self.kernel[1], self.stride[1])
+
+    def _blocks(self, x, lead):
+        # of examples: a pixel padded, its row patch, and two terms of the result
+        height, width = (n + 2 * p for n, p in zip(x.shape[-2:], self.padding, strict=True))
+        numbers = (1 + self.kernel[1] / self.stride[1]) * self.inputs + 2 * self.outputs
+        return backend.blocks(x.shape[-4], int(prod(lead) * height * width * numbers), x)

@@ -1,0 +1,53 @@
+"""Dropout, with its mask drawn by the caller."""
+
+from dataclasses import dataclass
+
+from .. import backend
+from ..errors import require
+from .base import Layer
+
+
+@dataclass(frozen=True)
+class Dropout(Layer):
+    """y = x m, with m = 0 with probability ``rate`` and else 1 / (1 - rate); in use y = x.
+
+    Parameters
+    ----------
+    rate : float
+        In [0, 1).
+
+    Notes
+    -----
+    The mask m is drawn by `noise` and found in ``params``; without one the layer does nothing. All
+    members of a population meet the same mask: a difference of two losses must come from their
+    parameters alone.
+
+    References
+    ----------
+    N. Srivastava, G. Hinton, A. Krizhevsky, I. Sutskever, R. Salakhutdinov, "Dropout: a simple way
+    to prevent neural networks from overfitting", JMLR 2014, section 4 (there the weights are scaled
+    when it is left out, here the units when it is used).
+    """
+
+    rate: float = 0.5
+    random = ("mask",)
+
+    def __post_init__(self):
+        require(0 <= self.rate < 1, "Dropout.rate", self.rate, "it must lie in [0, 1)")
+
+    def noise(self, stream, shape, examples, like):
+        """The mask m (N, *shape)."""
+        xp = backend.namespace(like)
+        u = stream.uniform(backend.empty((examples, *shape), like))
+        # u is uniform on [-1, 1]: it is below 2 rate - 1 with probability rate
+        kept = xp.astype(u >= 2.0 * self.rate - 1.0, u.dtype)
+        return {"mask": kept / (1.0 - self.rate)}
+
+    def forward(self, params, x):
+        """y, elementwise."""
+        mask = params.get("mask")
+        return (x if mask is None else x * mask), mask
+
+    def backward(self, params, cache, dy, wanted=True):
+        """dx = dy m."""
+        return (dy if cache is None else dy * cache), {}

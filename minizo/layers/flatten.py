@@ -1,0 +1,43 @@
+"""Images to vectors."""
+
+from dataclasses import dataclass
+from math import prod
+
+from .. import backend
+from ..errors import InputError
+from .base import Layer
+
+
+@dataclass(frozen=True)
+class Flatten(Layer):
+    """(..., N, C, H, W) -> (..., N, C*H*W).
+
+    Parameters
+    ----------
+    axes : int
+        How many trailing axes an example has.
+    """
+
+    axes: int = 3
+
+    def output_shape(self, shape):
+        """(C, H, W) -> (C*H*W,)."""
+        if len(shape) != self.axes:
+            raise InputError(
+                f"Flatten(axes={self.axes}) is fed examples of shape {shape}; set axes to "
+                f"{len(shape)}"
+            )
+        return (prod(shape),)
+
+    def forward(self, params, x):
+        """y (..., N, C*H*W)."""
+        xp = backend.namespace(x)
+        kept = x.shape[: x.ndim - self.axes]
+        # (..., N, C, H, W) -> (..., N, C*H*W)
+        return xp.reshape(x, (*kept, prod(x.shape[len(kept) :]))), x.shape
+
+    def backward(self, params, cache, dy, wanted=True):
+        """dx in the shape that came in (with dy's population axes)."""
+        xp = backend.namespace(dy)
+        # (..., N, C*H*W) -> (..., N, C, H, W)
+        return xp.reshape(dy, (*dy.shape[:-1], *cache[len(cache) - self.axes :])), {}

@@ -1,0 +1,87 @@
+"""The fully connected layer."""
+
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+
+from .. import backend
+from ..errors import InputError, is_whole, require
+from .base import Layer
+
+
+@dataclass(frozen=True)
+class Linear(Layer):
+    """y = x W^T + b.
+
+    Parameters
+    ----------
+    inputs, outputs : int
+        Widths.
+    bias : bool
+        Whether b is there.
+
+    Notes
+    -----
+    W : (..., outputs, inputs), b : (..., outputs). Start: W ~ N(0, 2 / inputs), b = 0
+    (K. He et al., "Delving deep into rectifiers", ICCV 2015, equation 12).
+    Cost: inputs * outputs multiply-accumulates an example forward, as many again for each of dW
+    and dx.
+    """
+
+    inputs: int
+    outputs: int
+    bias: bool = True
+
+    def __post_init__(self):
+        for name in ("inputs", "outputs"):
+            value = getattr(self, name)
+            right = is_whole(value) and value > 0
+            require(right, f"Linear.{name}", value, "it must be a whole number above 0")
+
+    @property
+    def shapes(self):
+        """Names and shapes of the parameters."""
+        weight = {"weight": (self.outputs, self.inputs)}
+        return weight | {"bias": (self.outputs,)} if self.bias else weight
+
+    def init(self, stream, like):
+        """Initial parameters in the dtype of ``like``, NumPy arrays."""
+        weight = stream.normal(np.empty(self.shapes["weight"], dtype=like.dtype))
+        weight *= sqrt(2.0 / self.inputs)
+        return {"weight": weight} | ({"bias": np.zeros_like(weight[:, 0])} if self.bias else {})
+
+    def output_shape(self, shape):
+        """(inputs,) -> (outputs,)."""
+        if shape != (self.inputs,):
+            raise InputError(
+                f"Linear({self.inputs}, {self.outputs}) is fed examples of shape {shape}; it takes "
+                f"({self.inputs},): put a Flatten in front or change its width"
+            )
+        return (self.outputs,)
+
+    def macs(self, shape):
+        """Multiply-accumulates of one forward, per example."""
+        return self.inputs * self.outputs
+
+    def forward(self, params, x):
+        """y (..., N, outputs) for x (..., N, inputs)."""
+        xp = backend.namespace(x)
+        w = params["weight"]
+        # (..., out, in) @ (..., in, N) -> (..., out, N)
+        yt = xp.matmul(w, xp.matrix_transpose(x))
+        # y^T = W x^T + b : features outside, examples inside, so that a population of narrow layers
+        # still has long inner loops for bias, activation and softmax
+        if self.bias:
+            yt += params["bias"][..., None]
+        return xp.matrix_transpose(yt), x
+
+    def backward(self, params, cache, dy, wanted=True):
+        """Gradients for dy (..., N, outputs)."""
+        xp = backend.namespace(dy)
+        x = cache
+        # dW = dy^T x,  db = sum_n dy,  dx = dy W
+        grads = {"weight": xp.matmul(xp.matrix_transpose(dy), x)}
+        if self.bias:
+            grads["bias"] = xp.sum(dy, axis=-2)
+        return xp.matmul(dy, params["weight"]) if wanted else None, grads

@@ -1,0 +1,305 @@
+"""Batch normalisation, with running statistics that are the caller's."""
+
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from .. import backend
+from ..errors import InputError, is_whole, require
+from .base import Layer
+
+
+@dataclass(frozen=True)
+class _BatchNorm(Layer):
+    """y = scale (x - mean) / sqrt(var + eps) + shift, channel by channel.
+
+    Parameters
+    ----------
+    channels : int
+    eps : float
+        Keeps the division from blowing up.
+    momentum : float
+        r <- (1 - momentum) r + momentum s, for running statistics r and those s of a batch.
+
+    Notes
+    -----
+    In training (no ``mean`` and ``var`` in params) mean and var are those of the batch, over all
+    examples and pixels, and the gradient goes through them. Every member of a population has its
+    own. In evaluation they are the running ones, found in params, and constant. The variance of a
+    batch is divided by the number of values m; what goes into the running one is divided by m - 1,
+    as in the paper.
+
+    Start: scale 1, shift 0, running mean 0, running variance 1. They are not called weight and bias
+    because nobody wants them quantised.
+
+    References
+    ----------
+    S. Ioffe, C. Szegedy, "Batch normalization", ICML 2015, algorithms 1 and 2.
+    """
+
+    channels: int
+    eps: float = 1e-5
+    momentum: float = 0.1
+    running = ("mean", "var")
+
+    def __post_init__(self):
+        right = is_whole(self.channels) and self.channels > 0
+        name = type(self).__name__
+        require(right, f"{name}.channels", self.channels, "it must be a whole number above 0")
+        require(self.eps > 0, f"{name}.eps", self.eps, "it must be above 0")
+        right = 0 <= self.momentum <= 1
+        require(right, f"{name}.momentum", self.momentum, "it must lie in [0, 1]")
+
+    @property
+    def shapes(self):
+        """Names and shapes of the parameters."""
+        return {"scale": (self.channels,), "shift": (self.channels,)}
+
+    def init(self, stream, like):
+        """Scale 1, shift 0."""
+        ones = np.ones(self.channels, dtype=like.dtype)
+        return {"scale": ones, "shift": np.zeros_like(ones)}
+
+    def init_state(self, like):
+        """Mean 0, variance 1."""
+        xp = backend.namespace(like)
+        zeros = xp.zeros_like(backend.empty((self.channels,), like))
+        return {"mean": zeros, "var": xp.ones_like(zeros)}
+
+    def statistics(self, cache):
+        """Mean of the batch, and its variance divided by m - 1: (..., C)."""
+        x, mean, var, _, training = cache
+        m = x.shape[-4] * x.shape[-2] * x.shape[-1] if self.pixels else x.shape[-2]
+        unbiased = var * (m / max(1, m - 1))
+        return {"mean": mean, "var": unbiased} if training else {}
+
+    def next_state(self, state, statistics):
+        """r <- (1 - momentum) r + momentum s."""
+        return {
+            name: (1.0 - self.momentum) * state[name] + self.momentum * statistics[name]
+            for name in self.running
+        }
+
+    def output_shape(self, shape):
+        """Unchanged."""
+        if len(shape) != 1 + self.pixels or shape[0] != self.channels:
+            wanted = (str(self.channels), *("H", "W")[: self.pixels])
+            raise InputError(
+                f"{type(self).__name__}({self.channels}) is fed examples of shape {shape}; it "
+                f"takes ({', '.join(wanted)})"
+            )
+        return shape
+
+    def _rows(self, x):
+        # (..., N, C, H, W) -> (..., N, H, W*C), or (..., N, C) -> (..., N, 1, C): vectors of
+        # one number a channel are repeated along a row, which makes long inner loops
+        xp = backend.namespace(x)
+        x = xp.moveaxis(x, -3, -1) if self.pixels else x[..., None, None, :]
+        return xp.reshape(x, (*x.shape[:-2], x.shape[-2] * x.shape[-1]))
+
+    def _back(self, rows, shape):
+        # the inverse of `_rows`
+        xp = backend.namespace(rows)
+        if not self.pixels:
+            return rows[..., 0, :]
+        images = xp.reshape(rows, (*rows.shape[:-1], shape[-1], self.channels))
+        return xp.moveaxis(images, -1, -3)
+
+    def _sums(self, rows):
+        # (..., n, H, W*C) -> (..., n*H*W, C) -> (..., C), as a product with ones: a sum along the
+        # outer one of two axes is many times slower
+        xp = backend.namespace(rows)
+        *lead, n, height, width = rows.shape
+        values = xp.reshape(rows, (*lead, n * height * width // self.channels, self.channels))
+        return xp.matmul(xp.matrix_transpose(xp.ones_like(values[..., :1])), values)[..., 0, :]
+
+    def _wide(self, values, rows):
+        # (..., C) -> (..., 1, 1, W*C)
+        xp = backend.namespace(values)
+        repeats = rows.shape[-1] // self.channels
+        shape = (*values.shape[:-1], 1, 1, repeats, self.channels)
+        repeated = xp.broadcast_to(values[..., None, None, None, :], shape)
+        return xp.reshape(repeated, (*values.shape[:-1], 1, 1, rows.shape[-1]))
+
+    def _batch_statistics(self, rows, parts):
+        # mean and var (..., C) over all examples and pixels, from those of every block
+        xp = backend.namespace(rows)
+
+        def block(part):
+            own = rows[..., part, :, :]
+            count = own.shape[-3] * own.shape[-2] * own.shape[-1] // self.channels
+            mean = self._sums(own) / count
+            centred = backend.scratch("centred", own.shape, own)
+            backend.into(centred, xp.subtract, own, self._wide(mean, own))
+            backend.into(centred, xp.multiply, centred, centred)
+            return count, mean, self._sums(centred)
+
+        found = backend.share(block, parts)
+        total = sum(count for count, _, _ in found)
+        # mean = sum_b m_b mean_b / m,   var = sum_b (squares_b + m_b (mean_b - mean)^2) / m
+        mean = sum(count / total * own for count, own, _ in found)
+        squares = sum(own + count * (centre - mean) ** 2 for count, centre, own in found)
+        return mean, squares / total
+
+    def _parts(self, rows, lead):
+        # of examples; four arrays of that size are at work at once
+        size = prod(lead) * rows.shape[-2] * rows.shape[-1]
+        return backend.blocks(rows.shape[-3], 4 * size, rows)
+
+    def forward(self, params, x):
+        """y in the shape of x."""
+        xp = backend.namespace(x)
+        rows, training = self._rows(x), "mean" not in params
+        lead = np.broadcast_shapes(params["scale"].shape[:-1], rows.shape[:-3])
+        parts = self._parts(rows, lead)
+        if training:
+            mean, var = self._batch_statistics(rows, parts)
+        else:
+            mean, var = params["mean"], params["var"]
+        inverse = 1.0 / xp.sqrt(var + self.eps)
+        # y = x a + b,   a = scale / sqrt(var + eps),   b = shift - mean a
+        a = params["scale"] * inverse
+        wide_a, wide_b = self._wide(a, rows), self._wide(params["shift"] - mean * a, rows)
+        y = backend.empty((*lead, *rows.shape[-3:]), x)
+
+        def block(part):
+            own = y[..., part, :, :]
+            backend.into(own, xp.multiply, rows[..., part, :, :], wide_a)
+            backend.into(own, xp.add, own, wide_b)
+
+        backend.share(block, parts)
+        return self._back(y, x.shape), (x, mean, var, inverse, training)
+
+    def backward(self, params, cache, dy, wanted=True):
+        """dx, and the gradients of scale and shift.
+
+            xhat = (x - mean) / sqrt(var + eps),   dscale = sum dy xhat,   dshift = sum dy
+            dx   = scale / sqrt(var + eps) (dy - dshift / m - xhat dscale / m)
+
+        In evaluation mean and var are constant and dx has its first term alone.
+        """
+        xp = backend.namespace(dy)
+        x, mean, _, inverse, training = cache
+        rows, upstream = self._rows(x), self._rows(dy)
+        lead, parts = upstream.shape[:-3], self._parts(rows, upstream.shape[:-3])
+        wide_mean = self._wide(mean, rows)
+
+        def sums(part):
+            own = upstream[..., part, :, :]
+            centred = backend.scratch("centred", own.shape, own)
+            backend.into(centred, xp.subtract, rows[..., part, :, :], wide_mean)
+            centred *= own
+            return self._sums(own), self._sums(centred)
+
+        found = backend.share(sums, parts)
+        dshift = sum(own for own, _ in found)
+        dscale = inverse * sum(own for _, own in found)
+        grads = {"scale": dscale, "shift": dshift}
+        if not wanted:
+            return None, grads
+        # dx = dy a + x b + c,  a = scale / sqrt(var + eps),  b = - a dscale / (m sqrt(var + eps)),
+        # c = - a dshift / m - b mean
+        a = params["scale"] * inverse
+        wide_a = self._wide(a, rows)
+        if training:
+            m = prod(rows.shape[-3:]) // self.channels
+            b = -a * dscale * inverse / m
+            wide_b, wide_c = self._wide(b, rows), self._wide(-a * dshift / m - b * mean, rows)
+        dx = backend.empty((*lead, *rows.shape[-3:]), x)
+
+        def block(part):
+            own = dx[..., part, :, :]
+            backend.into(own, xp.multiply, upstream[..., part, :, :], wide_a)
+            if training:
+                term = backend.scratch("term", own.shape, own)
+                backend.into(own, xp.add, own, wide_c)
+                own += backend.into(term, xp.multiply, rows[..., part, :, :], wide_b)
+
+        backend.share(block, parts)
+        return self._back(dx, x.shape), grads
+
+
+class BatchNorm1d(_BatchNorm):
+    """`BatchNorm2d` for vectors: x (..., N, C), the statistics over the N examples."""
+
+    pixels = 0
+
+
+class BatchNorm2d(_BatchNorm):
+    __doc__ = _BatchNorm.__doc__ + "\n    x : (..., N, C, H, W), the statistics over N, H and W.\n"
+    pixels = 2
+
+
+@dataclass(frozen=True)
+class LayerNorm(Layer):
+    """y = scale (x - mean) / sqrt(var + eps) + shift, mean and var over one example's numbers.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of an example.
+    eps : float
+        Keeps the division from blowing up.
+
+    Notes
+    -----
+    scale, shift : (..., *shape), at the start 1 and 0. Training and evaluation are the same, and
+    no example sees another.
+
+    References
+    ----------
+    J. L. Ba, J. R. Kiros, G. E. Hinton, "Layer normalization", 2016, equation 4.
+    """
+
+    shape: tuple
+    eps: float = 1e-5
+
+    def __post_init__(self):
+        right = len(self.shape) > 0 and all(is_whole(n) and n > 0 for n in self.shape)
+        require(right, "LayerNorm.shape", self.shape, "it must be whole numbers above 0")
+        require(self.eps > 0, "LayerNorm.eps", self.eps, "it must be above 0")
+
+    @property
+    def shapes(self):
+        """Names and shapes of the parameters."""
+        return {"scale": tuple(self.shape), "shift": tuple(self.shape)}
+
+    def init(self, stream, like):
+        """Scale 1, shift 0."""
+        ones = np.ones(self.shape, dtype=like.dtype)
+        return {"scale": ones, "shift": np.zeros_like(ones)}
+
+    def output_shape(self, shape):
+        """Unchanged."""
+        if tuple(shape) != tuple(self.shape):
+            raise InputError(f"LayerNorm({self.shape}) is fed examples of shape {shape}")
+        return shape
+
+    def forward(self, params, x):
+        """y in the shape of x, (..., N, *shape)."""
+        xp = backend.namespace(x)
+        axes = tuple(range(-len(self.shape), 0))
+        centred = x - xp.mean(x, axis=axes, keepdims=True)
+        inverse = 1.0 / xp.sqrt(xp.mean(centred * centred, axis=axes, keepdims=True) + self.eps)
+        xhat = centred * inverse
+        scale, shift = (xp.expand_dims(params[n], axis=axes[0] - 1) for n in ("scale", "shift"))
+        return xhat * scale + shift, (xhat, inverse)
+
+    def backward(self, params, cache, dy, wanted=True):
+        """dx, and the gradients of scale and shift.
+
+        g  = dy scale,   dscale = sum_n dy xhat,   dshift = sum_n dy
+        dx = (g - mean g - xhat mean(g xhat)) / sqrt(var + eps)
+        """
+        xp = backend.namespace(dy)
+        xhat, inverse = cache
+        axes = tuple(range(-len(self.shape), 0))
+        examples = axes[0] - 1
+        grads = {"scale": xp.sum(dy * xhat, axis=examples), "shift": xp.sum(dy, axis=examples)}
+        if not wanted:
+            return None, grads
+        g = dy * xp.expand_dims(params["scale"], axis=examples)
+        dx = g - xp.mean(g, axis=axes, keepdims=True)
+        dx -= xhat * xp.mean(g * xhat, axis=axes, keepdims=True)
+        return dx * inverse, grads

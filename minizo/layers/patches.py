@@ -1,0 +1,158 @@
+"""How a convolution becomes a few large matrix products, in both directions.
+
+A pixel's channels lie side by side: (N, H, W, C). Neighbouring pixels of a row are put side by
+side, too ("row patches", kw times as many numbers), and a convolution is then the sum of kh matrix
+products, one for each row i of the filters:
+
+    y[n, h, w, :] = sum_i rows[n, h s + i, w, :] @ W_i,    W_i : (kw C, F)
+
+Its gradient with respect to x is a convolution again, of dy with the filters turned by 180 degrees
+and inputs and outputs exchanged, so nothing is ever scattered. With a stride s it is s^2 of them
+("phases"): pixels whose places leave the same remainders when divided by s meet the same part of
+the filters.
+"""
+
+from itertools import product
+from typing import NamedTuple
+
+from .. import backend
+
+
+def matrices(filters):
+    """Filters as the matrices W_i: (..., F, C, kh, kw) -> (..., kh, kw*C, F)."""
+    xp = backend.namespace(filters)
+    *lead, outputs, channels, rows, columns = filters.shape
+    # (..., F, C, kh, kw) -> (..., kh, kw, C, F) -> (..., kh, kw*C, F)
+    ordered = backend.empty((*lead, rows, columns, channels, outputs), filters)
+    ordered[...] = xp.moveaxis(filters, (-4, -3), (-1, -2))
+    return xp.reshape(ordered, (*lead, rows, columns * channels, outputs))
+
+
+def row_patches(x, size, start, width, stride):
+    """Neighbouring pixels of a row side by side, with zeros around x.
+
+    Parameters
+    ----------
+    x : ndarray (..., n, H, W, C)
+    size, start : (int, int)
+        Rows and columns of the zeros, and the place of pixel (0, 0) of x in them; what lies
+        outside is left out.
+    width, stride : int
+        Pixels in a patch, and from one patch to the next.
+
+    Returns
+    -------
+    ndarray (..., n, size[0], W', width*C), in a scratch buffer
+    """
+    padded = backend.scratch("padded", (*x.shape[:-3], *size, x.shape[-1]), x)
+    padded[...] = 0.0
+    from_rows, to_rows = _overlap(x.shape[-3], size[0], start[0])
+    from_columns, to_columns = _overlap(x.shape[-2], size[1], start[1])
+    padded[..., to_rows, to_columns, :] = x[..., from_rows, from_columns, :]
+    windows = backend.windows(padded, width, stride)
+    patches = backend.scratch("patches", windows.shape, x)
+    patches[...] = windows
+    return patches
+
+
+def _overlap(count, size, start):
+    # pixel i of ``count`` goes to place start + i of ``size``: slices of those that fit in
+    first = max(0, -start)
+    last = max(first, min(count, size - start))
+    return slice(first, last), slice(start + first, start + last)
+
+
+def _slab(patches, i, rows, stride):
+    # the row patches that row i of the filters meets: (..., n, rows*W', kw*C)
+    xp = backend.namespace(patches)
+    slab = patches[..., i : i + (rows - 1) * stride + 1 : stride, :, :]
+    return xp.reshape(slab, (*slab.shape[:-3], rows * slab.shape[-2], slab.shape[-1]))
+
+
+def multiply(out, patches, weight, stride):
+    """out = sum_i rows_i @ W_i, added up in buffers that stay in the cache.
+
+    out : ndarray (..., n, H', W', F), written;  patches : ndarray (..., n, H + 2 p, W', kw*C);
+    weight : ndarray (..., kh, kw*C, F);  stride : int, from row to row.
+    """
+    xp = backend.namespace(out)
+    rows, columns, outputs = out.shape[-3:]
+    shape = (*out.shape[:-3], rows * columns, outputs)
+    total, term = (backend.scratch(name, shape, out) for name in ("total", "term"))
+    for i in range(weight.shape[-3]):
+        # (..., kw*C, F) -> (..., 1, kw*C, F): the same for all examples
+        matrix = weight[..., i, :, :][..., None, :, :]
+        backend.into(term if i else total, xp.matmul, _slab(patches, i, rows, stride), matrix)
+        if i:
+            total += term
+    # (..., n, H'*W', F) -> (..., n, H', W', F)
+    out[...] = xp.reshape(total, out.shape)
+
+
+def weight_gradient(patches, dy, kernel_rows, stride):
+    """dW_i = sum_n rows_i^T dy: (..., kh, kw*C, F), for dy (..., n, H', W', F)."""
+    xp = backend.namespace(dy)
+    rows, columns, outputs = dy.shape[-3:]
+    # (..., n, H', W', F) -> (..., n, H'*W', F)
+    dy = xp.reshape(dy, (*dy.shape[:-3], rows * columns, outputs))
+    found = []
+    for i in range(kernel_rows):
+        slab = xp.matrix_transpose(_slab(patches, i, rows, stride))
+        found.append(xp.sum(xp.matmul(slab, dy), axis=-3))
+    return xp.stack(found, axis=-3)
+
+
+class _Along(NamedTuple):
+    # One remainder r along one axis of x. Pixel h of x lies at place u = h + p = s q + r when there
+    # is padding around it, and
+    #     dx[h] = sum_t dy[q - t] W[r + s t],   t = 0, ..., taps - 1
+    pixels: slice  # of x, those with this remainder
+    count: int  # how many
+    taps: slice  # of the filter
+    start: int  # place of dy's pixel 0 in the zeros around it
+    size: int  # of these zeros
+
+
+def _along(pixels, kernel, stride, padding):
+    found = []
+    for first in range(min(stride, pixels)):
+        q, r = divmod(first + padding, stride)
+        taps = len(range(r, kernel, stride))
+        count = len(range(first, pixels, stride))
+        part, own = slice(first, pixels, stride), slice(r, kernel, stride)
+        found.append(_Along(part, count, own, taps - 1 - q, count + taps - 1))
+    return found
+
+
+class Phase(NamedTuple):
+    """The pixels of dx with given remainders along rows and columns, and their turned filters."""
+
+    rows: _Along
+    columns: _Along
+    weight: object  # (..., th, tw*F, C)
+
+    def write(self, dx, dy):
+        """These pixels of dx (..., n, H, W, C), from dy (..., n, H', W', F)."""
+        out = dx[..., self.rows.pixels, self.columns.pixels, :]
+        taps, numbers, _ = self.weight.shape[-3:]
+        if taps * numbers == 0:  # a filter smaller than the stride skips them
+            out[...] = 0.0
+            return
+        size, start = (self.rows.size, self.columns.size), (self.rows.start, self.columns.start)
+        multiply(out, row_patches(dy, size, start, numbers // dy.shape[-1], 1), self.weight, 1)
+
+
+def phases(weight, size, stride, padding):
+    """The `Phase` of every pair of remainders, s_h s_w in all.
+
+    weight : ndarray (..., F, C, kh, kw);  size, stride, padding : (int, int), of x.
+    """
+    xp = backend.namespace(weight)
+    # (..., F, C, kh, kw) -> (..., C, F, kh, kw), turned
+    exchanged, kernel = xp.moveaxis(weight, -4, -3), weight.shape[-2:]
+    axes = [_along(*axis) for axis in zip(size, kernel, stride, padding, strict=True)]
+    found = []
+    for rows, columns in product(*axes):
+        filters = xp.flip(exchanged[..., rows.taps, columns.taps], axis=(-2, -1))
+        found.append(Phase(rows, columns, matrices(filters)))
+    return found

@@ -1,0 +1,149 @@
+"""Residual blocks, and the shortcut that needs no parameters."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from .. import backend
+from ..errors import InputError, is_whole, require
+from .base import Layer, empty_images
+from .stack import (
+    Composite,
+    Stack,
+    advanced,
+    backward_macs_through,
+    backward_through,
+    forward_through,
+    shapes_through,
+)
+
+
+@dataclass(frozen=True)
+class Residual(Composite):
+    """y = body(x) + shortcut(x).
+
+    Parameters
+    ----------
+    body : dict of str to layer
+        One on top of the other; their names stay as they are: ``"conv1.weight"``.
+    shortcut : dict of str to layer
+        Their names begin with ``"shortcut."``. Empty for the identity.
+
+    References
+    ----------
+    K. He, X. Zhang, S. Ren, J. Sun, "Deep residual learning for image recognition", CVPR 2016,
+    equations 1 (identity) and 2 (a linear shortcut where the shape changes).
+    """
+
+    body: Mapping
+    shortcut: Mapping = field(default_factory=dict)
+
+    def __post_init__(self):
+        taken = "shortcut" not in self.body
+        require(taken, "body", list(self.body), "none of its layers may be called shortcut")
+
+    @cached_property
+    def layers(self):
+        """The layers of the body, and the shortcut as one more."""
+        return {**self.body, "shortcut": Stack(self.shortcut)}
+
+    def inputs(self, shape):
+        """Shapes of the examples that the layers are fed."""
+        return [*shapes_through(self.body, shape)[:-1], tuple(shape)]
+
+    def output_shape(self, shape):
+        """Shape of one example that goes out, the same along both ways."""
+        ours = shapes_through(self.body, shape)[-1]
+        theirs = self.layers["shortcut"].output_shape(shape)
+        if ours != theirs:
+            raise InputError(
+                f"the body gives examples of shape {ours}, the shortcut {theirs}; use a 1 x 1 "
+                "convolution or a ZeroPad as shortcut"
+            )
+        return ours
+
+    def backward_macs(self, shape, wanted=True):
+        """Multiply-accumulates of one backward, per example."""
+        body = backward_macs_through(self.parts[:-1], self.inputs(shape)[:-1], wanted)
+        return body + self.layers["shortcut"].backward_macs(shape, wanted)
+
+    def at(self, progress):
+        """With every layer at this point of the run; itself where none depends on it."""
+        body, shortcut = advanced(self.body, progress), advanced(self.shortcut, progress)
+        same = body is self.body and shortcut is self.shortcut
+        return self if same else replace(self, body=body, shortcut=shortcut)
+
+    def forward(self, params, x):
+        """y, and the caches along both ways."""
+        y, caches = forward_through(self.parts[:-1], params, x)
+        z, other = forward_through(self.parts[-1:], params, x)
+        return _sum(y, z), caches + other
+
+    def backward(self, params, cache, dy, wanted=True):
+        """dx = the sum of what comes back along both ways."""
+        dx, grads = backward_through(self.parts[:-1], params, cache[:-1], dy, wanted)
+        dz, others = backward_through(self.parts[-1:], params, cache[-1:], dy, wanted)
+        return (_sum(dx, dz) if wanted else None), grads | others
+
+
+def _sum(first, second):
+    add = backend.namespace(first).add
+    return backend.blockwise(lambda y, a, b: backend.into(y, add, a, b), first, second)
+
+
+@dataclass(frozen=True)
+class ZeroPad(Layer):
+    """Every ``stride``-th pixel, and zeros for the channels that are missing ("option A").
+
+    Parameters
+    ----------
+    inputs, outputs : int
+        Channels; half of the new ones are put before the old ones, the rest behind.
+    stride : int
+
+    References
+    ----------
+    K. He, X. Zhang, S. Ren, J. Sun, "Deep residual learning for image recognition", CVPR 2016,
+    section 3.3 (A) and section 4.2: the shortcut of the CIFAR-10 networks.
+    """
+
+    inputs: int
+    outputs: int
+    stride: int = 1
+
+    def __post_init__(self):
+        for name in ("inputs", "outputs", "stride"):
+            value = getattr(self, name)
+            right = is_whole(value) and value > 0
+            require(right, f"ZeroPad.{name}", value, "it must be a whole number above 0")
+        enough = self.outputs >= self.inputs
+        require(enough, "ZeroPad.outputs", self.outputs, f"it must be at least {self.inputs}")
+
+    def output_shape(self, shape):
+        """(inputs, H, W) -> (outputs, H', W')."""
+        if len(shape) != 3 or shape[0] != self.inputs:
+            raise InputError(
+                f"ZeroPad({self.inputs}, {self.outputs}) is fed examples of shape {shape}; it "
+                f"takes ({self.inputs}, H, W)"
+            )
+        return (self.outputs, *(-(-size // self.stride) for size in shape[1:]))
+
+    def _kept(self, y):
+        # the channels of y that come from x
+        first = (self.outputs - self.inputs) // 2
+        return y[..., first : first + self.inputs, :, :]
+
+    def forward(self, params, x):
+        """y (..., N, outputs, H', W') for x (..., N, inputs, H, W)."""
+        kept = x[..., :: self.stride, :: self.stride]
+        y = empty_images((*x.shape[:-3], self.outputs, *kept.shape[-2:]), x)
+        y[...] = 0.0
+        self._kept(y)[...] = kept
+        return y, x.shape[-3:]
+
+    def backward(self, params, cache, dy, wanted=True):
+        """dx: dy where a pixel of a channel was kept, 0 elsewhere."""
+        dx = empty_images((*dy.shape[:-3], *cache), dy)
+        dx[...] = 0.0
+        dx[..., :: self.stride, :: self.stride] = self._kept(dy)
+        return dx, {}

@@ -1,0 +1,327 @@
+"""``python -m minizo.reproduce.proxquant``: ProxQuant against BinaryConnect from one warm start.
+
+The ProxQuant paper finds that it ends at a lower error than BinaryConnect and nearer to the
+full-precision weights that both start from, and that BinaryConnect's signs go on changing until
+they are frozen. This command asks the same of a binary multi-layer perceptron on MNIST: all methods
+start from the same trained full-precision weights, are tuned over as many settings each (learning
+rates, schedules, and three variants), and are compared by error, by SignChange(theta_0, theta_t),
+and by the share of weights that flip in a step. It stops and goes on: every finished run is kept.
+
+References
+----------
+Y. Bai, Y.-X. Wang, E. Liberty, "ProxQuant: quantized neural networks via proximal operators", ICLR
+2019, arXiv 1810.00861, section 4.
+"""
+
+import argparse
+import math
+import sys
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from statistics import fmean
+
+from .. import (
+    STE,
+    BinaryConnect,
+    ProxConnect,
+    ProxQuant,
+    __version__,
+    cli,
+    data,
+    figures,
+    report,
+    sweep,
+)
+from ..files import write_csv, write_text
+from ..lab.flips import CountFlips, level_change
+from ..optim import Adam
+from ..quantizers import FullPrecision, Sign
+
+RATES = (0.001, 0.003, 0.01, 0.03)
+SCHEDULES = ("constant", "linear")
+FREEZE = 2 / 3
+RECORDS = 40  # of the runs whose flips are counted; of the others only the end is looked at
+
+
+@dataclass(frozen=True)
+class WarmCase(sweep.Case):
+    """A run from the end of another one, with SignChange and flips in its records.
+
+    Parameters
+    ----------
+    warm : sweep.Case
+        The run whose latent weights this one starts from; made by whoever needs it first.
+    """
+
+    warm: object = None
+    quantizer: object = Sign()
+
+    def options(self, data, path):
+        """The warm start, and what is watched."""
+        stored = None if path is None else path.parent / f"{self.warm.key(data.name)}.npz"
+        start = self.warm.train(data, stored).theta
+        watch = {
+            "sign_change": lambda objective, state: level_change(objective, start, state.theta)
+        }
+        if isinstance(self.estimator, CountFlips):
+            watch["flips"] = lambda objective, state: state.estimator.flips
+        return {"start": start, "watch": watch}
+
+
+# ------------------------------------------------------------------ what is compared
+
+
+def strength(optimizer, pull, steps, freeze=FREEZE):
+    """lam whose homotopy adds up to ``pull``: sum over t < freeze steps of eta_t lam t = pull.
+
+    So one grid of pulls suits all learning rates and lengths. With L1, a pull of p moves a weight
+    by up to p alpha in all.
+    """
+    total = sum(optimizer.rate(t / steps) * t for t in range(round(freeze * steps)))
+    return pull / total
+
+
+@dataclass(frozen=True)
+class Method:
+    """Variants of one method, by name; each makes its rule from (optimizer, steps)."""
+
+    name: str
+    variants: dict
+
+
+def proxquant(power, pulls):
+    """Variants of ProxQuant with clipped latent weights, as in the authors' code."""
+    return {
+        f"pull {pull:g}": lambda optimizer, steps, pull=pull: ProxQuant(
+            power, strength(optimizer, pull, steps), clip=1.0, freeze=FREEZE
+        )
+        for pull in pulls
+    }
+
+
+METHODS = (
+    Method("BinaryConnect", {
+        "": lambda optimizer, steps: BinaryConnect(),
+        "clipped": lambda optimizer, steps: BinaryConnect(clip=1.0),
+        "clipped, frozen": lambda optimizer, steps: BinaryConnect(clip=1.0, freeze=FREEZE),
+    }),
+    Method("ProxQuant L1", proxquant("l1", (3, 10, 30))),
+    Method("ProxQuant L2", proxquant("l2", (3, 10, 30))),
+    Method("ProxConnect L1 (lazy)", {
+        f"to {most}": lambda optimizer, steps, most=most: ProxConnect("l1", most / steps)
+        for most in (30, 100, 300)
+    }),
+)  # fmt: skip
+
+
+def plan(methods, rates, warm, steps):
+    """(method, optimiser, variant, seed) -> case, for the whole grid."""
+    cases = {}
+    for method in methods:
+        for rate in rates:
+            for schedule in SCHEDULES:
+                optimizer = Adam(rate, schedule)
+                for variant, make in method.variants.items():
+                    for case in warm:
+                        cases[method.name, optimizer, variant, case.seed] = WarmCase(
+                            make(optimizer, steps), optimizer, case.seed, steps,
+                            widths=case.widths, warm=case, record_every=steps,
+                        )  # fmt: skip
+    return cases
+
+
+def gather(cases, records):
+    """method -> (optimiser, variant) -> the records of its seeds."""
+    table = {}
+    for (method, optimizer, variant, _), record in zip(cases, records, strict=True):
+        table.setdefault(method, {}).setdefault((optimizer, variant), []).append(record)
+    return table
+
+
+def losses(group):
+    """Final training losses of the seeds; infinite where a run diverged."""
+    return [math.inf if "error" in r else r["records"]["train_loss"][-1] for r in group]
+
+
+def best(settings, schedule=None):
+    """The setting of least mean training loss, among those with one schedule if it is given."""
+    chosen = {key: group for key, group in settings.items() if schedule in (None, key[0].schedule)}
+    return min(chosen, key=lambda key: fmean(losses(chosen[key])))
+
+
+def watched(table, warm, steps):
+    """label -> cases whose flips are counted, at a constant learning rate and with nothing frozen.
+
+    Each method's best setting of the grid with a constant rate, so that neither a schedule nor
+    freezing stops the signs; ProxQuant L1 with all its pulls at that rate; and, for comparison,
+    BinaryConnect with its best falling rate.
+    """
+    chosen = {}
+    for method in METHODS:
+        optimizer, variant = best(table[method.name], "constant")
+        every = method.variants if method.name == "ProxQuant L1" else [variant]
+        for name in every:
+            detail = f", {name}" if len(every) > 1 else ""
+            label = f"{method.name}, constant rate {optimizer.lr:g}{detail}"
+            chosen[label] = method.variants[name], optimizer
+    binary = METHODS[0]
+    optimizer, variant = best(table[binary.name], "linear")
+    label = f"{binary.name}, falling rate {optimizer.lr:g}"
+    chosen[label] = binary.variants[variant], optimizer
+    return {
+        label: [
+            WarmCase(CountFlips(replace(make(optimizer, steps), freeze=None)), optimizer, case.seed,
+                     steps, widths=case.widths, warm=case, record_every=max(1, steps // RECORDS))
+            for case in warm
+        ]
+        for label, (make, optimizer) in chosen.items()
+    }  # fmt: skip
+
+
+def with_rates(records):
+    """Records with test error in per cent, and flips a step between one record and the next."""
+    spans = list(pairwise(zip(records["step"], records["flips"], strict=True)))
+    rate = [(b[1] - a[1]) / (b[0] - a[0]) for a, b in spans]
+    errors = [100.0 - 100.0 * x for x in records["test_accuracy"]]
+    return records | {"test_error": errors, "flip_rate": [math.nan, *rate]}
+
+
+# ------------------------------------------------------------------ the report
+
+
+def setting_name(optimizer, variant):
+    """Such as ``Adam 0.01, linear, clipped``."""
+    parts = [f"{type(optimizer).__name__} {optimizer.lr:g}", optimizer.schedule, variant]
+    return ", ".join(part for part in parts if part)
+
+
+def cells(group):
+    """Final loss, test error and SignChange as text."""
+    if not all(map(math.isfinite, losses(group))):
+        return ["diverged", "-", "-"]
+    errors = [100.0 - 100.0 * r["records"]["test_accuracy"][-1] for r in group]
+    changes = [r["records"]["sign_change"][-1] for r in group]
+    return [report.spread(losses(group), 4), report.spread(errors, 2) + " %",
+            report.spread(changes, 3)]  # fmt: skip
+
+
+def best_table(table):
+    """Every method at its best, with any schedule and with a constant learning rate."""
+    rows = []
+    for schedule in (None, "constant"):
+        for method, settings in table.items():
+            key = best(settings, schedule)
+            rows.append([method, setting_name(*key), str(len(settings)), *cells(settings[key])])
+    headers = ["", "best setting", "of", "training loss", "test error", "SignChange"]
+    return report.table(headers, rows)
+
+
+def flips_table(runs):
+    """SignChange and flips a step near the end, of the runs in which nothing is forced."""
+    rows = []
+    for label, group in figures.by_label(runs).items():
+        late = max(2, len(group[0]["step"]) // 10)
+        changes = [r["sign_change"][-1] for r in group]
+        rates = [fmean(r["flip_rate"][-late:]) for r in group]
+        errors = [r["test_error"][-1] for r in group]
+        rows.append([label, report.spread(errors, 2) + " %", report.spread(changes, 3),
+                     f"{fmean(rates):.2e}", f"{max(rates):.2e}"])  # fmt: skip
+    headers = ["", "test error", "SignChange", "flips a step, last tenth", "at most"]
+    return report.table(headers, rows)
+
+
+def write_grid(path, table):
+    """Final numbers of every run as CSV."""
+    header = ["method", "optimizer", "lr", "schedule", "variant", "seed", "train_loss",
+              "test_accuracy", "sign_change"]  # fmt: skip
+    rows = [
+        [method, type(optimizer).__name__, optimizer.lr, optimizer.schedule, variant, r["seed"],
+         *(f"{r['records'][name][-1]:.6f}" for name in header[-3:])]
+        for method, settings in table.items()
+        for (optimizer, variant), group in settings.items()
+        for r in group
+        if "error" not in r
+    ]  # fmt: skip
+    write_csv(path, header, rows)
+
+
+def main(argv=None):
+    """Run the command; returns its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m minizo.reproduce.proxquant",
+                                     description=__doc__.split("\n\n")[1])  # fmt: skip
+    add = parser.add_argument
+    add("--quick", action="store_true",
+        help="under 3 minutes on 2 cores: 600 steps, 1 seed, 2 rates, 1 variant each")  # fmt: skip
+    add("--folder", help="where runs are kept (default: runs/proxquant, or -quick)")
+    add("--seeds", type=int, help="seeds 0, 1, ... (default: 3; --quick: 1)")
+    add("--steps", type=int, help="steps a run (default: 6000; --quick: 600)")
+    add("--warm", type=int, help="steps of the warm start (default: as many)")
+    add("--hidden", type=int, default=32, help="width of the hidden layer (default: 32)")
+    add("--workers", type=int, help="processes (default: one a processor)")
+    add("--out", metavar="FOLDER", help="where report, CSV and picture go (default: --folder)")
+    add("--quiet", action="store_true", help="no progress bar")
+    arguments = parser.parse_args(argv)
+    return cli.guarded(lambda: work(arguments))
+
+
+def work(arguments):
+    """The sweeps and the report."""
+    small = arguments.quick
+    seeds = arguments.seeds if arguments.seeds is not None else (1 if small else 3)
+    steps = arguments.steps if arguments.steps is not None else (600 if small else 6000)
+    warm_steps = arguments.warm if arguments.warm is not None else steps
+    hidden = arguments.hidden
+    given = {"seeds": seeds, "steps": steps, "warm": warm_steps, "hidden": hidden}
+    for name, value in given.items():
+        if value < 1:
+            raise cli.InputError(f"--{name} is {value}, but it must be at least 1")
+    rates = (0.003, 0.01) if small else RATES
+    methods = METHODS
+    if small:
+        methods = tuple(Method(m.name, dict(list(m.variants.items())[1:2])) for m in METHODS)
+    folder = Path(arguments.folder or f"runs/proxquant{'-quick' if small else ''}")
+
+    def run(cases):
+        return sweep.run(cases, data.mnist, folder, arguments.workers, arguments.quiet)
+
+    warm = [
+        sweep.Case(STE(), Adam(0.003), seed, warm_steps, widths=(hidden,),
+                   quantizer=FullPrecision(), record_every=warm_steps)
+        for seed in range(seeds)
+    ]  # fmt: skip
+    full = run(warm)
+    cases = plan(methods, rates, warm, steps)
+    table = gather(cases, run(list(cases.values())))
+    counted = watched(table, warm, steps)
+    found = run([case for group in counted.values() for case in group])
+    labels = [label for label, group in counted.items() for _ in group]
+    runs = [
+        (label, with_rates(record["records"]))
+        for label, record in zip(labels, found, strict=True)
+        if "error" not in record
+    ]
+    title = (
+        f"{full[0]['data']}: binary 784-{hidden}-10 from a full-precision start, {steps} steps of "
+        f"100, {seeds} seed{'s' if seeds > 1 else ''}"
+    )
+    errors = [100.0 - 100.0 * record["records"]["test_accuracy"][-1] for record in full]
+    text = "\n".join([
+        f"{title}, minizo {__version__}", "",
+        f"Full precision after {warm_steps} steps: training loss "
+        f"{report.spread(losses(full), 4)}, test error {report.spread(errors, 2)} %", "",
+        "Every method at its best of the grid, by training loss: first with any schedule,\n"
+        "then with a constant learning rate", "", best_table(table), "",
+        "The best settings with a constant rate again, nothing frozen", "", flips_table(runs), "",
+    ])  # fmt: skip
+    out = Path(arguments.out or folder)
+    out.mkdir(parents=True, exist_ok=True)
+    write_text(out / "proxquant.txt", text)
+    write_grid(out / "proxquant.csv", table)
+    figures.save(figures.flips(runs, title), out / "proxquant.png")
+    print(f"{text}\nfiles: {out / 'proxquant.txt'}, proxquant.csv, proxquant.png")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
