@@ -20,7 +20,7 @@ def panels(count, title, width=5.4, height=4.3):
     return figure, several
 
 
-def points(style):
+def dots(style):
     """Markers without a line, in one of `STYLES`."""
     return dict(color=style["color"], marker=style["marker"], linestyle="", markersize=5)
 
@@ -37,7 +37,7 @@ def lemmas(report, title):
     ):
         z = [row["z"] for row in report.rows if row["quantity"] == quantity]
         spots = k + np.linspace(-0.25, 0.25, len(z))
-        left.plot(spots, z, label=quantity, **points(style))
+        left.plot(spots, z, label=quantity, **dots(style))
     for bound in (-6.0, 6.0):
         left.axhline(bound, linestyle="--", **LINE)
     left.set(ylabel="(mean of samples - closed form) / s.e.", ylim=(-8, 11), xticks=[])
@@ -62,7 +62,7 @@ def one_step(report, title):
             ratio = _column(own, "ratio")
             axes.errorbar(
                 ratio, _column(own, "success"), yerr=2.0 * _column(own, "se"), label=f"n = {n}",
-                capsize=2, **points(style),
+                capsize=2, **dots(style),
             )  # fmt: skip
             axes.plot(
                 *report.curves[ste, n], color=style["color"], linewidth=1.2,
@@ -106,7 +106,7 @@ def recovery(report, title):
         right.errorbar(
             sizes, points, yerr=np.maximum([points - low, high - points], 0.0), capsize=2,
             label=f"{criterion}, {law} start: {slope:.2f} [{bottom:.2f}, {top:.2f}]",
-            **points(style),
+            **dots(style),
         )  # fmt: skip
         middle = np.exp(np.mean(np.log(sizes)))
         level = np.exp(np.mean(np.log(points)))
@@ -131,7 +131,7 @@ def bounds(report, title):
         label = "no label noise" if sigma == 0.0 else f"label noise {sigma:g}"
         axes.plot(
             _column(own, "bound"), _column(own, "wrong"), label=label,
-            **(points(style) | dict(markersize=3, alpha=0.6)),
+            **(dots(style) | dict(markersize=3, alpha=0.6)),
         )  # fmt: skip
     axes.plot([0.0, 1.0], [0.0, 1.0], label="equal", **LINE)
     axes.set(xlabel="bound of Proposition 1", xlim=(0.0, 2.0), ylim=(-0.03, 1.05))
@@ -146,7 +146,7 @@ def uniform(report, title):
     curves, n = report.curves, np.array(report.curves["sizes"])
     axes.plot(
         _column(report.rows, "n"), _column(report.rows, "sup"), label="largest over q",
-        **(points(STYLES[0]) | dict(markersize=4, alpha=0.7)),
+        **(dots(STYLES[0]) | dict(markersize=4, alpha=0.7)),
     )  # fmt: skip
     axes.plot(n, curves["median"], label="median over q", **(STYLES[1] | dict(linestyle="")))
     axes.plot(n, curves["union"], label="union bound of the mean", **LINE)
@@ -166,7 +166,7 @@ def recurrence(report, title):
         x = n**1.5 * _column(own, "sigma") / np.sqrt(samples)
         left.errorbar(
             x, _column(own, "home"), yerr=2.0 * _column(own, "se"), label=f"n={n}, N={samples:,}",
-            capsize=2, **points(style),
+            capsize=2, **dots(style),
         )  # fmt: skip
     x = np.linspace(0.0, left.get_xlim()[1], 100)
     left.plot(x, np.exp(-0.5 * x), label="exp(-x / 2)", **LINE)
@@ -175,7 +175,7 @@ def recurrence(report, title):
     left.legend(frameon=False, fontsize="small")
     n, samples = report.curves["cell"]
     p, wrong = report.curves["p"], report.curves["wrong"]
-    middle.plot(p, wrong, **(points(STYLES[0]) | dict(markersize=2, alpha=0.4)))
+    middle.plot(p, wrong, **(dots(STYLES[0]) | dict(markersize=2, alpha=0.4)))
     middle.plot([0.0, p.max()], [0.0, p.max()], label="Proposition 4", **LINE)
     middle.set(xlabel="$p_i$", ylabel="share of the time that coordinate i is wrong")
     middle.set_title(f"every coordinate of every run, n={n}, N={samples:,}", fontsize="medium")
@@ -194,9 +194,9 @@ def relu(report, title):
     figure, (left, right) = panels(2, title)
     for (name, found), style in zip(report.curves.items(), STYLES, strict=False):
         left.plot(found["product"].ravel(), found["home"].ravel(), label=f"{name} STE",
-                  **points(style))  # fmt: skip
+                  **dots(style))  # fmt: skip
         right.plot(found["p"].ravel(), found["wrong"].ravel(), label=f"{name} STE",
-                   **(points(style) | dict(markersize=2.5, alpha=0.6)))  # fmt: skip
+                   **(dots(style) | dict(markersize=2.5, alpha=0.6)))  # fmt: skip
     every = np.concatenate([found["product"].ravel() for found in report.curves.values()])
     left.plot([every.min(), every.max()], [every.min(), every.max()], label="equal", **LINE)
     top = max(found["p"].max() for found in report.curves.values())
@@ -227,7 +227,7 @@ def inputs(report, title):
     for axes, what, style in zip((middle, right), labels, STYLES, strict=False):
         own = [row for row in report.rows if row["what"] == what]
         axes.errorbar(_column(own, "value"), _column(own, "success"), yerr=2.0 * _column(own, "se"),
-                      capsize=2, label="on samples (2 s.e.)", **points(style))  # fmt: skip
+                      capsize=2, label="on samples (2 s.e.)", **dots(style))  # fmt: skip
         axes.plot(_column(own, "value"), _column(own, "predicted"),
                   label="Proposition 5, without sampling", **LINE)  # fmt: skip
         axes.set(xlabel=labels[what], ylabel="share of the runs that find w*", ylim=(-0.05, 1.1))
@@ -241,8 +241,8 @@ def teacher(report, title):
     figure, (left, right) = panels(2, title)
     for n, style in zip(dict.fromkeys(row["n"] for row in report.rows), STYLES, strict=False):
         own = [row for row in report.rows if row["n"] == n]
-        left.plot(_column(own, "product"), _column(own, "home"), label=f"n = {n}", **points(style))
-        right.plot(_column(own, "union"), _column(own, "home"), label=f"n = {n}", **points(style))
+        left.plot(_column(own, "product"), _column(own, "home"), label=f"n = {n}", **dots(style))
+        right.plot(_column(own, "union"), _column(own, "home"), label=f"n = {n}", **dots(style))
     for axes, name in ((left, "product"), (right, "union")):
         low = min(_column(report.rows, name).min(), 0.0)
         axes.plot([low, 1.0], [low, 1.0], label="equal", **LINE)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .finite_sample import LINE, panels, points
+from .finite_sample import LINE, dots, panels
 from .style import STYLES
 
 
@@ -11,7 +11,7 @@ def mean_field(report, title):
     figure, (axes,) = panels(1, title, width=7.0, height=4.8)
     for (name, curves), style in zip(report.curves.items(), STYLES, strict=False):
         tau, mean, se, predicted = curves
-        axes.errorbar(tau, mean, yerr=2.0 * se, label=name, capsize=2, **points(style))
+        axes.errorbar(tau, mean, yerr=2.0 * se, label=name, capsize=2, **dots(style))
         axes.plot(tau, predicted, color=style["color"], linestyle=style["linestyle"], linewidth=1.2)
     axes.plot([], [], label="predicted (same colour)", **LINE)
     axes.set(yscale="log", xlabel="time tau = step / d", ylabel=r"error $E\,(\psi(w) - w^*)^2$")
