@@ -21,6 +21,8 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 
+import numpy as np
+
 from .. import (
     STE,
     BinaryConnect,
@@ -308,7 +310,9 @@ def work(arguments):
     )
     errors = [100.0 - 100.0 * record["records"]["test_accuracy"][-1] for record in full]
     text = "\n".join([
-        f"{title}, minizo {__version__}", "",
+        f"{title}, minizo {__version__}, NumPy {np.__version__}",
+        f"python -m minizo.reproduce.proxquant --seeds {seeds} --steps {steps} --warm {warm_steps} "
+        f"--hidden {hidden}{' --quick' if small else ''}", "",
         f"Full precision after {warm_steps} steps: training loss "
         f"{report.spread(losses(full), 4)}, test error {report.spread(errors, 2)} %", "",
         "Every method at its best of the grid, by training loss: first with any schedule,\n"
