@@ -139,6 +139,8 @@ class Query(NamedTuple):
         v = sqrt(beta) s ghat + sqrt(1 - beta) u.
     workspace : int
         Numbers that the objective needs for one direction while it evaluates it, beside theta.
+    rng : str
+        Where random numbers are made: `minizo.rng.SOURCES`.
     """
 
     objective: object
@@ -151,6 +153,11 @@ class Query(NamedTuple):
     guide: object = None
     beta: float = 0.0
     workspace: int = 0
+    rng: str = "device"
+
+    def stream(self, purpose, block):
+        """The random stream of this step and block."""
+        return rng.at(self.seed, purpose, self.step, block, source=self.rng)
 
 
 def directions(query, block, count):
@@ -160,11 +167,11 @@ def directions(query, block, count):
     if query.beta == 1.0:
         v[...] = 0.0
     else:
-        query.law.sample(rng.at(query.seed, "noise", query.step, block), v)
+        query.law.sample(query.stream("noise", block), v)
     if query.guide is not None:
         # v = sqrt(beta) s ghat + sqrt(1 - beta) u,  s = +-1
         signs = backend.empty((count, 1), query.theta)
-        s = xp.sign(rng.at(query.seed, "sign", query.step, block).uniform(signs))
+        s = xp.sign(query.stream("sign", block).uniform(signs))
         v *= sqrt(1.0 - query.beta)
         v += (sqrt(query.beta) * s) * query.guide
     return v

@@ -52,6 +52,8 @@ class Step:
         Steps in an epoch.
     optimizer, optimizer_state
         The rule that the gradient will go to, and its state: for estimators that look ahead.
+    rng : {"device", "host"}
+        Where random numbers are made: `minizo.rng.Stream`.
     """
 
     seed: int = 0
@@ -61,6 +63,7 @@ class Step:
     per_epoch: int = 1
     optimizer: object = None
     optimizer_state: object = None
+    rng: str = "device"
 
     @property
     def lr(self):

@@ -120,5 +120,5 @@ class SPSA(Estimator):
         law = objective.quantizer.law if self.law == "matched" else LAWS[self.law]
         return Query(
             objective, theta, batch, state.eps, law, step.seed, step.index,
-            workspace=objective.workspace(batch),
+            workspace=objective.workspace(batch), rng=step.rng,
         )  # fmt: skip
