@@ -92,18 +92,28 @@ def evaluate(objective, theta, x, labels, state=None):
     -------
     loss, accuracy : float
     """
+    most = max(1, min(EVALUATION_BATCH, EVALUATION_NUMBERS // objective.network.widest))
+    loss, right = totals(objective, theta, x, labels, state, most)
+    return float(loss) / labels.shape[0], float(right) / labels.shape[0]
+
+
+def totals(objective, theta, x, labels, state, most):
+    """Sum of the losses and number of right answers over a whole data set: (...) for (..., d).
+
+    In batches of at most ``most`` examples, which all of the thetas share.
+    """
     xp = backend.namespace(theta)
     weights = objective.weights_in_use(theta, state)
     n = labels.shape[0]
-    most = max(1, min(EVALUATION_BATCH, EVALUATION_NUMBERS // objective.network.widest))
     loss = right = 0.0
     for start in range(0, n, most):
         part = slice(start, min(start + most, n))
         outputs = objective.network.predict(weights, x[part, ...])
-        size = outputs.shape[0]
+        size = outputs.shape[-2]
         loss = loss + size * objective.loss.forward(outputs, labels[part])[0]
-        right = right + xp.sum(xp.astype(xp.argmax(outputs, axis=-1) == labels[part], theta.dtype))
-    return float(loss) / n, float(right) / n
+        hits = xp.astype(xp.argmax(outputs, axis=-1) == labels[part], theta.dtype)
+        right = right + xp.sum(hits, axis=-1)
+    return loss, right
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ PERTURB = ("all", "quantized")
 
 
 class SPSAState(NamedTuple):
-    """eps : ndarray (d,), the perturbation size of each parameter, 0 where it is left alone."""
+    """eps : ndarray like theta, size of each parameter's perturbation, 0 where it is left alone."""
 
     eps: object
 
@@ -69,6 +69,8 @@ class SPSA(Estimator):
     information", NeurIPS 2025 (n-SPSA with the law matched to the STE).
     """
 
+    rowwise = True
+
     n: int = 1
     law: str = "matched"
     eps: float | None = None
@@ -97,13 +99,13 @@ class SPSA(Estimator):
         if self.eps is None:
             eps = objective.matched_eps(theta)
         else:
-            eps = backend.empty(theta.shape[-1:], theta)
+            eps = backend.empty(theta.shape, theta)
             eps[...] = self.eps
         eps *= self.eps_scale
         if self.perturb == "quantized":
             for name, part in objective.network.slices.items():
                 if name not in objective.quantized:
-                    eps[part] = 0.0
+                    eps[..., part] = 0.0
         return SPSAState(eps)
 
     def estimate(self, objective, theta, batch, state, step):
