@@ -182,7 +182,9 @@ def run(cases, load, folder, workers=None, quiet=False):
     paths = {case: folder / f"{case.key(name)}.json" for case in cases}
     records = {case: read(path, case, name) for case, path in paths.items()}
     # the most expensive first, so that no processor waits long at the end
-    missing = sorted((c for c in paths if records[c] is None), key=Case.cost, reverse=True)
+    missing = sorted(
+        (c for c in paths if records[c] is None), key=lambda case: case.cost(), reverse=True
+    )
 
     with ExitStack() as stack:
         bar = stack.enter_context(_bar(cases, missing, quiet))

@@ -101,7 +101,7 @@ class LearnedCase(sweep.Case):
         if isinstance(self.estimator, Learned):
             given = 8000 if self.model == "mlp" else 4820
             length = self.estimator.length
-            step += 2.5e-10 * sum(p.net.macs(given, length) for p in self.estimator.parts(2))
+            step += 1e-9 * sum(p.net.macs(given, length) for p in self.estimator.parts(2))
         return self.steps * step + (0.3 if self.model == "mlp" else 5.0)
 
     def options(self, data, path):
