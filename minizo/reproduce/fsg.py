@@ -56,8 +56,8 @@ class Sizes:
     slow_units : that of the LSTM that reads the history, and of the fast-net beside it.
     """
 
-    steps: int = 200
-    small: int = 100
+    steps: int = 150
+    small: int = 40
     seeds: int = 3
     rate: float = 0.01
     mamba: tuple = (4, 4)
@@ -135,57 +135,53 @@ def methods(sizes, quick=False):
 
 
 CONTROLS = ("gain", "layer-gain", "FSG-gain", "FSG-EMA", "fast-net")
+INHERIT = ("FSG, fast committed", "FSG, scaled")
 FROZEN = ("fast-net", "FCGrad", "MultiFC", "LSTMFC", "FSG")
 
 
 def comparison(table, optimizers, sizes, run, model="mlp", steps=None):
-    """Tune every method, run its best settings with all seeds: a list of result rows.
+    """Tune every method, then run its best settings with all seeds and with records.
+
+    Methods that `INHERIT` are not tuned: they run at the best rates of FSG.
 
     Returns
     -------
     tuned : dict of (method, kind) to (optimizer, list of record)
         ``kind`` is "SGD" or "Adam"; records in the order of seeds.
     every : list of (method, optimizer, seed, record)
+        Of the tuning.
     """
     steps = steps or sizes.steps
 
-    def case(estimator, optimizer, seed):
-        every = max(1, steps // RECORDS) if model == "mlp" else max(1, steps // 2)
+    def case(estimator, optimizer, seed, every):
         return LearnedCase(estimator, optimizer, seed, steps, record_every=every, model=model)
 
-    def seeds(name, tuning):
-        few = tuning and (table[name][1] == SLOW or model != "mlp")
-        return range(1 if few else sizes.seeds)
-
     plan = {
-        (name, optimizer, seed): case(table[name][0], optimizer, seed)
+        (name, optimizer, seed): case(table[name][0], optimizer, seed, steps)
         for name in table
+        if name not in INHERIT
         for optimizer in optimizers
-        for seed in seeds(name, tuning=True)
+        for seed in range(1 if table[name][1] == SLOW or model != "mlp" else sizes.seeds)
     }
     found = dict(zip(plan, run(list(plan.values())), strict=True))
     best = fsg_report.best_settings(found)
-    last = {
-        (name, optimizer, seed): case(table[name][0], optimizer, seed)
-        for (name, _), optimizer in best.items()
-        for seed in seeds(name, tuning=False)
+    best |= {
+        (name, k): best["FSG", k] for name in table if name in INHERIT for k in ("SGD", "Adam")
     }
-    still = {
-        (f"{name}, frozen", optimizer, seed): case(frozen(table[name][0]), optimizer, seed)
-        for (name, _), optimizer in best.items()
-        if name in FROZEN and model == "mlp"
+    variants = {(name, ""): table[name][0] for name in table}
+    if model == "mlp":
+        variants |= {(name, ", frozen"): frozen(table[name][0]) for name in FROZEN if name in table}
+    records = max(1, steps // RECORDS) if model == "mlp" else steps
+    last = {
+        (name, suffix, k, seed): case(estimator, best[name, k], seed, records)
+        for (name, suffix), estimator in variants.items()
+        for k in ("SGD", "Adam")
+        if (name, k) in best
         for seed in range(sizes.seeds)
     }
-    found |= dict(zip(last | still, run(list((last | still).values())), strict=True))
-    tuned = {
-        (name + suffix, kind): (
-            optimizer,
-            [found[name + suffix, optimizer, seed] for seed in range(sizes.seeds)],
-        )
-        for suffix in ("", ", frozen")
-        for (name, kind), optimizer in best.items()
-        if (name + suffix, optimizer, 0) in found
-    }
+    tuned = {}
+    for (name, suffix, k, _), record in zip(last, run(list(last.values())), strict=True):
+        tuned.setdefault((name + suffix, k), (best[name, k], []))[1].append(record)
     return tuned, [(*key, record) for key, record in found.items()]
 
 
@@ -238,8 +234,8 @@ def main(argv=None):
     )
     add("--folder", help="where runs are kept (default: runs/fsg, or -quick)")
     add("--seeds", type=int, help="seeds 0, 1, ... (default: 3; --quick: 1)")
-    add("--steps", type=int, help="steps a run (default: 200; --quick: 40)")
-    add("--short", type=int, help="steps a run in the parts size and lenet (default: 100)")
+    add("--steps", type=int, help="steps a run (default: 150; --quick: 40)")
+    add("--short", type=int, help="steps a run in the parts size and lenet (default: 40)")
     add("--workers", type=int, help="processes (default: one a processor)")
     add("--out", metavar="FOLDER", help="where reports, CSV and pictures go (default: --folder)")
     add("--quiet", action="store_true", help="no progress bar")
@@ -256,8 +252,8 @@ def work(arguments):
             raise cli.InputError(f"part {name!r} is unknown (known: {', '.join(PARTS)})")
     given = {
         "seeds": arguments.seeds if arguments.seeds is not None else (1 if quick else 3),
-        "steps": arguments.steps if arguments.steps is not None else (40 if quick else 200),
-        "small": arguments.short if arguments.short is not None else 100,
+        "steps": arguments.steps if arguments.steps is not None else (40 if quick else 150),
+        "small": arguments.short if arguments.short is not None else 40,
     }
     for name, value in given.items():
         if value < 1:

@@ -255,7 +255,7 @@ def curves(tuned):
 
 
 def write_runs(path, every):
-    """The end of every run."""
+    """The end of every run of the tuning."""
     header = ["method", "optimizer", "lr", "seed", "train_loss", "test_accuracy", "seconds_a_step"]
     rows = []
     for name, optimizer, seed, r in every:
