@@ -188,6 +188,18 @@ def test_verdicts(name, losses, words):
     assert fsg_report.verdict(name, "SGD", tuned, ("gain",)).startswith(words)
 
 
+def test_runs_that_diverged_are_written_and_read(tmp_path):
+    """No numbers in the file, an infinite loss when it is read."""
+    bad = {"error": "diverged"}
+    fsg_report.write_runs(tmp_path / "a.csv", [("M", SGD(1.0), 0, bad)])
+    ((name, optimizer, seed, record),) = fsg_report.read_runs(tmp_path / "a.csv")
+    assert (name, optimizer, seed, record) == ("M", SGD(1.0), 0, bad)
+    tuned = {("M", "SGD"): (SGD(1.0), [*group(0.5), bad])}
+    fsg_report.write_trace(tmp_path / "b.csv", tuned)
+    _, found = fsg_report.read_trace(tmp_path / "b.csv")["M", "SGD"]
+    assert fsg_report.losses(found) == [0.5, math.inf]
+
+
 def test_best_setting_of_each_kind():
     found = {
         ("M", SGD(1.0), 0): group(0.4)[0], ("M", SGD(1.0), 1): group(0.6)[0],
@@ -252,10 +264,15 @@ def test_quick_command(call, tmp_path, monkeypatch):
         rows = list(csv.DictReader(file))
     assert {row["method"] for row in rows} == {"STE", "gain", "FSG-gain", "FCGrad", "FSG"}
     assert len(rows) == 5 * 3
-    records = fsg_report.read_trace(folder / "fsg_trace.csv")
-    assert len(records["FSG", "Adam"]) == 1 and records["FSG", "Adam"][0]["step"][-1] == 10
-    assert math.isfinite(records["FSG", "Adam"][0]["slow_r2"][-1])
-    assert math.isnan(records["STE", "SGD"][0]["gain"][-1]) and ("FSG, frozen", "SGD") in records
+    tuned = fsg_report.read_trace(folder / "fsg_trace.csv")
+    optimizer, (run,) = tuned["FSG", "Adam"]
+    assert optimizer == Adam(0.03) and run["records"]["step"][-1] == 10
+    assert math.isfinite(run["records"]["slow_r2"][-1]) and ("FSG, frozen", "SGD") in tuned
+    assert math.isnan(tuned["STE", "SGD"][1][0]["records"]["gain"][-1])
+    # the tables again, from the files
+    every = fsg_report.read_runs(folder / "fsg.csv")
+    again = fsg_report.comparison_text("x", tuned, every, fsg.CONTROLS, fsg.SMALL_RATE)
+    assert again.partition("=\n")[2] in out
     monkeypatch.setattr(sweep.Case, "run", lambda *a: pytest.fail("ran again"))
     assert call("--quick", "--steps", "10") == (code, out, "")
 
@@ -266,9 +283,17 @@ def test_the_part_of_sizes(call):
     assert code == 0 and "Mamba 100 x 16 (paper)" in out and "every method at its best" not in out
 
 
+def test_the_part_of_cheap_methods(call, tmp_path):
+    """More steps, nothing slow in it."""
+    code, out, _ = call("long", "--quick", "--steps", "2", "--long", "12")
+    assert code == 0 and "12 steps, what costs little" in out
+    tuned = fsg_report.read_trace(tmp_path / "runs" / "fsg-quick" / "fsg_long_trace.csv")
+    assert ("FCGrad", "SGD") in tuned and ("FSG", "SGD") not in tuned
+
+
 def test_bad_input_is_refused(call):
     for flags, sentence in (
-        (["mpl"], "part 'mpl' is unknown (known: mlp, sweeps, size, lenet)"),
+        (["mpl"], "part 'mpl' is unknown (known: mlp, sweeps, long, size, lenet)"),
         (["--seeds", "0"], "--seeds is 0, but it must be at least 1"),
         (["--short", "-1"], "--short is -1"),
     ):

@@ -1,6 +1,6 @@
 """Learned gradients: how they train, and what their generators became."""
 
-from math import isfinite
+from math import isfinite, nan
 
 from matplotlib.figure import Figure
 
@@ -68,15 +68,15 @@ def generated(groups, title):
     """
     figure = Figure(figsize=(13, 8), layout="constrained")
     names = [name for name in groups if not name.endswith(", frozen")]
-    names = [n for n in names if any("gain" in r.get("records", {}) for r in groups[n])]
+    names = [name for name in names if _known([r for r in groups[name] if "records" in r], "gain")]
     seen = {}
     for axes, (column, label, scale) in zip(figure.subplots(2, 3).flat, PANELS, strict=True):
         for style, name in zip(endless(STYLES), names, strict=False):
-            runs = [r["records"] for r in groups[name] if "records" in r]
-            values = [records[column][1:] for records in runs]
-            if not all(isfinite(v) for line in values for v in line):
+            runs = [r for r in groups[name] if "records" in r]
+            if not _known(runs, column):
                 continue
-            x = runs[0]["step"][1:]
+            x = runs[0]["records"]["step"][1:]
+            values = [r["records"][column][1:] for r in runs]
             options = {"markersize": 4, "markevery": max(1, len(x) // 6), "linewidth": 1.3}
             for line in values if column == "gain" else [_mean(values)]:
                 (seen[name],) = axes.plot(x, line, **options, **style)
@@ -88,6 +88,12 @@ def generated(groups, title):
     figure.legend(seen.values(), seen, loc="outside lower center", ncols=6, frameon=False)
     figure.suptitle(title)
     return figure
+
+
+def _known(runs, column):
+    # whether every record but the first has a number there
+    lines = [r["records"].get(column, [nan, nan])[1:] for r in runs]
+    return bool(lines) and all(isfinite(v) for line in lines for v in line)
 
 
 def _mean(lines):

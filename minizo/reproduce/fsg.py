@@ -7,7 +7,8 @@ does the STE with another step size do the same? A simpler rule? The method with
 they were drawn, never trained? It stops and goes on: every finished run is kept.
 
 Parts: ``mlp`` is the comparison; ``sweeps`` varies FSG's beta, its memory length and the rate of
-its networks; ``size`` has the slow-net of the paper, fewer steps; ``lenet`` is a convolutional one.
+its networks; ``long`` compares the methods that cost little, with more steps; ``size`` has the
+slow-net of the paper, and few steps; ``lenet`` is a convolutional network.
 
 References
 ----------
@@ -40,7 +41,7 @@ from ..optim import SGD, Adam
 from ..quantizers import DoReFa
 from . import fsg_published, fsg_report
 
-PARTS = ("mlp", "sweeps", "size", "lenet")
+PARTS = ("mlp", "sweeps", "long", "size", "lenet")
 SMALL_RATE = SGD(0.01)  # far below the STE's best, as in the papers: shown by itself
 OPTIMIZERS = [SMALL_RATE, SGD(1.0), SGD(3.0), SGD(10.0), Adam(0.01), Adam(0.03), Adam(0.1)]
 RECORDS = 15  # a run
@@ -51,13 +52,15 @@ SLOW = "slow"  # tuned on the first seed only
 class Sizes:
     """How large everything is.
 
-    steps, small : steps of a run, and in the parts ``size`` and ``lenet``;  seeds : int;
+    steps, long, small : steps of a run, in the part ``long``, and in ``size`` and ``lenet``;
+    seeds : int;
     rate : learning rate of the hypernetworks;  mamba : expand and states;  units : LSTMFC's width;
     slow_units : that of the LSTM that reads the history, and of the fast-net beside it.
     """
 
-    steps: int = 150
-    small: int = 40
+    steps: int = 100
+    long: int = 600
+    small: int = 25
     seeds: int = 3
     rate: float = 0.01
     mamba: tuple = (4, 4)
@@ -234,8 +237,9 @@ def main(argv=None):
     )
     add("--folder", help="where runs are kept (default: runs/fsg, or -quick)")
     add("--seeds", type=int, help="seeds 0, 1, ... (default: 3; --quick: 1)")
-    add("--steps", type=int, help="steps a run (default: 150; --quick: 40)")
-    add("--short", type=int, help="steps a run in the parts size and lenet (default: 40)")
+    add("--steps", type=int, help="steps a run (default: 100; --quick: 40)")
+    add("--long", type=int, help="steps a run in the part long (default: 600)")
+    add("--short", type=int, help="steps a run in the parts size and lenet (default: 25)")
     add("--workers", type=int, help="processes (default: one a processor)")
     add("--out", metavar="FOLDER", help="where reports, CSV and pictures go (default: --folder)")
     add("--quiet", action="store_true", help="no progress bar")
@@ -252,8 +256,9 @@ def work(arguments):
             raise cli.InputError(f"part {name!r} is unknown (known: {', '.join(PARTS)})")
     given = {
         "seeds": arguments.seeds if arguments.seeds is not None else (1 if quick else 3),
-        "steps": arguments.steps if arguments.steps is not None else (40 if quick else 150),
-        "small": arguments.short if arguments.short is not None else 40,
+        "steps": arguments.steps if arguments.steps is not None else (40 if quick else 100),
+        "long": arguments.long if arguments.long is not None else 600,
+        "small": arguments.short if arguments.short is not None else 25,
     }
     for name, value in given.items():
         if value < 1:
@@ -293,6 +298,13 @@ def work(arguments):
         spread = fsg_report.seed_spread(tuned["FSG", "Adam"][1])
         text += [fsg_report.sweeps_text(varied, optimizer, sizes, spread)]
         fsg_report.write_sweeps(out / "fsg_sweeps.csv", varied)
+    if "long" in parts:
+        cheap = {name: entry for name, entry in table.items() if entry[1] != SLOW}
+        found = comparison(cheap, optimizers, sizes, run, steps=sizes.long)
+        title = f"784-10-10 with batch normalisation, {sizes.long} steps, what costs little"
+        text += [fsg_report.comparison_text(title, *found, CONTROLS, SMALL_RATE)]
+        fsg_report.write_runs(out / "fsg_long.csv", found[1])
+        fsg_report.write_trace(out / "fsg_long_trace.csv", found[0])
     if "size" in parts:
         text += [fsg_report.size_text(by_size(table, optimizer, sizes, run), optimizer, sizes)]
     if "lenet" in parts:

@@ -13,6 +13,7 @@ from statistics import fmean, stdev
 from .. import report
 from ..files import write_csv
 from ..lab.generated import COLUMNS as TRACE
+from ..optim import SGD, Adam
 
 STUDENT = {
     1: 12.706,
@@ -36,7 +37,7 @@ def final(record, column="train_loss"):
     """The last entry of a column; an infinite loss where the run diverged."""
     if "error" in record:
         return math.inf if column == "train_loss" else math.nan
-    return record["records"][column][-1]
+    return record["records"].get(column, [math.nan])[-1]
 
 
 def losses(group):
@@ -171,7 +172,7 @@ def trace_text(tuned):
     """Start and end of the trace, the mean of the seeds; see `minizo.lab.generated`."""
     rows = []
     for (name, which), (_, group) in tuned.items():
-        good = [r["records"] for r in group if "error" not in r and "gain" in r["records"]]
+        good = [r["records"] for r in group if math.isfinite(final(r, "gain"))]
         if name.endswith(", frozen") or not good:
             continue
         ends = [[records[c][-1] for records in good] for c in TRACE]
@@ -231,7 +232,7 @@ def size_text(found, optimizer, sizes):
     )
     rows = [
         [name, f"{final(r):.3f}", f"{100 * final(r, 'test_accuracy'):.1f}", milliseconds([r]),
-         *(number(final(r, c)) if c in r.get("records", {}) else "-"
+         *(number(final(r, c))
            for c in ("slow_gain", "slow_r2", "slow_share", "slow_history", "slow_embedding"))]
         for name, r in found.items()
     ]  # fmt: skip
@@ -254,30 +255,67 @@ def curves(tuned):
 # ------------------------------------------------------------------ files
 
 
+OPTIMIZERS = {"SGD": SGD, "Adam": Adam}
+KEY = ["method", "optimizer", "lr", "seed"]
+MEASURED = ["train_loss", "test_accuracy", "seconds"]
+
+
 def write_runs(path, every):
-    """The end of every run of the tuning."""
-    header = ["method", "optimizer", "lr", "seed", "train_loss", "test_accuracy", "seconds_a_step"]
+    """The end of every run of the tuning; a run that diverged has no numbers."""
     rows = []
     for name, optimizer, seed, r in every:
-        good = "error" not in r
-        pace = final(r, "seconds") / r["records"]["step"][-1] if good else math.nan
-        rows.append([name, kind(optimizer), optimizer.lr, seed, f"{final(r):.6f}",
-                     f"{final(r, 'test_accuracy'):.6f}", f"{pace:.6f}"])  # fmt: skip
-    write_csv(path, header, rows)
+        columns = ["step", *MEASURED]
+        values = [""] * 4 if "error" in r else [f"{final(r, c):.6g}" for c in columns]
+        rows.append([name, kind(optimizer), optimizer.lr, seed, *values])
+    write_csv(path, [*KEY, "step", *MEASURED], rows)
+
+
+def read_runs(path):
+    """What `write_runs` wrote: (method, optimiser, seed, record)."""
+    with open(path, newline="") as file:
+        rows = list(csv.DictReader(file))
+    every = []
+    for row in rows:
+        records = {c: [float(row[c])] for c in ("step", *MEASURED) if row[c]}
+        optimizer = OPTIMIZERS[row["optimizer"]](float(row["lr"]))
+        found = {"records": records} if records else {"error": "diverged"}
+        every.append((row["method"], optimizer, int(row["seed"]), found))
+    return every
 
 
 def write_trace(path, tuned):
     """Every record of the tuned runs, with the trace where there is one."""
-    header = ["method", "optimizer", "lr", "seed", "step", "train_loss", "test_accuracy", *TRACE]
+    columns = ["step", *MEASURED, *TRACE]
     rows = []
     for (name, which), (optimizer, group) in tuned.items():
         for seed, r in enumerate(group):
-            records = r.get("records", {"step": []})
-            for i, step in enumerate(records["step"]):
-                values = [records[c][i] if c in records else math.nan for c in header[5:]]
-                numbers = [f"{v:.6g}" if math.isfinite(v) else "" for v in values]
-                rows.append([name, which, optimizer.lr, seed, step, *numbers])
-    write_csv(path, header, rows)
+            start = [name, which, optimizer.lr, seed]
+            if "error" in r:
+                rows.append([*start, *[""] * len(columns)])
+                continue
+            known = [c for c in columns if c in r["records"]]
+            for values in zip(*(r["records"][c] for c in known), strict=True):
+                row = dict(zip(known, values, strict=True))
+                numbers = [row.get(c, math.nan) for c in columns]
+                rows.append([*start, *(f"{v:.6g}" if math.isfinite(v) else "" for v in numbers)])
+    write_csv(path, [*KEY, *columns], rows)
+
+
+def read_trace(path):
+    """What `write_trace` wrote: (method, kind) -> (optimiser, list of record)."""
+    with open(path, newline="") as file:
+        rows = list(csv.DictReader(file))
+    found = {}
+    for row in rows:
+        optimizer = OPTIMIZERS[row["optimizer"]](float(row["lr"]))
+        _, seeds = found.setdefault((row["method"], row["optimizer"]), (optimizer, {}))
+        if not row["step"]:
+            seeds[row["seed"]] = {"error": "diverged"}
+            continue
+        records = seeds.setdefault(row["seed"], {"records": {}})["records"]
+        for column in ("step", *MEASURED, *TRACE):
+            records.setdefault(column, []).append(float(row[column] or "nan"))
+    return {key: (optimizer, list(seeds.values())) for key, (optimizer, seeds) in found.items()}
 
 
 def write_sweeps(path, varied):
@@ -288,15 +326,3 @@ def write_sweeps(path, varied):
         for (what, value), r in varied.items()
     ]
     write_csv(path, header, rows)
-
-
-def read_trace(path):
-    """What `write_trace` wrote: (method, kind) -> list of records by column, one a seed."""
-    found = {}
-    with open(path, newline="") as file:
-        for row in csv.DictReader(file):
-            seeds = found.setdefault((row["method"], row["optimizer"]), {})
-            records = seeds.setdefault(row["seed"], {})
-            for column in ("step", "train_loss", "test_accuracy", *TRACE):
-                records.setdefault(column, []).append(float(row[column] or "nan"))
-    return {key: list(seeds.values()) for key, seeds in found.items()}
