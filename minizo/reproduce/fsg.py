@@ -43,7 +43,7 @@ from . import fsg_published, fsg_report
 
 PARTS = ("mlp", "sweeps", "long", "size", "lenet")
 SMALL_RATE = SGD(0.01)  # far below the STE's best, as in the papers: shown by itself
-OPTIMIZERS = [SMALL_RATE, SGD(1.0), SGD(3.0), SGD(10.0), Adam(0.01), Adam(0.03), Adam(0.1)]
+OPTIMIZERS = [SMALL_RATE, *map(SGD, (1.0, 3.0, 10.0, 30.0)), *map(Adam, (0.01, 0.03, 0.1, 0.3))]
 RECORDS = 15  # a run
 SLOW = "slow"  # tuned on the first seed only
 
@@ -118,6 +118,7 @@ def methods(sizes, quick=False):
     rates = {"fast_lr": sizes.rate, "slow_lr": sizes.rate}
     expand, states = sizes.mamba
     mamba = rates | {"expand": expand, "states": states}
+    lstm = rates | {"slow_net": "lstm", "units": sizes.slow_units}
     table = {
         "STE": (STE(), ""),
         "gain": (Gain(**rate), ""),
@@ -130,15 +131,16 @@ def methods(sizes, quick=False):
         "LSTMFC": (LSTMFC(**rate, units=sizes.units), ""),
         "FSG": (FSG(**mamba), SLOW),
         "FSG, fast committed": (FSG(**mamba, commit="fast_only"), SLOW),
-        "FSG, LSTM": (FSG(**rates, slow_net="lstm", units=sizes.slow_units), SLOW),
+        "FSG, LSTM": (FSG(**lstm), SLOW),
         "FSG, scaled": (FSGScaled(**mamba), SLOW),
+        "FSG, LSTM scaled": (FSGScaled(**lstm), SLOW),
     }
     wanted = ("STE", "gain", "FSG-gain", "FCGrad", "FSG")
     return {name: table[name] for name in (wanted if quick else table)}
 
 
 CONTROLS = ("gain", "layer-gain", "FSG-gain", "FSG-EMA", "fast-net")
-INHERIT = ("FSG, fast committed", "FSG, scaled")
+INHERIT = ("FSG, fast committed", "FSG, scaled", "FSG, LSTM scaled")
 FROZEN = ("fast-net", "FCGrad", "MultiFC", "LSTMFC", "FSG")
 
 
