@@ -242,7 +242,7 @@ def training_command(parser, argv, command, load_data, build_network, title):
     data = load_data(settings, notice)
     network = build_network(settings, data)
     objective = experiment.build_objective(settings, network)
-    theta = network.init(0, like=data.x_train)
+    theta = objective.network.init(0, like=data.x_train)
     for run in runs:
         check(data, settings["steps"], settings["batch"], run.seed)
         run.estimator.init(objective.calibrate(theta), theta)

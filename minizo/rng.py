@@ -14,7 +14,9 @@ from . import backend
 CHUNK = 2**16  # numbers drawn at a time; part of what a seed means
 
 # What the numbers are for. Different purposes never share a stream.
-PURPOSES = {"init": 0, "data": 1, "noise": 2, "sign": 3, "test": 4, "layers": 5, "hypernet": 6}
+PURPOSES = {
+    "init": 0, "data": 1, "noise": 2, "sign": 3, "test": 4, "layers": 5, "hypernet": 6, "beside": 7,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

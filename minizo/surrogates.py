@@ -35,15 +35,23 @@ class Surrogate:
         d value / dx, elementwise; at a kink the derivative from the right.
     law : str
         Name of the law in `minizo.laws` that this surrogate implies.
-    epsbar : float
-        Standard deviation of the noise, in units of half the distance between the two levels.
+    epsbar : float or None
+        Standard deviation of the noise, in units of half the distance between the two levels;
+        None where no noise of one size turns the sign into this surrogate.
+    schedule : callable or None
+        schedule(progress), the surrogate at that point of a run; None for one that stays.
     """
 
     name: str
     value: Callable
     derivative: Callable
-    law: str
-    epsbar: float
+    law: str = "uniform"
+    epsbar: float | None = None
+    schedule: Callable | None = None
+
+    def at(self, progress):
+        """This surrogate when the part ``progress`` in [0, 1] of a run is over."""
+        return self if self.schedule is None else self.schedule(progress)
 
 
 def _identity(x):

@@ -194,6 +194,8 @@ def advance(recipe, state, feed, end, pool, tick):
         step = Step(
             recipe.seed, index, recipe.steps, pool, per_epoch, recipe.optimizer, state.optimizer
         )
+        if index % per_epoch == 0:
+            state = state._replace(theta=recipe.objective.refresh(state.theta))
         estimate, estimator = recipe.estimator.estimate(
             recipe.objective.at(step.progress), state.theta, next(feed), state.estimator, step
         )

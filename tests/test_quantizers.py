@@ -25,9 +25,9 @@ from strategies import (
 
 from minizo import backend, rng
 from minizo.errors import InputError
-from minizo.fitted import MultiBit, Ternary
 from minizo.laws import LAWS
 from minizo.quantizers import QUANTIZERS, DoReFa, FullPrecision, MidRise, MidTread, Sign, rms
+from minizo.quantizers.fitted import MultiBit, Ternary
 from minizo.surrogates import SURROGATES
 
 BITS = range(1, 9)
