@@ -172,7 +172,8 @@ def load(path):
         program = tuple(decode(step, stream) for step in header["steps"])
         if stream.read(1):
             raise ValueError("data are left over")
-        shape = tuple(header["input_shape"])
-        return steps.Exported(program, shape, np.dtype(header["dtype"]).name)
+        if header["dtype"] not in ("float32", "float64"):
+            raise ValueError(f"its dtype is {header['dtype']!r}")
+        return steps.Exported(program, tuple(header["input_shape"]), header["dtype"])
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is not a valid export of minizo ({error}); {remedy}") from error

@@ -42,7 +42,7 @@ def grid(levels):
     Returns
     -------
     float or None
-        1 if all levels are 0. Of several s within rounding, one that gives the most levels exactly.
+        1 if all levels are 0. Of the s within rounding, one that gives the most levels exactly.
 
     Examples
     --------
@@ -59,11 +59,18 @@ def grid(levels):
         if k[-1] >= MOST_LEVELS:
             return None
         if np.all(np.abs(k * sizes[-1] / k[-1] - sizes) <= slack):
-            # every level proposes s = v / k
-            steps = sizes / k
-            exact = (steps[:, None] * k).astype(levels.dtype) == sizes.astype(levels.dtype)
-            return float(steps[np.argmax(np.sum(exact, axis=1))])
+            return _best_step(sizes, k, levels.dtype)
     return None
+
+
+def _best_step(sizes, k, dtype):
+    # s k rounds to v where (v - h) / k <= s <= (v + h) / k, h half the distance of two numbers at v
+    half = np.spacing(sizes.astype(dtype)).astype(np.float64) / 2
+    middle = (np.max((sizes - half) / k) + np.min((sizes + half) / k)) / 2
+    # what the largest levels say themselves comes first, then what lies between all these bounds
+    steps = [*(sizes / k)[::-1], *(middle + np.spacing(middle) * np.arange(-4, 5))]
+    exact = [(np.sum((s * k).astype(dtype) == sizes.astype(dtype)), s) for s in steps]
+    return float(max(exact, key=lambda pair: pair[0])[1])
 
 
 def codes(weight):

@@ -26,8 +26,9 @@ def by_channel(function, x, *values):
         return function(x, *values)
     # (N, C, H, W) -> (N, H, W, C) -> (N, H, W*C): rows that are longer than a few channels
     images = np.moveaxis(x, 1, -1)
-    rows = images.reshape(*images.shape[:2], -1)
-    wide = [np.tile(value, images.shape[2]) if value.ndim else value for value in values]
+    count, height, width, channels = images.shape
+    rows = images.reshape(count, height, width * channels)
+    wide = [np.tile(value, width) if value.ndim else value for value in values]
     # (N, H, W*C) -> (N, H, W, C) -> (N, C, H, W)
     return np.moveaxis(function(rows, *wide).reshape(images.shape), -1, 1)
 

@@ -28,7 +28,11 @@ def words(bits, multiple=8):
     Which bit of which byte a number becomes does not matter, as long as it is the same for x and w.
     B is a multiple of ``multiple``.
     """
-    packed = np.packbits(bits, axis=-1)
+    if bits.shape[-1] % 8:
+        packed = np.packbits(bits, axis=-1)
+    else:
+        # (..., m) -> (...*m,) -> (..., m / 8): many times faster than row by row
+        packed = np.packbits(bits).reshape(*bits.shape[:-1], -1)
     size = -(-packed.shape[-1] // multiple) * multiple
     if size == packed.shape[-1]:
         return packed
@@ -51,7 +55,7 @@ def differences(x, w, dtype):
     ndarray of shape (n, F)
         Cost: n F words of XOR and popcount; 64 multiply-accumulates each.
     """
-    out = np.empty((x.shape[0], w.shape[0]), dtype=dtype)
+    out = backend.empty((x.shape[0], w.shape[0]), x, dtype)
 
     def block(start):
         rows = slice(start, start + ROWS)
@@ -163,7 +167,8 @@ class XnorConv2d:
         y = differences(self._patches(image, self.layer.stride), self.weight, self.dtype)
         y *= -2
         # (N*H'*W', F) -> (N, H', W', F) -> (N, F, H', W')
-        y = y.reshape(x.shape[0], *self.layer.output_shape(x.shape[1:])[1:], -1)
+        filters, height, width = self.layer.output_shape(x.shape[1:])
+        y = y.reshape(x.shape[0], height, width, filters)
         y += self.edge(x.shape[2:])
         return np.moveaxis(y, -1, 1)
 
