@@ -23,6 +23,7 @@ from .models import ACTIVATIONS, MODELS
 from .optim import OPTIMIZERS
 from .prox import CONVENTIONS
 from .quantizers import QUANTIZERS
+from .rng import SOURCES
 from .schedules import SHAPES
 from .surrogates import SURROGATES
 from .train import check
@@ -53,6 +54,7 @@ DEFAULTS = {
     "batch": 100,
     "augment": "none",
     "backend": "numpy",
+    "rng": "device",
     "dtype": "float32",
     "memory": 256,
     "checkpoint_every": 200,
@@ -112,7 +114,7 @@ def training_parser(prog, description, epilog):
         "NAME",
         f"in the place of the activation: {names(ACTIVATION_QUANTIZERS)}",
     )
-    add("--activation-bits", "B", "bits of a midrise or midtread activation, 1 to 8", int)
+    add("--activation-bits", "B", "bits of a quantised activation, 1 to 8", int)
     add("--quantize", "WHICH", f"which weights: {' | '.join(QUANTIZED)} (not the first and last)")
     add("--quantizer", "NAME", f"{names(QUANTIZERS)} (none: full precision)")
     add("--bits", "B", "bits of midrise and midtread (1 to 8) and multibit (1 to 4)", int)
@@ -188,6 +190,7 @@ def training_parser(prog, description, epilog):
         "folder of IDX files or of CIFAR-10's batches",
     )
     add("--backend", "NAME", " | ".join(backend.NAMES))
+    add("--rng", "WHERE", "cupy: where random numbers are made, device | host (NumPy's numbers)")
     add("--dtype", "NAME", "float32 | float64")
     add("--workers", "W", "threads (default: one a processor); changes nothing but time", int)
     add("--memory", "MIB", "for blocks of directions; changes nothing but time", int)
@@ -280,12 +283,14 @@ def training_command(parser, argv, command):
     choose("--augment", settings["augment"], AUGMENTATIONS)
     if settings["dtype"] not in ("float32", "float64"):
         raise InputError(f"--dtype is {settings['dtype']!r}, but it must be float32 or float64")
+    if settings["rng"] not in SOURCES:
+        raise InputError(f"--rng is {settings['rng']!r}, but it must be device or host")
     data = load(
         settings["data"], dtype=settings["dtype"], progress=not settings["quiet"], notice=notice
     )
     network = experiment.build_network(settings, data)
     objective = experiment.build_objective(settings, network)
-    theta = network.init(0, like=data.x_train)
+    theta = objective.network.init(0, like=data.x_train)
     runs = experiment.plan(settings, data.y_train.shape[0])
     for run in runs:
         loss_examples = experiment.evaluation(settings, data)[1]

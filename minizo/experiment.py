@@ -22,7 +22,7 @@ from .models import ACTIVATIONS, MODELS, weights
 from .objective import Objective
 from .optim import OPTIMIZERS
 from .population import threads
-from .quantizers import QUANTIZERS, FullPrecision
+from .quantizers import QUANTIZERS, DoReFaActivation, FullPrecision
 from .train import COLUMNS, Diverged, fit
 
 # Settings that change nothing about the numbers, and may therefore differ when a run is resumed.
@@ -30,6 +30,7 @@ FREE = {"workers", "memory", "out", "quiet", "json", "checkpoint_every", "resume
 
 # What an activation can be quantised with: staircases with a step of their own, set once.
 ACTIVATION_QUANTIZERS = {name: QUANTIZERS[name] for name in ("none", "sign", "midrise", "midtread")}
+ACTIVATION_QUANTIZERS["dorefa"] = DoReFaActivation  # of [0, 1], as DoReFa's weights have another
 # Which weights are quantised: name -> with those of the first and the last layer?
 QUANTIZED = {"all": True, "inner": False}
 
@@ -150,8 +151,9 @@ def title(settings, data, steps):
 
 def in_words(quantizer, bits):
     """Such as ``binary`` or ``2-bit midrise``."""
-    words = {"none": "full-precision", "sign": "binary", "ternary": "ternary"}
-    return words.get(quantizer, f"{bits}-bit {quantizer}")
+    if any(field.name == "bits" for field in fields(QUANTIZERS[quantizer])):
+        return f"{bits}-bit {quantizer}"
+    return {"none": "full-precision", "sign": "binary"}.get(quantizer, quantizer)
 
 
 def build_objective(settings, network, quantizer=None):
@@ -241,6 +243,12 @@ def evaluation(settings, data):
     return records, examples
 
 
+def weights_of(run, objective, seed):
+    """The latent parameters of ``run`` for ``objective``: what its quantiser learns fits them."""
+    values = run.objective.network.views(run.theta)
+    return objective.network.init(seed, like=run.theta, values=values)
+
+
 def run_all(settings, network, data, folder, resume=False, notice=print):
     """Make every planned run, one after the other; return (results, records by label).
 
@@ -277,9 +285,10 @@ def run_all(settings, network, data, folder, resume=False, notice=print):
                         record_every=max(1, run.steps // records),
                         loss_examples=loss_examples,
                         augment=AUGMENTATIONS[settings["augment"]],
-                        start=None if begin is None else begin.theta,
+                        start=None if begin is None else weights_of(begin, objective, run.seed),
                         state=None if begin is None else begin.state,
                         checkpoint_every=settings["checkpoint_every"], progress=progress,
+                        rng=settings["rng"],
                     )  # fmt: skip
                     curves.append((run.label, result.records))
                 except Diverged as problem:

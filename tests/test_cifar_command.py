@@ -194,6 +194,27 @@ def test_quantised_activations(call, tmp_path):
     code, out, _ = call(*flags, "--quantizer", "midrise", steps=2)
     assert code == 0
     assert "3-bit midrise-weight 3-bit midtread-activation small" in out
+    code, out, _ = call("--activation-quantizer", "dorefa", "--quantizer", "dorefa", steps=2)
+    assert code == 0
+    assert "2-bit dorefa-weight 2-bit dorefa-activation small" in out
+
+
+def test_a_learned_step_fits_the_weights_of_pretraining(call, tmp_path):
+    """LSQ: more parameters than pre-training has; theirs are set from where it ended."""
+    flags = ("--pretrain-steps", 4, "--quantizer", "lsq", "--surrogate", "hardtanh", "--bits", 3)
+    code, out, err = call(*flags, "--out", "run")
+    assert code == 0 and "3-bit lsq small, 6 steps" in out, err
+    before = arrays(tmp_path / "run", "pretrain-seed0")
+    after = arrays(tmp_path / "run", "ste-seed0")
+    assert after["state.theta"].size == before["state.theta"].size + 4  # a step a layer
+    network = models.small()
+    objective = Objective(network, quantizers.LSQ(bits=3))
+    values = {n.removeprefix("latent."): v for n, v in before.items() if n.startswith("latent.")}
+    start = objective.network.init(0, values=values)
+    np.testing.assert_array_equal(start[: network.d], before["state.theta"])
+    step = objective.calibrate(start).scales["conv1.weight"]
+    mean = np.mean(np.abs(values["conv1.weight"]))
+    np.testing.assert_allclose(step, 2 * mean / np.sqrt(3), rtol=1e-6)
 
 
 def test_without_data_and_network_it_says_so_and_draws(call, tmp_path, monkeypatch):

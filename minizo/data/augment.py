@@ -38,9 +38,9 @@ class CropFlip:
     >>> from minizo.rng import at
     >>> x = np.arange(9.0).reshape(1, 1, 3, 3)
     >>> CropFlip(pad=1)(x, at(0, "augment", 1))[0, 0]
-    array([[0., 3., 4.],
-           [0., 6., 7.],
-           [0., 0., 0.]])
+    array([[0., 2., 1.],
+           [0., 5., 4.],
+           [0., 8., 7.]])
     """
 
     pad: int = 4
