@@ -109,6 +109,39 @@ def test_levels_without_a_step_are_kept_in_a_table():
         np.testing.assert_array_equal(levels[k], q)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_scale_for_every_filter(dtype):
+    """As in XNOR-Net: 1 bit a weight and one step a filter, exact."""
+    w = generator(9).normal(size=(300, 2, 3, 3)).astype(dtype)
+    scale = np.mean(np.abs(w), axis=(1, 2, 3), keepdims=True)
+    q = np.where(w >= 0, scale, -scale)
+    k, step, levels = codes(q)
+    assert levels is None and layout(k)[0] == 1 and step.dtype == dtype
+    np.testing.assert_array_equal(step, scale.reshape(-1))
+    np.testing.assert_array_equal(k, np.where(w >= 0, 1, -1))
+
+
+@pytest.mark.parametrize("activation", ["relu", "sign"])
+@pytest.mark.parametrize("build", ["mlp", "lenet"])
+def test_networks_with_a_scale_for_every_filter(build, activation, tmp_path):
+    if build == "mlp":
+        network = models.mlp(64, 20, 15, 4, activation=activation, input_shape=(1, 8, 8))
+    else:
+        network = small_lenet(activation)
+    run, images = trained(network, Sign()), pictures(200, (1, 8, 8))
+    for name in run.quantized:
+        shape = (-1, *(1,) * (run.weights[name].ndim - 1))
+        factors = 2.0 ** (np.arange(len(run.weights[name])) % 3)  # as IR-Net's, or any
+        factors *= 1.0 if name == "fc1.weight" else np.linspace(1, 1.3, factors.size)
+        run.weights[name][...] *= factors.reshape(shape).astype(np.float32)
+    export.save(tmp_path / "net.npz", run)
+    net = export.load(tmp_path / "net.npz")
+    assert net.bits == 1 and (net.thresholds[0] > 0) == (activation == "sign")
+    np.testing.assert_array_equal(net.weights[name], run.weights[name])
+    theirs = run.outputs(images[1])
+    np.testing.assert_allclose(net.outputs(images[0]), theirs, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("bits", [1, 2, 3, 8])
 def test_dorefa_is_whole_numbers_up_to_its_own_rounding(bits):
     w = generator(bits).normal(size=(40, 30)).astype(np.float32)
