@@ -22,6 +22,7 @@ from .models import ACTIVATIONS
 from .optim import OPTIMIZERS
 from .prox import CONVENTIONS
 from .quantizers import QUANTIZERS
+from .rng import SOURCES
 from .schedules import SHAPES
 from .surrogates import SURROGATES
 from .train import check
@@ -47,6 +48,7 @@ DEFAULTS = {
     "steps": 1200,
     "batch": 100,
     "backend": "numpy",
+    "rng": "device",
     "dtype": "float32",
     "memory": 256,
     "checkpoint_every": 200,
@@ -165,6 +167,7 @@ def training_parser(prog, description, epilog):
     group = parser.add_argument_group("data and machine")
     add("--data", "DATA", "mnist | fashion-mnist | synthetic | a folder of IDX files")
     add("--backend", "NAME", " | ".join(backend.NAMES))
+    add("--rng", "WHERE", "cupy: where random numbers are made, device | host (NumPy's numbers)")
     add("--dtype", "NAME", "float32 | float64")
     add("--workers", "W", "threads (default: one a processor); changes nothing but time", int)
     add("--memory", "MIB", "for blocks of directions; changes nothing but time", int)
@@ -234,6 +237,8 @@ def training_command(parser, argv, command, load_data, build_network, title):
     experiment.build_optimizer(settings)
     if settings["dtype"] not in ("float32", "float64"):
         raise InputError(f"--dtype is {settings['dtype']!r}, but it must be float32 or float64")
+    if settings["rng"] not in SOURCES:
+        raise InputError(f"--rng is {settings['rng']!r}, but it must be device or host")
     for name in ("steps", "batch", "memory", "checkpoint_every", "workers"):
         value = settings[name]
         if value is not None and value < 1:

@@ -150,7 +150,7 @@ def run_all(settings, network, data, folder, resume=False, notice=print):
                         objective, data, run.estimator, optimizer,
                         steps=settings["steps"], batch=settings["batch"], seed=run.seed, pool=pool,
                         path=folder / f"{run.slug}.npz", resume=resume, progress=progress,
-                        checkpoint_every=settings["checkpoint_every"],
+                        checkpoint_every=settings["checkpoint_every"], rng=settings["rng"],
                     )  # fmt: skip
                     curves.append((run.estimator.label, result.records))
                 except Diverged as problem:

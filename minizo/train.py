@@ -16,6 +16,7 @@ from .errors import InputError, is_whole, require
 from .estimators import Step
 from .objective import Batch, Objective
 from .population import Pool
+from .rng import SOURCES
 
 COLUMNS = ("step", "train_loss", "test_accuracy", "forwards", "backwards", "macs", "seconds")
 EVALUATION_BATCH = 5000
@@ -91,18 +92,28 @@ def evaluate(objective, theta, x, labels, state=None):
     -------
     loss, accuracy : float
     """
+    most = max(1, min(EVALUATION_BATCH, EVALUATION_NUMBERS // objective.network.widest))
+    loss, right = totals(objective, theta, x, labels, state, most)
+    return float(loss) / labels.shape[0], float(right) / labels.shape[0]
+
+
+def totals(objective, theta, x, labels, state, most):
+    """Sum of the losses and number of right answers over a whole data set: (...) for (..., d).
+
+    In batches of at most ``most`` examples, which all of the thetas share.
+    """
     xp = backend.namespace(theta)
     weights = objective.weights_in_use(theta, state)
     n = labels.shape[0]
-    most = max(1, min(EVALUATION_BATCH, EVALUATION_NUMBERS // objective.network.widest))
     loss = right = 0.0
     for start in range(0, n, most):
-        part = slice(start, start + most)
+        part = slice(start, min(start + most, n))
         outputs = objective.network.predict(weights, x[part, ...])
-        size = outputs.shape[0]
+        size = outputs.shape[-2]
         loss = loss + size * objective.loss.forward(outputs, labels[part])[0]
-        right = right + xp.sum(xp.astype(xp.argmax(outputs, axis=-1) == labels[part], theta.dtype))
-    return float(loss) / n, float(right) / n
+        hits = xp.astype(xp.argmax(outputs, axis=-1) == labels[part], theta.dtype)
+        right = right + xp.sum(hits, axis=-1)
+    return loss, right
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,6 +130,7 @@ class Recipe:
     record_every: int
     start: object = None
     watch: dict = field(default_factory=dict)
+    rng: str = "device"
 
     def settings(self):
         """The recipe in words, for records and for refusing a checkpoint of another run."""
@@ -141,6 +153,7 @@ class Recipe:
             "dtype": str(theta.dtype),
             "start": None if self.start is None else backend.sha256(self.start),
             "watch": sorted(self.watch) or None,
+            "rng": "host" if backend.is_numpy(backend.namespace(theta)) else self.rng,
         }
 
 
@@ -161,7 +174,7 @@ def batches(recipe, start):
         order = backend.asarray(order, labels)
         for position in range(skip, per_epoch):
             chosen = order[position * recipe.batch : (position + 1) * recipe.batch]
-            stream = rng.at(recipe.seed, "layers", step)
+            stream = rng.at(recipe.seed, "layers", step, source=recipe.rng)
             noise = recipe.objective.noise(stream, recipe.batch, x)
             yield Batch(take(x, chosen, axis=0), take(labels, chosen, axis=0), noise)
             step += 1
@@ -172,7 +185,7 @@ def start_state(recipe, theta):
     """The state before the first step, from latent parameters ``theta`` (d,)."""
     return TrainState(
         theta,
-        recipe.optimizer.init(theta),
+        recipe.optimizer.init(theta, recipe.objective),
         recipe.estimator.init(recipe.objective, theta),
         step=0,
         forwards=0,
@@ -192,8 +205,9 @@ def advance(recipe, state, feed, end, pool, tick):
     began = time.perf_counter()
     for index in range(first, end):
         step = Step(
-            recipe.seed, index, recipe.steps, pool, per_epoch, recipe.optimizer, state.optimizer
-        )
+            recipe.seed, index, recipe.steps, pool, per_epoch, recipe.optimizer, state.optimizer,
+            recipe.rng,
+        )  # fmt: skip
         if index % per_epoch == 0:
             state = state._replace(theta=recipe.objective.refresh(state.theta))
         estimate, estimator = recipe.estimator.estimate(
@@ -317,6 +331,7 @@ def fit(
     progress=None,
     start=None,
     watch=None,
+    rng="device",
 ):
     """Train a quantised network: theta <- optimizer(theta, G(theta)), G the estimator's gradient.
 
@@ -353,6 +368,9 @@ def fit(
     watch : dict of str to callable, optional
         More columns of the records: ``function(objective, state)`` -> float for each record, with
         the `TrainState` of that moment.
+    rng : {"device", "host"}
+        On a GPU: whether random numbers are made there, or are NumPy's, with which a run can be
+        compared with one on the CPU. Elsewhere it changes nothing.
 
     Returns
     -------
@@ -372,6 +390,7 @@ def fit(
     Cost: that of ``steps`` estimates, and two evaluations of the data sets a record.
     """
     check(data, steps, batch, seed)
+    require(rng in SOURCES, "rng", rng, f"choose from {SOURCES}")
     record_every = record_every or max(1, steps // 20)
     checkpoint_every = checkpoint_every or steps
     pool = pool or Pool()
@@ -384,7 +403,7 @@ def fit(
     require(theta.shape == (d,), "start's shape", theta.shape, f"this network has {d} parameters")
     objective = objective.calibrate(theta)
     recipe = Recipe(
-        objective, data, estimator, optimizer, steps, batch, seed, record_every, start, watch
+        objective, data, estimator, optimizer, steps, batch, seed, record_every, start, watch, rng
     )
     state = start_state(recipe, theta)
     records = {name: [] for name in (*COLUMNS, *watch)}

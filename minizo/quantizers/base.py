@@ -60,6 +60,8 @@ class Quantizer:
         Names of the random arrays that `noise` draws; they belong to the batch.
     kept : tuple of str
         Those of `shapes` that no gradient changes, only `refresh`, once an epoch.
+    pointwise : bool
+        Whether a number is quantised without a look at the others, so that activations can be.
     diagonal : bool
         Whether `backward` is the diagonal rule.
     levels : int or None
@@ -94,6 +96,7 @@ class Quantizer:
     by_filter = False
     random = ()
     kept = ()
+    pointwise = True
     diagonal = True
     levels = None
     epsbar = None
@@ -112,17 +115,17 @@ class Quantizer:
         """The `minizo.laws.Law` that the surrogate implies (uniform where it implies none)."""
         return laws.LAWS[self.curve.law]
 
+    @property
+    def scheduled(self):
+        """Whether anything depends on the part of the run that is over."""
+        return SURROGATES[self.surrogate].schedule is not None
+
     def at(self, progress):
         """This quantiser when the part ``progress`` in [0, 1] of a run is over.
 
         Itself, where nothing is scheduled.
         """
         return replace(self, progress=progress) if self.scheduled else self
-
-    @property
-    def scheduled(self):
-        """Whether `at` changes anything."""
-        return SURROGATES[self.surrogate].schedule is not None
 
     def squash(self, x):
         """A(x), what the staircase is applied to: x itself, but for DoReFa."""

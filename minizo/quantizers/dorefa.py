@@ -1,4 +1,4 @@
-"""DoReFa: a staircase of tanh(x) for weights."""
+"""DoReFa: a staircase of tanh(x) for weights, one of [0, 1] for activations."""
 
 from dataclasses import dataclass
 
@@ -28,6 +28,7 @@ class DoReFa(Staircase):
     """
 
     bits: int = 1
+    pointwise = False
     centre = 0.0
     epsbar = None
 
@@ -78,6 +79,53 @@ class DoReFa(Staircase):
         calibration = (1.0 - t * t) / largest
         slope = super().derivative(t / largest, 1.0)
         return calibration if slope is None else calibration * slope
+
+
+@dataclass(frozen=True)
+class DoReFaActivation(Staircase):
+    """Q(x) = floor(n clip(x, 0, 1) + 1/2) / n, n = 2^b - 1: levels from 0 to 1; times alpha.
+
+    With hardtanh, its default, the backward is the paper's, dx = dw 1[0 <= x < 1].
+
+    References
+    ----------
+    S. Zhou et al., "DoReFa-Net: training low bitwidth convolutional neural networks with low
+    bitwidth gradients", 2016, equation 11.
+    """
+
+    surrogate: str = "hardtanh"
+    bits: int = 2
+    centre = 0.5
+
+    def __post_init__(self):
+        super().__post_init__()
+        right = is_whole(self.bits) and 1 <= self.bits <= 8
+        require(right, "bits", self.bits, "it must be a whole number from 1 to 8")
+
+    @property
+    def levels(self):
+        """Number of levels, 2^bits."""
+        return 2**self.bits
+
+    @property
+    def half_step(self):
+        """Half the distance of two levels, in units of alpha."""
+        return 0.5 / (self.levels - 1)
+
+    def thresholds(self):
+        """Where the staircase jumps, in units of alpha."""
+        return tuple(self.half_step * (2 * k + 1) for k in range(self.levels - 1))
+
+    def scale(self, w):
+        """Largest |x|, as of activations that were met before: (..., m) -> (..., 1)."""
+        xp = backend.namespace(w)
+        return xp.max(xp.abs(w), axis=-1, keepdims=True)
+
+    def quantize(self, x, alpha, overwrite=False):
+        """Q(x); see `Quantizer`."""
+        xp, n = backend.namespace(x), self.levels - 1
+        # Q(x) = alpha floor(n clip(x/alpha, 0, 1) + 1/2) / n
+        return alpha / n * xp.floor(n * xp.clip(x / alpha, 0.0, 1.0) + 0.5)
 
 
 def _largest_tanh(x):

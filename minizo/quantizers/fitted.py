@@ -32,6 +32,8 @@ class Fitted(Quantizer):
     Q(x) = levels[j] from threshold j - 1 on. It implies no noise: its steps are unequal.
     """
 
+    pointwise = False
+
     def scale(self, w):
         """Mean absolute weight, a unit of length: (..., m) -> (..., 1)."""
         return mean_abs(w)
@@ -119,6 +121,28 @@ class Ternary(Fitted):
         # x >= the next number above -D is x > -D
         thresholds = xp.concat([xp.nextafter(-d, zero), d], axis=-1)
         return xp.concat([low, zero, high], axis=-1), thresholds
+
+
+@dataclass(frozen=True)
+class TWN(Ternary):
+    """Q(x) = theta sign(x) where |x| >= D, 0 between; D = 0.7 mean|x|, theta their mean |x|.
+
+    One level for both sides, unlike `Ternary`.
+
+    References
+    ----------
+    F. Li, B. Zhang, B. Liu, "Ternary weight networks", 2016, arXiv 1605.04711, equations 5 and 6.
+    """
+
+    def fit(self, x):
+        """Levels (..., 3) and thresholds (..., 2)."""
+        xp = backend.namespace(x)
+        _, thresholds = super().fit(x)
+        outside = xp.astype(xp.abs(x) >= thresholds[..., 1:], x.dtype)
+        # theta = mean{|x_i| : |x_i| >= D}
+        count = xp.clip(xp.sum(outside, axis=-1, keepdims=True), 1.0, None)
+        theta = xp.sum(outside * xp.abs(x), axis=-1, keepdims=True) / count
+        return xp.concat([-theta, xp.zeros_like(theta), theta], axis=-1), thresholds
 
 
 @dataclass(frozen=True)

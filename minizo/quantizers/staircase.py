@@ -51,7 +51,7 @@ class Staircase(Quantizer):
     @property
     def epsbar(self):
         """Standard deviation of the noise in units of alpha; eps = alpha epsbar."""
-        unit = self.curve.epsbar
+        unit = None if self.scheduled else self.curve.epsbar
         return None if unit is None else self.half_step * unit
 
     def smooth(self, x, alpha):
