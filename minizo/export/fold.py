@@ -47,11 +47,12 @@ from ..layers import (
     QuantizedActivation,
     ReLU,
 )
-from ..quantizers import MidRise, MidTread, Sign
+from ..quantizers import BNN, DoReFaActivation, MidRise, MidTread, Sign
 from .pack import codes, grid
 from .steps import Affine, Apply, Encode, Exported, Pixels, Product, Thresholds
 
 LARGEST = 2**30  # of a whole number: thresholds and products are kept in 32 bits
+STAIRCASES = (Sign, BNN, MidRise, MidTread, DoReFaActivation)  # of activations
 
 
 @dataclass(frozen=True)
@@ -200,13 +201,15 @@ def _norm(layer, own, name, flow, out):
 
 def _quantized_activation(layer, own, name, flow, out):
     kind = type(layer.quantizer)
-    if kind not in (Sign, MidRise, MidTread):
+    if kind not in STAIRCASES:
         raise InputError(
             f"layer {name!r} quantises with {kind.__name__}, which cannot be exported; the "
-            "activation quantisers that can are Sign, MidRise and MidTread"
+            "activation quantisers that can are "
+            f"{', '.join(known.__name__ for known in STAIRCASES)}"
         )
     # without its surrogate
-    quantizer = kind() if kind is Sign else kind(bits=layer.quantizer.bits)
+    bits = {"bits": layer.quantizer.bits} if hasattr(layer.quantizer, "bits") else {}
+    quantizer = kind(**bits)
     layer = QuantizedActivation(quantizer, layer.scale)
     # one number between every two thresholds
     jumps = layer.scale * np.array(quantizer.thresholds())

@@ -67,7 +67,7 @@ def read_settings(folder):
         raise InputError(f"there is no folder {folder}; name the one that the run printed")
     try:
         settings = json.loads((Path(folder) / "settings.json").read_text())["settings"]
-        return dict(settings)
+        return {**settings, "data": settings["data"]}
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{folder} is not a run folder: there is no readable settings.json in it ({error}); "
@@ -87,6 +87,7 @@ def read_run(folder, network):
     Returns
     -------
     dict of str to Trained
+        Without those that did not come to their end because they diverged.
 
     Raises
     ------
@@ -104,7 +105,7 @@ def read_run(folder, network):
         header, arrays = checkpoint.load(path)
         theirs, records = header["settings"], header["records"]
         if records["step"][-1] < theirs["steps"]:
-            continue  # it diverged
+            continue
         if theirs["network"] != layers:
             raise InputError(
                 f"{path} holds another network than settings.json asks for; put the file back that "
