@@ -13,7 +13,6 @@ from strategies import generator, latents, quantizers
 
 import minizo
 from minizo import STE, InputError, Objective, export, fit, mnist, models, optim
-from minizo.data.dataset import Dataset
 from minizo.data.idx import write_idx
 from minizo.export import __main__ as command
 from minizo.export import xnor
@@ -708,19 +707,23 @@ def test_networks_that_came_to_no_end(run_folder, call, tmp_path):
     assert code == 2 and "came to its end" in err
 
 
-def test_an_unsupported_layer_is_exit_code_2(run_folder, call, tmp_path, monkeypatch):
-    """The layer is named, and no file is left behind."""
-    new, network = copied(run_folder, tmp_path), unsupported()
-    images, x = pictures(40, (1, 8, 8))
-    data = Dataset("noise", x, np.arange(40) % 4, x, np.arange(40) % 4, classes=4)
-    for path in new.glob("*.npz"):
-        path.unlink()
-    fit(Objective(network, Sign()), data, STE(), optim.Adam(0.01), steps=2, batch=10,
-        path=new / "ste-seed0.npz")  # fmt: skip
-    monkeypatch.setattr(command, "build_network", lambda settings, data: network)
-    code, out, err = call(new)
-    assert code == 2 and out == "" and "layer 'pool' is a AvgPool2d" in err
-    assert not list((new / "export").iterdir())
+def test_convolutional_networks(run_folder, call, tmp_path):
+    """LeNet from its run folder; a residual network is refused by name, and no file is left."""
+
+    def train(model):
+        argv = ["--data", run_folder.parent / "corners", "--model", model, "--estimator", "ste",
+                "--quantizer", "xnor", "--activation-quantizer", "sign", "--steps", "4", "--batch",
+                "30", "--quiet", "--out", tmp_path / model]  # fmt: skip
+        assert mnist.main([str(word) for word in argv]) == 0
+
+    train("lenet")
+    code, out, err = call(tmp_path / "lenet")
+    assert code == 0 and err == "" and "100 of 100" in out
+    assert "ste-seed0: 48 thresholds of whole numbers" in out
+    train("small-resnet")
+    code, out, err = call(tmp_path / "small-resnet")
+    assert code == 2 and "layer 'block1' is a Residual, which cannot be exported" in err
+    assert err.count("\n") == 1 and not list((tmp_path / "small-resnet" / "export").iterdir())
 
 
 # Real digits ------------------------------------------------------------------------------------

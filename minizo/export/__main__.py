@@ -12,7 +12,7 @@ import numpy as np
 from .. import backend, cli, report
 from ..data import load as load_data
 from ..errors import InputError
-from ..mnist import build_network
+from ..experiment import build_network
 from .file import load, save
 from .trained import read_run, read_settings
 
