@@ -110,6 +110,8 @@ class Objective:
     def cut(self, theta, name):
         """A quantised tensor as its quantiser sees it: (..., d) -> (..., m), or (..., F, n)."""
         part = theta[..., self.network.slices[name]]
+        if not self.quantizer.by_filter:
+            return part
         return backend.namespace(theta).reshape(part, (*part.shape[:-1], *self._rows(name)))
 
     def beside(self, name, views, noise=None):
@@ -318,8 +320,8 @@ class Objective:
             Its ``gradient`` like theta. Cost: 1 forward, 1 backward.
         """
         found = self.weight_gradient(theta, batch)
-        xp = backend.namespace(theta)
-        views, grads = self.network.views(theta), dict(found.gradient)
+        xp, grads = backend.namespace(theta), dict(found.gradient)
+        views = self.network.views(theta) if self.network.companions else {}
         for name in self.quantized:
             x, dw = self.cut(theta, name), grads[name]
             scale = self.beside(name, views, batch.noise)

@@ -13,7 +13,6 @@ from strategies import generator, latents, quantizers
 
 import minizo
 from minizo import STE, InputError, Objective, export, fit, mnist, models, optim
-from minizo.data.dataset import Dataset
 from minizo.data.idx import write_idx
 from minizo.export import __main__ as command
 from minizo.export import xnor
@@ -34,14 +33,27 @@ from minizo.layers import (
     ReLU,
 )
 from minizo.network import Network
-from minizo.quantizers import DoReFa, FullPrecision, MidRise, MidTread, MultiBit, Sign, Ternary
+from minizo.quantizers import (
+    BNN,
+    LSQ,
+    QUANTIZERS,
+    DoReFa,
+    DoReFaActivation,
+    MidRise,
+    MidTread,
+    MultiBit,
+    Sign,
+    Ternary,
+)
 
 
 def trained(network, quantizer, dtype=np.float32, seed=0):
     """A network with random weights and running statistics, as if it had been trained."""
     random = generator(seed)
+    objective = Objective(network, quantizer)
+    network = objective.network  # with what the quantiser learns
     theta = network.init(seed, like=np.empty(0, dtype))
-    objective = Objective(network, quantizer).calibrate(theta)
+    objective = objective.calibrate(theta).at(1.0)
     theta = theta + 0.1 * random.normal(size=theta.shape).astype(dtype)
     state = {}
     for name, value in network.init_state(theta).items():
@@ -107,6 +119,39 @@ def test_levels_without_a_step_are_kept_in_a_table():
         k, _, levels = codes(q)
         assert layout(k)[0] == 2
         np.testing.assert_array_equal(levels[k], q)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_scale_for_every_filter(dtype):
+    """As in XNOR-Net: 1 bit a weight and one step a filter, exact."""
+    w = generator(9).normal(size=(300, 2, 3, 3)).astype(dtype)
+    scale = np.mean(np.abs(w), axis=(1, 2, 3), keepdims=True)
+    q = np.where(w >= 0, scale, -scale)
+    k, step, levels = codes(q)
+    assert levels is None and layout(k)[0] == 1 and step.dtype == dtype
+    np.testing.assert_array_equal(step, scale.reshape(-1))
+    np.testing.assert_array_equal(k, np.where(w >= 0, 1, -1))
+
+
+@pytest.mark.parametrize("activation", ["relu", "sign"])
+@pytest.mark.parametrize("build", ["mlp", "lenet"])
+def test_networks_with_a_scale_for_every_filter(build, activation, tmp_path):
+    if build == "mlp":
+        network = models.mlp(64, 20, 15, 4, activation=activation, input_shape=(1, 8, 8))
+    else:
+        network = small_lenet(activation)
+    run, images = trained(network, Sign()), pictures(200, (1, 8, 8))
+    for name in run.quantized:
+        shape = (-1, *(1,) * (run.weights[name].ndim - 1))
+        factors = 2.0 ** (np.arange(len(run.weights[name])) % 3)  # as IR-Net's, or any
+        factors *= 1.0 if name == "fc1.weight" else np.linspace(1, 1.3, factors.size)
+        run.weights[name][...] *= factors.reshape(shape).astype(np.float32)
+    export.save(tmp_path / "net.npz", run)
+    net = export.load(tmp_path / "net.npz")
+    assert net.bits == 1 and (net.thresholds[0] > 0) == (activation == "sign")
+    np.testing.assert_array_equal(net.weights[name], run.weights[name])
+    theirs = run.outputs(images[1])
+    np.testing.assert_allclose(net.outputs(images[0]), theirs, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("bits", [1, 2, 3, 8])
@@ -253,16 +298,29 @@ def test_a_tie_is_counted_as_close():
 
 # Whole networks ---------------------------------------------------------------------------------
 
-WEIGHTS = [Sign(), MidRise(bits=2), MidTread(bits=2), Ternary(), MidTread(bits=8), DoReFa(bits=2),
-           MultiBit(bits=2), FullPrecision()]  # fmt: skip
-ACTIVATIONS = ["relu", "hardtanh", "sign", QuantizedActivation(MidTread(bits=2), 0.5)]
+WEIGHTS = {name: kind() for name, kind in QUANTIZERS.items()}
+WEIGHTS |= {"8 bits": MidTread(bits=8), "dorefa-3": DoReFa(bits=3)}
+# QuEST's levels are those of rotated weights; stochastic weights are real in use
+REAL = {"none", "quest", "stochastic"}
+ACTIVATIONS = {
+    "relu": "relu",
+    "hardtanh": "hardtanh",
+    "sign": "sign",
+    "bnn": QuantizedActivation(BNN(), 0.7),
+    "midtread": QuantizedActivation(MidTread("hardtanh", bits=2), 0.5),
+    "midrise": QuantizedActivation(MidRise(bits=3), 0.3),
+    "dorefa": QuantizedActivation(DoReFaActivation(bits=2)),
+}
+PAIRS = [("midrise", act) for act in ACTIVATIONS] + [
+    (name, act) for name in WEIGHTS for act in ("relu", "sign")
+]
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS, ids=str)
-@pytest.mark.parametrize("quantizer", WEIGHTS, ids=lambda q: type(q).__name__)
+@pytest.mark.parametrize("name, act", PAIRS)
 @pytest.mark.parametrize("build", ["mlp", "lenet"])
-def test_outputs_are_those_of_training(build, quantizer, activation, tmp_path):
+def test_outputs_are_those_of_training(build, name, act, tmp_path):
     """To rounding, from images and from bytes; a hidden level that differs would show."""
+    quantizer, activation = WEIGHTS[name], ACTIVATIONS[act]
     if build == "mlp":
         network = models.mlp(64, 20, 15, 4, activation=activation, input_shape=(1, 8, 8))
     else:
@@ -274,11 +332,11 @@ def test_outputs_are_those_of_training(build, quantizer, activation, tmp_path):
     np.testing.assert_allclose(net.outputs(x), theirs, rtol=1e-4, atol=1e-4 * np.abs(theirs).max())
     np.testing.assert_array_equal(net.outputs(x), net.outputs(images))
     np.testing.assert_array_equal(net.predict(images), theirs.argmax(axis=-1))
-    for name in run.quantized:
-        if isinstance(quantizer, DoReFa):
-            np.testing.assert_allclose(net.weights[name], run.weights[name], atol=1e-6)
-        else:
-            np.testing.assert_array_equal(net.weights[name], run.weights[name])
+    levels = getattr(quantizer, "levels", None) or 2
+    assert net.bits <= (32 if name in REAL else np.ceil(np.log2(levels)))
+    for weight in run.quantized:
+        slack = 1e-6 if isinstance(quantizer, DoReFa) else 0.0
+        np.testing.assert_allclose(net.weights[weight], run.weights[weight], rtol=0, atol=slack)
 
 
 def test_the_check_notices_one_wrong_threshold():
@@ -382,8 +440,9 @@ def unsupported():
 def test_what_cannot_be_exported_is_named(tmp_path):
     with pytest.raises(InputError, match="layer 'pool' is a AvgPool2d, which cannot be exported"):
         export.save(tmp_path / "net.npz", trained(unsupported(), Sign()))
-    network = models.mlp(64, 5, 4, activation=QuantizedActivation(DoReFa()), input_shape=(1, 8, 8))
-    with pytest.raises(InputError, match="layer 'act1' quantises with DoReFa"):
+    act = QuantizedActivation(LSQ(bits=2))
+    network = models.mlp(64, 5, 4, activation=act, input_shape=(1, 8, 8))
+    with pytest.raises(InputError, match="layer 'act1' quantises with LSQ, which cannot"):
         export.save(tmp_path / "net.npz", trained(network, Sign()))
     assert not list(tmp_path.iterdir())
 
@@ -559,6 +618,16 @@ def test_the_command(run_folder, call):
         assert export.load(run_folder / "export" / f"{name}.npz").bits == 1
 
 
+def test_both_sets_of_weights_of_a_run_folder(run_folder):
+    """Latent and quantised, by name, as the run wrote them."""
+    network = models.mlp(64, 10, 10, activation="sign", input_shape=(1, 8, 8))
+    found = export.read_run(run_folder, network)["ste-seed0"]
+    latent, weights = found.latent["fc1.weight"], found.weights["fc1.weight"]
+    assert np.unique(latent).size > 100 and np.unique(weights).size == 2
+    np.testing.assert_array_equal(weights, np.abs(weights[0, 0]) * np.where(latent >= 0, 1, -1))
+    np.testing.assert_array_equal(found.latent["fc2.bias"], found.weights["fc2.bias"])
+
+
 def test_the_command_in_json(run_folder, call, tmp_path):
     code, out, err = call(run_folder, "--json", "--out", tmp_path / "here")
     rows = [json.loads(line) for line in out.splitlines()]
@@ -604,6 +673,7 @@ def test_bad_input_is_one_sentence_and_exit_code_2(run_folder, call, tmp_path):
     refused("is not a run folder", tmp_path / "empty")
     (tmp_path / "file").write_text("")
     refused("--out", run_folder, "--out", tmp_path / "file")
+    refused("is a run folder", run_folder, "--out", run_folder)
     new = copied(run_folder, tmp_path)
     checkpoint = new / "ste-seed0.npz"
     good = checkpoint.read_bytes()
@@ -613,8 +683,9 @@ def test_bad_input_is_one_sentence_and_exit_code_2(run_folder, call, tmp_path):
     text = (new / "settings.json").read_text()
     (new / "settings.json").write_text(text.replace('"hidden": "10"', '"hidden": "11"'))
     refused("holds another network", new)
-    (new / "settings.json").write_text(text.replace('"command"', "command"))
-    refused("is not a run folder", new)
+    for bad in (text.replace('"command"', "command"), "[]", '{"settings": {}}'):
+        (new / "settings.json").write_text(bad)
+        refused("is not a run folder", new)
     (new / "settings.json").write_text(text)
     (new / "results.json").unlink()
     refused("is not finished", new)
@@ -628,26 +699,31 @@ def test_networks_that_came_to_no_end(run_folder, call, tmp_path):
     header["records"]["step"][-1] = 19
     header.pop("format")
     minizo.checkpoint.save(new / "ste-seed0.npz", header, arrays)
-    code, out, _ = call(new)
+    code, out, err = call(new)
     assert code == 0 and "ste-seed0" not in out and "fogzo-n1-seed0" in out
+    assert "ste-seed0.npz did not come to its end" in err
     (new / "fogzo-n1-seed0.npz").unlink()
     code, _, err = call(new)
     assert code == 2 and "came to its end" in err
 
 
-def test_an_unsupported_layer_is_exit_code_2(run_folder, call, tmp_path, monkeypatch):
-    """The layer is named, and no file is left behind."""
-    new, network = copied(run_folder, tmp_path), unsupported()
-    images, x = pictures(40, (1, 8, 8))
-    data = Dataset("noise", x, np.arange(40) % 4, x, np.arange(40) % 4, classes=4)
-    for path in new.glob("*.npz"):
-        path.unlink()
-    fit(Objective(network, Sign()), data, STE(), optim.Adam(0.01), steps=2, batch=10,
-        path=new / "ste-seed0.npz")  # fmt: skip
-    monkeypatch.setattr(command, "build_network", lambda settings, data: network)
-    code, out, err = call(new)
-    assert code == 2 and out == "" and "layer 'pool' is a AvgPool2d" in err
-    assert not list((new / "export").iterdir())
+def test_convolutional_networks(run_folder, call, tmp_path):
+    """LeNet from its run folder; a residual network is refused by name, and no file is left."""
+
+    def train(model):
+        argv = ["--data", run_folder.parent / "corners", "--model", model, "--estimator", "ste",
+                "--quantizer", "xnor", "--activation-quantizer", "sign", "--steps", "4", "--batch",
+                "30", "--quiet", "--out", tmp_path / model]  # fmt: skip
+        assert mnist.main([str(word) for word in argv]) == 0
+
+    train("lenet")
+    code, out, err = call(tmp_path / "lenet")
+    assert code == 0 and err == "" and "100 of 100" in out
+    assert "ste-seed0: 48 thresholds of whole numbers" in out
+    train("small-resnet")
+    code, out, err = call(tmp_path / "small-resnet")
+    assert code == 2 and "layer 'block1' is a Residual, which cannot be exported" in err
+    assert err.count("\n") == 1 and not list((tmp_path / "small-resnet" / "export").iterdir())
 
 
 # Real digits ------------------------------------------------------------------------------------

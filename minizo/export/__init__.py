@@ -39,10 +39,11 @@ pickled, and the same network gives the same bytes.
 A step is {"op": its name, ...}; what is left out has its default:
 
     Pixels       q = 255 x; bytes are taken as they are
-    Product      name; weight: k (F, m) or (F, C, kh, kw); step: s, the weight is s k; stride [1, 1]
-                 and padding [0, 0] of a convolution; levels: the weight is levels[k]; bound: the
-                 largest result where inputs are whole numbers; binary: inputs and k are all +-1
-                 y_f = sum_j k_fj q_j
+    Product      name; weight: k (F, m) or (F, C, kh, kw); step: s, 1, a number or one for each of
+                 the F outputs, the weight is s k; stride [1, 1] and padding [0, 0] of a
+                 convolution; levels: the weight is levels[k]; bound: the largest result, where
+                 inputs are whole numbers; binary: inputs and k are all +-1
+                 y_f = sum_j k_fj q_j, or sum_j levels[k_fj] q_j
     Thresholds   t (K, C); falling (C,); low; gap; close (`minizo.export.fold`)
                  y = low + gap i,  i = #{k : q_c >= t_kc}, K - i where falling_c is 1
     Affine       a, b of shape () or (C,):  x = a_c q + b_c, from here on real numbers

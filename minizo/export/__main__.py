@@ -12,7 +12,7 @@ import numpy as np
 from .. import backend, cli, report
 from ..data import load as load_data
 from ..errors import InputError
-from ..mnist import build_network
+from ..experiment import build_network
 from .file import load, save
 from .trained import read_run, read_settings
 
@@ -47,10 +47,18 @@ def main(argv=None):
 
 def command(arguments):
     """Export, compare, print; returns the exit code."""
-    settings = read_settings(arguments.run)
+    settings = cli.DEFAULTS | read_settings(arguments.run)
     data = load_data(settings["data"], dtype=settings["dtype"], progress=not arguments.json)
     found = read_run(arguments.run, build_network(settings, data))
+    for path in sorted(Path(arguments.run).glob("*.npz")):
+        if path.stem not in found:
+            print(f"minizo: {path} did not come to its end; it is left out", file=sys.stderr)
     folder = Path(arguments.out or Path(arguments.run) / "export")
+    if (folder / "settings.json").exists():
+        raise InputError(
+            f"--out {folder} is a run folder, whose checkpoints the exports would replace; name "
+            "another one"
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -151,7 +159,7 @@ def show(rows):
     lines += [
         "float32: bytes of the same numbers as a plain .npz",
         f"ms: processor time for 1,000 images, one thread, the least of {ROUNDS}; float takes real "
-        "images, whole the bytes they were",
+        "images, whole the bytes they were made of, where they were",
     ]
     return "\n".join(lines)
 

@@ -1,5 +1,7 @@
-"""Exports on disk: written whole or not at all, read without pickle. The format is described in
-`minizo.export`."""
+"""Exports on disk: written whole or not at all, read without pickle.
+
+The format is described in `minizo.export`.
+"""
 
 import hashlib
 import json
@@ -10,12 +12,12 @@ from math import prod
 
 import numpy as np
 
-from .. import layers, quantizers
+from .. import layers
 from ..checkpoint import DAMAGE
 from ..errors import InputError
 from ..files import write_atomically
 from . import steps
-from .fold import fold
+from .fold import STAIRCASES, fold
 from .pack import layout, pack, signed, unpack
 from .trained import Trained
 
@@ -27,7 +29,7 @@ KINDS = {
     for kind in (
         steps.Pixels, steps.Product, steps.Thresholds, steps.Affine, steps.Apply, steps.Encode,
         layers.MaxPool2d, layers.Flatten, layers.ReLU, layers.HardTanh, layers.QuantizedActivation,
-        quantizers.Sign, quantizers.MidRise, quantizers.MidTread,
+        *STAIRCASES,
     )
 }  # fmt: skip
 

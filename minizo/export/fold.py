@@ -3,14 +3,14 @@
 The layers are walked through from the inputs to the outputs. On the way, a `Flow` says what the
 array between two layers holds: whole numbers q that stand for
 
-    x = f(s q),   s a step, f what is still to be done: bias, batch normalisation.
+    x = f(s q),   s a step, or one a channel;  f what is still to be done: bias, normalisation.
 
-A weight layer needs f to be nothing: then sum_j w_j x_j = s s_w sum_j k_j q_j is a product of whole
-numbers. An activation quantiser Q meets q in Q(f(s q)), for each channel a staircase of whole
-numbers, which is K comparisons with thresholds: batch normalisation and sign become q >= t, or
-q < t where the normalisation's scale is negative. The thresholds are found by bisection of the very
-code that the network was trained with, ties and rounding included. Everything else asks for real
-numbers, and then s and f are computed.
+A weight layer needs f to be nothing and s to be one number: then sum_j w_j x_j = s s_w sum_j k_j
+q_j is a product of whole numbers. An activation quantiser Q meets q in Q(f(s q)), for each channel
+a staircase of whole numbers, which is K comparisons with thresholds: batch normalisation and sign
+become q >= t, or q < t where the normalisation's scale is negative. The thresholds are found by
+bisection of the very code that the network was trained with, ties and rounding included.
+Everything else asks for real numbers, and then s and f are computed.
 
 How far the result is the trained network
 -----------------------------------------
@@ -29,6 +29,7 @@ behind a ReLU, or behind real weights), and two outputs that are equal up to rou
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -46,11 +47,12 @@ from ..layers import (
     QuantizedActivation,
     ReLU,
 )
-from ..quantizers import MidRise, MidTread, Sign
+from ..quantizers import BNN, DoReFaActivation, MidRise, MidTread, Sign
 from .pack import codes, grid
 from .steps import Affine, Apply, Encode, Exported, Pixels, Product, Thresholds
 
 LARGEST = 2**30  # of a whole number: thresholds and products are kept in 32 bits
+STAIRCASES = (Sign, BNN, MidRise, MidTread, DoReFaActivation)  # of activations
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class Flow:
         How far, in units of q, the trained network may be from the whole numbers.
     binary : bool
         Whether they are +-1.
-    step : float
+    step : float, or ndarray (C,)
         s.
     waiting : tuple of (layer, params)
         f.
@@ -88,8 +90,13 @@ class Flow:
     bound: int = 0
     error: float = 0.0
     binary: bool = False
-    step: float = 1.0
+    step: Any = 1.0
     waiting: tuple = ()
+
+    @property
+    def plain(self):
+        """Whether x = s q with one s."""
+        return np.ndim(self.step) == 0 and not self.waiting
 
     def values(self, q, dtype):
         """f(s q) as the trained network computes it, (n, C), for q float64 (n, C)."""
@@ -109,7 +116,7 @@ class Fold:
 
     def real(self, flow):
         """Compute s and f: behind it are the real numbers themselves."""
-        a, b = np.array(flow.step), np.array(0.0)
+        a, b = np.array(flow.step, dtype=np.float64), np.array(0.0)
         for layer, params in flow.waiting:
             own = {name: value.astype(np.float64) for name, value in params.items()}
             if isinstance(layer, Bias):
@@ -166,7 +173,7 @@ def fold(network, weights, quantized, pixels=True):
 
 
 def _product(layer, own, name, flow, out):
-    flow = out.real(flow) if flow.waiting else flow
+    flow = flow if flow.plain else out.real(flow)
     key, weight, bound = f"{name}.weight", own["weight"], 0
     found = codes(weight) if key in out.quantized else None
     if flow.bound and found is not None and found.levels is None:
@@ -193,12 +200,17 @@ def _norm(layer, own, name, flow, out):
 
 
 def _quantized_activation(layer, own, name, flow, out):
-    quantizer = layer.quantizer
-    if not isinstance(quantizer, Sign | MidRise | MidTread):
+    kind = type(layer.quantizer)
+    if kind not in STAIRCASES:
         raise InputError(
-            f"layer {name!r} quantises with {type(quantizer).__name__}, whose levels depend on the "
-            "batch, so it cannot be exported; use Sign, MidRise or MidTread"
+            f"layer {name!r} quantises with {kind.__name__}, which cannot be exported; the "
+            "activation quantisers that can are "
+            f"{', '.join(known.__name__ for known in STAIRCASES)}"
         )
+    # without its surrogate
+    bits = {"bits": layer.quantizer.bits} if hasattr(layer.quantizer, "bits") else {}
+    quantizer = kind(**bits)
+    layer = QuantizedActivation(quantizer, layer.scale)
     # one number between every two thresholds
     jumps = layer.scale * np.array(quantizer.thresholds())
     between = [jumps[:1] - layer.scale, (jumps[1:] + jumps[:-1]) / 2, jumps[-1:] + layer.scale]
@@ -273,14 +285,21 @@ def whole_thresholds(index, steps, channels, bound, error):
 
 def _max_pool(layer, own, name, flow, out):
     flow = out.real(flow) if flow.waiting else flow
+    return _as_it_is(layer, own, name, flow, out)
+
+
+def _flatten(layer, own, name, flow, out):
+    flow = flow if flow.plain else out.real(flow)
+    return _as_it_is(layer, own, name, flow, out)
+
+
+def _as_it_is(layer, own, name, flow, out):
     out.steps.append(Apply(layer))
     return replace(flow, shape=layer.output_shape(flow.shape))
 
 
 def _real_activation(layer, own, name, flow, out):
-    flow = out.real(flow)
-    out.steps.append(Apply(layer))
-    return flow
+    return _as_it_is(layer, own, name, out.real(flow), out)
 
 
 def _dropout(layer, own, name, flow, out):
@@ -293,7 +312,7 @@ RULES = {
     BatchNorm1d: _norm,
     BatchNorm2d: _norm,
     MaxPool2d: _max_pool,
-    Flatten: _max_pool,
+    Flatten: _flatten,
     ReLU: _real_activation,
     HardTanh: _real_activation,
     QuantizedActivation: _quantized_activation,

@@ -19,13 +19,13 @@ SLACK = 4  # rounding errors that a level may carry, in units of eps of the larg
 class Codes(NamedTuple):
     """A weight as whole numbers.
 
-    k : int ndarray of the weight's shape
-    step : float, s; w = s k
+    k : int ndarray of the weight's shape (F, ...)
+    step : float, or ndarray (F,), one an output; s, w = s k
     levels : ndarray (L,) or None; if there, w = levels[k], for levels that share no step
     """
 
     k: object
-    step: float
+    step: object
     levels: object = None
 
 
@@ -74,18 +74,47 @@ def _best_step(sizes, k, dtype):
 
 
 def codes(weight):
-    """`Codes` of a weight, or ``None`` if it is not one of few values.
+    """`Codes` of a weight (F, ...), or ``None`` if it is not one of few values.
+
+    One step for all of it or one for each of the F outputs, whichever takes fewer bits.
 
     >>> codes(np.array([[0.5, -0.5], [1.5, -0.5]])).k.tolist()
     [[1, -1], [3, -1]]
     """
     levels = np.unique(weight)
-    step = grid(levels) if levels.size <= MOST_LEVELS else None
-    if step is not None:
-        return Codes(np.rint(weight / step).astype(np.int16), step)
+    found = []
+    # (F, ...) -> (1, F*...): one row of everything
+    for step in (_steps(weight.reshape(1, -1)), _steps(weight)):
+        if step is not None:
+            k = np.rint(weight / along_rows(step, weight)).astype(np.int16)
+            found.append(Codes(k, step))
+    if found:
+        return min(found, key=lambda own: layout(own.k)[0] * own.k.size + 32 * np.size(own.step))
     if levels.size > min(MOST_LEVELS, weight.size // 2):
         return None
     return Codes(np.searchsorted(levels, weight).astype(np.int16), 1.0, levels)
+
+
+def _steps(rows):
+    # a step for every row, in its dtype where that holds them; of one row a float; None for none
+    steps = []
+    for row in rows:
+        levels = np.unique(row)
+        steps.append(grid(levels) if levels.size <= MOST_LEVELS else None)
+        if steps[-1] is None:
+            return None
+    if len(steps) == 1:
+        return steps[0]
+    steps = np.array(steps)
+    short = steps.astype(rows.dtype)
+    return short if np.array_equal(short, steps) else steps
+
+
+def along_rows(step, weight):
+    """A step of shape () or (F,) as float64 that broadcasts against a weight (F, ...)."""
+    step = np.asarray(step, dtype=np.float64)
+    # (F,) -> (F, 1, ...)
+    return step.reshape(*step.shape, *(1,) * (weight.ndim - 1)) if step.ndim else step
 
 
 def layout(numbers):

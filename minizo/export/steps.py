@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import InputError, require
 from ..layers import Conv2d, Layer, Linear
 from . import xnor
-from .pack import layout, signed
+from .pack import along_rows, layout, signed
 
 EXACT = {np.dtype(np.float32): 2**24, np.dtype(np.float64): 2**53}
 BLOCK = 1000  # examples at once
@@ -64,7 +64,7 @@ class Product:
         k of w = s k; or the real weights, where they are not quantised.
     stride, padding : (int, int)
         Of a convolution.
-    step : float
+    step : float or float ndarray (F,)
         s.
     bound : int
         No product of whole numbers is larger; 0 if the inputs are real numbers.
@@ -84,7 +84,7 @@ class Product:
     weight: Any
     stride: tuple = (1, 1)
     padding: tuple = (0, 0)
-    step: float = 1.0
+    step: Any = 1.0
     bound: int = 0
     binary: bool = False
     levels: Any = None
@@ -121,7 +121,7 @@ class Product:
     def value(self):
         """The weight as the network was trained with it, float64."""
         numbers = self.weight if self.levels is None else self.levels[self.weight]
-        return self.step * numbers.astype(np.float64)
+        return along_rows(self.step, numbers) * numbers
 
     def __call__(self, x):
         """sum k q of integer type for integers q, else sum k x in the type of x."""

@@ -13,7 +13,8 @@ class Trained(NamedTuple):
     """A network after training.
 
     network : Network
-    latent : dict of str to ndarray, the real parameters that were trained
+    latent : dict of str to ndarray, the real parameters that were trained (what a quantiser has
+        learned among them)
     weights : dict of str to ndarray, what the network computes with: the quantised weights, and
         the other parameters as they are
     quantized : tuple of str, names of those that are quantised
@@ -35,7 +36,8 @@ class Trained(NamedTuple):
 
         network, objective = run.objective.network, run.objective
         latent, running = host(network.views(run.theta)), host(run.state)
-        return cls(network, latent, host(run.weights), objective.quantized, running)
+        weights = in_use(network, host(run.weights))
+        return cls(network, latent, weights, objective.quantized, running)
 
     @property
     def numbers(self):
@@ -45,6 +47,12 @@ class Trained(NamedTuple):
     def outputs(self, x):
         """Outputs of the network in use, as in training: (N, K)."""
         return self.network.predict({**self.weights, **self.running}, x)
+
+
+def in_use(network, named):
+    """Those of the named arrays that a layer computes with."""
+    known = {f"{name}.{part}" for name, layer in network.layers.items() for part in layer.shapes}
+    return {name: value for name, value in named.items() if name in known}
 
 
 def read_settings(folder):
@@ -59,7 +67,7 @@ def read_settings(folder):
         raise InputError(f"there is no folder {folder}; name the one that the run printed")
     try:
         settings = json.loads((Path(folder) / "settings.json").read_text())["settings"]
-        return dict(settings)
+        return {**settings, "data": settings["data"]}
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{folder} is not a run folder: there is no readable settings.json in it ({error}); "
@@ -79,6 +87,7 @@ def read_run(folder, network):
     Returns
     -------
     dict of str to Trained
+        Without those that did not come to their end because they diverged.
 
     Raises
     ------
@@ -96,7 +105,7 @@ def read_run(folder, network):
         header, arrays = checkpoint.load(path)
         theirs, records = header["settings"], header["records"]
         if records["step"][-1] < theirs["steps"]:
-            continue  # it diverged
+            continue
         if theirs["network"] != layers:
             raise InputError(
                 f"{path} holds another network than settings.json asks for; put the file back that "
@@ -111,8 +120,8 @@ def read_run(folder, network):
             }
 
         found[path.stem] = Trained(
-            network, part("latent."), part("quantized."), tuple(theirs["quantized"]),
-            part("state.running."),
+            network.at(1.0), part("latent."), in_use(network, part("quantized.")),
+            tuple(theirs["quantized"]), part("state.running."),
         )  # fmt: skip
     if not found:
         raise InputError(f"no run in {folder} came to its end; export a run that did not diverge")

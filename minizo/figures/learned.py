@@ -57,9 +57,9 @@ def generated(groups, title):
     Parameters
     ----------
     groups : dict of str to list of dict
-        Records with ``records`` by method; those without the column of a panel are not in it, and
-        the runs called "..., frozen" are in none. Seeds are thin lines of one style in the first
-        panel, where their signs matter, and their mean elsewhere.
+        Lists of dicts with ``records``, by method; those without the column of a panel are not in
+        it. Seeds are lines of one style in the first panel, where their signs matter; in the others
+        their mean is.
     title : str
 
     Returns
@@ -67,8 +67,7 @@ def generated(groups, title):
     matplotlib.figure.Figure
     """
     figure = Figure(figsize=(13, 8), layout="constrained")
-    names = [name for name in groups if not name.endswith(", frozen")]
-    names = [name for name in names if _known([r for r in groups[name] if "records" in r], "gain")]
+    names = [name for name in groups if _known([r for r in groups[name] if "records" in r], "gain")]
     seen = {}
     for axes, (column, label, scale) in zip(figure.subplots(2, 3).flat, PANELS, strict=True):
         for style, name in zip(endless(STYLES), names, strict=False):
