@@ -121,6 +121,15 @@ def test_levels_without_a_step_are_kept_in_a_table():
         np.testing.assert_array_equal(levels[k], q)
 
 
+def test_levels_with_a_common_factor_stay_exact():
+    """18 a and 21 a rounded: no number is exactly 3 a, so the step is a."""
+    w = np.array([1.0, 1.09782e5, 1.30696e5, 1.30860e5])
+    q = MidTread(bits=7).quantize(w, MidTread(bits=7).scale(w))
+    k, step, _ = codes(q)
+    assert k.tolist() == [0, 18, 21, 21] and layout(k)[2] == 3
+    np.testing.assert_array_equal(step * k, q)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_scale_for_every_filter(dtype):
     """As in XNOR-Net: 1 bit a weight and one step a filter, exact."""
