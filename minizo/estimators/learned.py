@@ -101,6 +101,9 @@ class Learned(Estimator):
         require(theta.ndim == 1, "theta.ndim", theta.ndim, "a learned gradient trains one theta")
         names = objective.quantized
         require(names, "objective.quantized", names, "a learned gradient needs quantised weights")
+        quantizer = objective.quantizer
+        remedy = "a learned gradient needs a quantiser with a diagonal backward, such as dorefa"
+        require(quantizer.diagonal, "quantizer", quantizer, remedy)
         zeros = backend.namespace(theta).zeros_like
         parts = self.parts(len(names))
         phi = tuple(zeros(backend.empty((part.net.size,), theta)) for part in parts)
@@ -261,9 +264,10 @@ def layer_slopes(objective, theta):
     """c(W) of every quantised layer, a list; 1.0 where the surrogate's slope is all ones."""
     slopes = []
     for name in objective.quantized:
-        own = theta[objective.network.slices[name]]
-        slope = objective.quantizer.derivative(own, objective.scales[name])
-        slopes.append(1.0 if slope is None else slope)
+        x = objective.cut(theta, name)
+        slope = objective.quantizer.derivative(x, objective.scales[name])
+        # (m,) or (F, n) -> (m,)
+        slopes.append(1.0 if slope is None else backend.namespace(x).reshape(slope, (-1,)))
     return slopes
 
 

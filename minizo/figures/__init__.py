@@ -7,6 +7,7 @@ from .learned import generated, learned_curves
 from .runs import by_label, training
 from .style import STYLES, save
 from .timings import scaling
+from .zoo import zoo
 
 __all__ = [
     "STYLES",
@@ -19,4 +20,5 @@ __all__ = [
     "save",
     "scaling",
     "training",
+    "zoo",
 ]
