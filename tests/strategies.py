@@ -152,6 +152,8 @@ class GivenWords(Stream):
 class Toy:
     """A loss of theta alone, called as an `Objective`."""
 
+    kept = ()
+
     def evaluate(self, theta, batch, shift=0.0, sign=1.0):
         """F(theta + sign shift): (P, d) -> (P,)."""
         return self.loss(theta + sign * shift)
