@@ -86,7 +86,7 @@ MUTATIONS = (
         "test_zeroth_order.py::test_one_direction_of_a_quadratic_loss_is_the_slope_along_it",
     ),
     Mutation(
-        "2^k levels' step in the place of 2^k - 1's", "quantizers.py",
+        "2^k levels' step in the place of 2^k - 1's", "quantizers/dorefa.py",
         "n = self.levels - 1\n        # Q(x) = 2 round",
         "n = self.levels\n        # Q(x) = 2 round",
         "test_dorefa.py::test_ranges_levels_and_signs",
