@@ -22,6 +22,8 @@ from .models import ACTIVATIONS
 from .optim import OPTIMIZERS
 from .prox import CONVENTIONS
 from .quantizers import QUANTIZERS
+from .quantizers.scaled import PER, RULES
+from .quantizers.stochastic import IN_USE
 from .schedules import SHAPES
 from .surrogates import SURROGATES
 from .train import check
@@ -34,7 +36,9 @@ DEFAULTS = {
     "activation": "relu",
     "quantizer": "midrise",
     "bits": 2,
-    "surrogate": "identity",
+    "surrogate": None,
+    "activation_bits": None,
+    "activation_surrogate": None,
     "loss": "cross-entropy",
     "law": "matched",
     "eps_scale": 1.0,
@@ -100,9 +104,23 @@ def training_parser(prog, description, epilog):
     group = parser.add_argument_group("the quantised network")
     add("--hidden", "WIDTHS", "widths of the hidden layers, such as 10 or 64,32")
     add("--activation", "NAME", names(ACTIVATIONS))
+    add("--activation-bits", "B", "of midrise, dorefa and lsq activations (default 2)", int)
+    add("--activation-surrogate", "NAME", "of quantised activations (default hardtanh)")
     add("--quantizer", "NAME", f"{names(QUANTIZERS)} (none: full precision)")
-    add("--bits", "B", "bits of midrise and midtread (1 to 8) and multibit (1 to 4)", int)
-    add("--surrogate", "NAME", f"whose slope the STE uses: {names(SURROGATES)}")
+    add("--bits", "B", "of midrise, midtread, dorefa, lsq, quest (to 8), multibit (to 4)", int)
+    add(
+        "--surrogate",
+        "NAME",
+        f"whose slope the STE uses: {names(SURROGATES)} (default: the quantizer's own; identity "
+        "where it has none)",
+    )
+    add("--per", "WHAT", f"xnor, bireal, magnitude, reste: a scale for each {' | '.join(PER)}")
+    add("--rule", "NAME", f"xnor and its kin, what the backward makes of the scale: {names(RULES)}")
+    add("--in-use", "WHAT", f"stochastic: the weights outside training: {' | '.join(IN_USE)}")
+    group.add_argument(
+        "--detach-rotation", action="store_true", default=None,
+        help="rbnn: the gradient of the authors' code, in which the rotation counts as constant",
+    )  # fmt: skip
     add("--loss", "NAME", names(LOSSES))
 
     group = parser.add_argument_group("zeroth-order estimators (spsa, fogzo)")
@@ -157,7 +175,9 @@ def training_parser(prog, description, epilog):
 
     group = parser.add_argument_group("training")
     add("--optimizer", "NAME", names(OPTIMIZERS))
-    add("--lr", "RATE", "learning rate (default: adam 0.01, sgd and momentum 0.1)", float)
+    add("--lr", "RATE", "learning rate (default: adam, bop 0.01, sgd and momentum 0.1)", float)
+    add("--gamma", "G", "bop: share of the new gradient (default 0.001)", float)
+    add("--threshold", "T", "bop: where a weight flips (default 1e-8)", float)
     add("--schedule", "NAME", f"how it falls to 0: {names(SHAPES)}")
     add("--steps", "T", "steps of each run", int)
     add("--batch", "N", "examples a step", int)
@@ -231,7 +251,7 @@ def training_command(parser, argv, command, load_data, build_network, title):
     # everything that can be wrong is looked at before anything is written or trained
     xp = backend.get(settings["backend"])
     runs = experiment.plan(settings)
-    experiment.build_optimizer(settings)
+    optimizer = experiment.build_optimizer(settings)
     if settings["dtype"] not in ("float32", "float64"):
         raise InputError(f"--dtype is {settings['dtype']!r}, but it must be float32 or float64")
     for name in ("steps", "batch", "memory", "checkpoint_every", "workers"):
@@ -246,6 +266,7 @@ def training_command(parser, argv, command, load_data, build_network, title):
     for run in runs:
         check(data, settings["steps"], settings["batch"], run.seed)
         run.estimator.init(objective.calibrate(theta), theta)
+        optimizer.init(theta, objective)
     if resume is not None:
         folder = Path(resume)
     else:

@@ -1,11 +1,13 @@
 """``python -m minizo.mnist``: STE, n-SPSA and FOGZO on a 2-bit MLP, compared on real digits."""
 
 import sys
+from dataclasses import fields
 
 from . import cli
 from .data import load
 from .errors import InputError
-from .models import mlp
+from .models import activation, mlp
+from .quantizers import QUANTIZERS
 
 DESCRIPTION = """\
 Train a multi-layer perceptron with quantised weights on MNIST, with each estimator in turn, and
@@ -46,14 +48,17 @@ def build_network(settings, data):
     """The MLP of the settings for the images of ``data``."""
     shape = data.x_train.shape[1:]
     widths = [data.x_train[0].size, *hidden_widths(settings["hidden"]), data.classes]
-    return mlp(*widths, activation=settings["activation"], input_shape=shape)
+    names = ("activation", "activation_bits", "activation_surrogate")
+    return mlp(*widths, activation=activation(*map(settings.get, names)), input_shape=shape)
 
 
 def title(settings, data):
     """What the table and the picture show."""
-    bits = {"none": "full-precision", "sign": "binary", "ternary": "ternary"}.get(
-        settings["quantizer"], f"{settings['bits']}-bit {settings['quantizer']}"
-    )
+    quantizer = settings["quantizer"]
+    bits = {"none": "full-precision", "sign": "binary", "ternary": "ternary"}.get(quantizer)
+    if bits is None:
+        own = any(field.name == "bits" for field in fields(QUANTIZERS[quantizer]))
+        bits = f"{settings['bits']}-bit {quantizer}" if own else quantizer
     seeds = settings["seed"]
     shown = f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds"
     return (

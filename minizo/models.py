@@ -16,7 +16,7 @@ from .layers import (
     ZeroPad,
 )
 from .network import Network
-from .quantizers import Sign
+from .quantizers import LSQ, DoReFaActivation, MidRise, Sign
 
 
 def binary():
@@ -24,13 +24,54 @@ def binary():
     return QuantizedActivation(Sign("hardtanh"))
 
 
-ACTIVATIONS = {"relu": ReLU, "hardtanh": HardTanh, "sign": binary}
+ACTIVATIONS = {
+    "relu": ReLU,
+    "hardtanh": HardTanh,
+    "sign": binary,
+    "midrise": lambda **own: QuantizedActivation(MidRise(**{"surrogate": "hardtanh"} | own)),
+    "dorefa": lambda **own: QuantizedActivation(DoReFaActivation(**own)),
+    "lsq": lambda **own: QuantizedActivation(LSQ(**own, signed=False), 0.5),
+}
 SHORTCUTS = ("conv", "pad")
+
+
+def activation(name, bits=None, surrogate=None):
+    """A layer of `ACTIVATIONS`, by name.
+
+    Parameters
+    ----------
+    name : {"relu", "hardtanh", "sign", "midrise", "dorefa", "lsq"}
+        dorefa has levels from 0 to 1; lsq from 0 up, with a learned step that starts at 1/2;
+        midrise has the step 1 and levels on both sides of 0.
+    bits : int, optional
+        Of midrise, dorefa and lsq (their default: 2).
+    surrogate : str, optional
+        From `minizo.surrogates`, of the quantised ones (their default: hardtanh).
+
+    Raises
+    ------
+    InputError
+        For bits or a surrogate of an activation that has none.
+
+    Examples
+    --------
+    >>> activation("sign", surrogate="approxsign").quantizer
+    Sign(surrogate='approxsign')
+    """
+    layer = choose("activation", name, ACTIVATIONS)
+    own = {key: value for key, value in (("bits", bits), ("surrogate", surrogate)) if value}
+    real, remedy = (
+        name in ("relu", "hardtanh"),
+        "only a quantised activation has them: leave it out",
+    )
+    require(not (real and own), f"activation-{next(iter(own), '')}", own, remedy)
+    require(not (name == "sign" and bits), "activation-bits", bits, "a sign has one: leave it out")
+    return QuantizedActivation(Sign(surrogate)) if name == "sign" and surrogate else layer(**own)
 
 
 def _activation(given):
     # a layer, from its name or as it is
-    return choose("activation", given, ACTIVATIONS)() if isinstance(given, str) else given
+    return activation(given) if isinstance(given, str) else given
 
 
 def mlp(*widths, activation="relu", input_shape=None):
@@ -41,7 +82,8 @@ def mlp(*widths, activation="relu", input_shape=None):
     *widths : int
         ``mlp(784, 10, 10)`` is the 2-layer network of the FOGZO paper: 784 inputs, one hidden
         layer of 10, 10 outputs, d = 784*10 + 10 + 10*10 + 10 = 7960.
-    activation : {"relu", "hardtanh", "sign"} or layer
+    activation : str or layer
+        A name of `ACTIVATIONS`, or a layer such as `activation` makes.
         Between the layers, not after the last.
     input_shape : tuple of int, optional
         Shape of one example; (1, 28, 28) for 784 inputs, else (1, 1, widths[0]).
@@ -76,7 +118,8 @@ def lenet(channels=(16, 32), classes=10, activation="relu", input_shape=(1, 28, 
     channels : (int, int)
         Of the two convolutions, whose padding keeps the size of the image.
     classes : int
-    activation : {"relu", "hardtanh", "sign"} or layer
+    activation : str or layer
+        A name of `ACTIVATIONS`, or a layer such as `activation` makes.
         With ``"sign"`` the second convolution and the linear layer see binary numbers.
     input_shape : tuple of int
         (C, H, W).
@@ -155,7 +198,8 @@ def resnet(
     classes : int
     width : int
         Channels of the first stage.
-    activation : {"relu", "hardtanh", "sign"} or layer
+    activation : str or layer
+        A name of `ACTIVATIONS`, or a layer such as `activation` makes.
         After the first norm of a block, and after the sum.
     before : layer, optional
         Put in front of every convolution of the blocks, such as ``models.binary()``, while
