@@ -3,6 +3,7 @@
 from .claims import claim
 from .estimators import microscope
 from .flips import flips
+from .gallery import gallery
 from .runs import by_label, training
 from .style import STYLES, save
 from .timings import scaling
@@ -13,6 +14,7 @@ __all__ = [
     "by_label",
     "claim",
     "flips",
+    "gallery",
     "microscope",
     "save",
     "scaling",

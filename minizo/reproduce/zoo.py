@@ -1,8 +1,8 @@
 """``python -m minizo.reproduce.zoo``: what hand-designed surrogates buy, on one small CNN.
 
 Every quantiser and surrogate of the package on the same convolutional network, data and budget;
-each with three settings of its optimiser (three learning rates of Adam, the same for all; for Bop
-three of its own) and the same seeds. The best setting is the one of least mean training loss; what
+each with four settings of its optimiser (four learning rates of Adam, the same for all; for Bop
+four of its own) and the same seeds. The best setting is the one of least mean training loss; what
 is reported of it is the test accuracy. The data are MNIST, its first 10,000 training images and all
 test images, at half the resolution: a run takes some seconds on one core. It stops and goes on:
 every finished run is kept.
@@ -25,9 +25,12 @@ from ..optim import Adam, Bop
 CHANNELS = (8, 16)
 EXAMPLES = 10_000
 BATCH = 50
-RATES = (0.003, 0.01, 0.03)
+RATES = (0.003, 0.01, 0.03, 0.1)
 ADAM = tuple(Adam(lr) for lr in RATES)
-BOP = tuple(Bop(0.01, gamma=g, threshold=t) for g, t in ((1e-3, 1e-8), (1e-2, 1e-8), (1e-2, 1e-5)))
+BOP = tuple(
+    Bop(0.01, gamma=g, threshold=t)
+    for g, t in ((3e-4, 1e-8), (1e-3, 1e-8), (1e-2, 1e-8), (1e-2, 1e-5))
+)
 
 
 @dataclass(frozen=True)
