@@ -22,7 +22,7 @@ from minizo import (
 )
 from minizo.layers import Linear, QuantizedActivation
 from minizo.network import Network
-from minizo.optim import Adam, Bop
+from minizo.optim import SGD, Adam, Bop
 from minizo.train import Recipe, batches
 
 ZOO = sorted(quantizers.QUANTIZERS)
@@ -191,6 +191,20 @@ def test_rotations_are_made_anew_at_every_epoch_and_only_there(toy):
     )  # fmt: skip
     changes = [i for i in range(1, 19) if not np.array_equal(seen[i], seen[i - 1])]
     assert changes == [1, 9, 17]  # with the step that follows the refresh
+
+
+def test_a_detached_rotation_never_starts_under_sgd(toy):
+    """No latent weight moves in 40 steps; with the paper's gradient, and with Adam, they do."""
+
+    def moved(detached, rule):
+        objective = Objective(net_of(), quantizers.RBNN(detach_rotation=detached))
+        run = fit(objective, toy, STE(), rule, steps=40)
+        views = run.objective.network.views
+        return np.abs(views(run.theta - objective.network.init(0))["fc1.weight"]).max()
+
+    assert moved(True, SGD(0.1)) == 0.0
+    assert moved(False, SGD(0.1)) > 0.01
+    assert moved(True, Adam(0.01)) > 0.01
 
 
 def test_rules_that_cannot_use_a_quantiser_say_so():
