@@ -56,7 +56,7 @@ def test_the_best_setting_of_seed_0_is_repeated(small, tmp_path, capsys, monkeyp
 
 
 def row(method, loss, rate=0.01):
-    return zoo.Row(method, Adam(rate), loss, [90.0] * len(loss), [1.0] * len(loss))
+    return zoo.Row(method, Adam(rate), loss, [90.0] * len(loss))
 
 
 def test_best_is_of_seed_0_and_a_diverged_setting_never_wins(small):
@@ -65,7 +65,7 @@ def test_best_is_of_seed_0_and_a_diverged_setting_never_wins(small):
             row(second, [], 0.1)]  # fmt: skip
     chosen = zoo.best(rows)
     assert [r.optimizer.lr for r in chosen] == [0.2, 0.1]
-    assert "diverged" in zoo.show(rows)
+    assert "diverged" in zoo.show(rows, {first: 1.0, second: 2.0})
     figure = figures.zoo(chosen[:1], "title")
     assert len(figure.axes) == 2
 
