@@ -20,6 +20,7 @@ from .estimators import (
     ProxQuant,
     Step,
 )
+from .many import fit_many
 from .objective import Batch, Objective
 from .population import Pool, threads
 from .train import Diverged, Run, fit
@@ -53,6 +54,7 @@ __all__ = [
     "backend",
     "data",
     "fit",
+    "fit_many",
     "laws",
     "losses",
     "models",

@@ -1,7 +1,7 @@
 """Several runs of one command: built from its settings, kept in a run folder, put in a table.
 
-A run folder holds ``settings.json`` (written first), one checkpoint a run, and at the end
-``results.json``, ``records.csv``, ``table.txt`` and ``training.png``.
+A run folder holds ``settings.json`` (written first), one checkpoint a run (those of pre-training
+included), and at the end ``results.json``, ``records.csv``, ``table.txt`` and ``training.png``.
 """
 
 import json
@@ -10,33 +10,56 @@ import time
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+import numpy as np
+
 from . import __version__, backend, figures, losses, report
+from .data import AUGMENTATIONS
 from .errors import InputError, choose
-from .estimators import ESTIMATORS
+from .estimators import ESTIMATORS, STE
 from .files import write_csv, write_text
+from .layers import QuantizedActivation
+from .models import ACTIVATIONS, MODELS, weights
 from .objective import Objective
 from .optim import OPTIMIZERS
 from .population import threads
-from .quantizers import QUANTIZERS
+from .quantizers import LSQ, QUANTIZERS, DoReFaActivation, FullPrecision
 from .train import COLUMNS, Diverged, fit
 
 # Settings that change nothing about the numbers, and may therefore differ when a run is resumed.
 FREE = {"workers", "memory", "out", "quiet", "json", "checkpoint_every", "resume"}
 
+# What an activation can be quantised with: staircases with a step of their own, set once.
+ACTIVATION_QUANTIZERS = {name: QUANTIZERS[name] for name in ("none", "sign", "midrise", "midtread")}
+ACTIVATION_QUANTIZERS["dorefa"] = DoReFaActivation  # of [0, 1], as DoReFa's weights have another
+ACTIVATION_QUANTIZERS["lsq"] = LSQ  # from 0 up, its step learned
+# Which weights are quantised: name -> with those of the first and the last layer?
+QUANTIZED = {"all": True, "inner": False}
+
 
 @dataclass(frozen=True)
 class Planned:
-    """One run to be made: name is the estimator's on the command line, slug its file's."""
+    """One run to be made: name is the estimator's on the command line, slug its file's.
+
+    A run of *pre-training* is one in full precision, in which the STE is the plain gradient; the
+    other runs of its seed begin where it ends.
+    """
 
     name: str
     estimator: object
     seed: int
+    steps: int
+    pretraining: bool = False
 
     @property
     def slug(self):
         """File name of the run without ending, such as ``fogzo-n10-seed0``."""
         n = getattr(self.estimator, "n", None)
         return f"{self.name}{'' if n is None else f'-n{n}'}-seed{self.seed}"
+
+    @property
+    def label(self):
+        """What tables and legends call it."""
+        return "pre-training" if self.pretraining else self.estimator.label
 
 
 def pick(cls, settings, **chosen):
@@ -46,22 +69,108 @@ def pick(cls, settings, **chosen):
     return cls(**values | chosen)
 
 
-def plan(settings):
-    """The runs that the settings ask for: every estimator, every n, every seed."""
-    runs = []
+def plan(settings, examples):
+    """The runs that the settings ask for: every estimator, every n, every seed.
+
+    Pre-training comes first. ``examples`` is the size of the training set: it turns epochs into
+    steps, of which an epoch has as many as batches can be filled.
+    """
+    epoch = max(1, examples // settings["batch"])
+    seeds = list(dict.fromkeys(settings["seed"]))
+
+    def length(steps, epochs):
+        return epochs * epoch if steps is None and epochs is not None else steps
+
+    steps, runs = length(settings["steps"], settings["epochs"]), []
+    first = length(settings["pretrain_steps"], settings["pretrain_epochs"])
+    if first is not None:
+        runs = [Planned("pretrain", STE(), seed, first, pretraining=True) for seed in seeds]
     for name in dict.fromkeys(settings["estimator"]):
         cls = choose("--estimator", name, ESTIMATORS)
         several = any(field.name == "n" for field in fields(cls))
         for n in dict.fromkeys(settings["n"]) if several else [None]:
             estimator = pick(cls, settings, **({} if n is None else {"n": n}))
-            runs += [Planned(name, estimator, seed) for seed in dict.fromkeys(settings["seed"])]
+            runs += [Planned(name, estimator, seed, steps) for seed in seeds]
     return runs
 
 
-def build_objective(settings, network):
-    """The network with the quantiser and the loss of the settings."""
-    quantizer = pick(choose("--quantizer", settings["quantizer"], QUANTIZERS), settings)
-    return Objective(network, quantizer, loss=choose("--loss", settings["loss"], losses.LOSSES)())
+def hidden_widths(text):
+    """``"64,32"`` -> [64, 32]; an empty string is a network without hidden layers."""
+    try:
+        widths = [int(word) for word in text.split(",") if word.strip()]
+    except ValueError:
+        widths = [0]
+    if any(width < 1 for width in widths):
+        raise InputError(f"--hidden is {text!r}, but it must be whole numbers such as 10 or 64,32")
+    return widths
+
+
+def build_activation(settings):
+    """The activation of the settings, quantised where they say so."""
+    name = settings["activation_quantizer"]
+    kind = choose("--activation-quantizer", name, ACTIVATION_QUANTIZERS)
+    if kind is FullPrecision:
+        return choose("--activation", settings["activation"], ACTIVATIONS)()
+    own = {"signed": False} if kind is LSQ else {}
+    own["surrogate"] = settings["activation_surrogate"]
+    quantizer = pick(kind, {"bits": settings["activation_bits"]}, **own)
+    # Batch normalisation makes numbers of variance 1, and takes a common factor of two levels out
+    # again. More levels take the step that fits such numbers.
+    scale = 1.0 if quantizer.levels == 2 else float(quantizer.scale(np.ones(1))[0])
+    return QuantizedActivation(quantizer, scale)
+
+
+def build_network(settings, data):
+    """The network of the settings for the images of ``data``."""
+    build = choose("--model", settings["model"], MODELS)
+    shape, hidden = tuple(data.x_train.shape[1:]), hidden_widths(settings["hidden"])
+    return build(shape, data.classes, build_activation(settings), hidden)
+
+
+def network_name(settings, data):
+    """Such as ``lenet``, or ``784-10-10`` for a multi-layer perceptron."""
+    if settings["model"] != "mlp":
+        return settings["model"]
+    inputs = math.prod(data.x_train.shape[1:])
+    return "-".join(map(str, [inputs, *hidden_widths(settings["hidden"]), data.classes]))
+
+
+def title(settings, data, steps):
+    """What the table and the picture show."""
+    bits = in_words(settings["quantizer"], settings["bits"])
+    if settings["activation_quantizer"] != "none":
+        acts = in_words(settings["activation_quantizer"], settings["activation_bits"])
+        bits = f"{bits}-weight {acts}-activation"
+    elif settings["activation"] == "sign":
+        bits = f"{bits}-weight binary-activation"
+    which = "" if settings["quantize"] == "all" else f" ({settings['quantize']} layers)"
+    seeds = settings["seed"]
+    shown = f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds"
+    return (
+        f"{data.name}: {bits} {network_name(settings, data)}{which}, {steps} steps of "
+        f"{settings['batch']}, {settings['optimizer']}, {shown}"
+    )
+
+
+def in_words(quantizer, bits):
+    """Such as ``binary`` or ``2-bit midrise``."""
+    if any(field.name == "bits" for field in fields(QUANTIZERS[quantizer])):
+        return f"{bits}-bit {quantizer}"
+    return {"none": "full-precision", "sign": "binary"}.get(quantizer, quantizer)
+
+
+def build_objective(settings, network, quantizer=None):
+    """The network with the loss of the settings, and their quantiser or the given one."""
+    if quantizer is None:
+        quantizer = pick(choose("--quantizer", settings["quantizer"], QUANTIZERS), settings)
+    names = weights(network, ends=choose("--quantize", settings["quantize"], QUANTIZED))
+    if not names:
+        raise InputError(
+            f"--quantize is {settings['quantize']!r}, but {settings['model']} has no layer between "
+            "its first and last; quantise all"
+        )
+    loss = choose("--loss", settings["loss"], losses.LOSSES)()
+    return Objective(network, quantizer, quantized=names, loss=loss)
 
 
 def build_optimizer(settings):
@@ -122,46 +231,81 @@ def resumed_settings(folder, command, defaults, given):
     return defaults | stored | given
 
 
+def evaluation(settings, data):
+    """(records a run, how many training examples their loss is of; ``None`` is all).
+
+    Unless the settings say so, a convolutional network, whose evaluation is dear beside its
+    training, is evaluated less often, and on fewer training examples.
+    """
+    dear = settings["model"] != "mlp"
+    records, examples = settings["records"], settings["loss_examples"]
+    if records is None:
+        records = 6 if dear else 20
+    if examples is None and dear:
+        examples = min(data.y_train.shape[0], 10000)
+    return records, examples
+
+
+def weights_of(run, objective, seed):
+    """The latent parameters of ``run`` for ``objective``: what its quantiser learns fits them."""
+    values = run.objective.network.views(run.theta)
+    return objective.network.init(seed, like=run.theta, values=values)
+
+
 def run_all(settings, network, data, folder, resume=False, notice=print):
     """Make every planned run, one after the other; return (results, records by label).
 
     A run whose loss diverges is reported through ``notice`` and in its result (``error``), and
-    the others go on. With ``resume``, finished runs are read back and the unfinished one goes on
-    from its checkpoint.
+    the others go on, except those that begin where it should have ended. With ``resume``, finished
+    runs are read back and the unfinished one goes on from its checkpoint.
     """
     objective = build_objective(settings, network)
+    unquantized = build_objective(settings, network, FullPrecision())
     optimizer = build_optimizer(settings)
-    runs, results, curves = plan(settings), [], []
+    runs, results, curves, starts = plan(settings, data.y_train.shape[0]), [], [], {}
+    records, loss_examples = evaluation(settings, data)
     xp = backend.namespace(data.x_train)
     workers = 1 if not backend.is_numpy(xp) else settings["workers"]
     with threads(workers, settings["memory"] * 2**20) as pool:
-        with _bar(len(runs) * settings["steps"], settings["quiet"]) as bar:
-            for number, run in enumerate(runs):
-                done = number * settings["steps"]
-                bar.set_description(run.estimator.label)
+        with _bar(sum(run.steps for run in runs), settings["quiet"]) as bar:
+            done = 0
+            for run in runs:
+                bar.set_description(run.label)
 
                 def progress(step, loss, done=done):
                     bar.update(done + step - bar.n)
                     bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
 
-                error = None
+                error = result = None
                 try:
+                    begin = starts.get(run.seed)
+                    if begin is None and run.seed in starts:
+                        raise Diverged(f"{run.label}: its pre-training diverged")
                     result = fit(
-                        objective, data, run.estimator, optimizer,
-                        steps=settings["steps"], batch=settings["batch"], seed=run.seed, pool=pool,
-                        path=folder / f"{run.slug}.npz", resume=resume, progress=progress,
-                        checkpoint_every=settings["checkpoint_every"],
+                        unquantized if run.pretraining else objective, data, run.estimator,
+                        optimizer, steps=run.steps, batch=settings["batch"], seed=run.seed,
+                        pool=pool, path=folder / f"{run.slug}.npz", resume=resume,
+                        record_every=max(1, run.steps // records),
+                        loss_examples=loss_examples,
+                        augment=AUGMENTATIONS[settings["augment"]],
+                        start=None if begin is None else weights_of(begin, objective, run.seed),
+                        state=None if begin is None else begin.state,
+                        checkpoint_every=settings["checkpoint_every"], progress=progress,
+                        rng=settings["rng"],
                     )  # fmt: skip
-                    curves.append((run.estimator.label, result.records))
+                    curves.append((run.label, result.records))
                 except Diverged as problem:
-                    error, result = str(problem), None
+                    error = str(problem)
                     notice(f"minizo: {error} (the last good checkpoint is kept)")
-                    bar.update(done + settings["steps"] - bar.n)
-                results.append(summary(run, settings, data, result, error))
+                if run.pretraining:
+                    starts[run.seed] = result
+                done += run.steps
+                bar.update(done - bar.n)
+                results.append(summary(run, data, result, error))
     return results, curves
 
 
-def summary(run, settings, data, result, error):
+def summary(run, data, result, error):
     """One run as the flat record that ``--json`` prints."""
     xp = backend.namespace(data.x_train)
 
@@ -175,7 +319,7 @@ def summary(run, settings, data, result, error):
         "dtype": str(data.x_train.dtype),
         "data": data.name,
         "seed": run.seed,
-        "steps": settings["steps"],
+        "steps": run.steps,
         "n": getattr(run.estimator, "n", None),
         "beta": getattr(run.estimator, "beta", None),
         "forwards": final("forwards"),

@@ -1,8 +1,9 @@
 """Losses: forward / backward pairs over a batch, with any leading population axes.
 
 forward(outputs, labels) -> (loss, cache),  backward(cache) -> d loss / d outputs.
-outputs : ndarray of shape (..., N, K);  labels : int ndarray of shape (N,) with values 0..K-1;
-loss : ndarray of shape (...), the mean over the N examples.
+outputs : ndarray of shape (..., N, K);  labels : int ndarray of shape (N,), or (..., N) where every
+member of a population has a batch of its own, with values 0..K-1;  loss : ndarray of shape (...),
+the mean over the N examples.
 """
 
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from . import backend
 
 
 def one_hot(labels, classes, like):
-    """Labels (N,) as rows of zeros and one 1: (N, K), in the dtype of ``like``.
+    """Labels (..., N) as rows of zeros and one 1: (..., N, K), in the dtype of ``like``.
 
     A comparison rather than a scatter: it has no write conflicts, and a label out of range gives a
     row of zeros instead of wrapping round. Stored class by class (each column contiguous), as the
@@ -19,7 +20,7 @@ def one_hot(labels, classes, like):
     """
     xp = backend.namespace(labels)
     codes = backend.arange(classes, labels)
-    return xp.matrix_transpose(xp.astype(codes[:, None] == labels[None, :], like.dtype))
+    return xp.matrix_transpose(xp.astype(codes[:, None] == labels[..., None, :], like.dtype))
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class SoftmaxCrossEntropy:
     def backward(self, cache):
         """dL/dz = (softmax(z) - onehot) / N."""
         e, total, target = cache
-        return (e / total - target) / target.shape[0]
+        return (e / total - target) / target.shape[-2]
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class SquaredHinge:
     def backward(self, cache):
         """dL/dz = -2 t max(0, 1 - t z) / N."""
         slack, sign = cache
-        return -2.0 * sign * slack / sign.shape[0]
+        return -2.0 * sign * slack / sign.shape[-2]
 
 
 @dataclass(frozen=True)

@@ -127,14 +127,25 @@ class Network:
         stack = self.stack.at(progress)
         return self if stack is self.stack else replace(self, layers=stack.layers)
 
-    def init(self, seed=0, like=None):
+    def init(self, seed=0, like=None, values=None):
         """Initial theta: (d,) in the library and dtype of ``like`` (NumPy float32 by default).
 
         Drawn on the host, so that one seed starts from the same weights on every backend.
+
+        Parameters
+        ----------
+        seed : int
+        like : ndarray, optional
+        values : dict of str to ndarray, optional
+            Parameters of the layers to start from instead of new ones, such as those of a run in
+            full precision. What quantisers learn beside them is made to fit.
         """
         like = np.empty(0, dtype=np.float32) if like is None else like
         theta = np.empty(self.d, dtype=backend.numpy_dtype(like))
-        values = self.stack.init(rng.at(seed, "init"), theta)
+        if values is None:
+            values = self.stack.init(rng.at(seed, "init"), theta)
+        else:
+            values = {name: backend.to_numpy(values[name]) for name in self.stack.shapes}
         for index, (name, companion) in enumerate(self.companions.items()):
             w = values[name].reshape(self.rows(name, companion))
             own = companion.init(w, rng.at(seed, "beside", index))

@@ -18,6 +18,7 @@ class Batch(NamedTuple):
 
     x : ndarray (N, *input_shape)
     labels : int ndarray (N,)
+        Where S seeds train at once (`minizo.fit_many`), x and labels are (S, 1, N, ...).
     noise : dict of str to ndarray, optional
         From `Objective.noise`, such as the masks of dropout. They are part of the batch, so that
         F(theta; batch) is a function: two evaluations differ by their theta alone.
@@ -178,8 +179,8 @@ class Objective:
 
         Parameters
         ----------
-        theta : ndarray (d,)
-        shift : ndarray (P, d)
+        theta : ndarray (d,), or (S, 1, d)
+        shift : ndarray (P, d), or (S, P, d)
         sign : float
             1 or -1.
 
@@ -199,11 +200,11 @@ class Objective:
         for name, part in self.network.slices.items():
             if name in self.quantized:
                 backend.shift_and_map(
-                    self.quantizer.kernel, theta[part], shift[..., part], sign, self.scales[name],
-                    point[..., part],
+                    self.quantizer.kernel, theta[..., part], shift[..., part], sign,
+                    self.scales[name], point[..., part],
                 )  # fmt: skip
             else:
-                backend.into(point[..., part], move, theta[part], shift[..., part])
+                backend.into(point[..., part], move, theta[..., part], shift[..., part])
         return self.network.views(point)
 
     def _need_scales(self):
@@ -329,7 +330,7 @@ class Objective:
         return found._replace(gradient=self.network.flatten(grads))
 
     def matched_eps(self, theta):
-        """Perturbation sizes that the surrogate implies: (d,), eps = alpha epsbar by tensor.
+        """Perturbation sizes that the surrogate implies: like theta, eps = alpha epsbar by tensor.
 
         A parameter that is not quantised takes the size of the quantised weights of its own layer;
         where that has none, of the nearest layer below that has some, or else of the lowest. What
@@ -351,12 +352,15 @@ class Objective:
                 "eps is None, but nothing is quantised and implies a perturbation size: give eps "
                 "a number such as 1e-3"
             )
-        eps = backend.empty((self.network.d,), theta)
+        eps = backend.empty(theta.shape, theta)
         for name, part in self.network.slices.items():
             owner = name.rpartition(".")[0]
             near = (name, owner, f"{owner}.weight")
             source = next((s for s in near if s in self.scales), source)
-            eps[part] = self.quantizer.epsbar * backend.namespace(theta).mean(self.scales[source])
+            scale = self.scales[source]
+            if self.quantizer.by_filter:  # (..., F, 1) -> (..., 1)
+                scale = backend.namespace(theta).mean(scale, axis=-2)
+            eps[..., part] = self.quantizer.epsbar * scale
         return eps
 
     def workspace(self, batch):
@@ -364,7 +368,7 @@ class Objective:
 
         The outputs of the widest layer, of its neighbour, and two temporaries of that size.
         """
-        return 4 * batch.labels.shape[0] * self.network.widest
+        return 4 * batch.labels.shape[-1] * self.network.widest
 
     def cost(self, forwards, backwards, examples):
         """Multiply-accumulates of so many forwards and backwards on batches of ``examples``."""

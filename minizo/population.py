@@ -5,6 +5,9 @@ come in *blocks* of a size that depends on d alone (`block_size`). A block draws
 the stream (seed, step, block), evaluates them through the population axis, and hands back one
 partial sum; partial sums are added in block order. Therefore the result is the same, bit for bit,
 whoever computes the blocks, in whatever order and however many at a time.
+
+Where S seeds train at once, theta is (S, 1, d): every row draws its own directions from its own
+stream, (S, P, d) in all, and the equations are the same.
 """
 
 import itertools
@@ -14,7 +17,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from math import sqrt
+from math import prod, sqrt
 from typing import NamedTuple
 from uuid import uuid4
 
@@ -127,18 +130,21 @@ class Query(NamedTuple):
     """What all blocks of one step share.
 
     objective : Objective
-    theta : ndarray (d,)
+    theta : ndarray (d,), or (S, 1, d)
     batch : Batch
-    eps : ndarray (d,)
+    eps : ndarray like theta
         Size of the perturbation of each parameter; 0 leaves a parameter alone.
     law : Law
     seed, step : int
-    guide : ndarray (d,) or None
+        With S rows, ``seed`` is a tuple of S.
+    guide : ndarray like theta, or None
         Unit vector ghat mixed into every direction, with a random sign.
     beta : float
         v = sqrt(beta) s ghat + sqrt(1 - beta) u.
     workspace : int
         Numbers that the objective needs for one direction while it evaluates it, beside theta.
+    rng : str
+        Where random numbers are made: `minizo.rng.SOURCES`.
     """
 
     objective: object
@@ -151,27 +157,39 @@ class Query(NamedTuple):
     guide: object = None
     beta: float = 0.0
     workspace: int = 0
+    rng: str = "device"
+
+    def fill(self, sample, purpose, block, out):
+        """``sample(stream, out)`` from the stream of this step and block, for every row its own."""
+        if not isinstance(self.seed, tuple):
+            return sample(rng.at(self.seed, purpose, self.step, block, source=self.rng), out)
+        for row, seed in enumerate(self.seed):
+            stream = rng.at(seed, purpose, self.step, block, source=self.rng)
+            sample(stream, out[row, ...])
+        return out
 
 
 def directions(query, block, count):
-    """The ``count`` directions v of ``block``: (count, d), in a scratch buffer."""
+    """The ``count`` directions v of ``block``: (count, d) or (S, count, d), in a scratch buffer."""
     xp = backend.namespace(query.theta)
-    v = backend.scratch("directions", (count, query.theta.shape[0]), query.theta)
+    *lead, d = query.theta.shape
+    rows = lead[:-1]  # (d,) -> (), (S, 1, d) -> (S,)
+    v = backend.scratch("directions", (*rows, count, d), query.theta)
     if query.beta == 1.0:
         v[...] = 0.0
     else:
-        query.law.sample(rng.at(query.seed, "noise", query.step, block), v)
+        query.fill(query.law.sample, "noise", block, v)
     if query.guide is not None:
         # v = sqrt(beta) s ghat + sqrt(1 - beta) u,  s = +-1
-        signs = backend.empty((count, 1), query.theta)
-        s = xp.sign(rng.at(query.seed, "sign", query.step, block).uniform(signs))
+        signs = backend.empty((*rows, count, 1), query.theta)
+        s = xp.sign(query.fill(rng.Stream.uniform, "sign", block, signs))
         v *= sqrt(1.0 - query.beta)
         v += (sqrt(query.beta) * s) * query.guide
     return v
 
 
 def block_sum(query, block, count):
-    """Sum of [F(theta + eps v) - F(theta - eps v)] eps v over one block: (d,), and of F: ().
+    """Sum of [F(theta + eps v) - F(theta - eps v)] eps v over one block: like theta, and of F.
 
     Cost: 2 count forwards.
     """
@@ -180,7 +198,9 @@ def block_sum(query, block, count):
     pert *= query.eps
     above = query.objective.evaluate(query.theta, query.batch, pert)
     below = query.objective.evaluate(query.theta, query.batch, pert, sign=-1.0)
-    return xp.matmul(above - below, pert), xp.sum(above) + xp.sum(below)
+    # (..., 1, count) @ (..., count, d) -> (..., 1, d) -> like theta
+    total = xp.reshape(xp.matmul((above - below)[..., None, :], pert), query.theta.shape)
+    return total, xp.sum(above, axis=-1) + xp.sum(below, axis=-1)
 
 
 def two_point_gradient(query, n, pool):
@@ -191,17 +211,18 @@ def two_point_gradient(query, n, pool):
 
     Returns
     -------
-    gradient : ndarray (d,)
+    gradient : ndarray like theta
         0 where eps is 0.
-    loss : ndarray ()
+    loss : ndarray (), or (S,)
         Mean of the 2n evaluations.
     """
     xp = backend.namespace(query.theta)
-    size = block_size(query.theta.shape[0])
+    *lead, d = query.theta.shape
+    size = block_size(d)
     counts = [min(size, n - start) for start in range(0, n, size)]
     calls = ((query, block, count) for block, count in enumerate(counts))
     # a block holds the directions, the point where it evaluates, and what the objective needs
-    numbers = counts[0] * (2 * query.theta.shape[0] + query.workspace)
+    numbers = prod(lead) * counts[0] * (2 * d + query.workspace)
     nbytes = numbers * xp.finfo(query.theta.dtype).bits // 8
     total = loss = None
     for partial, losses in pool.map(block_sum, calls, nbytes):

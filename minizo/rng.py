@@ -5,17 +5,22 @@ place in the run, so the numbers do not depend on who asks, in which order, or h
 there are, and a resumed run sees what the uninterrupted one would have seen.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from . import backend
+from .errors import require
 
 CHUNK = 2**16  # numbers drawn at a time; part of what a seed means
+
+# Where the numbers of a stream are made on a GPU. On the host there is one way.
+SOURCES = ("device", "host")
 
 # What the numbers are for. Different purposes never share a stream.
 PURPOSES = {
     "init": 0, "data": 1, "noise": 2, "sign": 3, "test": 4, "layers": 5, "hypernet": 6, "beside": 7,
+    "augment": 8,
 }  # fmt: skip
 
 
@@ -32,6 +37,9 @@ class Stream:
     path : tuple of int
         Where in the run, usually ``(step, block)``. Of two paths of one purpose none may be the
         other with more at its end: ``(3,)`` and ``(3, 0)`` are the same stream.
+    source : {"device", "host"}
+        For arrays on a GPU: numbers made there, in an order of its own, or NumPy's numbers, copied
+        to it. The second is slower, and is what makes runs on two backends comparable.
 
     Examples
     --------
@@ -43,13 +51,17 @@ class Stream:
     seed: int
     purpose: str
     path: tuple = ()
+    source: str = "device"
+
+    def __post_init__(self):
+        require(self.source in SOURCES, "rng", self.source, f"choose from {SOURCES}")
 
     def child(self, index):
         """The stream one level below: ``index`` at the end of the path.
 
         What has drawn from its children does not draw from the stream itself.
         """
-        return Stream(self.seed, self.purpose, (*self.path, index))
+        return replace(self, path=(*self.path, index))
 
     def words(self):
         """The integers that identify this stream."""
@@ -72,7 +84,7 @@ class Stream:
             Overwritten, and returned.
         """
         xp = backend.namespace(out)
-        if backend.is_cupy(xp):
+        if self.source == "device" and backend.is_cupy(xp):
             return backend.device_uniform(out, self.words())
         host = out if backend.is_numpy(xp) else np.empty(out.shape, backend.numpy_dtype(out))
         integer, spare, m = (np.int32, 7, 24) if host.itemsize == 4 else (np.int64, 10, 53)
@@ -90,7 +102,7 @@ class Stream:
     def normal(self, out):
         """Fill ``out`` with standard normal numbers; otherwise as `uniform`."""
         xp = backend.namespace(out)
-        if backend.is_cupy(xp):
+        if self.source == "device" and backend.is_cupy(xp):
             return backend.device_normal(out, self.words())
         host = out if backend.is_numpy(xp) else np.empty(out.shape, backend.numpy_dtype(out))
         self.host().standard_normal(dtype=host.dtype, out=host)
@@ -103,6 +115,6 @@ def _deliver(host, out):
     return out
 
 
-def at(seed, purpose, *path):
+def at(seed, purpose, *path, source="device"):
     """The stream for ``purpose`` at ``path`` of the run with ``seed``; see `Stream`."""
-    return Stream(seed, purpose, path)
+    return Stream(seed, purpose, path, source)

@@ -133,8 +133,8 @@ def test_float64_and_other_networks(call):
         "--quantizer stochastic --estimator binaryconnect --clip 1 --in-use sign",
         "--quantizer sign --surrogate ede --estimator ste --estimator spsa --n 1 --eps 0.1",
         "--quantizer sign --optimizer bop --gamma 0.01 --threshold 1e-7 --estimator ste",
-        "--activation lsq --activation-bits 3 --quantizer lsq --estimator fogzo --n 1",
-        "--activation sign --activation-surrogate swish --quantizer fda --estimator ste",
+        "--activation-quantizer lsq --activation-bits 3 --quantizer lsq --estimator fogzo --n 1",
+        "--activation-quantizer sign --activation-surrogate swish --quantizer fda --estimator ste",
     ],
 )
 def test_the_zoo(call, flags):
@@ -142,6 +142,22 @@ def test_the_zoo(call, flags):
     code, out, _ = call(*flags.split(), "--json")
     rows = [json.loads(line) for line in out.splitlines()]
     assert code == 0 and all(row["train_loss"] > 0 for row in rows)
+
+
+def test_the_convolutional_network(call, tmp_path):
+    """--model lenet: binary everywhere, or without the first and the last layer."""
+    flags = ("--model", "lenet", "--quantizer", "sign", "--estimator", "ste", "--records", 2)
+    code, out, _ = call(*flags, "--activation", "sign", "--out", "all", steps=4)
+    assert code == 0 and "binary-weight binary-activation lenet, 4 steps" in out
+    code, out, _ = call(*flags, "--quantize", "inner", "--out", "inner", steps=4)
+    assert code == 0 and "binary lenet (inner layers), 4 steps" in out
+    layers = ("conv1", "conv2", "fc")
+    for folder, levels in ("all", (True, True, True)), ("inner", (False, True, False)):
+        header, saved = checkpoint.load(tmp_path / folder / "ste-seed0.npz")
+        assert header["records"]["step"] == [0, 2, 4]
+        found = [len(np.unique(saved[f"quantized.{name}.weight"])) == 2 for name in layers]
+        assert tuple(found) == levels
+        assert "state.running.bn1.mean" in saved
 
 
 def test_a_folder_that_holds_something_is_not_written_to(call, tmp_path):
@@ -191,8 +207,8 @@ BAD = [
     (("--quantizer", "irnet"), "eps is None, but IRNet weights imply no perturbation size"),
     (("--quantizer", "xnor", "--rule", "exat"), "unknown name 'exat'; did you mean 'exact'?"),
     (("--optimizer", "bop"), "levels is 4, but Bop flips binary weights"),
-    (("--activation-bits", 3), "only a quantised activation has them"),
-    (("--activation", "sign", "--activation-surrogate", "eed"), "did you mean 'ede'?"),
+    (("--activation-quantizer", "sign", "--activation-surrogate", "eed"), "did you mean 'ede'?"),
+    (("--optimizer", "bop", "--quantizer", "sign", "--pretrain-steps", 5), "Bop flips binary"),
     (("--resume", "nowhere"), "--resume nowhere: there is no readable settings.json in it"),
     (("--lerning-rate", 1), "unrecognized arguments: --lerning-rate"),
 ]
@@ -345,8 +361,9 @@ def test_help_shows_every_flag_and_its_default(capsys):
     out = capsys.readouterr().out
     assert stop.value.code == 0
     for flag in (
-        "estimator backend data hidden bits surrogate law n beta beta-schedule optimizer lr "
-        "schedule steps batch seed workers out checkpoint-every resume quiet json dtype"
+        "estimator backend data model hidden bits quantize surrogate law n beta beta-schedule "
+        "optimizer lr schedule steps epochs batch augment pretrain-steps seed workers out records "
+        "loss-examples checkpoint-every resume quiet json dtype"
     ).split():
         assert f"--{flag} " in out or f"--{flag}\n" in out, flag
     assert "(default: 1200)" in out and "(default: 0.999)" in out

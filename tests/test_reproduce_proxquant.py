@@ -218,9 +218,9 @@ def test_bad_numbers_are_refused(call):
 
 
 def test_methods_have_equally_many_settings():
-    """Tuned alike: three variants each, all of them rules."""
+    """Tuned alike: four variants each, all of them rules."""
     for method in proxquant.METHODS:
-        assert len(method.variants) == 3
+        assert len(method.variants) == 4
         for make in method.variants.values():
             assert make(optim.Adam(0.01), 100).label.split()[0] in method.name
 

@@ -286,16 +286,8 @@ def test_the_step_of_an_activation():
     assert net.shapes["act1.step"] == (1,)
 
 
-def test_activations_by_name():
-    """Bits and surrogates reach the quantiser; those that need a tensor are refused."""
-    assert models.activation("sign", surrogate="swish").quantizer.surrogate == "swish"
-    assert models.activation("dorefa", 4).quantizer.bits == 4
-    assert models.activation("lsq", 3).quantizer.levels == 8
-    assert models.activation("midrise").quantizer.surrogate == "hardtanh"
-    with pytest.raises(InputError, match="only a quantised activation"):
-        models.activation("relu", 2)
-    with pytest.raises(InputError, match="a sign has one"):
-        models.activation("sign", 2)
+def test_activations_need_a_quantiser_that_looks_at_one_number():
+    """Those that fit themselves to a tensor, or draw coins, are refused."""
     for quantizer in (quantizers.Ternary(), quantizers.Xnor(), quantizers.Stochastic()):
         with pytest.raises(InputError, match="quantises number by number"):
             QuantizedActivation(quantizer)

@@ -40,8 +40,8 @@ class Step:
 
     Parameters
     ----------
-    seed : int
-        Seed of the run.
+    seed : int, or tuple of int
+        Seed of the run; of each row where several runs are trained at once.
     index : int
         Number of the step, from 0.
     total : int
@@ -52,6 +52,8 @@ class Step:
         Steps in an epoch.
     optimizer, optimizer_state
         The rule that the gradient will go to, and its state: for estimators that look ahead.
+    rng : {"device", "host"}
+        Where random numbers are made: `minizo.rng.Stream`.
     """
 
     seed: int = 0
@@ -61,6 +63,7 @@ class Step:
     per_epoch: int = 1
     optimizer: object = None
     optimizer_state: object = None
+    rng: str = "device"
 
     @property
     def lr(self):
@@ -94,7 +97,15 @@ class Estimator:
     A rule that *owns the update* is an estimator that replaces `update`: a proximal step after the
     optimiser's, a start from other parameters than theta. It still decides from (theta, state,
     step) alone, so that a resumed run equals one that was never stopped.
+
+    Attributes
+    ----------
+    rowwise : bool
+        Whether it takes theta of shape (S, 1, d), a row for each of S runs, with ``step.seed`` a
+        tuple of S seeds, and treats every row as it would on its own: `minizo.fit_many`.
     """
+
+    rowwise = False
 
     def update(self, objective, optimizer, grad, state, theta, step):
         """theta <- optimizer(theta, g).

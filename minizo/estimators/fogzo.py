@@ -80,7 +80,7 @@ class FOGZO(SPSA):
         perturbed = xp.astype(state.eps > 0.0, g.dtype)
         guide = g * perturbed
         # ghat = g / ||g||; where g is 0 it stays 0, and the directions are n-SPSA's, shortened
-        norm = xp.sqrt(xp.sum(guide * guide))
+        norm = xp.sqrt(xp.sum(guide * guide, axis=-1, keepdims=True))
         guide = guide / xp.where(norm > 0.0, norm, xp.ones_like(norm))
         query = self.query(objective, theta, batch, state, step)
         query = query._replace(guide=guide, beta=self.beta_at(step.progress))

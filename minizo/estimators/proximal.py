@@ -84,6 +84,8 @@ class Proximal(Estimator):
         then not dual averaging.
     """
 
+    rowwise = True
+
     freeze: float | None = None
     clip: float | None = None
 

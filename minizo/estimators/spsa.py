@@ -14,7 +14,7 @@ PERTURB = ("all", "quantized")
 
 
 class SPSAState(NamedTuple):
-    """eps : ndarray (d,), the perturbation size of each parameter, 0 where it is left alone."""
+    """eps : ndarray like theta, size of each parameter's perturbation, 0 where it is left alone."""
 
     eps: object
 
@@ -69,6 +69,8 @@ class SPSA(Estimator):
     information", NeurIPS 2025 (n-SPSA with the law matched to the STE).
     """
 
+    rowwise = True
+
     n: int = 1
     law: str = "matched"
     eps: float | None = None
@@ -97,7 +99,7 @@ class SPSA(Estimator):
         if self.eps is None:
             eps = objective.matched_eps(theta)
         else:
-            eps = backend.empty(theta.shape[-1:], theta)
+            eps = backend.empty(theta.shape, theta)
             eps[...] = self.eps
         eps *= self.eps_scale
         for name in objective.kept:
@@ -105,7 +107,7 @@ class SPSA(Estimator):
         if self.perturb == "quantized":
             for name, part in objective.network.slices.items():
                 if name not in objective.quantized:
-                    eps[part] = 0.0
+                    eps[..., part] = 0.0
         return SPSAState(eps)
 
     def estimate(self, objective, theta, batch, state, step):
@@ -122,5 +124,5 @@ class SPSA(Estimator):
         law = objective.quantizer.law if self.law == "matched" else LAWS[self.law]
         return Query(
             objective, theta, batch, state.eps, law, step.seed, step.index,
-            workspace=objective.workspace(batch),
+            workspace=objective.workspace(batch), rng=step.rng,
         )  # fmt: skip

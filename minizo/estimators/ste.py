@@ -21,6 +21,8 @@ class STE(Estimator):
     neurons for conditional computation", 2013, section 4.
     """
 
+    rowwise = True
+
     @property
     def label(self):
         """What tables and legends call it."""

@@ -4,6 +4,7 @@ from .claims import claim
 from .estimators import microscope
 from .flips import flips
 from .gallery import gallery
+from .learned import generated, learned_curves
 from .runs import by_label, training
 from .style import STYLES, save
 from .timings import scaling
@@ -15,6 +16,8 @@ __all__ = [
     "claim",
     "flips",
     "gallery",
+    "generated",
+    "learned_curves",
     "microscope",
     "save",
     "scaling",

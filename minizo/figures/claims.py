@@ -10,7 +10,7 @@ def claim(panels, title):
 
     Parameters
     ----------
-    panels : list of minizo.lab.claims.Panel
+    panels : list of minizo.lab.curves.Panel
     title : str
 
     Returns

@@ -38,6 +38,10 @@ class Fitted(Quantizer):
         """Mean absolute weight, a unit of length: (..., m) -> (..., 1)."""
         return mean_abs(w)
 
+    def squash(self, x):
+        """A(x), what the staircase is applied to: x itself."""
+        return x
+
     def quantize(self, x, alpha=None, overwrite=False):
         """Q(x), levels fitted to x itself: (..., m) -> (..., m). alpha is not used."""
         levels, thresholds = self.fit(x)

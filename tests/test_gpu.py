@@ -1,0 +1,408 @@
+"""The same source on two array libraries: values, dtypes, exceptions, and whole runs.
+
+One body a subject, and every subject from its registry. Each is run with NumPy and with another
+library: array-api-strict on its fake device, everywhere; and CuPy, where there is a card (marker
+``gpu``). Random numbers are NumPy's on both sides (``rng="host"``), except where it is said.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from conftest import blobs
+from strategies import SIGMAS
+
+pytest.importorskip("array_api_strict")
+
+from test_hypernets import NETS as HYPERNETS
+from test_hypernets import problem as hypernet_problem
+from test_layers import LAYERS
+from test_learned_gradients import NETS as GENERATORS
+from test_learned_gradients import given, started
+from tracing import DEVICE, put
+
+import minizo.layers
+from minizo import InputError, Objective, backend, fit, prox, quantizers, rng
+from minizo.data.dataset import Dataset
+from minizo.estimators import ESTIMATORS
+from minizo.experiment import pick
+from minizo.hypernets.generators import Average, Given
+from minizo.laws import LAWS
+from minizo.layers import Conv2d, Flatten, Linear, QuantizedActivation, ReLU, Stack
+from minizo.losses import LOSSES
+from minizo.models import mlp
+from minizo.network import Network
+from minizo.optim import OPTIMIZERS
+from minizo.population import Pool, two_point_gradient
+from minizo.quantizers import QUANTIZERS, MidRise
+from minizo.surrogates import SURROGATES
+
+# Relative to the largest number of an array. A sum in another order differs by some roundings.
+TOLERANCE = {"float32": 2e-5, "float64": 1e-12}
+RUN_TOLERANCE = 1e-8  # of a run in float64
+
+# small networks of learned gradients, few directions
+SMALL = {"n": 2, "eps": 0.1, "units": 3, "expand": 3, "states": 2, "length": 2, "kernel": 2}
+
+
+@dataclass(frozen=True)
+class Library:
+    """The other array library: its name, and what puts host data on its device."""
+
+    name: str
+    put: object
+
+    def holds(self, x):
+        """Whether an array is one of this library's, on the device where it should be."""
+        if self.name == "cupy":
+            return backend.is_cupy(backend.namespace(x))
+        return x.device == DEVICE
+
+
+@pytest.fixture(params=["strict", pytest.param("cupy", marks=pytest.mark.gpu)])
+def library(request):
+    """array-api-strict on its fake device, and CuPy; skipped where there is no usable card."""
+    if request.param == "strict":
+        return Library("strict", put)
+    try:
+        xp = backend.get("cupy")
+    except InputError:
+        pytest.skip("needs CuPy and a usable NVIDIA GPU")
+    return Library("cupy", lambda x: xp.asarray(np.asarray(x)))
+
+
+@pytest.fixture(params=["float32", "float64"])
+def dtype(request):
+    return request.param
+
+
+def moved(tree, move):
+    """A nest of dicts and tuples with every NumPy array put on the device."""
+    if isinstance(tree, dict):
+        return {name: moved(value, move) for name, value in tree.items()}
+    if isinstance(tree, Given):
+        return Given(*(moved(value, move) for value in tree))
+    if isinstance(tree, tuple | list):
+        return tuple(moved(value, move) for value in tree)
+    return move(tree) if isinstance(tree, np.ndarray) else tree
+
+
+def compare(ours, reference, library, tolerance=None):
+    """Assert that two nests of arrays are the same: structure, shape, dtype, values, place."""
+    if isinstance(reference, dict):
+        assert list(ours) == list(reference)
+        ours, reference = tuple(ours.values()), tuple(reference.values())
+    if isinstance(reference, tuple | list):
+        assert len(ours) == len(reference)
+        for own, theirs in zip(ours, reference, strict=True):
+            compare(own, theirs, library, tolerance)
+        return
+    if reference is None or type(reference) in (int, float, str):
+        assert ours == reference
+        return
+    reference = np.asarray(reference)
+    assert library.holds(ours)
+    assert ours.shape == reference.shape
+    assert backend.numpy_dtype(ours) == reference.dtype
+    size = np.max(np.abs(reference), initial=0.0, where=np.isfinite(reference))
+    bound = (TOLERANCE.get(str(reference.dtype), 0.0) if tolerance is None else tolerance) * (
+        size + 1e-30
+    )
+    np.testing.assert_allclose(backend.to_numpy(ours), reference, rtol=0, atol=bound)
+
+
+def same(function, library, *inputs, tolerance=None):
+    """Run ``function`` on host arrays and on the device, and `compare` what comes out."""
+    compare(function(*moved(inputs, library.put)), function(*inputs), library, tolerance)
+
+
+def numbers(*shape, seed=0, dtype="float64"):
+    return np.random.default_rng(seed).normal(size=shape).astype(dtype)
+
+
+# Parts -------------------------------------------------------------------------------------------
+
+EXTRA_LAYERS = [
+    (QuantizedActivation(quantizers.Sign("hardtanh")), (5,)),
+    (Stack({"conv": Conv2d(2, 3, 3, stride=2), "act": ReLU(), "flat": Flatten()}), (2, 5, 5)),
+]
+
+
+def test_every_layer_is_there():
+    listed = {type(layer) for layer, _ in [*LAYERS, *EXTRA_LAYERS]}
+    promised = {getattr(minizo.layers, name) for name in minizo.layers.__all__}
+    assert promised - {minizo.layers.Layer} <= listed
+
+
+@pytest.mark.parametrize("lead", [(), (2,)], ids=["one", "population"])
+@pytest.mark.parametrize("layer, shape", [*LAYERS, *EXTRA_LAYERS], ids=str)
+def test_layers(layer, shape, lead, dtype, library):
+    """Forward, backward, statistics of the batch, and the next running statistics."""
+    params = {
+        name: numbers(*lead, *own, seed=i, dtype=dtype)
+        for i, (name, own) in enumerate(layer.shapes.items())
+    }
+    x = numbers(*lead, 6, *shape, seed=90, dtype=dtype)
+    dy = numbers(*lead, 6, *layer.output_shape(shape), seed=91, dtype=dtype)
+
+    def both_ways(params, x, dy):
+        noise = layer.noise(rng.at(0, "layers", 0, source="host"), shape, 6, x)
+        y, cache = layer.forward(params | noise, x)
+        seen = layer.statistics(cache)
+        state = layer.next_state(layer.init_state(x), seen) if layer.running else {}
+        return y, layer.backward(params | noise, cache, dy), seen, state
+
+    same(both_ways, library, params, x, dy)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses(name, dtype, library):
+    def both_ways(outputs, labels):
+        loss, cache = LOSSES[name]().forward(outputs, labels)
+        return loss, LOSSES[name]().backward(cache)
+
+    same(both_ways, library, numbers(3, 7, 4, dtype=dtype), np.arange(7) % 4)
+
+
+# on the thresholds, the zeros of both signs, a subnormal, beyond the levels
+PLACES = np.array([-3.0, -1.0, -0.5, -0.25, -0.0, 0.0, 1e-310, 0.2, 0.25, 0.5, 1.0, 9.0])
+
+
+@pytest.mark.parametrize("surrogate", SURROGATES)
+@pytest.mark.parametrize("quantizer", QUANTIZERS)
+def test_quantizers(quantizer, surrogate, dtype, library):
+    """The map, the surrogate, its slope, what is fed to the staircase, the scale."""
+    q = QUANTIZERS[quantizer](surrogate=surrogate)
+    x = np.concatenate([PLACES, numbers(20)]).astype(dtype)
+
+    def everything(x, alpha):
+        return (
+            q.quantize(x, alpha),
+            q.smooth(x, alpha),
+            q.derivative(x, alpha),
+            q.squash(x),
+            q.scale(x),
+        )
+
+    same(everything, library, x, np.array([0.5], dtype))
+
+
+@pytest.mark.parametrize("name", SURROGATES)
+def test_surrogates(name, dtype, library):
+    own = SURROGATES[name]
+    same(lambda x: (own.value(x), own.derivative(x)), library, PLACES.astype(dtype))
+
+
+@pytest.mark.parametrize("name", LAWS)
+def test_laws(name, dtype, library):
+    """The host's numbers, and the two densities."""
+    law, stream = LAWS[name], rng.at(0, "noise", 1, 2, source="host")
+
+    def everything(like):
+        u = law.sample(stream, backend.empty((40, 5), like))
+        return u, law.zero_bias_pdf(u), law.pdf(u) if law.pdf is not None else None
+
+    same(everything, library, np.empty(0, dtype))
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_optimizers(name, dtype, library):
+    """Five updates with a schedule."""
+    rule = OPTIMIZERS[name](schedule="cosine")
+
+    def updates(theta, grads):
+        state = rule.init(theta)
+        for i in range(5):
+            theta, state = rule.update(grads[i, :], state, theta, i / 5)
+        return theta, tuple(state)
+
+    same(updates, library, numbers(30, dtype=dtype), numbers(5, 30, seed=1, dtype=dtype))
+
+
+Q = MidRise()
+PROX = {
+    "w_l1": lambda x, q, alpha: prox.w_l1(x, q),
+    "w_l2": lambda x, q, alpha: prox.w_l2(x, q, "full"),
+    "prox_l1": lambda x, q, alpha: prox.prox_l1(x, q, 0.1 * alpha),
+    "prox_l2": lambda x, q, alpha: prox.prox_l2(x, q, 0.3),
+    "blend": lambda x, q, alpha: prox.blend(x, q, 0.2),
+    "piecewise_affine": lambda x, q, alpha: prox.piecewise_affine(x, q, 0.5 * alpha, 0.4),
+    "ramp": lambda x, q, alpha: prox.ramp(x, Q, alpha, 0.4),
+    "soft_staircase": lambda x, q, alpha: prox.soft_staircase(x, Q, alpha, 3.0),
+    "share": lambda x, q, alpha: prox.share(2.0),
+    "logistic_fall": lambda x, q, alpha: prox.logistic_fall(0.3),
+}
+
+
+def test_every_prox_is_there():
+    public = {n for n, f in vars(prox).items() if getattr(f, "__module__", "") == prox.__name__}
+    assert public == set(PROX)
+
+
+@pytest.mark.parametrize("name", PROX)
+def test_prox(name, dtype, library):
+    x, alpha = numbers(40, dtype=dtype), np.array([0.7], dtype)
+    same(PROX[name], library, x, Q.quantize(x, alpha), alpha)
+
+
+@pytest.mark.parametrize("net, shape", HYPERNETS, ids=str)
+def test_hypernets(net, shape, dtype, library):
+    def both_ways(params, x, dy):
+        y, *rest, cache = net.forward(params, x)
+        return y, tuple(rest), net.backward(params, cache, dy)
+
+    same(both_ways, library, *hypernet_problem(net, shape, dtype=dtype), tolerance=_loose(dtype))
+
+
+@pytest.mark.parametrize("net", [*GENERATORS, Average()], ids=str)
+def test_generators(net, dtype, library):
+    """Two calls, so that the second has what the first carried along."""
+
+    def two_calls(phi, known, df):
+        params = net.views(phi) if net.size else {}
+        first, carried, _ = net.generate(params, known, net.rest(5, df))
+        second, carried, cache = net.generate(params, known, carried)
+        return first, second, tuple(carried), net.pull_back(params, cache, df)
+
+    known, df = given(dtype=np.dtype(dtype))
+    phi = started(net, np.dtype(dtype)) if net.size else np.empty(0, dtype)
+    same(two_calls, library, phi, known, df, tolerance=_loose(dtype))
+
+
+def _loose(dtype):
+    # long chains of exponentials: some more roundings
+    return 100 * TOLERANCE[dtype]
+
+
+# Exceptions --------------------------------------------------------------------------------------
+
+BAD = {
+    "theta of a wrong size": lambda x: mlp(12, 5, 3).views(x[:7]),
+    "no scales": lambda x: Objective(mlp(12, 5, 3), MidRise()).quantize(x),
+    "weights all zero": lambda x: Objective(mlp(12, 5, 3), MidRise()).calibrate(0.0 * x),
+    "a list for an array": lambda x: backend.namespace([1.0]),
+    "another library's array": lambda x: backend.namespace(x, 1.0),
+    "nothing to learn": lambda x: ESTIMATORS["fsg"]().init(
+        Objective(mlp(12, 5, 3), MidRise(), quantized=()), x
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_exceptions(what, library):
+    """Bad input is refused with the same sentence, up to the names of the libraries."""
+    sentences = []
+    for move in (np.asarray, library.put):
+        with pytest.raises(InputError) as caught:
+            BAD[what](move(numbers(83)))
+        sentences.append(str(caught.value).partition("arrays of")[0])
+    assert sentences[0] == sentences[1]
+
+
+# Runs --------------------------------------------------------------------------------------------
+
+STEPS = {"strict": 25, "cupy": 200}
+
+
+def toy_data(move):
+    """60 examples of 8 features in 3 classes, where ``move`` puts them."""
+    x, labels = blobs(60, 3, 8, 1, np.float64)
+    x_test, labels_test = blobs(20, 3, 8, 2, np.float64)
+    return Dataset("toy", move(x), move(labels), move(x_test), move(labels_test), classes=3)
+
+
+def run(estimator, move, steps):
+    """A whole run of an 8-4-3 network with the host's random numbers."""
+    layers = {"flat": Flatten(), "fc1": Linear(8, 4), "act": ReLU(), "fc2": Linear(4, 3)}
+    objective = Objective(Network(layers, (1, 1, 8)), MidRise("tanh"))
+    rule = OPTIMIZERS["adam"](0.01)
+    data = toy_data(move)
+    return fit(objective, data, estimator, rule, steps=steps, batch=10, seed=3, rng="host")
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_whole_runs(name, library):
+    """Every estimator in float64 (CuPy: 200 steps): theta to 1e-8 of its size, records too."""
+    estimator, steps = pick(ESTIMATORS[name], SMALL), STEPS[library.name]
+    ours, reference = (run(estimator, move, steps) for move in (library.put, np.asarray))
+    compare(ours.theta, reference.theta, library, RUN_TOLERANCE)
+    for column in ("train_loss", "test_accuracy", "forwards", "backwards", "macs"):
+        np.testing.assert_allclose(
+            ours.records[column], reference.records[column], rtol=RUN_TOLERANCE
+        )
+    # it has gone somewhere: the comparison is not one of two starts
+    assert reference.records["train_loss"][0] != reference.records["train_loss"][-1]
+
+
+def test_another_run_is_noticed(library):
+    """Negative control: directions longer by 1 in 100,000 lead beyond the tolerance."""
+    reference = run(pick(ESTIMATORS["fogzo"], SMALL), np.asarray, 20)
+    other = run(pick(ESTIMATORS["fogzo"], SMALL | {"eps": 0.100001}), library.put, 20)
+    with pytest.raises(AssertionError):
+        compare(other.theta, reference.theta, library, RUN_TOLERANCE)
+
+
+# Random numbers of the device --------------------------------------------------------------------
+
+COUNT = 20_000
+
+
+def far(u, kurtosis):
+    """How far mean and variance are from 0 and 1, in standard errors; the larger of the two."""
+    # Var[u] = 1,  Var[u^2] = kurtosis - 1, which is 0 for signs
+    errors = np.sqrt(np.array([1.0, kurtosis - 1.0]) / u.size)
+    gaps = np.abs([u.mean(), (u**2).mean() - 1.0])
+    return float(np.max(gaps / np.maximum(errors, 1e-9)))
+
+
+@pytest.mark.parametrize("name", LAWS)
+def test_device_noise_has_its_law(name, dtype, library):
+    """``rng="device"``: mean and variance within 6 sigma; never 0; another step, other numbers."""
+    law = LAWS[name]
+
+    def draw(step, scale=1.0):
+        like = library.put(np.empty(0, dtype))
+        stream = rng.at(0, "noise", step, source="device")
+        u = backend.to_numpy(law.sample(stream, backend.empty((COUNT,), like)))
+        return scale * u.astype(np.float64)
+
+    u = draw(0)
+    assert far(u, law.kurtosis) <= SIGMAS
+    assert far(draw(0, 1.1), law.kurtosis) > SIGMAS  # negative control: 10 % too wide
+    np.testing.assert_array_equal(u, draw(0))  # the same place, the same numbers
+    assert not np.array_equal(u, draw(1))
+    if name != "gaussian":
+        assert np.all(u != 0.0)
+
+
+def test_device_noise_gives_the_same_estimate_in_distribution(library):
+    """40 n-SPSA estimates with either source: means within 6 standard errors of each other."""
+    repeats, n = 40, 50
+    data, found = toy_data(np.asarray), {}
+    objective = Objective(mlp(8, 4, 3, input_shape=(1, 1, 8)), MidRise("tanh"))
+    theta = objective.network.init(0, like=data.x_train)
+    for source, move in (("host", np.asarray), ("device", library.put)):
+        own = objective.calibrate(move(theta))
+        batch = minizo.Batch(move(data.x_train), move(data.y_train))
+        estimator = ESTIMATORS["spsa"](n=n)
+        state = estimator.init(own, move(theta))
+        samples = []
+        for index in range(repeats):
+            # other steps for the other source: its numbers are others on every library
+            step = minizo.Step(seed=0, index=index + 1000 * (source == "device"), rng=source)
+            query = estimator.query(own, move(theta), batch, state, step)
+            samples.append(backend.to_numpy(two_point_gradient(query, n, Pool())[0]))
+        found[source] = np.stack(samples)
+    host, device = found["host"], found["device"]
+    gap = np.abs(host.mean(axis=0) - device.mean(axis=0))
+    error = np.sqrt((host.var(axis=0, ddof=1) + device.var(axis=0, ddof=1)) / repeats)
+    assert np.all(gap <= SIGMAS * error)
+    # negative control: an estimate that is twice as large is told apart
+    assert not np.all(np.abs(host.mean(axis=0) - 2.0 * device.mean(axis=0)) <= SIGMAS * error)
+
+
+def test_host_and_device_are_the_only_sources():
+    with pytest.raises(InputError, match="rng is 'gpu', but choose from"):
+        rng.at(0, "noise", source="gpu")
+    with pytest.raises(InputError, match="rng is 'gpu', but choose from"):
+        fit(None, toy_data(np.asarray), None, None, steps=1, batch=1, rng="gpu")
