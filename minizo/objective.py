@@ -57,9 +57,9 @@ class Objective:
         Parameters that are quantised; by default every one called ``*.weight``.
     loss : loss
         From `minizo.losses`.
-    scales : dict of str to ndarray of shape (..., 1), optional
-        The quantiser's alpha of each quantised tensor. Set by `calibrate` and constant from then
-        on; an objective without them cannot be evaluated.
+    scales : dict of str to ndarray of shape (..., 1) or (..., F, 1), optional
+        The quantiser's alpha of each quantised tensor, or filter. Set by `calibrate` and constant
+        from then on; an objective without them cannot be evaluated.
 
     Notes
     -----
@@ -110,6 +110,8 @@ class Objective:
     def cut(self, theta, name):
         """A quantised tensor as its quantiser sees it: (..., d) -> (..., m), or (..., F, n)."""
         part = theta[..., self.network.slices[name]]
+        if not self.quantizer.by_filter:
+            return part
         return backend.namespace(theta).reshape(part, (*part.shape[:-1], *self._rows(name)))
 
     def beside(self, name, views, noise=None):
@@ -318,8 +320,8 @@ class Objective:
             Its ``gradient`` like theta. Cost: 1 forward, 1 backward.
         """
         found = self.weight_gradient(theta, batch)
-        xp = backend.namespace(theta)
-        views, grads = self.network.views(theta), dict(found.gradient)
+        xp, grads = backend.namespace(theta), dict(found.gradient)
+        views = self.network.views(theta) if self.network.companions else {}
         for name in self.quantized:
             x, dw = self.cut(theta, name), grads[name]
             scale = self.beside(name, views, batch.noise)

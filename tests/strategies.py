@@ -18,7 +18,8 @@ from minizo.rng import Stream
 SIGMAS = 6.0  # two-sided false alarm rate of one comparison: 2e-9
 
 # Where the density of each law ends, or has fallen below 1e-30
-SUPPORT = {"uniform": sqrt(3.0), "triangular": sqrt(6.0), "gaussian": 12.0, "logistic": 40.0}
+SUPPORT = {"uniform": sqrt(3.0), "triangular": sqrt(6.0), "gaussian": 12.0, "logistic": 40.0,
+           "laplace": 49.0}  # fmt: skip
 DENSITIES = sorted(SUPPORT)
 SURROGATE_NAMES = ("hardtanh", "tanh", "approxsign")  # those of a sign; identity is the fourth
 

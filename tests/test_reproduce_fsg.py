@@ -167,7 +167,7 @@ def test_paired_differences():
 @pytest.mark.parametrize(
     "name, losses, words",
     [
-        ("M", (0.50, 0.61, 0.70), "nothing: as the STE"),
+        ("M", (0.50, 0.61, 0.70), "nothing that these seeds show"),
         ("M", (0.90, 1.01, 1.10), "worse than the STE"),
         ("gain", (0.30, 0.40, 0.50), "a step size or a fixed rule"),
         ("M", (0.30, 0.40, 0.50), "no more than gain"),
@@ -256,7 +256,14 @@ def test_quick_command(call, tmp_path, monkeypatch):
     assert code == 0
     folder = tmp_path / "runs" / "fsg-quick"
     assert (folder / "fsg.txt").read_text() in out
-    for word in ("no verdict from one seed", "starts uphill", "beta = 0.9", "MetaQuant's logs"):
+    assert len(fsg_report.SHOWN) == len(fsg_report.TRACED) == len(figures.STYLES)
+    for word in (
+        "S is a multiple of the last gradient by R2 = ",
+        "no verdict from one seed",
+        "uphill then",
+        "beta = 0.9",
+        "MetaQuant's logs",
+    ):
         assert word in out
     for name in ("fsg.png", "fsg_trace.png"):
         assert (folder / name).read_bytes().startswith(b"\x89PNG")
@@ -311,14 +318,13 @@ def test_published_numbers():
 
 
 def test_pictures():
-    """A line a method, one a seed where signs matter; NaN columns and frozen runs are left out."""
+    """A line a method, one a seed where signs matter; NaN columns are left out."""
     nan = float("nan")
     records = {"step": [0, 10, 20], "train_loss": [2.0, 1.0, 0.5]}
     records |= {c: [nan, -0.5, 0.5] for c in COLUMNS}
     plain = records | {c: [nan] * 3 for c in COLUMNS if c.startswith("slow")}
     runs = {"FSG": [{"records": records}] * 2, "FCGrad": [{"records": plain}, {"error": "x"}],
-            "STE": [{"records": {"step": [0], "train_loss": [1.0]}}],
-            "FSG, frozen": [{"records": records}]}  # fmt: skip
+            "STE": [{"records": {"step": [0], "train_loss": [1.0]}}]}  # fmt: skip
     figure = figures.generated(runs, "title")
     assert [len(axes.lines) for axes in figure.axes] == [2 + 1 + 1, 2, 1, 1, 1, 1]
     curves = {"SGD": [("a", records), ("a", records), ("b", records)], "Adam": [("a", records)]}

@@ -14,7 +14,7 @@ def learned_curves(curves, title):
     Parameters
     ----------
     curves : dict of str to list of (label, records)
-        Runs of one label are drawn as their mean.
+        Runs of one label are drawn as their mean, from the first record after the start.
     title : str
 
     Returns
@@ -26,8 +26,8 @@ def learned_curves(curves, title):
         figure.subplots(1, len(curves), sharey=True, squeeze=False)[0], curves.items(), strict=True
     ):
         for style, (label, group) in zip(endless(STYLES), by_label(runs).items(), strict=False):
-            x = group[0]["step"]
-            mean = _mean([records["train_loss"] for records in group])
+            x = group[0]["step"][1:]
+            mean = _mean([records["train_loss"][1:] for records in group])
             axes.plot(x, mean, label=label, markersize=4, linewidth=1.3,
                       markevery=max(1, len(x) // 8), **style)  # fmt: skip
         axes.set(xlabel="step", yscale="log", title=f"{name}, every method at its best rate")
@@ -57,9 +57,9 @@ def generated(groups, title):
     Parameters
     ----------
     groups : dict of str to list of dict
-        Records with ``records`` by method; those without the column of a panel are not in it, and
-        the runs called "..., frozen" are in none. Seeds are thin lines of one style in the first
-        panel, where their signs matter, and their mean elsewhere.
+        Lists of dicts with ``records``, by method; those without the column of a panel are not in
+        it. Seeds are lines of one style in the first panel, where their signs matter; in the others
+        their mean is.
     title : str
 
     Returns
@@ -67,8 +67,7 @@ def generated(groups, title):
     matplotlib.figure.Figure
     """
     figure = Figure(figsize=(13, 8), layout="constrained")
-    names = [name for name in groups if not name.endswith(", frozen")]
-    names = [name for name in names if _known([r for r in groups[name] if "records" in r], "gain")]
+    names = [name for name in groups if _known([r for r in groups[name] if "records" in r], "gain")]
     seen = {}
     for axes, (column, label, scale) in zip(figure.subplots(2, 3).flat, PANELS, strict=True):
         for style, name in zip(endless(STYLES), names, strict=False):

@@ -28,7 +28,8 @@ from .verdicts import Claim
 
 D, CLASSES, SAMPLES = 16, 4, 240
 RATE, RUNS = 0.1, 6
-CONE = dict(hidden=96, steps=800, start=0.1)
+CONE = dict(hidden=96, steps=1000)
+STARTS = {1: 0.1, 2: 0.25}  # by bits: from smaller weights the second bit would never be used
 FULL = dict(hidden=24, steps=400, start=0.5)
 
 
@@ -154,7 +155,7 @@ def run(setup):
 
     def work(cone, bits, name):
         setup.say(f"{'cones' if cone else 'subspaces'}, {bits} bit, {name}")
-        size = CONE if cone else FULL
+        size = CONE | {"start": STARTS[bits]} if cone else FULL
         return train(setup.seed, cone, bits, name, setup.like, **size)
 
     found = list(setup.pool.map(work, cases, 2**25))

@@ -5,7 +5,7 @@ An experiment is called by its part and number, `A-1`; a part's letter means all
 
 from ..figures import finite_sample as drawn
 from ..figures import relatives
-from . import cones, convergence, lineage, mean_field, proxquant
+from . import cones, convergence, lineage, mean_field, proxquant, smoothing
 from .curves import picture
 from .finite_sample import bounds, inputs, lemmas, one_step, recovery, recurrence, teacher
 from .runner import Experiment
@@ -14,6 +14,7 @@ PARTS = {
     "A": "ProxQuant and dual averaging",
     "B": "how many samples does a straight-through estimator need?",
     "C": "relatives of both",
+    "D": "smoothing: which gradient do two-point and straight-through estimates aim at?",
 }
 
 EXPERIMENTS = {
@@ -58,5 +59,15 @@ EXPERIMENTS = {
                    cones.run, relatives.cones),
         Experiment("C-6", "many quantised weights, learned online: a stochastic differential "
                    "equation", 8, mean_field.run, relatives.mean_field),
+        Experiment("D-1", "six laws: uniform noise gives a parabola, not a box", 2,
+                   smoothing.zero_bias, picture),
+        Experiment("D-2", "the mean of SPSA need not be a gradient", 1, smoothing.curl, picture),
+        Experiment("D-3", "the score as a factor: smoothing with the noise's own density", 2,
+                   smoothing.score_weights, picture),
+        Experiment("D-4", "how much SPSA and FOGZO scatter", 2, smoothing.scatter, picture),
+        Experiment("D-5", "the bias of the straight-through estimator of a sign", 1,
+                   smoothing.ste_bias, picture),
+        Experiment("D-6", "noise designed for a surrogate's slope, and one that has none", 2,
+                   smoothing.design, picture),
     )
 }  # fmt: skip

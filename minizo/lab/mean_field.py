@@ -116,7 +116,7 @@ def teacher(seed, shape, case, like):
     return xp.sign(w) if case.binary else w
 
 
-def simulate(seed, case, like, d=D, runs=RUNS, tau=TAU, sigma=SIGMA):
+def simulate(seed, case, like, d, runs, tau, sigma=SIGMA):
     """eps of ``runs`` networks of d weights at `LOOKS` times: host array (LOOKS + 1, runs).
 
     Cost: tau d steps of a few ``runs`` d.
@@ -137,7 +137,7 @@ def simulate(seed, case, like, d=D, runs=RUNS, tau=TAU, sigma=SIGMA):
     return np.array(errors, np.float64)
 
 
-def particles(seed, case, like, count=PARTICLES, tau=TAU, sigma=SIGMA, step=STEP, coupled=True):
+def particles(seed, case, like, count, tau, step, sigma=SIGMA, coupled=True):
     """eps of the stochastic differential equation at `LOOKS` times: host array (LOOKS + 1,).
 
     Euler's scheme on ``count`` coordinates, which see each other through eps only.
@@ -170,9 +170,12 @@ def run(setup):
         case, seed = CASES[number], int(setup.seed)
         setup.say(case.name)
         own = int(np.random.SeedSequence(seed, spawn_key=(8, number)).generate_state(1)[0])
-        size = dict(d=4 * D) if setup.large else {}
-        networks = simulate(own, case, setup.like, **size)
-        return networks, *(particles(own + 1, case, setup.like, coupled=c) for c in (True, False))
+        networks = simulate(own, case, setup.like, 4 * D if setup.large else D, RUNS, TAU)
+        fields = (
+            particles(own + 1, case, setup.like, PARTICLES, TAU, STEP, coupled=coupled)
+            for coupled in (True, False)
+        )
+        return networks, *fields
 
     found = list(setup.pool.map(work, ((i,) for i in range(len(CASES))), 2**24))
     tau = np.linspace(0.0, TAU, LOOKS + 1)
@@ -220,7 +223,7 @@ def lasting(setup, rate=0.1, sigma=0.05):
         if case.levels is not None and not case.binary:
             slow = replace(case, rate=rate)
             # a weight whose w* is nearly a level comes to its threshold slowly
-            errors = particles(setup.seed, slow, setup.like, PARTICLES // 4, 400.0, sigma, step=0.2)
+            errors = particles(setup.seed, slow, setup.like, PARTICLES // 4, 400.0, 0.2, sigma)
             ends.append(errors[-LOOKS // 5 :].mean())
             last, least = stationary_error(case.levels)
             expected.append(last)
@@ -238,7 +241,7 @@ def stability(setup, d=400, tau=4.0):
     slopes, rates = [], (1.5, 2.5)
     for rate in rates:
         case = Case("", lambda w: w, None, False, rate)
-        errors = simulate(setup.seed, case, setup.like, d=d, tau=tau, sigma=0.0).mean(axis=1)
+        errors = simulate(setup.seed, case, setup.like, d, RUNS, tau, sigma=0.0).mean(axis=1)
         slopes.append(log(errors[-1] / errors[0]) / tau)
     expected = [rate**2 - 2.0 * rate for rate in rates]
     return near(

@@ -292,7 +292,7 @@ def work(arguments):
         fsg_report.write_trace(out / "fsg_trace.csv", tuned)
         curves = fsg_report.curves(tuned)
         figures.save(figures.learned_curves(curves, title), out / "fsg.png")
-        shown = {name: group for (name, kind), (_, group) in tuned.items() if kind == "Adam"}
+        shown = fsg_report.traced(tuned, "Adam")
         figures.save(figures.generated(shown, f"{title}, Adam"), out / "fsg_trace.png")
     optimizer = tuned["FSG", "Adam"][0]
     if "sweeps" in parts:

@@ -76,7 +76,7 @@ def verdict(name, which, tuned, controls):
     if not math.isfinite(half):
         return "no verdict from one seed" if math.isfinite(mean) else "diverged"
     if abs(mean) <= half:
-        return "nothing: as the STE"
+        return "nothing that these seeds show"
     if mean > 0.0:
         return "worse than the STE"
     if name in controls:
@@ -140,6 +140,7 @@ def comparison_text(title, tuned, every, controls, small):
         parts += [f"{which}, every method at its best rate", "", report.table(headers, rows), ""]
     if small is not None:
         parts += [small_rate_text(tuned, every, small), ""]
+    parts += [plainly(tuned, controls), ""]
     if any(key[0] == "FCGrad" for key in tuned):
         parts += [trace_text(tuned), ""]
     return "\n".join(parts)
@@ -159,13 +160,38 @@ def small_rate_text(tuned, every, small):
         loss = fmean(losses(group[:seeds]))
         share = (base - loss) / (base - reach)
         rows.append([name, f"{loss:.3f}", f"{loss - base:+.3f}", f"{100 * share:.0f} %"])
+    times = tuned["STE", kind(small)][0].lr / small.lr
     head = (
-        f"{kind(small)} at {small.lr:g}, a hundredth of the STE's best or less, as in the papers; "
+        f"{kind(small)} at {small.lr:g}, {times:.0f} times below the STE's best rate; the papers, too, "
+        "use one small rate for all; "
         f"seed{'s' if seeds > 1 else ''} {', '.join(map(str, range(seeds)))}.\n"
         f"The STE gains {base - reach:.3f} by a better rate alone: {base:.3f} -> {reach:.3f}"
     )
     headers = ["", "training loss", "minus STE", "of that gain"]
     return f"{head}\n\n{report.table(headers, rows)}"
+
+
+def plainly(tuned, controls):
+    """The verdicts in words: what the gains over the tuned STE come from, and what S is."""
+    lines = ["Plainly, from these numbers"]
+    for which in dict.fromkeys(key[1] for key in tuned):
+        said = {}
+        for name, k in tuned:
+            if k == which and name != "STE" and not name.endswith(", frozen"):
+                said.setdefault(verdict(name, which, tuned, controls), []).append(name)
+        lines += [f"  {which}: {words}: {'; '.join(names)}" for words, names in said.items()]
+    for (name, which), (_, group) in tuned.items():
+        ends = {c: [final(r, c) for r in group] for c in TRACE}
+        still = name.endswith(", frozen")
+        if not still and math.isfinite(ends["slow_history"][0]):
+            means = {c: number(fmean(values)) for c, values in ends.items()}
+            lines.append(
+                f"  {name}, {which}: S is a multiple of the last gradient by R2 = "
+                f"{means['slow_r2']}; it is {means['slow_share']} of G; with its older gradients "
+                f"negated it changes by {means['slow_history']}, with another layer's embedding by "
+                f"{means['slow_embedding']}"
+            )
+    return "\n".join(lines)
 
 
 def trace_text(tuned):
@@ -182,12 +208,12 @@ def trace_text(tuned):
             name, which, f"{sum(v < 0 for v in starts)} of {len(good)}", f"{negative}",
             f"{fmean(starts):+.3g}", *(number(fmean(values)) for values in ends),
         ])  # fmt: skip
-    headers = ["", "", "starts uphill", "changes sign", "gain, start", "gain, end", "R2",
+    headers = ["", "", "uphill then", "changes sign", "gain, start", "gain, end", "R2",
                "c", "K", "R2 of S on K g", "share of S", "history", "embedding"]  # fmt: skip
     return (
         "What the generators became, at the settings above (minizo.lab.generated says what the "
-        "columns are); start is the first record after step 0, the rest the end\n\n"
-        + report.table(headers, rows)
+        "columns are); start, and uphill then, at the first record after step 0, the rest at the "
+        "end\n\n" + report.table(headers, rows)
     )
 
 
@@ -241,11 +267,22 @@ def size_text(found, optimizer, sizes):
     return "\n".join([title, "=" * len(title), "", report.table(headers, rows), ""])
 
 
+SHOWN = ("STE", "gain", "FSG-EMA", "fast-net", "FCGrad", "MultiFC", "LSTMFC", "FSG",
+         "FSG, fast committed", "FSG, LSTM")  # fmt: skip
+TRACED = ("gain", "FSG-gain", "FSG-EMA", "FCGrad", "MultiFC", "LSTMFC", "FSG", "FSG, scaled",
+          "FSG, LSTM", "FSG, LSTM scaled")  # fmt: skip
+
+
+def traced(tuned, which):
+    """method -> records of the methods in the picture of the trace: as many as it has styles."""
+    return {name: tuned[name, which][1] for name in TRACED if (name, which) in tuned}
+
+
 def curves(tuned):
-    """kind -> list of (method, records), for the picture."""
+    """kind -> list of (method, records), for the picture: as many as it has styles."""
     found = {}
     for (name, which), (optimizer, group) in tuned.items():
-        if not name.endswith(", frozen"):
+        if name in SHOWN:
             label = f"{name}, {optimizer.lr:g}"
             runs = [(label, r["records"]) for r in group if "error" not in r]
             found.setdefault(which, []).extend(runs)

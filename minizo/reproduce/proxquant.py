@@ -282,7 +282,7 @@ def work(arguments):
     rates = (0.003, 0.01) if small else RATES
     methods = METHODS
     if small:
-        methods = tuple(Method(m.name, dict(list(m.variants.items())[1:2])) for m in METHODS)
+        methods = tuple(Method(m.name, dict(list(m.variants.items())[2:3])) for m in METHODS)
     folder = Path(arguments.folder or f"runs/proxquant{'-quick' if small else ''}")
 
     def run(cases):
