@@ -44,6 +44,7 @@ from minizo.quantizers import (
     MultiBit,
     Sign,
     Ternary,
+    Xnor,
 )
 
 
@@ -392,6 +393,24 @@ def test_quantised_ends_may_be_left_out(tmp_path):
         "conv.weight": 32, "fc1.weight": 1, "fc2.weight": 32,
     }  # fmt: skip
     np.testing.assert_allclose(net.outputs(images), run.outputs(x), rtol=1e-4, atol=1e-4)
+
+
+def test_layers_without_an_activation_between(tmp_path):
+    """Bias, norm and one scale a filter are computed before the next product, pool or flattening."""
+    network = Network(
+        {"conv1": Conv2d(1, 3, 3, bias=True), "conv2": Conv2d(3, 4, 3), "bn": BatchNorm2d(4),
+         "pool": MaxPool2d(), "flatten": Flatten(), "fc1": Linear(16, 6), "fc2": Linear(6, 5),
+         "norm": BatchNorm1d(5), "fc3": Linear(5, 3)},
+        (1, 8, 8),
+    )  # fmt: skip
+    images, x = pictures(60, (1, 8, 8))
+    for quantizer in (Sign(), Xnor()):
+        run = trained(network, quantizer)
+        net = export.save(tmp_path / "net.npz", run)
+        assert net.bits == 1
+        theirs = run.outputs(x)
+        slack = 1e-4 * np.abs(theirs).max()
+        np.testing.assert_allclose(net.outputs(images), theirs, rtol=1e-4, atol=slack)
 
 
 def test_order_of_arrays_does_not_matter(tmp_path):
