@@ -396,7 +396,7 @@ def test_quantised_ends_may_be_left_out(tmp_path):
 
 
 def test_layers_without_an_activation_between(tmp_path):
-    """Bias, norm and one scale a filter are computed before the next product, pool or flattening."""
+    """Bias, norm and filter scales are computed before the next product, pool or flattening."""
     network = Network(
         {"conv1": Conv2d(1, 3, 3, bias=True), "conv2": Conv2d(3, 4, 3), "bn": BatchNorm2d(4),
          "pool": MaxPool2d(), "flatten": Flatten(), "fc1": Linear(16, 6), "fc2": Linear(6, 5),
