@@ -162,8 +162,8 @@ def small_rate_text(tuned, every, small):
         rows.append([name, f"{loss:.3f}", f"{loss - base:+.3f}", f"{100 * share:.0f} %"])
     times = tuned["STE", kind(small)][0].lr / small.lr
     head = (
-        f"{kind(small)} at {small.lr:g}, {times:.0f} times below the STE's best rate; the papers, too, "
-        "use one small rate for all; "
+        f"{kind(small)} at {small.lr:g}, {times:.0f} times below the STE's best rate; "
+        "the papers, too, use one small rate for all; "
         f"seed{'s' if seeds > 1 else ''} {', '.join(map(str, range(seeds)))}.\n"
         f"The STE gains {base - reach:.3f} by a better rate alone: {base:.3f} -> {reach:.3f}"
     )
