@@ -138,6 +138,7 @@ def comparison_text(title, tuned, every, controls, small):
         headers = ["", "rate", "training loss", "test accuracy, %", "ms a step", "minus STE",
                    "minus frozen, by seed", "what its gain over the tuned STE is"]  # fmt: skip
         parts += [f"{which}, every method at its best rate", "", report.table(headers, rows), ""]
+    parts += ["(ms a step: by the clock; python -m minizo.bench hypernets compares in one run)", ""]
     if small is not None:
         parts += [small_rate_text(tuned, every, small), ""]
     parts += [plainly(tuned, controls), ""]
