@@ -138,7 +138,11 @@ def comparison_text(title, tuned, every, controls, small):
         headers = ["", "rate", "training loss", "test accuracy, %", "ms a step", "minus STE",
                    "minus frozen, by seed", "what its gain over the tuned STE is"]  # fmt: skip
         parts += [f"{which}, every method at its best rate", "", report.table(headers, rows), ""]
-    parts += ["(ms a step: by the clock; python -m minizo.bench hypernets compares in one run)", ""]
+    parts += [
+        "(ms a step: by the clock, of a machine that may have had more to do; what compares is "
+        "python -m minizo.bench hypernets)",
+        "",
+    ]
     if small is not None:
         parts += [small_rate_text(tuned, every, small), ""]
     parts += [plainly(tuned, controls), ""]
@@ -236,11 +240,11 @@ def sweeps_text(varied, optimizer, sizes, spread):
         shown = f"{value:g}" if isinstance(value, float) else str(value)
         rows.append([
             f"{what} = {shown}", f"{final(record):.3f}",
-            f"{100 * final(record, 'test_accuracy'):.1f}", milliseconds([record]),
+            f"{100 * final(record, 'test_accuracy'):.1f}",
             *(number(final(record, c)) for c in ("slow_gain", "slow_r2", "slow_share",
                                                  "slow_history", "slow_embedding")),
         ])  # fmt: skip
-    headers = ["", "training loss", "test accuracy, %", "ms a step", "K", "R2 of S on K g",
+    headers = ["", "training loss", "test accuracy, %", "K", "R2 of S on K g",
                "share of S", "history", "embedding"]  # fmt: skip
     parts = [title, "=" * len(title), "", report.table(headers, rows), ""]
     for what in dict.fromkeys(key[0] for key in varied):
