@@ -176,7 +176,7 @@ class _Rows:
         for optimizer, rows in itertools.groupby(range(len(recipes)), self._optimizer):
             rows = list(rows)
             part = slice(rows[0], rows[-1] + 1)
-            memory = optimizer.init(self.theta[part, ...])
+            memory = optimizer.init(self.theta[part, ...], self.lead.objective)
             self.parts.append([part, optimizer, self._scaled(part), memory])
         self.state = self.lead.estimator.init(self.objective, self.theta)
         self.running = self.objective.network.init_state(self.theta)
@@ -239,6 +239,8 @@ class _Rows:
         began = time.perf_counter()
         for index in range(first, end):
             step = Step(self.seeds, index, recipe.steps, pool, per_epoch, rng=recipe.rng)
+            if index % per_epoch == 0:
+                self.theta = self.objective.refresh(self.theta)
             estimate, self.state = recipe.estimator.estimate(
                 self.objective.at(step.progress), self.theta, next(feed), self.state, step
             )

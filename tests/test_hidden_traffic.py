@@ -81,9 +81,10 @@ def on_device(network, dtype=np.float64):
 def step_events(network, estimator, optimizer=None, quantizer=None, loss="cross-entropy"):
     """What host and device have to do with each other in `STEPS` steps, an `Event` each."""
     data = on_device(network)
-    theta = network.init(0, like=data.x_train)
     quantizer = quantizers.MidRise("tanh") if quantizer is None else quantizer
-    objective = Objective(network, quantizer, loss=LOSSES[loss]()).calibrate(theta)
+    objective = Objective(network, quantizer, loss=LOSSES[loss]())
+    theta = objective.network.init(0, like=data.x_train)
+    objective = objective.calibrate(theta)
     optimizer = OPTIMIZERS["adam"]() if optimizer is None else optimizer
     recipe = train.Recipe(objective, data, estimator, optimizer, STEPS, BATCH, 0, STEPS)
     state, ends = train.start_state(recipe, theta), []
@@ -115,7 +116,9 @@ def test_no_hidden_traffic(estimator, network):
 def test_no_hidden_traffic_in_optimizers(estimator, optimizer):
     """Every registered optimiser: after the estimate, before a prox, and in a look-ahead."""
     rule = pick(ESTIMATORS[estimator], SMALL)
-    assert hidden(step_events(NETWORKS["mlp"], rule, OPTIMIZERS[optimizer]())) == []
+    quantizer = quantizers.Sign("tanh")  # of two levels, for Bop
+    events = step_events(NETWORKS["mlp"], rule, OPTIMIZERS[optimizer](), quantizer)
+    assert hidden(events) == []
 
 
 @pytest.mark.parametrize("lookahead", LOOKAHEADS)
@@ -130,6 +133,8 @@ def test_no_hidden_traffic_in_quantizers(estimator, quantizer):
     """Every registered quantiser, in the four kinds of estimator that use it differently."""
     rule = pick(ESTIMATORS[estimator], SMALL)
     q = QUANTIZERS[quantizer](surrogate="approxsign")
+    if estimator == "fsg" and not q.diagonal or estimator == "proxquant" and q.shapes((4, 24)):
+        pytest.skip("refused")
     assert hidden(step_events(NETWORKS["mlp"], rule, quantizer=q)) == []
 
 

@@ -5,7 +5,7 @@ from math import pi, sqrt
 import array_api_strict
 import numpy as np
 import pytest
-from strategies import GivenNumbers, agree, expectation
+from strategies import GivenNumbers, Toy, agree, expectation, make_query, one_direction_samples
 
 from minizo import rng
 from minizo.lab import smoothing
@@ -92,7 +92,8 @@ def test_tanh_asks_for_a_law_of_its_own():
 
     Mass, variance and zero-bias density by quadrature; logistic noise is another law.
     """
-    law, epsbar, why = law_for(SURROGATES["tanh"])
+    law, epsbar, why, gain = law_for(SURROGATES["tanh"])
+    assert gain == pytest.approx(1.0, abs=1e-4)
     assert epsbar == pytest.approx(pi / sqrt(14.0 * APERY), rel=1e-4) and why == ""
     edges = np.linspace(-14.0, 14.0, 281)
     nodes, weights = np.polynomial.legendre.leggauss(10)
@@ -145,8 +146,8 @@ def test_a_designed_law_on_strict_arrays(dtype):
     "slope, sentence",
     [
         (SURROGATES["approxsign"].derivative, "its slope has a corner at 0"),
-        (SURROGATES["identity"].derivative, "a sign jumps by 2"),
-        (lambda x: 1.0 * (np.abs(x) < 0.5), "its slope has area 1, and a sign jumps by 2"),
+        (SURROGATES["identity"].derivative, "does not vanish far out"),
+        (SURROGATES["swish"].derivative, "rises with |x|"),
         (lambda x: np.clip(2.0 * np.abs(x), 0.0, None) * (np.abs(x) < 1.0), "rises with |x|"),
     ],
 )
@@ -154,6 +155,20 @@ def test_when_there_is_no_such_law(slope, sentence):
     """law and epsbar are None, and the reason is given."""
     found = law_for(Surrogate("x", None, slope, "uniform", 1.0))
     assert found.law is None and found.epsbar is None and sentence in found.why
+
+
+def test_surrogates_that_do_not_end_at_1():
+    """A box of height 1 on |x| < 1/2: Rademacher numbers, epsbar 1/2, gain 1/2; EDE's first slope
+    10 tanh(x / 10) is tanh's with ten times the width; ReSTE's has a law of its own."""
+    box = law_for(Surrogate("box", None, lambda x: 1.0 * (np.abs(x) < 0.5), "uniform", 0.5))
+    assert box.law is LAWS["rademacher"]
+    assert (box.epsbar, box.gain) == pytest.approx((0.5, 0.5), rel=1e-3)
+    wide, tanh = law_for(SURROGATES["ede"]), law_for(SURROGATES["tanh"])
+    assert wide.epsbar == pytest.approx(10.0 * tanh.epsbar, rel=1e-3)
+    assert wide.gain == pytest.approx(10.0, rel=1e-3)
+    assert wide.law.kurtosis == pytest.approx(tanh.law.kurtosis, rel=1e-3)
+    own = law_for(SURROGATES["reste"])
+    assert own.gain == pytest.approx(SURROGATES["reste"].gain, rel=1e-3)
 
 
 # Curl ------------------------------------------------------------------------------------------
@@ -168,3 +183,74 @@ def test_the_mean_field_of_rademacher_directions_by_hand():
     expected = [turn * np.sin(a * eps) * np.cos(b * eps), turn * np.sin(b * eps) * np.cos(a * eps)]
     np.testing.assert_allclose(got, expected, atol=1e-14)
     assert got[0] / got[1] != pytest.approx(a / b, rel=0.05)
+
+
+# A wave, L = sin(a . x): every mean in closed form ---------------------------------------------
+
+SLOPE = np.array([1.1, -0.7, 0.4])
+PLACE, EPS, DRAWS = np.array([0.2, 0.5, -0.3]), 0.9, 400_000
+
+
+class Wave(Toy):
+    """L = sin(a . theta)."""
+
+    def loss(self, theta):
+        """L of each row."""
+        return np.sin(theta @ SLOPE)
+
+
+def samples_of(law, **settings):
+    """Estimates of single directions from the package's own ones: (DRAWS, 3)."""
+    return one_direction_samples(make_query(Wave(), PLACE, EPS, law, **settings), DRAWS)
+
+
+def test_gaussian_directions_smooth_with_their_own_density():
+    """E G = a cos(a . x) e^(-eps^2 |a|^2 / 2) = grad E L(x + eps u), 6 SE; grad L is rejected."""
+    samples = samples_of("gaussian")
+    right = SLOPE * np.cos(PLACE @ SLOPE) * np.exp(-0.5 * EPS**2 * SLOPE @ SLOPE)
+    assert agree(samples, right) and not agree(samples, SLOPE * np.cos(PLACE @ SLOPE))
+
+
+def test_rademacher_directions_smooth_every_coordinate_in_its_own_way():
+    """E G_i = cos(a . x) sin(a_i eps) / eps prod_{j != i} cos(a_j eps), 6 SE; for a smoothing with
+    one kernel E G would be parallel to a."""
+    samples = samples_of("rademacher")
+    others = np.prod(np.cos(SLOPE * EPS)) / np.cos(SLOPE * EPS)
+    right = np.cos(PLACE @ SLOPE) * np.sin(SLOPE * EPS) / EPS * others
+    assert agree(samples, right)
+    assert not agree(samples, SLOPE * (right @ SLOPE) / (SLOPE @ SLOPE))
+
+
+@pytest.mark.parametrize("beta", [0.3, 0.8])
+def test_fogzo_on_a_loss_that_is_not_quadratic(beta):
+    """Gaussian u: E G = (1 - beta) E grad L(x + eps v)
+    + beta ghat ghat^T E grad L(x + eps (sqrt(beta) U ghat + sqrt(1 - beta) u)), U ~ U[-1, 1].
+
+    With c = a . ghat, both means are cos(a . x) e^(-eps^2 (1 - beta) |a|^2 / 2) a times cos(k) and
+    sin(k) / k, k = eps sqrt(beta) c. 6 SE; the formula of quadratic losses is rejected.
+    """
+    guide = np.array([0.8, 0.6, 0.0])
+    samples = samples_of("gaussian", guide=guide, beta=beta)
+    c, spread = SLOPE @ guide, np.exp(-0.5 * EPS**2 * (1 - beta) * SLOPE @ SLOPE)
+    k = EPS * sqrt(beta) * c
+    wave = np.cos(PLACE @ SLOPE) * spread
+    right = wave * ((1 - beta) * np.cos(k) * SLOPE + beta * np.sin(k) / k * c * guide)
+    assert agree(samples, right)
+    g = SLOPE * np.cos(PLACE @ SLOPE)
+    assert not agree(samples, beta * (g @ guide) * guide + (1 - beta) * g)
+
+
+def test_directions_on_a_sphere_smooth_over_a_ball():
+    """|u| = sqrt(d): E G = grad E L(x + eps sqrt(d) b), b uniform in the unit ball, 6 SE.
+
+    In three dimensions E cos(t . b) = 3 (sin t - t cos t) / t^3. The sphere's own mean, sin t / t,
+    is rejected.
+    """
+    u = np.random.default_rng(3).normal(size=(DRAWS, 3))
+    u *= sqrt(3.0) / np.linalg.norm(u, axis=1, keepdims=True)
+    difference = np.sin((PLACE + EPS * u) @ SLOPE) - np.sin((PLACE - EPS * u) @ SLOPE)
+    samples = difference[:, None] / (2.0 * EPS) * u
+    t = EPS * sqrt(3.0) * np.linalg.norm(SLOPE)
+    g = SLOPE * np.cos(PLACE @ SLOPE)
+    assert agree(samples, g * 3.0 * (np.sin(t) - t * np.cos(t)) / t**3)
+    assert not agree(samples, g * np.sin(t) / t)

@@ -103,7 +103,7 @@ class SPSA(Estimator):
             eps[...] = self.eps
         eps *= self.eps_scale
         for name in objective.kept:
-            eps[objective.network.slices[name]] = 0.0
+            eps[..., objective.network.slices[name]] = 0.0
         if self.perturb == "quantized":
             for name, part in objective.network.slices.items():
                 if name not in objective.quantized:
