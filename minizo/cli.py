@@ -98,6 +98,7 @@ def training_parser(prog, description, epilog):
     add("--estimator", "NAME", names(ESTIMATORS), repeatable=True)
     add("--n", "N", "directions a step of spsa and fogzo", int, repeatable=True)
     add("--seed", "S", "seed; several give mean +- standard deviation", int, repeatable=True)
+    add("--seeds", "N", "seeds 0 to N-1 in the place of --seed, trained together", int)
 
     group = parser.add_argument_group("the quantised network")
     add("--hidden", "WIDTHS", "widths of the hidden layers, such as 10 or 64,32")
@@ -160,6 +161,7 @@ def training_parser(prog, description, epilog):
     group = parser.add_argument_group("training")
     add("--optimizer", "NAME", names(OPTIMIZERS))
     add("--lr", "RATE", "learning rate (default: adam 0.01, sgd and momentum 0.1)", float)
+    add("--lr-grid", "RATES", "several rates, such as .01,.03,.1, trained together")
     add("--schedule", "NAME", f"how it falls to 0: {names(SHAPES)}")
     add("--steps", "T", "steps of each run", int)
     add("--batch", "N", "examples a step", int)
@@ -234,12 +236,16 @@ def training_command(parser, argv, command, load_data, build_network, title):
     # everything that can be wrong is looked at before anything is written or trained
     xp = backend.get(settings["backend"])
     runs = experiment.plan(settings)
-    experiment.build_optimizer(settings)
+    if experiment.is_sweep(settings) and resume is not None:
+        raise InputError(
+            f"--resume {resume}: runs that are trained together keep no checkpoints; start the "
+            "sweep again"
+        )
     if settings["dtype"] not in ("float32", "float64"):
         raise InputError(f"--dtype is {settings['dtype']!r}, but it must be float32 or float64")
     if settings["rng"] not in SOURCES:
         raise InputError(f"--rng is {settings['rng']!r}, but it must be device or host")
-    for name in ("steps", "batch", "memory", "checkpoint_every", "workers"):
+    for name in ("steps", "batch", "memory", "checkpoint_every", "workers", "seeds"):
         value = settings[name]
         if value is not None and value < 1:
             flag = "--" + name.replace("_", "-")
@@ -258,9 +264,10 @@ def training_command(parser, argv, command, load_data, build_network, title):
         experiment.write_settings(folder, command, settings)
 
     if not settings["quiet"]:
-        notice(f"run folder: {folder} (if interrupted, go on with --resume {folder})")
+        way = f" (if interrupted, go on with --resume {folder})"
+        notice(f"run folder: {folder}{'' if experiment.is_sweep(settings) else way}")
     results, curves = run_all(settings, network, data.to(xp), folder, resume is not None, notice)
-    labels = [run.estimator.label for run in runs]
+    labels = [run.label for run in runs]
     heading, text = title(settings, data), results_table(results, labels)
     picture = write_results(folder, results, curves, text, heading)
     if settings["json"]:

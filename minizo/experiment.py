@@ -4,16 +4,20 @@ A run folder holds ``settings.json`` (written first), one checkpoint a run, and 
 ``results.json``, ``records.csv``, ``table.txt`` and ``training.png``.
 """
 
+import itertools
 import json
 import math
+import os
 import time
 from dataclasses import dataclass, fields
 from pathlib import Path
+from threading import Lock
 
 from . import __version__, backend, figures, losses, report
 from .errors import InputError, choose
 from .estimators import ESTIMATORS
 from .files import write_csv, write_text
+from .many import fit_many
 from .objective import Objective
 from .optim import OPTIMIZERS
 from .population import threads
@@ -26,17 +30,29 @@ FREE = {"workers", "memory", "out", "quiet", "json", "checkpoint_every", "resume
 
 @dataclass(frozen=True)
 class Planned:
-    """One run to be made: name is the estimator's on the command line, slug its file's."""
+    """One run to be made: name is the estimator's on the command line, slug its file's.
+
+    ``in_grid`` says whether the learning rate is one of several, and then part of the names.
+    """
 
     name: str
     estimator: object
     seed: int
+    optimizer: object
+    in_grid: bool = False
+
+    @property
+    def label(self):
+        """What tables and pictures call it."""
+        rate = f", lr {self.optimizer.lr:g}" if self.in_grid else ""
+        return f"{self.estimator.label}{rate}"
 
     @property
     def slug(self):
         """File name of the run without ending, such as ``fogzo-n10-seed0``."""
         n = getattr(self.estimator, "n", None)
-        return f"{self.name}{'' if n is None else f'-n{n}'}-seed{self.seed}"
+        rate = f"-lr{self.optimizer.lr:g}" if self.in_grid else ""
+        return f"{self.name}{'' if n is None else f'-n{n}'}{rate}-seed{self.seed}"
 
 
 def pick(cls, settings, **chosen):
@@ -47,15 +63,26 @@ def pick(cls, settings, **chosen):
 
 
 def plan(settings):
-    """The runs that the settings ask for: every estimator, every n, every seed."""
-    runs = []
+    """The runs that the settings ask for: every estimator, n, learning rate and seed."""
+    runs, grid = [], settings.get("lr_grid") is not None
+    rules = build_optimizers(settings)
     for name in dict.fromkeys(settings["estimator"]):
         cls = choose("--estimator", name, ESTIMATORS)
         several = any(field.name == "n" for field in fields(cls))
         for n in dict.fromkeys(settings["n"]) if several else [None]:
             estimator = pick(cls, settings, **({} if n is None else {"n": n}))
-            runs += [Planned(name, estimator, seed) for seed in dict.fromkeys(settings["seed"])]
+            runs += [
+                Planned(name, estimator, seed, rule, grid)
+                for rule in rules
+                for seed in seeds(settings)
+            ]
     return runs
+
+
+def seeds(settings):
+    """The seeds of the settings, each once."""
+    own = settings["seed"] if settings.get("seeds") is None else range(settings["seeds"])
+    return list(dict.fromkeys(own))
 
 
 def build_objective(settings, network):
@@ -64,9 +91,23 @@ def build_objective(settings, network):
     return Objective(network, quantizer, loss=choose("--loss", settings["loss"], losses.LOSSES)())
 
 
-def build_optimizer(settings):
-    """The optimiser of the settings; no learning rate means its own default."""
-    return pick(choose("--optimizer", settings["optimizer"], OPTIMIZERS), settings)
+def build_optimizers(settings):
+    """The optimiser with each learning rate of the settings; without any, its own default."""
+    cls = choose("--optimizer", settings["optimizer"], OPTIMIZERS)
+    grid = settings.get("lr_grid")
+    if grid is None:
+        return [pick(cls, settings)]
+    try:
+        rates = [float(word) for word in grid.split(",")]
+    except ValueError:
+        remedy = f"--lr-grid is {grid!r}, but it must be learning rates such as .01,.03,.1"
+        raise InputError(remedy) from None
+    return [pick(cls, settings, lr=rate) for rate in dict.fromkeys(rates)]
+
+
+def is_sweep(settings):
+    """Whether the runs are made together: several seeds or learning rates were asked for."""
+    return settings.get("seeds") is not None or settings.get("lr_grid") is not None
 
 
 def new_folder(out, command):
@@ -123,42 +164,80 @@ def resumed_settings(folder, command, defaults, given):
 
 
 def run_all(settings, network, data, folder, resume=False, notice=print):
-    """Make every planned run, one after the other; return (results, records by label).
+    """Make every planned run; return (results, records by label).
 
-    A run whose loss diverges is reported through ``notice`` and in its result (``error``), and
-    the others go on. With ``resume``, finished runs are read back and the unfinished one goes on
-    from its checkpoint.
+    One after the other, or together where a sweep was asked for. A run whose loss diverges is
+    reported through ``notice`` and in its result (``error``), and the others go on. With
+    ``resume``, finished runs are read back and the unfinished one goes on from its checkpoint.
     """
     objective = build_objective(settings, network)
-    optimizer = build_optimizer(settings)
     runs, results, curves = plan(settings), [], []
-    xp = backend.namespace(data.x_train)
-    workers = 1 if not backend.is_numpy(xp) else settings["workers"]
-    with threads(workers, settings["memory"] * 2**20) as pool:
-        with _bar(len(runs) * settings["steps"], settings["quiet"]) as bar:
-            for number, run in enumerate(runs):
-                done = number * settings["steps"]
-                bar.set_description(run.estimator.label)
-
-                def progress(step, loss, done=done):
-                    bar.update(done + step - bar.n)
-                    bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
-
-                error = None
-                try:
-                    result = fit(
-                        objective, data, run.estimator, optimizer,
-                        steps=settings["steps"], batch=settings["batch"], seed=run.seed, pool=pool,
-                        path=folder / f"{run.slug}.npz", resume=resume, progress=progress,
-                        checkpoint_every=settings["checkpoint_every"], rng=settings["rng"],
-                    )  # fmt: skip
-                    curves.append((run.estimator.label, result.records))
-                except Diverged as problem:
-                    error, result = str(problem), None
-                    notice(f"minizo: {error} (the last good checkpoint is kept)")
-                    bar.update(done + settings["steps"] - bar.n)
-                results.append(summary(run, settings, data, result, error))
+    with _bar(len(runs) * settings["steps"], settings["quiet"]) as bar:
+        if is_sweep(settings):
+            outcomes = _together(settings, objective, data, runs, bar)
+        else:
+            outcomes = _one_by_one(settings, objective, data, runs, folder, resume, bar)
+        for run, outcome in outcomes:
+            error = None
+            if isinstance(outcome, Diverged):
+                error, outcome = str(outcome), None
+                kept = "" if is_sweep(settings) else " (the last good checkpoint is kept)"
+                notice(f"minizo: {error}{kept}")
+            else:
+                curves.append((run.label, outcome.records))
+            results.append(summary(run, settings, data, outcome, error))
     return results, curves
+
+
+def _workers(settings, data):
+    # threads are for the host; a device is parallel by itself
+    on_host = backend.is_numpy(backend.namespace(data.x_train))
+    return settings["workers"] if on_host else 1
+
+
+def _one_by_one(settings, objective, data, runs, folder, resume, bar):
+    # (planned, Run or Diverged) of each
+    with threads(_workers(settings, data), settings["memory"] * 2**20) as pool:
+        for number, run in enumerate(runs):
+            done = number * settings["steps"]
+            bar.set_description(run.label)
+
+            def progress(step, loss, done=done):
+                bar.update(done + step - bar.n)
+                bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+
+            try:
+                outcome = fit(
+                    objective, data, run.estimator, run.optimizer,
+                    steps=settings["steps"], batch=settings["batch"], seed=run.seed, pool=pool,
+                    path=folder / f"{run.slug}.npz", resume=resume, progress=progress,
+                    checkpoint_every=settings["checkpoint_every"], rng=settings["rng"],
+                )  # fmt: skip
+            except Diverged as problem:
+                outcome = problem
+                bar.update(done + settings["steps"] - bar.n)
+            yield run, outcome
+
+
+def _together(settings, objective, data, runs, bar):
+    # the same; all seeds and learning rates of an estimator are trained at once
+    lock = Lock()
+
+    def progress(rows):
+        with lock:
+            bar.update(rows)
+
+    for estimator, group in itertools.groupby(runs, lambda run: run.estimator):
+        group = list(group)
+        bar.set_description(estimator.label)
+        outcomes = fit_many(
+            objective, data, estimator,
+            dict.fromkeys(run.optimizer for run in group),
+            dict.fromkeys(run.seed for run in group),
+            steps=settings["steps"], batch=settings["batch"], rng=settings["rng"],
+            workers=_workers(settings, data) or os.cpu_count() or 1, progress=progress,
+        )  # fmt: skip
+        yield from zip(group, outcomes, strict=True)
 
 
 def summary(run, settings, data, result, error):
@@ -175,6 +254,7 @@ def summary(run, settings, data, result, error):
         "dtype": str(data.x_train.dtype),
         "data": data.name,
         "seed": run.seed,
+        "lr": run.optimizer.lr,
         "steps": settings["steps"],
         "n": getattr(run.estimator, "n", None),
         "beta": getattr(run.estimator, "beta", None),

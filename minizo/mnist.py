@@ -2,7 +2,7 @@
 
 import sys
 
-from . import cli
+from . import cli, experiment
 from .data import load
 from .errors import InputError
 from .models import mlp
@@ -54,7 +54,7 @@ def title(settings, data):
     bits = {"none": "full-precision", "sign": "binary", "ternary": "ternary"}.get(
         settings["quantizer"], f"{settings['bits']}-bit {settings['quantizer']}"
     )
-    seeds = settings["seed"]
+    seeds = experiment.seeds(settings)
     shown = f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds"
     return (
         f"{data.name}: {bits} {network_name(settings, data)}, {settings['steps']} steps of "
