@@ -244,6 +244,8 @@ def summary(run, settings, data, result, error):
     """One run as the flat record that ``--json`` prints."""
     xp = backend.namespace(data.x_train)
 
+    used = backend.memory_used(xp)
+
     def final(column):
         return None if result is None else result.final(column)
 
@@ -264,6 +266,7 @@ def summary(run, settings, data, result, error):
         "train_loss": final("train_loss"),
         "test_accuracy": final("test_accuracy"),
         "seconds": final("seconds"),
+        "memory_mib": None if used is None else round(used / 2**20),
         "theta_sha256": None if result is None else backend.sha256(result.theta),
     }
     return row if error is None else row | {"error": error}

@@ -23,6 +23,7 @@ import numpy as np
 from . import backend
 from .errors import require
 from .estimators import Step
+from .memory import in_parts
 from .objective import Batch
 from .population import BLOCK_DIRECTIONS, Pool
 from .rng import SOURCES
@@ -128,7 +129,13 @@ def fit_many(
     groups = [recipes[i : i + size] for i in range(0, len(recipes), size)]
 
     def train(group):
-        return _Rows(group, [starts[recipe.seed] for recipe in group]).train(progress)
+        def some(part):
+            own = group[part]
+            return _Rows(own, [starts[recipe.seed] for recipe in own]).train(progress)
+
+        key = (objective.network.d, batch)
+        found = in_parts(some, len(group), "runs", data.x_train, key=key)
+        return itertools.chain.from_iterable(found)
 
     with backend.one_blas_thread():
         if workers == 1:

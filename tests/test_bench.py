@@ -7,7 +7,8 @@ import pytest
 
 from minizo import FSG, SPSA, STE
 from minizo.bench import __main__ as bench
-from minizo.bench import cnn, hypernets, rival_scan, rivals, scaling, spsa, step, timing
+from minizo.bench import cnn, hypernets, rival_scan, rivals, scaling, spsa, step, sweep, timing
+from minizo.data import synthetic_digits
 
 TINY_SPSA = {
     "rounds": 2, "n": 70, "hidden": 1, "memory": (3, 70), "screen": 10, "chunks": (4, 8)
@@ -249,3 +250,16 @@ def test_bench_hypernets(monkeypatch):
     assert set(record["scan"]) == {"minizo, chunked", "minizo, step by step", "a NumPy loop"}
     text = hypernets.show(json.loads(json.dumps(record)))
     assert "length 60" in text and "600" in text and "FSG" in text and "/ STE" in text
+
+
+# sweep
+
+
+def test_bench_sweep(monkeypatch):
+    """Both ways, on drawn digits: their losses agree, and the record is shown."""
+    monkeypatch.setattr(sweep.data, "mnist", lambda: synthetic_digits(200, 50))
+    record = sweep.run(runs=3, steps=4, dtype="float64")
+    assert record["gap"] < 1e-8
+    assert {"one by one", "together, 1 thread"} <= set(record["seconds"])
+    text = sweep.show(json.loads(json.dumps(record)))
+    assert "3 runs of 4 steps" in text and "float64" in text and "/ one by one" in text

@@ -17,7 +17,8 @@ from minizo.data.idx import write_idx
 
 FIELDS = [
     "estimator", "backend", "device", "dtype", "data", "seed", "lr", "steps", "n", "beta",
-    "forwards", "backwards", "macs", "train_loss", "test_accuracy", "seconds", "theta_sha256",
+    "forwards", "backwards", "macs", "train_loss", "test_accuracy", "seconds", "memory_mib",
+    "theta_sha256",
 ]  # fmt: skip
 
 

@@ -6,11 +6,18 @@ import sys
 
 from .. import cli
 from ..files import write_text
-from . import cnn, hypernets, scaling, spsa, step
+from . import cnn, hypernets, scaling, spsa, step, sweep
 
 # Each has run(rounds, ...) -> record, show(record) -> text, and QUICK, arguments of a short run;
 # some have picture(record) -> figure.
-BENCHMARKS = {"step": step, "cnn": cnn, "spsa": spsa, "scaling": scaling, "hypernets": hypernets}
+BENCHMARKS = {
+    "step": step,
+    "cnn": cnn,
+    "spsa": spsa,
+    "scaling": scaling,
+    "hypernets": hypernets,
+    "sweep": sweep,
+}
 
 
 def main(argv=None):
@@ -25,12 +32,13 @@ def main(argv=None):
         choices=sorted(BENCHMARKS),
         help="step: one training step of an MLP; cnn: of the LeNet and ResNet-20; spsa: one n-SPSA "
         "gradient with n = d; scaling: how its cost grows with n and d; hypernets: the selective "
-        "scan, and steps with learned gradients",
+        "scan, and steps with learned gradients; sweep: 32 seeds trained together and one by one",
     )
     parser.add_argument(
         "--rounds",
         type=int,
-        help="measurements of each (default: step 30, cnn 10, spsa and hypernets 5, scaling 3)",
+        help="measurements of each (default: step 30, cnn 10, spsa and hypernets 5, scaling 3, "
+        "sweep 1)",
     )
     parser.add_argument("--quick", action="store_true", help="fewer rounds and smaller sizes")
     parser.add_argument("--json", action="store_true", help="print the record, not the table")
