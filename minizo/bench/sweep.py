@@ -48,7 +48,8 @@ def run(rounds=1, runs=32, steps=1200, dtype="float32"):
     ways = {"one by one": one_by_one}
     for count in sorted({1, cores}):
         ways[f"together, {count} thread{'s' * (count > 1)}"] = together(count)
-    record = {"machine": timing.machine(), "runs": runs, "steps": steps, "dtype": dtype}
+    machine = timing.machine() | {"load before": timing.load()}
+    record = {"machine": machine, "runs": runs, "steps": steps, "dtype": dtype}
     record |= {"seconds": {name: [] for name in ways}, "processor": {name: [] for name in ways}}
     losses = {}
     for _ in range(rounds):
