@@ -10,6 +10,7 @@ import sys
 import threading
 from collections import defaultdict, deque
 from contextlib import contextmanager
+from contextvars import copy_context
 from functools import cache
 from math import prod
 
@@ -248,7 +249,10 @@ def share(function, items):
                 return
             results[index] = function(item)
 
-    helpers = [executor.submit(work) for _ in range(min(workers, len(items)) - 1)]
+    # a helper sees the caller's context, of which NumPy's errstate is part
+    helpers = [
+        executor.submit(copy_context().run, work) for _ in range(min(workers, len(items)) - 1)
+    ]
     try:
         work()
     finally:

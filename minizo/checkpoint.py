@@ -20,7 +20,7 @@ FORMAT = "minizo checkpoint"
 
 # What zipfile, zlib and NumPy raise on altered files. RuntimeError and NotImplementedError come
 # from flipped bits in a member's flags: "is encrypted", "compression method not supported".
-_DAMAGE = (
+DAMAGE = (
     OSError,
     EOFError,
     ValueError,
@@ -92,7 +92,7 @@ def load(path):
             arrays = {name: archive[name] for name in archive.files}
     except FileNotFoundError:
         raise InputError(f"there is no checkpoint {path}") from None
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise InputError(
             f"{path} is damaged or not a checkpoint of minizo ({error}); {remedy}"
         ) from error

@@ -7,18 +7,19 @@ import sys
 from pathlib import Path
 
 from . import backend, experiment
-from .errors import InputError
+from .data import AUGMENTATIONS, load
+from .errors import InputError, choose
 from .estimators import ESTIMATORS
 from .estimators.fsg import COMMITS, SLOW_NETS
 from .estimators.learned import LOOKAHEADS
 from .estimators.proximal import HOMOTOPIES, PROX
 from .estimators.spsa import PERTURB
-from .experiment import results_table, run_all, write_results
+from .experiment import ACTIVATION_QUANTIZERS, QUANTIZED, results_table, run_all, write_results
 from .hypernets.mlp import STARTS
 from .hypernets.slow import LAYOUTS
 from .laws import LAWS
 from .losses import LOSSES
-from .models import ACTIVATIONS
+from .models import ACTIVATIONS, MODELS
 from .optim import OPTIMIZERS
 from .prox import CONVENTIONS
 from .quantizers import QUANTIZERS
@@ -31,8 +32,12 @@ DEFAULTS = {
     "estimator": ["ste", "spsa", "fogzo"],
     "n": [1, 10],
     "seed": [0],
+    "model": "mlp",
     "hidden": "10",
     "activation": "relu",
+    "activation_quantizer": "none",
+    "activation_bits": 2,
+    "quantize": "all",
     "quantizer": "midrise",
     "bits": 2,
     "surrogate": "identity",
@@ -47,6 +52,7 @@ DEFAULTS = {
     "schedule": "linear",
     "steps": 1200,
     "batch": 100,
+    "augment": "none",
     "backend": "numpy",
     "rng": "device",
     "dtype": "float32",
@@ -101,8 +107,16 @@ def training_parser(prog, description, epilog):
     add("--seeds", "N", "seeds 0 to N-1 in the place of --seed, trained together", int)
 
     group = parser.add_argument_group("the quantised network")
-    add("--hidden", "WIDTHS", "widths of the hidden layers, such as 10 or 64,32")
+    add("--model", "NAME", names(MODELS))
+    add("--hidden", "WIDTHS", "mlp: widths of the hidden layers, such as 10 or 64,32")
     add("--activation", "NAME", names(ACTIVATIONS))
+    add(
+        "--activation-quantizer",
+        "NAME",
+        f"in the place of the activation: {names(ACTIVATION_QUANTIZERS)}",
+    )
+    add("--activation-bits", "B", "bits of a quantised activation, 1 to 8", int)
+    add("--quantize", "WHICH", f"which weights: {' | '.join(QUANTIZED)} (not the first and last)")
     add("--quantizer", "NAME", f"{names(QUANTIZERS)} (none: full precision)")
     add("--bits", "B", "bits of midrise and midtread (1 to 8) and multibit (1 to 4)", int)
     add("--surrogate", "NAME", f"whose slope the STE uses: {names(SURROGATES)}")
@@ -164,10 +178,19 @@ def training_parser(prog, description, epilog):
     add("--lr-grid", "RATES", "several rates, such as .01,.03,.1, trained together")
     add("--schedule", "NAME", f"how it falls to 0: {names(SHAPES)}")
     add("--steps", "T", "steps of each run", int)
+    add("--epochs", "E", "length of each run in passes through the data, instead of steps", int)
     add("--batch", "N", "examples a step", int)
+    add("--augment", "NAME", f"random changes to training images: {names(AUGMENTATIONS)}")
+    add("--pretrain-steps", "T", "steps in full precision first, where all runs then begin", int)
+    add("--pretrain-epochs", "E", "the same, in passes through the data", int)
 
     group = parser.add_argument_group("data and machine")
-    add("--data", "DATA", "mnist | fashion-mnist | synthetic | a folder of IDX files")
+    add(
+        "--data",
+        "DATA",
+        "mnist | fashion-mnist | cifar10 | synthetic | synthetic-shapes | a "
+        "folder of IDX files or of CIFAR-10's batches",
+    )
     add("--backend", "NAME", " | ".join(backend.NAMES))
     add("--rng", "WHERE", "cupy: where random numbers are made, device | host (NumPy's numbers)")
     add("--dtype", "NAME", "float32 | float64")
@@ -176,6 +199,14 @@ def training_parser(prog, description, epilog):
 
     group = parser.add_argument_group("output")
     add("--out", "FOLDER", "run folder (default: runs/ and a name from the clock)")
+    add("--records", "N", "evaluations a run (default: 20, of convolutional networks 6)", int)
+    add(
+        "--loss-examples",
+        "N",
+        "first training examples that the recorded loss is of (default: all, for convolutional "
+        "networks 10000)",
+        int,
+    )
     add("--checkpoint-every", "T", "steps between checkpoints", int)
     add("--resume", "FOLDER", "continue the interrupted run in this folder")
     group.add_argument("--json", action="store_true", help="print one JSON object a run, no more")
@@ -207,55 +238,81 @@ def parse(parser, argv):
     return defaults, given
 
 
-def training_command(parser, argv, command, load_data, build_network, title):
+POSITIVE = ("steps", "epochs", "pretrain_steps", "pretrain_epochs", "batch", "records",
+            "loss_examples", "memory", "checkpoint_every", "workers", "seeds")  # fmt: skip
+LENGTHS = (("steps", "epochs"), ("pretrain_steps", "pretrain_epochs"))
+
+
+def refuse_in_a_sweep(settings):
+    """Raise an `InputError` for what runs that are trained together cannot do."""
+    if settings["resume"] is not None:
+        raise InputError(
+            f"--resume {settings['resume']}: runs that are trained together keep no checkpoints; "
+            "start the sweep again"
+        )
+    for name in LENGTHS[1]:
+        if settings[name] is not None:
+            raise InputError(
+                f"--{name.replace('_', '-')} is {settings[name]}, but runs that are trained "
+                "together (--seeds, --lr-grid) are not pre-trained; use --seed and --lr"
+            )
+
+
+def training_command(parser, argv, command):
     """A whole training command: settings, data, runs, table, picture. Returns the exit code.
 
     Parameters
     ----------
     parser : argparse.ArgumentParser
+        From `training_parser`, with the defaults of this command.
     argv : list of str or None
     command : str
         Name that is kept in the run folder.
-    load_data : callable
-        ``load_data(settings, notice)`` -> Dataset.
-    build_network : callable
-        ``build_network(settings, data)`` -> Network.
-    title : callable
-        ``title(settings, data)`` -> str, over the table and the picture.
     """
     defaults, given = parse(parser, argv)
+    for pair in LENGTHS:
+        if given.keys() >= set(pair):
+            first, second = (name.replace("_", "-") for name in pair)
+            raise InputError(f"--{first} and --{second} both say how long; give one of them")
     resume = given.get("resume")
     if resume is not None:
         settings = experiment.resumed_settings(resume, command, defaults, given)
     else:
+        # what is given of steps and epochs takes the place of the default of the other
         settings = defaults | given
+        for pair in LENGTHS:
+            if given.keys() & set(pair):
+                settings |= {name: given.get(name) for name in pair}
 
     def notice(line):
         print(line, file=sys.stderr, flush=True)
 
     # everything that can be wrong is looked at before anything is written or trained
     xp = backend.get(settings["backend"])
-    runs = experiment.plan(settings)
-    if experiment.is_sweep(settings) and resume is not None:
-        raise InputError(
-            f"--resume {resume}: runs that are trained together keep no checkpoints; start the "
-            "sweep again"
-        )
-    if settings["dtype"] not in ("float32", "float64"):
-        raise InputError(f"--dtype is {settings['dtype']!r}, but it must be float32 or float64")
-    if settings["rng"] not in SOURCES:
-        raise InputError(f"--rng is {settings['rng']!r}, but it must be device or host")
-    for name in ("steps", "batch", "memory", "checkpoint_every", "workers", "seeds"):
+    for name in POSITIVE:
         value = settings[name]
         if value is not None and value < 1:
             flag = "--" + name.replace("_", "-")
             raise InputError(f"{flag} is {value}, but it must be at least 1")
-    data = load_data(settings, notice)
-    network = build_network(settings, data)
+    if experiment.is_sweep(settings):
+        refuse_in_a_sweep(settings)
+    experiment.plan(settings, 1)
+    experiment.build_activation(settings)
+    choose("--augment", settings["augment"], AUGMENTATIONS)
+    if settings["dtype"] not in ("float32", "float64"):
+        raise InputError(f"--dtype is {settings['dtype']!r}, but it must be float32 or float64")
+    if settings["rng"] not in SOURCES:
+        raise InputError(f"--rng is {settings['rng']!r}, but it must be device or host")
+    data = load(
+        settings["data"], dtype=settings["dtype"], progress=not settings["quiet"], notice=notice
+    )
+    network = experiment.build_network(settings, data)
     objective = experiment.build_objective(settings, network)
-    theta = network.init(0, like=data.x_train)
+    theta = objective.network.init(0, like=data.x_train)
+    runs = experiment.plan(settings, data.y_train.shape[0])
     for run in runs:
-        check(data, settings["steps"], settings["batch"], run.seed)
+        loss_examples = experiment.evaluation(settings, data)[1]
+        check(data, run.steps, settings["batch"], run.seed, loss_examples)
         run.estimator.init(objective.calibrate(theta), theta)
     if resume is not None:
         folder = Path(resume)
@@ -267,8 +324,8 @@ def training_command(parser, argv, command, load_data, build_network, title):
         way = f" (if interrupted, go on with --resume {folder})"
         notice(f"run folder: {folder}{'' if experiment.is_sweep(settings) else way}")
     results, curves = run_all(settings, network, data.to(xp), folder, resume is not None, notice)
-    labels = [run.label for run in runs]
-    heading, text = title(settings, data), results_table(results, labels)
+    heading = experiment.title(settings, data, runs[-1].steps)
+    text = results_table(results, [run.label for run in runs])
     picture = write_results(folder, results, curves, text, heading)
     if settings["json"]:
         for row in results:

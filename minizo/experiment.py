@@ -1,7 +1,7 @@
 """Several runs of one command: built from its settings, kept in a run folder, put in a table.
 
-A run folder holds ``settings.json`` (written first), one checkpoint a run, and at the end
-``results.json``, ``records.csv``, ``table.txt`` and ``training.png``.
+A run folder holds ``settings.json`` (written first), one checkpoint a run (those of pre-training
+included), and at the end ``results.json``, ``records.csv``, ``table.txt`` and ``training.png``.
 """
 
 import itertools
@@ -13,39 +13,48 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from threading import Lock
 
+import numpy as np
+
 from . import __version__, backend, figures, losses, report
+from .data import AUGMENTATIONS
 from .errors import InputError, choose
-from .estimators import ESTIMATORS
+from .estimators import ESTIMATORS, STE
 from .files import write_csv, write_text
+from .layers import QuantizedActivation
 from .many import fit_many
+from .models import ACTIVATIONS, MODELS, weights
 from .objective import Objective
 from .optim import OPTIMIZERS
 from .population import threads
-from .quantizers import QUANTIZERS
+from .quantizers import QUANTIZERS, DoReFaActivation, FullPrecision
 from .train import COLUMNS, Diverged, fit
 
 # Settings that change nothing about the numbers, and may therefore differ when a run is resumed.
 FREE = {"workers", "memory", "out", "quiet", "json", "checkpoint_every", "resume"}
+
+# What an activation can be quantised with: staircases with a step of their own, set once.
+ACTIVATION_QUANTIZERS = {name: QUANTIZERS[name] for name in ("none", "sign", "midrise", "midtread")}
+ACTIVATION_QUANTIZERS["dorefa"] = DoReFaActivation  # of [0, 1], as DoReFa's weights have another
+# Which weights are quantised: name -> with those of the first and the last layer?
+QUANTIZED = {"all": True, "inner": False}
 
 
 @dataclass(frozen=True)
 class Planned:
     """One run to be made: name is the estimator's on the command line, slug its file's.
 
-    ``in_grid`` says whether the learning rate is one of several, and then part of the names.
+    A run of *pre-training* is one in full precision, in which the STE is the plain gradient; the
+    other runs of its seed begin where it ends. ``in_grid`` says that the learning rate is one of
+    several, and then it is part of the names.
     """
 
     name: str
     estimator: object
     seed: int
+    steps: int
     optimizer: object
+    pretraining: bool = False
     in_grid: bool = False
-
-    @property
-    def label(self):
-        """What tables and pictures call it."""
-        rate = f", lr {self.optimizer.lr:g}" if self.in_grid else ""
-        return f"{self.estimator.label}{rate}"
 
     @property
     def slug(self):
@@ -53,6 +62,12 @@ class Planned:
         n = getattr(self.estimator, "n", None)
         rate = f"-lr{self.optimizer.lr:g}" if self.in_grid else ""
         return f"{self.name}{'' if n is None else f'-n{n}'}{rate}-seed{self.seed}"
+
+    @property
+    def label(self):
+        """What tables and legends call it."""
+        rate = f", lr {self.optimizer.lr:g}" if self.in_grid else ""
+        return "pre-training" if self.pretraining else f"{self.estimator.label}{rate}"
 
 
 def pick(cls, settings, **chosen):
@@ -62,17 +77,32 @@ def pick(cls, settings, **chosen):
     return cls(**values | chosen)
 
 
-def plan(settings):
-    """The runs that the settings ask for: every estimator, n, learning rate and seed."""
-    runs, grid = [], settings.get("lr_grid") is not None
-    rules = build_optimizers(settings)
+def plan(settings, examples):
+    """The runs that the settings ask for: every estimator, n, learning rate and seed.
+
+    Pre-training comes first. ``examples`` is the size of the training set: it turns epochs into
+    steps, of which an epoch has as many as batches can be filled.
+    """
+    epoch = max(1, examples // settings["batch"])
+    rules, grid = build_optimizers(settings), settings["lr_grid"] is not None
+
+    def length(steps, epochs):
+        return epochs * epoch if steps is None and epochs is not None else steps
+
+    steps, runs = length(settings["steps"], settings["epochs"]), []
+    first = length(settings["pretrain_steps"], settings["pretrain_epochs"])
+    if first is not None:
+        runs = [
+            Planned("pretrain", STE(), seed, first, rules[0], pretraining=True)
+            for seed in seeds(settings)
+        ]
     for name in dict.fromkeys(settings["estimator"]):
         cls = choose("--estimator", name, ESTIMATORS)
         several = any(field.name == "n" for field in fields(cls))
         for n in dict.fromkeys(settings["n"]) if several else [None]:
             estimator = pick(cls, settings, **({} if n is None else {"n": n}))
             runs += [
-                Planned(name, estimator, seed, rule, grid)
+                Planned(name, estimator, seed, steps, rule, in_grid=grid)
                 for rule in rules
                 for seed in seeds(settings)
             ]
@@ -81,20 +111,96 @@ def plan(settings):
 
 def seeds(settings):
     """The seeds of the settings, each once."""
-    own = settings["seed"] if settings.get("seeds") is None else range(settings["seeds"])
+    own = settings["seed"] if settings["seeds"] is None else range(settings["seeds"])
     return list(dict.fromkeys(own))
 
 
-def build_objective(settings, network):
-    """The network with the quantiser and the loss of the settings."""
-    quantizer = pick(choose("--quantizer", settings["quantizer"], QUANTIZERS), settings)
-    return Objective(network, quantizer, loss=choose("--loss", settings["loss"], losses.LOSSES)())
+def is_sweep(settings):
+    """Whether the runs are made together: several seeds or learning rates were asked for."""
+    return settings["seeds"] is not None or settings["lr_grid"] is not None
+
+
+def hidden_widths(text):
+    """``"64,32"`` -> [64, 32]; an empty string is a network without hidden layers."""
+    try:
+        widths = [int(word) for word in text.split(",") if word.strip()]
+    except ValueError:
+        widths = [0]
+    if any(width < 1 for width in widths):
+        raise InputError(f"--hidden is {text!r}, but it must be whole numbers such as 10 or 64,32")
+    return widths
+
+
+def build_activation(settings):
+    """The activation of the settings, quantised where they say so."""
+    name = settings["activation_quantizer"]
+    kind = choose("--activation-quantizer", name, ACTIVATION_QUANTIZERS)
+    if kind is FullPrecision:
+        return choose("--activation", settings["activation"], ACTIVATIONS)()
+    quantizer = pick(kind, {"bits": settings["activation_bits"]}, surrogate="hardtanh")
+    # Batch normalisation makes numbers of variance 1, and takes a common factor of two levels out
+    # again. More levels take the step that fits such numbers.
+    scale = 1.0 if quantizer.levels == 2 else float(quantizer.scale(np.ones(1))[0])
+    return QuantizedActivation(quantizer, scale)
+
+
+def build_network(settings, data):
+    """The network of the settings for the images of ``data``."""
+    build = choose("--model", settings["model"], MODELS)
+    shape, hidden = tuple(data.x_train.shape[1:]), hidden_widths(settings["hidden"])
+    return build(shape, data.classes, build_activation(settings), hidden)
+
+
+def network_name(settings, data):
+    """Such as ``lenet``, or ``784-10-10`` for a multi-layer perceptron."""
+    if settings["model"] != "mlp":
+        return settings["model"]
+    inputs = math.prod(data.x_train.shape[1:])
+    return "-".join(map(str, [inputs, *hidden_widths(settings["hidden"]), data.classes]))
+
+
+def title(settings, data, steps):
+    """What the table and the picture show."""
+    bits = in_words(settings["quantizer"], settings["bits"])
+    if settings["activation_quantizer"] != "none":
+        acts = in_words(settings["activation_quantizer"], settings["activation_bits"])
+        bits = f"{bits}-weight {acts}-activation"
+    elif settings["activation"] == "sign":
+        bits = f"{bits}-weight binary-activation"
+    which = "" if settings["quantize"] == "all" else f" ({settings['quantize']} layers)"
+    own = seeds(settings)
+    shown = f"seed {own[0]}" if len(own) == 1 else f"{len(own)} seeds"
+    return (
+        f"{data.name}: {bits} {network_name(settings, data)}{which}, {steps} steps of "
+        f"{settings['batch']}, {settings['optimizer']}, {shown}"
+    )
+
+
+def in_words(quantizer, bits):
+    """Such as ``binary`` or ``2-bit midrise``."""
+    if any(field.name == "bits" for field in fields(QUANTIZERS[quantizer])):
+        return f"{bits}-bit {quantizer}"
+    return {"none": "full-precision", "sign": "binary"}.get(quantizer, quantizer)
+
+
+def build_objective(settings, network, quantizer=None):
+    """The network with the loss of the settings, and their quantiser or the given one."""
+    if quantizer is None:
+        quantizer = pick(choose("--quantizer", settings["quantizer"], QUANTIZERS), settings)
+    names = weights(network, ends=choose("--quantize", settings["quantize"], QUANTIZED))
+    if not names:
+        raise InputError(
+            f"--quantize is {settings['quantize']!r}, but {settings['model']} has no layer between "
+            "its first and last; quantise all"
+        )
+    loss = choose("--loss", settings["loss"], losses.LOSSES)()
+    return Objective(network, quantizer, quantized=names, loss=loss)
 
 
 def build_optimizers(settings):
     """The optimiser with each learning rate of the settings; without any, its own default."""
     cls = choose("--optimizer", settings["optimizer"], OPTIMIZERS)
-    grid = settings.get("lr_grid")
+    grid = settings["lr_grid"]
     if grid is None:
         return [pick(cls, settings)]
     try:
@@ -103,11 +209,6 @@ def build_optimizers(settings):
         remedy = f"--lr-grid is {grid!r}, but it must be learning rates such as .01,.03,.1"
         raise InputError(remedy) from None
     return [pick(cls, settings, lr=rate) for rate in dict.fromkeys(rates)]
-
-
-def is_sweep(settings):
-    """Whether the runs are made together: several seeds or learning rates were asked for."""
-    return settings.get("seeds") is not None or settings.get("lr_grid") is not None
 
 
 def new_folder(out, command):
@@ -163,29 +264,76 @@ def resumed_settings(folder, command, defaults, given):
     return defaults | stored | given
 
 
-def run_all(settings, network, data, folder, resume=False, notice=print):
-    """Make every planned run; return (results, records by label).
+def evaluation(settings, data):
+    """(records a run, how many training examples their loss is of; ``None`` is all).
 
-    One after the other, or together where a sweep was asked for. A run whose loss diverges is
-    reported through ``notice`` and in its result (``error``), and the others go on. With
-    ``resume``, finished runs are read back and the unfinished one goes on from its checkpoint.
+    Unless the settings say so, a convolutional network, whose evaluation is dear beside its
+    training, is evaluated less often, and on fewer training examples.
+    """
+    dear = settings["model"] != "mlp"
+    records, examples = settings["records"], settings["loss_examples"]
+    if records is None:
+        records = 6 if dear else 20
+    if examples is None and dear:
+        examples = min(data.y_train.shape[0], 10000)
+    return records, examples
+
+
+def weights_of(run, objective, seed):
+    """The latent parameters of ``run`` for ``objective``: what its quantiser learns fits them."""
+    values = run.objective.network.views(run.theta)
+    return objective.network.init(seed, like=run.theta, values=values)
+
+
+def run_all(settings, network, data, folder, resume=False, notice=print):
+    """Make every planned run, one after the other; return (results, records by label).
+
+    A run whose loss diverges is reported through ``notice`` and in its result (``error``), and
+    the others go on, except those that begin where it should have ended. With ``resume``, finished
+    runs are read back and the unfinished one goes on from its checkpoint.
     """
     objective = build_objective(settings, network)
-    runs, results, curves = plan(settings), [], []
-    with _bar(len(runs) * settings["steps"], settings["quiet"]) as bar:
-        if is_sweep(settings):
-            outcomes = _together(settings, objective, data, runs, bar)
-        else:
-            outcomes = _one_by_one(settings, objective, data, runs, folder, resume, bar)
-        for run, outcome in outcomes:
-            error = None
-            if isinstance(outcome, Diverged):
-                error, outcome = str(outcome), None
-                kept = "" if is_sweep(settings) else " (the last good checkpoint is kept)"
-                notice(f"minizo: {error}{kept}")
-            else:
-                curves.append((run.label, outcome.records))
-            results.append(summary(run, settings, data, outcome, error))
+    unquantized = build_objective(settings, network, FullPrecision())
+    if is_sweep(settings):
+        return _together(settings, objective, data, notice)
+    runs, results, curves, starts = plan(settings, data.y_train.shape[0]), [], [], {}
+    records, loss_examples = evaluation(settings, data)
+    with threads(_workers(settings, data), settings["memory"] * 2**20) as pool:
+        with _bar(sum(run.steps for run in runs), settings["quiet"]) as bar:
+            done = 0
+            for run in runs:
+                bar.set_description(run.label)
+
+                def progress(step, loss, done=done):
+                    bar.update(done + step - bar.n)
+                    bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+
+                error = result = None
+                try:
+                    begin = starts.get(run.seed)
+                    if begin is None and run.seed in starts:
+                        raise Diverged(f"{run.label}: its pre-training diverged")
+                    result = fit(
+                        unquantized if run.pretraining else objective, data, run.estimator,
+                        run.optimizer, steps=run.steps, batch=settings["batch"], seed=run.seed,
+                        pool=pool, path=folder / f"{run.slug}.npz", resume=resume,
+                        record_every=max(1, run.steps // records),
+                        loss_examples=loss_examples,
+                        augment=AUGMENTATIONS[settings["augment"]],
+                        start=None if begin is None else weights_of(begin, objective, run.seed),
+                        state=None if begin is None else begin.state,
+                        checkpoint_every=settings["checkpoint_every"], progress=progress,
+                        rng=settings["rng"],
+                    )  # fmt: skip
+                    curves.append((run.label, result.records))
+                except Diverged as problem:
+                    error = str(problem)
+                    notice(f"minizo: {error} (the last good checkpoint is kept)")
+                if run.pretraining:
+                    starts[run.seed] = result
+                done += run.steps
+                bar.update(done - bar.n)
+                results.append(summary(run, data, result, error))
     return results, curves
 
 
@@ -195,52 +343,40 @@ def _workers(settings, data):
     return settings["workers"] if on_host else 1
 
 
-def _one_by_one(settings, objective, data, runs, folder, resume, bar):
-    # (planned, Run or Diverged) of each
-    with threads(_workers(settings, data), settings["memory"] * 2**20) as pool:
-        for number, run in enumerate(runs):
-            done = number * settings["steps"]
-            bar.set_description(run.label)
-
-            def progress(step, loss, done=done):
-                bar.update(done + step - bar.n)
-                bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
-
-            try:
-                outcome = fit(
-                    objective, data, run.estimator, run.optimizer,
-                    steps=settings["steps"], batch=settings["batch"], seed=run.seed, pool=pool,
-                    path=folder / f"{run.slug}.npz", resume=resume, progress=progress,
-                    checkpoint_every=settings["checkpoint_every"], rng=settings["rng"],
-                )  # fmt: skip
-            except Diverged as problem:
-                outcome = problem
-                bar.update(done + settings["steps"] - bar.n)
-            yield run, outcome
-
-
-def _together(settings, objective, data, runs, bar):
-    # the same; all seeds and learning rates of an estimator are trained at once
+def _together(settings, objective, data, notice):
+    # `run_all` where all seeds and learning rates of an estimator are trained at once
+    runs, results, curves = plan(settings, data.y_train.shape[0]), [], []
+    records, loss_examples = evaluation(settings, data)
     lock = Lock()
+    with _bar(sum(run.steps for run in runs), settings["quiet"]) as bar:
 
-    def progress(rows):
-        with lock:
-            bar.update(rows)
+        def progress(rows):
+            with lock:
+                bar.update(rows)
 
-    for estimator, group in itertools.groupby(runs, lambda run: run.estimator):
-        group = list(group)
-        bar.set_description(estimator.label)
-        outcomes = fit_many(
-            objective, data, estimator,
-            dict.fromkeys(run.optimizer for run in group),
-            dict.fromkeys(run.seed for run in group),
-            steps=settings["steps"], batch=settings["batch"], rng=settings["rng"],
-            workers=_workers(settings, data) or os.cpu_count() or 1, progress=progress,
-        )  # fmt: skip
-        yield from zip(group, outcomes, strict=True)
+        for estimator, group in itertools.groupby(runs, lambda run: run.estimator):
+            group = list(group)
+            bar.set_description(estimator.label)
+            outcomes = fit_many(
+                objective, data, estimator,
+                dict.fromkeys(run.optimizer for run in group),
+                dict.fromkeys(run.seed for run in group),
+                steps=group[0].steps, batch=settings["batch"], rng=settings["rng"],
+                record_every=max(1, group[0].steps // records), loss_examples=loss_examples,
+                augment=AUGMENTATIONS[settings["augment"]],
+                workers=_workers(settings, data) or os.cpu_count() or 1, progress=progress,
+            )  # fmt: skip
+            for run, result in zip(group, outcomes, strict=True):
+                error = str(result) if isinstance(result, Diverged) else None
+                if error is None:
+                    curves.append((run.label, result.records))
+                else:
+                    notice(f"minizo: {error}")
+                results.append(summary(run, data, None if error else result, error))
+    return results, curves
 
 
-def summary(run, settings, data, result, error):
+def summary(run, data, result, error):
     """One run as the flat record that ``--json`` prints."""
     xp = backend.namespace(data.x_train)
 
@@ -257,7 +393,7 @@ def summary(run, settings, data, result, error):
         "data": data.name,
         "seed": run.seed,
         "lr": run.optimizer.lr,
-        "steps": settings["steps"],
+        "steps": run.steps,
         "n": getattr(run.estimator, "n", None),
         "beta": getattr(run.estimator, "beta", None),
         "forwards": final("forwards"),

@@ -18,6 +18,9 @@ approximation", IEEE Transactions on Automatic Control, 1992 (SPSA).
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import pi, sqrt
+from typing import NamedTuple
+
+import numpy as np
 
 from . import backend
 
@@ -40,6 +43,10 @@ class Law:
         Density q of the zero-bias law, elementwise.
     kurtosis : float
         kappa = E[u^4]; the zero-bias law has variance kappa / 3.
+    score : callable or None
+        psi = -p' / p, elementwise: the two-point estimator with psi(u) in the place of its factor u
+        averages to the gradient smoothed with p. ``None`` where E[psi^2] is infinite, or where p
+        does not go to 0 at the ends of its support (or is missing).
     """
 
     name: str
@@ -47,6 +54,7 @@ class Law:
     pdf: Callable | None
     zero_bias_pdf: Callable
     kurtosis: float
+    score: Callable | None = None
 
 
 def _rademacher(stream, out):
@@ -101,6 +109,37 @@ def _logistic_q(z):
     return a * tail / (1.0 + tail) + s * xp.log1p(tail)
 
 
+def _logistic_score(z):
+    # psi(z) = tanh(z / (2 s)) / s,  1 / (2 s) = epsbar
+    return 2.0 * LOGISTIC_EPSBAR * backend.namespace(z).tanh(LOGISTIC_EPSBAR * z)
+
+
+def _laplace(stream, out):
+    xp = backend.namespace(out)
+    # u = -b sign(c) log(1 - |c|),  b = 1 / sqrt 2
+    stream.uniform(out)
+    out *= -xp.log1p(-xp.abs(out)) / (sqrt(2.0) * xp.abs(out))
+    return out
+
+
+def _laplace_p(z):
+    xp = backend.namespace(z)
+    # p(z) = e^(-|z| / b) / (2 b)
+    return xp.exp(-sqrt(2.0) * xp.abs(z)) / sqrt(2.0)
+
+
+def _laplace_q(z):
+    xp = backend.namespace(z)
+    # q(z) = (|z| + b) e^(-|z| / b) / 2
+    a = xp.abs(z)
+    return 0.5 * (a + 1.0 / sqrt(2.0)) * xp.exp(-sqrt(2.0) * a)
+
+
+def _laplace_score(z):
+    # psi(z) = sign(z) / b
+    return sqrt(2.0) * backend.namespace(z).sign(z)
+
+
 def _triangular(stream, out):
     xp = backend.namespace(out)
     # u = sign(c) sqrt(6) (1 - sqrt(1 - |c|)) = sqrt(6) c / (1 + sqrt(1 - |c|)): both branches of
@@ -138,7 +177,96 @@ LAWS = {
         Law("rademacher", _rademacher, None, _rademacher_q, 1.0),
         Law("uniform", _uniform, _uniform_p, _uniform_q, 1.8),
         Law("triangular", _triangular, _triangular_p, _triangular_q, 2.4),
-        Law("gaussian", _gaussian, _gaussian_p, _gaussian_p, 3.0),
-        Law("logistic", _logistic, _logistic_p, _logistic_q, 4.2),
+        Law("gaussian", _gaussian, _gaussian_p, _gaussian_p, 3.0, lambda z: z),
+        Law("logistic", _logistic, _logistic_p, _logistic_q, 4.2, _logistic_score),
+        Law("laplace", _laplace, _laplace_p, _laplace_q, 6.0, _laplace_score),
     )
 }
+
+
+# Design: which law does a surrogate ask for?
+
+NEAREST, FARTHEST, CELLS = 1e-5, 1e3, 400_001  # the grid of |x|, geometric
+
+
+class Design(NamedTuple):
+    """What `law_for` found.
+
+    law : Law or None
+        The law of u, if there is one.
+    epsbar : float or None
+        Standard deviation of the noise, in units of half the distance between the two levels.
+    why : str
+        Why there is none; else empty.
+    """
+
+    law: object
+    epsbar: float | None
+    why: str
+
+
+def law_for(surrogate):
+    """The law whose two-point estimator averages to a surrogate's slope, or why none does.
+
+    For a sign, E[G] = 2 q(x / epsbar) / epsbar with q the zero-bias density of the law (not its own
+    density p). Asking that this is value'(x), with s = value' / 2,
+
+        p(z) = -epsbar^2 s'(epsbar z) / z,    1 / epsbar^2 = integral of -s'(x) / x dx
+
+    which is a density if and only if s integrates to 1, never rises with |x|, and -s'(x) / x can be
+    integrated at 0. Its variance is then 1. hardtanh, whose slope falls at +-1 only, asks for
+    Rademacher numbers; a slope with a corner at 0 (ApproxSign) asks for p ~ 1 / |z|: impossible.
+
+    Parameters
+    ----------
+    surrogate : minizo.surrogates.Surrogate
+
+    Returns
+    -------
+    Design
+        One of `LAWS` where it fits; else a law whose numbers come from a table on the host, with
+        p by central differences. The grid reaches from 1e-5 to 1e3: integrals are good to 1e-3.
+    """
+    grid = np.geomspace(NEAREST, FARTHEST, CELLS)
+    middle = np.sqrt(grid[1:] * grid[:-1])
+    s = 0.5 * surrogate.derivative(grid)
+    area = 2.0 * (NEAREST * s[0] + float(np.sum(np.diff(grid) * s[1:])))
+    if abs(area - 1.0) > 1e-3:
+        return Design(None, None, f"its slope has area {2.0 * area:.3g}, and a sign jumps by 2")
+    falls = s[:-1] - s[1:]
+    if np.any(falls < -1e-12):
+        return Design(None, None, "its slope rises with |x|, which asks for a negative density")
+    # integral of -s'(x) / x: what each cell holds, for both signs of x
+    mass = 2.0 * np.clip(falls, 0.0, None) / middle
+    inner, outer = (float(np.sum(mass[(middle > a) & (middle < 10.0 * a)])) for a in (1e-5, 1e-3))
+    if inner > 0.5 * outer and inner > 1e-3:
+        return Design(None, None, "its slope has a corner at 0, and 1 / |z| cannot be normalised")
+    epsbar = 1.0 / sqrt(float(np.sum(mass)))
+    for law in LAWS.values():
+        gap = np.abs(epsbar * s - law.zero_bias_pdf(grid / epsbar))
+        if float(np.sum(np.diff(grid) * gap[1:])) / epsbar < 1e-3:
+            return Design(law, epsbar, "")
+    return Design(_tabulated(surrogate, epsbar, middle, mass), epsbar, "")
+
+
+def _tabulated(surrogate, epsbar, x, mass):
+    def zero_bias(z):
+        return 0.5 * epsbar * surrogate.derivative(epsbar * z)
+
+    def density(z, step=1e-4):
+        # p(z) = -q'(z) / z; at 0 its limit, taken beside it
+        a = backend.namespace(z).maximum(backend.namespace(z).abs(z), step * (z * 0.0 + 1.0))
+        return -(zero_bias(a + 0.5 * step) - zero_bias(a - 0.5 * step)) / (step * a)
+
+    share = np.cumsum(mass) / np.sum(mass)  # P(|u| <= x / epsbar)
+    size = x / epsbar
+    kurtosis = float(np.sum(mass * size**4) / np.sum(mass))
+
+    def sample(stream, out):
+        # |c| is uniform on (0, 1), and its sign is u's
+        c = backend.to_numpy(stream.uniform(out))
+        u = np.copysign(np.interp(np.abs(c), share, size), c)
+        out[...] = backend.asarray(u, out, dtype=out.dtype)
+        return out
+
+    return Law(f"for {surrogate.name}", sample, density, zero_bias, kurtosis)

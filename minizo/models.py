@@ -1,5 +1,7 @@
 """The networks that the papers train."""
 
+from math import prod
+
 from .errors import choose, is_whole, require
 from .layers import (
     BatchNorm1d,
@@ -213,6 +215,70 @@ def small_resnet(classes=10, input_shape=(3, 32, 32), **options):
     0.08
     """
     return resnet(8, classes, width=8, input_shape=input_shape, **options)
+
+
+def small(channels=(16, 32, 64), classes=10, activation="relu", input_shape=(3, 32, 32)):
+    """Three times 3x3 convolution, pool, batch norm, activation; then linear, batch norm.
+
+    What a laptop without a GPU trains on CIFAR-10 in minutes, with binary weights to more than
+    60 %: a fifteenth of ResNet-20's work, and most of its weights where images are small already.
+
+    Parameters
+    ----------
+    channels : sequence of int
+        One number a convolution; each halves the image.
+    classes : int
+    activation : {"relu", "hardtanh", "sign"} or layer
+    input_shape : tuple of int
+        (C, H, W).
+
+    Returns
+    -------
+    Network
+
+    References
+    ----------
+    After K. Simonyan, A. Zisserman, "Very deep convolutional networks for large-scale image
+    recognition", ICLR 2015 (3x3 filters and pooling throughout).
+
+    Examples
+    --------
+    >>> small().d, round(small().macs / resnet(20).macs, 3)
+    (33956, 0.069)
+    """
+    act = _activation(activation)
+    layers, (inputs, *size) = {}, input_shape
+    for i, outputs in enumerate(channels, 1):
+        layers |= {
+            f"conv{i}": Conv2d(inputs, outputs, 3, padding=1),
+            f"pool{i}": MaxPool2d(),
+            f"bn{i}": BatchNorm2d(outputs),
+            f"act{i}": act,
+        }
+        inputs, size = outputs, [pixels // 2 for pixels in size]
+    layers |= {
+        "flatten": Flatten(),
+        "fc": Linear(inputs * prod(size), classes, bias=False),
+        "bn": BatchNorm1d(classes),
+    }
+    return Network(layers, tuple(input_shape))
+
+
+# What commands call them; each is built as (input_shape, classes, activation, hidden widths).
+MODELS = {
+    "mlp": lambda shape, classes, act, hidden: mlp(
+        prod(shape), *hidden, classes, activation=act, input_shape=shape
+    ),
+    "lenet": lambda shape, classes, act, hidden: lenet((16, 32), classes, act, shape),
+    "small": lambda shape, classes, act, hidden: small((16, 32, 64), classes, act, shape),
+    "small-resnet": lambda shape, classes, act, hidden: small_resnet(
+        classes, shape, activation=act
+    ),
+}
+for _depth in (20, 32, 44, 56, 110):
+    MODELS[f"resnet{_depth}"] = lambda shape, classes, act, hidden, depth=_depth: resnet(
+        depth, classes, activation=act, input_shape=shape
+    )
 
 
 def weights(network, ends=True, shortcuts=True):

@@ -1,7 +1,7 @@
 """A stack of layers over one parameter vector theta, with named views of its slices."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
 
@@ -24,6 +24,10 @@ class Network:
         ``"fc1.weight"``.
     input_shape : tuple of int
         Shape of one example, ``(1, 28, 28)`` for MNIST.
+    companions : dict of str to quantizer, optional
+        Quantisers that learn something beside a parameter. A step beside ``"fc1.weight"`` is called
+        ``"fc1.weight.step"``; all of these are the last entries of theta. `minizo.Objective` sets
+        them; the layers do not look at them.
 
     Raises
     ------
@@ -39,6 +43,7 @@ class Network:
 
     layers: Mapping
     input_shape: tuple
+    companions: Mapping = field(default_factory=dict)
 
     def __post_init__(self):
         require(len(self.layers) > 0, "layers", self.layers, "a network needs at least one")
@@ -58,10 +63,26 @@ class Network:
         """Shape of the output for one example."""
         return self._shapes_between[-1]
 
-    @property
+    @cached_property
     def shapes(self):
         """Parameter name -> shape, in the order of theta."""
-        return self.stack.shapes
+        return self.stack.shapes | {
+            f"{name}.{part}": shape
+            for name, companion in self.companions.items()
+            for part, shape in companion.shapes(self.rows(name, companion)).items()
+        }
+
+    def rows(self, name, quantizer):
+        """Shape in which ``quantizer`` sees a parameter: (m,), or (F, n) if it works by filter.
+
+        >>> from minizo import models, quantizers
+        >>> models.lenet().rows("conv2.weight", quantizers.Sign())
+        (12800,)
+        """
+        shape = self.stack.shapes[name]
+        if not quantizer.by_filter:
+            return (prod(shape),)
+        return shape[0], prod(shape[1:])
 
     @property
     def running(self):
@@ -106,14 +127,29 @@ class Network:
         stack = self.stack.at(progress)
         return self if stack is self.stack else replace(self, layers=stack.layers)
 
-    def init(self, seed=0, like=None):
+    def init(self, seed=0, like=None, values=None):
         """Initial theta: (d,) in the library and dtype of ``like`` (NumPy float32 by default).
 
         Drawn on the host, so that one seed starts from the same weights on every backend.
+
+        Parameters
+        ----------
+        seed : int
+        like : ndarray, optional
+        values : dict of str to ndarray, optional
+            Parameters of the layers to start from instead of new ones, such as those of a run in
+            full precision. What quantisers learn beside them is made to fit.
         """
         like = np.empty(0, dtype=np.float32) if like is None else like
         theta = np.empty(self.d, dtype=backend.numpy_dtype(like))
-        values = self.stack.init(rng.at(seed, "init"), theta)
+        if values is None:
+            values = self.stack.init(rng.at(seed, "init"), theta)
+        else:
+            values = {name: backend.to_numpy(values[name]) for name in self.stack.shapes}
+        for index, (name, companion) in enumerate(self.companions.items()):
+            w = values[name].reshape(self.rows(name, companion))
+            own = companion.init(w, rng.at(seed, "beside", index))
+            values |= {f"{name}.{part}": value for part, value in own.items()}
         for name, part in self.slices.items():
             theta[part] = values[name].reshape(-1)
         return backend.asarray(theta, like)
@@ -188,7 +224,7 @@ class Network:
         return self.stack.statistics(caches) if self.running else {}
 
     def backward(self, params, caches, dy):
-        """Gradients of every parameter: name -> (..., *shape)."""
+        """Gradients of every parameter of the layers: name -> (..., *shape)."""
         return self.stack.backward(params, caches, dy, wanted=False)[1]
 
     def describe(self):
@@ -208,6 +244,11 @@ class Network:
             for (name, layer), shape in zip(
                 self.layers.items(), self._shapes_between[1:], strict=True
             )
+        ]
+        rows += [
+            f"{name:10} {shape!s:21} {prod(shape):5} parameters"
+            for name, shape in self.shapes.items()
+            if name not in self.stack.shapes
         ]
         total = f"total {self.d} parameters, {self.macs} multiply-accumulates a forward and example"
         return "\n".join([*rows, total])

@@ -84,13 +84,17 @@ class Objective:
         for name in self.quantized:
             known = f"it must be a parameter of the network: {', '.join(names)}"
             require(name in names, "quantized", name, known)
+        learned = {name: self.quantizer.shapes(self._rows(name)) for name in self.quantized}
+        wanted = {f"{name}.{part}" for name, own in learned.items() for part in own}
+        if not wanted <= set(names):
+            companions = {name: self.quantizer for name in self.quantized}
+            object.__setattr__(self, "network", replace(self.network, companions=companions))
 
     def calibrate(self, theta):
         """This objective with the scales that fit ``theta``; itself where it has them already."""
         if self.scales is not None:
             return self
-        slices = self.network.slices
-        scales = {name: self.quantizer.scale(theta[..., slices[name]]) for name in self.quantized}
+        scales = {name: self.quantizer.scale(self.cut(theta, name)) for name in self.quantized}
         for name, scale in scales.items():
             smallest = float(backend.namespace(scale).min(scale))
             if not 0.0 < smallest < float("inf"):
@@ -100,21 +104,79 @@ class Objective:
                 )
         return replace(self, scales=scales)
 
-    def quantize(self, theta, overwrite=False):
+    def _rows(self, name):
+        return self.network.rows(name, self.quantizer)
+
+    def cut(self, theta, name):
+        """A quantised tensor as its quantiser sees it: (..., d) -> (..., m), or (..., F, n)."""
+        part = theta[..., self.network.slices[name]]
+        if not self.quantizer.by_filter:
+            return part
+        return backend.namespace(theta).reshape(part, (*part.shape[:-1], *self._rows(name)))
+
+    def beside(self, name, views, noise=None):
+        """What the quantiser is given beside a tensor, its argument ``scale``: see `Quantizer`.
+
+        Parameters
+        ----------
+        name : str
+        views : dict of str to ndarray
+            Of theta, by name.
+        noise : dict of str to ndarray, optional
+            Of a batch.
+        """
+        learned = self.quantizer.shapes(self._rows(name))
+        if not (learned or self.quantizer.random):
+            return self.scales[name]
+        given = [(part, f"{name}.{part}") for part in (*learned, *self.quantizer.random)]
+        source = views if noise is None else {**views, **noise}
+        own = {part: source[full] for part, full in given if full in source}
+        return {"alpha": self.scales[name], **own}
+
+    def quantize(self, theta, overwrite=False, noise=None):
         """The weights that the network computes with: name -> (..., *shape).
 
-        With ``overwrite`` they are written over theta, which must be the caller's own buffer.
+        Parameters
+        ----------
+        theta : ndarray (..., d)
+        overwrite : bool
+            They may be written over theta, which must be the caller's own buffer.
+        noise : dict of str to ndarray, optional
+            Of a batch: random numbers for a stochastic quantiser, which without them gives its
+            weights in use.
         """
         self._need_scales()
         xp = backend.namespace(theta)
-        weights = self.network.views(theta)
+        views = self.network.views(theta)
+        weights = dict(views)
         for name in self.quantized:
-            part = theta[..., self.network.slices[name]]  # (..., m)
-            q = self.quantizer.quantize(part, self.scales[name], overwrite)
+            x, scale = self.cut(theta, name), self.beside(name, views, noise)
+            q = self.quantizer.quantize(x, scale, overwrite)
             weights[name] = xp.reshape(q, weights[name].shape)
         return weights
 
-    def quantize_shifted(self, theta, shift, sign=1.0):
+    def refresh(self, theta):
+        """theta with what the quantiser keeps made anew; theta itself where it keeps nothing.
+
+        The training loop does this at the beginning of every epoch.
+        """
+        if not self.quantizer.kept:
+            return theta
+        views = self.network.views(theta)
+        new = backend.namespace(theta).asarray(theta, copy=True)
+        for name in self.quantized:
+            kept = self.quantizer.refresh(self.cut(theta, name), self.beside(name, views, None))
+            for part, value in kept.items():
+                target = new[..., self.network.slices[f"{name}.{part}"]]
+                target[...] = backend.namespace(theta).reshape(value, target.shape)
+        return new
+
+    @property
+    def kept(self):
+        """Names of the entries of theta that only `refresh` changes."""
+        return tuple(f"{name}.{part}" for name in self.quantized for part in self.quantizer.kept)
+
+    def quantize_shifted(self, theta, shift, sign=1.0, noise=None):
         """`quantize` at theta + sign shift: name -> (P, *shape), in a scratch buffer.
 
         Parameters
@@ -136,7 +198,7 @@ class Objective:
         move = xp.add if sign > 0 else xp.subtract
         if not (backend.is_cupy(xp) and self.quantizer.kernel):
             backend.into(point, move, theta, shift)
-            return self.quantize(point, overwrite=True)
+            return self.quantize(point, overwrite=True, noise=noise)
         for name, part in self.network.slices.items():
             if name in self.quantized:
                 backend.shift_and_map(
@@ -173,14 +235,20 @@ class Objective:
         examples : int
             N.
         """
-        return self.network.noise(stream, examples, like) or None
+        noise = self.network.noise(stream, examples, like)
+        if self.quantizer.random:
+            stream = stream.child(len(self.network.layers))
+            for i, name in enumerate(self.quantized):
+                own = self.quantizer.noise(stream.child(i), self._rows(name), like)
+                noise |= {f"{name}.{part}": value for part, value in own.items()}
+        return noise or None
 
     def training_params(self, theta, batch, shift=None, sign=1.0):
         """What the network is given in training: the quantised weights, and the batch's noise."""
         if shift is None:
-            weights = self.quantize(theta)
+            weights = self.quantize(theta, noise=batch.noise)
         else:
-            weights = self.quantize_shifted(theta, shift, sign)
+            weights = self.quantize_shifted(theta, shift, sign, batch.noise)
         return weights if batch.noise is None else {**weights, **batch.noise}
 
     def outputs(self, theta, x, state=None):
@@ -243,7 +311,8 @@ class Objective:
     def ste_gradient(self, theta, batch):
         """The straight-through gradient g = J(theta)^T dL/dw, w = Q(theta).
 
-        J is diagonal: the derivative of the quantiser's surrogate at theta.
+        J is what the backward rule of the quantiser says; mostly it is diagonal, the derivative of
+        its surrogate at theta.
 
         Returns
         -------
@@ -251,19 +320,23 @@ class Objective:
             Its ``gradient`` like theta. Cost: 1 forward, 1 backward.
         """
         found = self.weight_gradient(theta, batch)
-        gradient = self.network.flatten(found.gradient)
+        xp, grads = backend.namespace(theta), dict(found.gradient)
+        views = self.network.views(theta) if self.network.companions else {}
         for name in self.quantized:
-            part = self.network.slices[name]
-            slope = self.quantizer.derivative(theta[..., part], self.scales[name])
-            if slope is not None:  # all ones
-                gradient[..., part] *= slope
-        return found._replace(gradient=gradient)
+            x, dw = self.cut(theta, name), grads[name]
+            scale = self.beside(name, views, batch.noise)
+            # (..., *shape) -> (..., m) or (..., F, n), and back
+            dx, own = self.quantizer.backward(x, scale, xp.reshape(dw, x.shape))
+            grads[name] = xp.reshape(dx, dw.shape)
+            grads |= {f"{name}.{part}": value for part, value in own.items()}
+        return found._replace(gradient=self.network.flatten(grads))
 
     def matched_eps(self, theta):
         """Perturbation sizes that the surrogate implies: like theta, eps = alpha epsbar by tensor.
 
         A parameter that is not quantised takes the size of the quantised weights of its own layer;
-        where that has none, of the nearest layer below that has some, or else of the lowest.
+        where that has none, of the nearest layer below that has some, or else of the lowest. What
+        the quantiser learns takes that of its tensor.
 
         Raises
         ------
@@ -283,9 +356,13 @@ class Objective:
             )
         eps = backend.empty(theta.shape, theta)
         for name, part in self.network.slices.items():
-            own = f"{name.rpartition('.')[0]}.weight"
-            source = next((s for s in (name, own) if s in self.scales), source)
-            eps[..., part] = self.quantizer.epsbar * self.scales[source]
+            owner = name.rpartition(".")[0]
+            near = (name, owner, f"{owner}.weight")
+            source = next((s for s in near if s in self.scales), source)
+            scale = self.scales[source]
+            if self.quantizer.by_filter:  # (..., F, 1) -> (..., 1)
+                scale = backend.namespace(theta).mean(scale, axis=-2)
+            eps[..., part] = self.quantizer.epsbar * scale
         return eps
 
     def workspace(self, batch):

@@ -1,9 +1,9 @@
 """Optimisers: update rules as init / update pairs, in order of complexity.
 
-init(theta) -> state;  update(grad, state, theta, progress) -> (theta, state). Pure: new arrays come
-back, the old ones stay as they were. State fields are arrays of the shape and dtype of theta, or
-the number of updates so far. ``progress``, the part of the run that is over, sets the learning
-rate lr(t) = lr shape(t / T).
+init(theta, objective) -> state;  update(grad, state, theta, progress) -> (theta, state). Pure: new
+arrays come back, the old ones stay as they were. State fields are arrays of the shape and dtype of
+theta, or the number of updates so far. ``progress``, the part of the run that is over, sets the
+learning rate lr(t) = lr shape(t / T). Only `Bop` looks at the objective: which weights are binary.
 """
 
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ class SGD:
         """lr(t) at progress t / T."""
         return schedule(self.schedule, self.lr, 0.0, progress)
 
-    def init(self, theta):
+    def init(self, theta, objective=None):
         """State of a new run: nothing to remember."""
         return ()
 
@@ -75,7 +75,7 @@ class Momentum(SGD):
         super().__post_init__()
         require(0 <= self.mu < 1, "momentum mu", self.mu, "it must lie in [0, 1)")
 
-    def init(self, theta):
+    def init(self, theta, objective=None):
         """State of a new run."""
         return MomentumState(backend.namespace(theta).zeros_like(theta))
 
@@ -116,7 +116,7 @@ class Adam(SGD):
             value = getattr(self, name)
             require(0 <= value < 1, f"Adam.{name}", value, "it must lie in [0, 1)")
 
-    def init(self, theta):
+    def init(self, theta, objective=None):
         """State of a new run."""
         zeros = backend.namespace(theta).zeros_like
         return AdamState(zeros(theta), zeros(theta), 0)
@@ -139,4 +139,73 @@ class Adam(SGD):
         return theta - step, AdamState(m, v, t)
 
 
-OPTIMIZERS = {"sgd": SGD, "momentum": Momentum, "adam": Adam}
+class BopState(NamedTuple):
+    """m : ndarray like theta, running mean of g; binary : 1 where weights flip, else 0; adam."""
+
+    m: object
+    binary: object
+    adam: AdamState
+
+
+@dataclass(frozen=True)
+class Bop(Adam):
+    """Binary optimiser: m <- (1 - gamma) m + gamma g;  w <- -w where sign(w) m > threshold.
+
+    For the quantised weights, whose quantiser must have two levels; there are no latent weights,
+    the size of theta never changes, only its sign. Every other parameter follows Adam. The
+    learning rate and its schedule are Adam's.
+
+    Parameters
+    ----------
+    gamma : float
+        Share of the new gradient, in (0, 1].
+    threshold : float
+        At least 0; in the units of the gradient.
+
+    Notes
+    -----
+    A weight of exactly 0 has no sign to flip and keeps that of +0. The gate of a surrogate would
+    stop weights for good, as their size stays: use the quantiser's identity.
+
+    References
+    ----------
+    K. Helwegen, J. Widdicombe, L. Geiger, Z. Liu, K.-T. Cheng, R. Nusselder, "Latent weights do not
+    exist: rethinking binarized neural network optimization", NeurIPS 2019, algorithm 1 (published
+    for tens of thousands of steps: gamma 1e-4, threshold 1e-8).
+    """
+
+    gamma: float = 1e-3
+    threshold: float = 1e-8
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(0 < self.gamma <= 1, "Bop.gamma", self.gamma, "it must lie in (0, 1]")
+        right = isfinite(self.threshold) and self.threshold >= 0
+        require(right, "Bop.threshold", self.threshold, "it must be finite and at least 0")
+
+    def init(self, theta, objective=None):
+        """State of a new run of ``objective``; without one every parameter is binary."""
+        xp = backend.namespace(theta)
+        zeros = xp.zeros_like(theta)
+        if objective is None:
+            return BopState(zeros, xp.ones_like(theta), super().init(theta))
+        levels = objective.quantizer.levels
+        remedy = "Bop flips binary weights: use a quantiser with two, such as sign or xnor"
+        require(levels == 2, "the quantiser's number of levels", levels, remedy)
+        binary = xp.zeros_like(theta)
+        for name in objective.quantized:
+            binary[..., objective.network.slices[name]] = 1.0
+        return BopState(zeros, binary, super().init(theta))
+
+    def update(self, grad, state, theta, progress=0.0):
+        """One step."""
+        xp = backend.namespace(theta)
+        new, adam = super().update(grad, state.adam, theta, progress)
+        m = (1.0 - self.gamma) * state.m + self.gamma * grad
+        # w <- -w where sign(w) m > threshold
+        flips = xp.where(theta >= 0.0, m, -m) > self.threshold
+        new = xp.where(state.binary > 0.0, xp.where(flips, -theta, theta), new)
+        return new, BopState(m, state.binary, adam)
+
+
+OPTIMIZERS = {"sgd": SGD, "momentum": Momentum, "adam": Adam, "bop": Bop}

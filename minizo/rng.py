@@ -18,7 +18,10 @@ CHUNK = 2**16  # numbers drawn at a time; part of what a seed means
 SOURCES = ("device", "host")
 
 # What the numbers are for. Different purposes never share a stream.
-PURPOSES = {"init": 0, "data": 1, "noise": 2, "sign": 3, "test": 4, "layers": 5, "hypernet": 6}
+PURPOSES = {
+    "init": 0, "data": 1, "noise": 2, "sign": 3, "test": 4, "layers": 5, "hypernet": 6, "beside": 7,
+    "augment": 8,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

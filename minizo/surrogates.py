@@ -1,8 +1,12 @@
 """Surrogates: the smooth functions whose derivative the STE puts in place of the quantiser's.
 
 Each one is stated for the unit sign, h(x) = sign(x), and says which noise turns the one into the
-other:  E[h(x + epsbar u)] = value(x)  with u of the unit-variance ``law``. The scaled and summed
-forms for a k-bit quantiser are built in `minizo.quantizers`.
+other:  gain E[h(x + epsbar u)] = value(x)  with u of the unit-variance ``law``. The scaled and
+summed forms for a k-bit quantiser are built in `minizo.quantizers`.
+
+Any surrogate whose derivative is nowhere negative and of finite area is a smoothing of the sign,
+by noise of density value'(x) / (2 gain), whether or not that is one of `minizo.laws`
+(`python -m minizo.gallery` looks).
 
 References
 ----------
@@ -11,13 +15,19 @@ neurons for conditional computation", 2013 (identity).
 I. Hubara, M. Courbariaux, D. Soudry, R. El-Yaniv, Y. Bengio, "Binarized neural networks",
 NeurIPS 2016 (hardtanh).
 Z. Liu et al., "Bi-Real Net", ECCV 2018 (ApproxSign).
+S. Darabi, M. Belbahri, M. Courbariaux, V. P. Nia, "Regularized binary network training", 2018
+(SwishSign).
+H. Qin et al., "Forward and backward information retention for accurate binary neural networks",
+CVPR 2020 (EDE). M. Lin et al., "Rotated binary neural network", NeurIPS 2020 (rbnn). X.-M. Wu et
+al., "Estimator meets equilibrium perspective", ICCV 2023 (ReSTE). Y. Xu et al., "Learning frequency
+domain approximation for binary neural networks", NeurIPS 2021 (FDA).
 N. Yang, T. M. Aamodt, "Improving the straight-through estimator with zeroth-order information",
 NeurIPS 2025 (each of them as a smoothing).
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import pi, sqrt
+from math import cos, log10, pi, sin, sqrt
 
 from . import backend
 
@@ -35,15 +45,27 @@ class Surrogate:
         d value / dx, elementwise; at a kink the derivative from the right.
     law : str
         Name of the law in `minizo.laws` that this surrogate implies.
-    epsbar : float
-        Standard deviation of the noise, in units of half the distance between the two levels.
+    epsbar : float or None
+        Standard deviation of the noise, in units of half the distance between the two levels;
+        None where no noise of one size turns the sign into this surrogate.
+    schedule : callable or None
+        schedule(progress), the surrogate at that point of a run; None for one that stays. What a
+        scheduled surrogate says of itself otherwise is true at the start.
+    gain : float
+        Its value far to the right.
     """
 
     name: str
     value: Callable
     derivative: Callable
-    law: str
-    epsbar: float
+    law: str = "uniform"
+    epsbar: float | None = None
+    schedule: Callable | None = None
+    gain: float = 1.0
+
+    def at(self, progress):
+        """This surrogate when the part ``progress`` in [0, 1] of a run is over."""
+        return self if self.schedule is None else self.schedule(progress)
 
 
 def _identity(x):
@@ -88,6 +110,125 @@ def _approxsign_derivative(x):
     return 2.0 * xp.clip(1.0 - xp.abs(x), 0.0, None)
 
 
+def _swish(x, beta=5.0):
+    xp = backend.namespace(x)
+    # value(x) = 2 sigma(b x) (1 + b x (1 - sigma(b x))) - 1 = t + b x (1 - t^2) / 2,
+    # t = tanh(b x / 2), which passes 1 and comes back
+    x = xp.clip(x, -10.0, 10.0)  # where it is +-1 to every digit: nothing overflows further out
+    t = xp.tanh(0.5 * beta * x)
+    return t + 0.5 * beta * x * (1.0 - t * t)
+
+
+def _swish_derivative(x, beta=5.0):
+    xp = backend.namespace(x)
+    # value'(x) = b (2 - b x tanh(b x / 2)) / (1 + cosh(b x)),  1 / (1 + cosh) = (1 - t^2) / 2
+    x = xp.clip(x, -10.0, 10.0)
+    t = xp.tanh(0.5 * beta * x)
+    return 0.5 * beta * (2.0 - beta * x * t) * (1.0 - t * t)
+
+
+def geometric(start, end, progress):
+    """start (end / start)^progress.
+
+    >>> geometric(0.1, 10.0, 0.5)
+    1.0
+    """
+    return 10.0 ** (log10(start) + progress * log10(end / start))
+
+
+def ede(progress):
+    """k tanh(t x), t from 0.1 to 10, k = max(1/t, 1): from the identity to the sign."""
+    t = geometric(0.1, 10.0, progress)
+    k = max(1.0 / t, 1.0)
+
+    def value(x):
+        return k * backend.namespace(x).tanh(t * x)
+
+    def derivative(x):
+        # value'(x) = k t (1 - tanh^2(t x))
+        return k * t * (1.0 - backend.namespace(x).tanh(t * x) ** 2)
+
+    return Surrogate("ede", value, derivative, "logistic", pi / sqrt(12.0) / t, ede, k)
+
+
+def _tent(name, schedule, t, k):
+    # value'(x) = max(k (sqrt2 t - t^2 |x|), 0): a triangle on |x| <= c = sqrt2 / t
+    c = sqrt(2.0) / t
+
+    def value(x):
+        # value(x) = k approxsign(x / c)
+        return k * _approxsign(x / c)
+
+    def derivative(x):
+        return k / c * _approxsign_derivative(x / c)
+
+    return Surrogate(name, value, derivative, "triangular", c / sqrt(6.0), schedule, k)
+
+
+def rbnn(progress):
+    """A triangle of slope max(k (sqrt2 t - t^2 |x|), 0); t from 0.01 to 10, k = max(1/t, 1)."""
+    t = geometric(0.01, 10.0, progress)
+    return _tent("rbnn", rbnn, t, max(1.0 / t, 1.0))
+
+
+def rbnn_activation(progress):
+    """The same for activations: k = 1, t at least 1."""
+    t = max(1.0, geometric(0.01, 10.0, progress))
+    return _tent("rbnn-activation", rbnn_activation, t, 1.0)
+
+
+def reste(progress, last=3.0, low=0.1, high=1.5):
+    """sign(x) |x|^(1/o), its slope constant on |x| <= 0.1 and 0 beyond 1.5.
+
+    o = 1 + (1 - cos(pi/2 progress)) (last - 1): the clipped identity at the start.
+    """
+    o = 1.0 + (1.0 - cos(0.5 * pi * progress)) * (last - 1.0)
+    steep = low ** (1.0 / o) / low
+
+    def value(x):
+        xp = backend.namespace(x)
+        a = xp.clip(xp.abs(x), None, high)
+        # a chord below low, where the slope of the power has no bound
+        power = xp.clip(a, low, None) ** (1.0 / o)
+        return xp.sign(x) * xp.where(a <= low, steep * a, power)
+
+    def derivative(x):
+        xp = backend.namespace(x)
+        a = xp.abs(x)
+        # value'(x) = |x|^(1/o - 1) / o
+        power = xp.clip(a, low, None) ** (1.0 / o - 1.0) / o
+        slope = xp.where(a <= low, xp.zeros_like(a) + steep, power)
+        return slope * xp.astype(a <= high, x.dtype)
+
+    return Surrogate("reste", value, derivative, schedule=reste, gain=high ** (1.0 / o))
+
+
+def fda(progress, omega=0.1):
+    """The sign's Fourier series 4/pi sum_{i<=n} sin((2i+1) w x)/(2i+1) on |x| <= 1, n from 9 to 18.
+
+    w = 0.1: a square wave of period 20 pi, of which one jump is used.
+    """
+    n = 9 + int(9 * progress)
+
+    def value(x):
+        xp = backend.namespace(x)
+        c = omega * xp.clip(x, -1.0, 1.0)
+        return 4.0 / pi * sum(xp.sin((2 * i + 1) * c) / (2 * i + 1) for i in range(n + 1))
+
+    def derivative(x):
+        xp = backend.namespace(x)
+        # 4 w/pi sum_{i<=n} cos((2i+1) w x) = 2 w/pi sin(2 (n+1) w x) / sin(w x), 2 (n+1) at 0
+        c = omega * xp.clip(x, -1.0, 1.0)
+        below = xp.sin(c)
+        zero = below == 0.0
+        ratio = xp.sin(2 * (n + 1) * c) / xp.where(zero, xp.ones_like(x), below)
+        slope = 2.0 * omega / pi * xp.where(zero, xp.zeros_like(x) + 2.0 * (n + 1), ratio)
+        return slope * xp.astype(xp.abs(x) <= 1.0, x.dtype)
+
+    end = 4.0 / pi * sum(sin((2 * i + 1) * omega) / (2 * i + 1) for i in range(n + 1))
+    return Surrogate("fda", value, derivative, schedule=fda, gain=end)
+
+
 SURROGATES = {
     surrogate.name: surrogate
     for surrogate in (
@@ -98,5 +239,7 @@ SURROGATES = {
         Surrogate("hardtanh", _hardtanh, _hardtanh_derivative, "uniform", 1 / sqrt(3.0)),
         Surrogate("tanh", _tanh, _tanh_derivative, "logistic", pi / sqrt(12.0)),
         Surrogate("approxsign", _approxsign, _approxsign_derivative, "triangular", 1 / sqrt(6.0)),
+        Surrogate("swish", _swish, _swish_derivative),
+        *(scheduled(0.0) for scheduled in (ede, rbnn, rbnn_activation, reste, fda)),
     )
 }

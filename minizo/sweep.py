@@ -79,20 +79,23 @@ class Case:
         """More of what `minizo.fit` is given: nothing here, a start or a watch in other cases."""
         return {}
 
-    def train(self, data, path=None):
-        """Train, and return the `minizo.Run`.
-
-        With a ``path`` the checkpoint is kept there, and one that is there already is resumed.
-        """
-        network = mlp(
+    def network(self, data):
+        """The network that is trained."""
+        return mlp(
             data.x_train[0].size,
             *self.widths,
             data.classes,
             activation=self.activation,
             input_shape=tuple(data.x_train.shape[1:]),
         )
+
+    def train(self, data, path=None):
+        """Train, and return the `minizo.Run`.
+
+        With a ``path`` the checkpoint is kept there, and one that is there already is resumed.
+        """
         return fit(
-            Objective(network, self.quantizer),
+            Objective(self.network(data), self.quantizer),
             data,
             self.estimator,
             self.optimizer,
@@ -179,7 +182,9 @@ def run(cases, load, folder, workers=None, quiet=False):
     paths = {case: folder / f"{case.key(name)}.json" for case in cases}
     records = {case: read(path, case, name) for case, path in paths.items()}
     # the most expensive first, so that no processor waits long at the end
-    missing = sorted((c for c in paths if records[c] is None), key=Case.cost, reverse=True)
+    missing = sorted(
+        (c for c in paths if records[c] is None), key=lambda case: case.cost(), reverse=True
+    )
 
     with ExitStack() as stack:
         bar = stack.enter_context(_bar(cases, missing, quiet))

@@ -60,7 +60,8 @@ class Run:
         The latent parameters at the end; ``weights`` are the quantised ones by name.
     records : dict of str to list
         Columns `COLUMNS`, one entry every ``record_every`` steps. Training loss is that of the
-        whole training set; evaluation is in neither ``forwards`` nor ``seconds``.
+        whole training set, or of its first ``loss_examples``; evaluation is in neither
+        ``forwards`` nor ``seconds``.
     settings : dict
         What determines the result.
     state : dict of str to ndarray
@@ -132,7 +133,10 @@ class Recipe:
     batch: int
     seed: int
     record_every: int
+    loss_examples: int | None = None
+    augment: object = None
     start: object = None
+    state: Mapping | None = None
     watch: dict = field(default_factory=dict)
     rng: str = "device"
 
@@ -141,6 +145,10 @@ class Recipe:
         theta = self.objective.scales[self.objective.quantized[0]]
         network = self.objective.network
         layers = {name: repr(layer) for name, layer in network.layers.items()}
+        state = None
+        if self.state:
+            parts = [self.state[name] for name in network.running]
+            state = backend.sha256(backend.namespace(theta).concat(parts))
         return {
             "network": layers,
             "quantizer": repr(self.objective.quantizer),
@@ -153,10 +161,13 @@ class Recipe:
             "batch": self.batch,
             "seed": self.seed,
             "record_every": self.record_every,
+            "loss_examples": self.loss_examples,
+            "augment": None if self.augment is None else repr(self.augment),
+            "start": None if self.start is None else backend.sha256(self.start),
+            "state": state,
+            "watch": sorted(self.watch) or None,
             "backend": backend.namespace(theta).__name__,
             "dtype": str(theta.dtype),
-            "start": None if self.start is None else backend.sha256(self.start),
-            "watch": sorted(self.watch) or None,
             "rng": "host" if backend.is_numpy(backend.namespace(theta)) else self.rng,
         }
 
@@ -165,7 +176,8 @@ def batches(recipe, start):
     """The batches of steps ``start``, ``start + 1``, ...
 
     Every epoch visits the examples in an order of its own, found from (seed, epoch); the last
-    examples that do not fill a batch are left out.
+    examples that do not fill a batch are left out. What is random about a batch comes from (seed,
+    step), so a resumed run meets the same batches.
     """
     x, labels = recipe.data.x_train, recipe.data.y_train
     take = backend.namespace(labels).take
@@ -180,22 +192,27 @@ def batches(recipe, start):
             chosen = order[position * recipe.batch : (position + 1) * recipe.batch]
             stream = rng.at(recipe.seed, "layers", step, source=recipe.rng)
             noise = recipe.objective.noise(stream, recipe.batch, x)
-            yield Batch(take(x, chosen, axis=0), take(labels, chosen, axis=0), noise)
+            images = take(x, chosen, axis=0)
+            if recipe.augment is not None:
+                stream = rng.at(recipe.seed, "augment", step, source=recipe.rng)
+                images = recipe.augment(images, stream)
+            yield Batch(images, take(labels, chosen, axis=0), noise)
             step += 1
         epoch, skip = epoch + 1, 0
 
 
 def start_state(recipe, theta):
     """The state before the first step, from latent parameters ``theta`` (d,)."""
+    fresh = recipe.objective.network.init_state(theta)
     return TrainState(
         theta,
-        recipe.optimizer.init(theta),
+        recipe.optimizer.init(theta, recipe.objective),
         recipe.estimator.init(recipe.objective, theta),
         step=0,
         forwards=0,
         backwards=0,
         seconds=0.0,
-        running=recipe.objective.network.init_state(theta),
+        running=fresh if recipe.state is None else recipe.state,
         macs=0,
     )
 
@@ -212,6 +229,8 @@ def advance(recipe, state, feed, end, pool, tick):
             recipe.seed, index, recipe.steps, pool, per_epoch, recipe.optimizer, state.optimizer,
             recipe.rng,
         )  # fmt: skip
+        if index % per_epoch == 0:
+            state = state._replace(theta=recipe.objective.refresh(state.theta))
         estimate, estimator = recipe.estimator.estimate(
             recipe.objective.at(step.progress), state.theta, next(feed), state.estimator, step
         )
@@ -260,9 +279,11 @@ def diverged(recipe, what, step):
 
 
 def record(records, recipe, state):
-    """Add a row: evaluate the state on the whole training and test sets."""
+    """Add a row: evaluate the state on the test set and the training set, or the part asked for."""
     objective, data = recipe.objective.at(state.step / recipe.steps), recipe.data
-    train_loss, _ = evaluate(objective, state.theta, data.x_train, data.y_train, state.running)
+    part = slice(recipe.loss_examples)
+    x, labels = data.x_train[part, ...], data.y_train[part]
+    train_loss, _ = evaluate(objective, state.theta, x, labels, state.running)
     if not isfinite(train_loss):
         raise diverged(recipe, "training loss", state.step)
     _, accuracy = evaluate(objective, state.theta, data.x_test, data.y_test, state.running)
@@ -307,9 +328,23 @@ def restore(path, recipe, state):
     return state, header["records"]
 
 
-def check(data, steps, batch, seed):
+def check_start(network, start, state):
+    """Raise an `InputError` for latent parameters or statistics of another network."""
+    if start is not None:
+        found = tuple(start.shape)
+        d = network.d
+        require(found == (d,), "start's shape", found, f"this network has {d} parameters")
+    if state is not None:
+        known = ", ".join(network.running) or "none"
+        same = set(state) == set(network.running)
+        require(same, "state", sorted(state), f"this network has the statistics {known}")
+
+
+def check(data, steps, batch, seed, loss_examples=None):
     """Raise an `InputError` for a number that `fit` cannot use."""
     n = data.y_train.shape[0]
+    right = loss_examples is None or 1 <= loss_examples <= n
+    require(right, "loss_examples", loss_examples, f"it must lie between 1 and the {n} examples")
     require(steps >= 1, "steps", steps, "at least one step is needed")
     require(1 <= batch <= n, "batch", batch, f"it must lie between 1 and the {n} examples")
     right = is_whole(seed) and 0 <= seed < 2**32  # more would take two of a stream's words
@@ -327,11 +362,14 @@ def fit(
     seed=0,
     pool=None,
     record_every=None,
+    loss_examples=None,
+    augment=None,
+    start=None,
+    state=None,
     path=None,
     checkpoint_every=None,
     resume=False,
     progress=None,
-    start=None,
     watch=None,
     rng="device",
 ):
@@ -355,6 +393,18 @@ def fit(
         Where blocks of directions are evaluated; by default in the caller.
     record_every : int, optional
         Steps between records; by default 20 records a run.
+    loss_examples : int, optional
+        The training loss of the records is that of the first so many training examples; by default
+        of all.
+    augment : callable, optional
+        ``augment(x, stream)`` -> images like x (N, C, H, W), such as `minizo.data.CropFlip`.
+        Applied to the batches of training steps, not in evaluation.
+    start : ndarray (d,), optional
+        Latent parameters to start from, in the library and dtype of the data, such as
+        ``run.theta`` of a run in full precision; by default those that the network draws from
+        ``seed``. The quantiser scales fit them.
+    state : dict of str to ndarray, optional
+        Running statistics to start from, such as ``run.state``; by default new ones.
     path : path, optional
         Where the checkpoint goes.
     checkpoint_every : int, optional
@@ -364,9 +414,6 @@ def fit(
     progress : callable, optional
         Called after every step as ``progress(steps_done, loss)``, with the training loss of the
         latest record.
-    start : ndarray (d,), optional
-        Latent parameters to start from, in the library and dtype of the data; by default those that
-        the network draws from ``seed``.
     watch : dict of str to callable, optional
         More columns of the records: ``function(objective, state)`` -> float for each record, with
         the `TrainState` of that moment.
@@ -391,7 +438,7 @@ def fit(
     -----
     Cost: that of ``steps`` estimates, and two evaluations of the data sets a record.
     """
-    check(data, steps, batch, seed)
+    check(data, steps, batch, seed, loss_examples)
     require(rng in SOURCES, "rng", rng, f"choose from {SOURCES}")
     record_every = record_every or max(1, steps // 20)
     checkpoint_every = checkpoint_every or steps
@@ -400,13 +447,13 @@ def fit(
     watch = {} if watch is None else watch
     for name in watch:
         require(name not in COLUMNS, "watch", name, "this column is recorded already; rename it")
+    check_start(objective.network, start, state)
     theta = objective.network.init(seed, like=data.x_train) if start is None else start
-    d = objective.network.d
-    require(theta.shape == (d,), "start's shape", theta.shape, f"this network has {d} parameters")
     objective = objective.calibrate(theta)
     recipe = Recipe(
-        objective, data, estimator, optimizer, steps, batch, seed, record_every, start, watch, rng
-    )
+        objective, data, estimator, optimizer, steps, batch, seed, record_every, loss_examples,
+        augment, start, state, watch, rng,
+    )  # fmt: skip
     state = start_state(recipe, theta)
     records = {name: [] for name in (*COLUMNS, *watch)}
     if resume and path is not None and Path(path).exists():

@@ -18,7 +18,8 @@ from minizo.rng import Stream
 SIGMAS = 6.0  # two-sided false alarm rate of one comparison: 2e-9
 
 # Where the density of each law ends, or has fallen below 1e-30
-SUPPORT = {"uniform": sqrt(3.0), "triangular": sqrt(6.0), "gaussian": 12.0, "logistic": 40.0}
+SUPPORT = {"uniform": sqrt(3.0), "triangular": sqrt(6.0), "gaussian": 12.0, "logistic": 40.0,
+           "laplace": 49.0}  # fmt: skip
 DENSITIES = sorted(SUPPORT)
 SURROGATE_NAMES = ("hardtanh", "tanh", "approxsign")  # those of a sign; identity is the fourth
 
@@ -150,6 +151,8 @@ class GivenWords(Stream):
 
 class Toy:
     """A loss of theta alone, called as an `Objective`."""
+
+    kept = ()
 
     def evaluate(self, theta, batch, shift=0.0, sign=1.0):
         """F(theta + sign shift): (P, d) -> (P,)."""

@@ -261,6 +261,9 @@ def test_bench_hypernets(monkeypatch):
     assert set(record["scan"]) == {"minizo, chunked", "minizo, step by step", "a NumPy loop"}
     text = hypernets.show(json.loads(json.dumps(record)))
     assert "length 60" in text and "600" in text and "FSG" in text and "/ STE" in text
+    parts = record["profile"]["parts"]
+    assert "scan, backward" in text and all(seconds >= 0.0 for seconds in parts.values())
+    assert parts["scan, forward"] > 0.0 and parts["rest of Mamba, backward"] > 0.0
 
 
 # sweep

@@ -214,6 +214,19 @@ def test_blocks_and_threads(layer, shape, lead, monkeypatch):
         np.testing.assert_array_equal(b, c)
 
 
+def test_helpers_ignore_overflow_where_the_caller_does():
+    """NumPy's errstate is the caller's in every thread; without it there is a warning."""
+
+    def square(item):
+        return np.float32(1e30) * np.float32(1e30) + item
+
+    with ThreadPoolExecutor(3) as executor, backend.crew(executor, 3):
+        with np.errstate(all="ignore"):
+            assert backend.share(square, range(50)) == [np.inf] * 50
+        with pytest.raises(RuntimeWarning, match="overflow"):
+            backend.share(square, range(50))
+
+
 def test_share_keeps_the_order_and_hands_errors_on():
     """Results in the order of the items, whoever did them; an error in a thread is not lost."""
     with ThreadPoolExecutor(3) as executor, backend.crew(executor, 3):

@@ -25,6 +25,33 @@ def test_the_map_is_its_equation(bits):
     np.testing.assert_allclose(np.abs(q).max(axis=1), 1.0, rtol=1e-15)
 
 
+@given(st.lists(st.floats(-5, 5).filter(lambda x: abs(x) > 1e-3), min_size=1, max_size=20),
+       st.integers(1, 8))  # fmt: skip
+def test_ranges_levels_and_signs(values, bits):
+    """In [-1, 1], the largest at an end; levels -1 + 2 j / n, never 0; signs kept; one step off.
+
+    |Q(x) - tanh x / M| <= 1 / n. The rounding inside is idempotent; the whole map is not.
+    """
+    x, n = np.array(values), 2**bits - 1
+    q = DoReFa(bits=bits).quantize(x, None)
+    assert np.all(np.abs(q) <= 1.0) and abs(q[np.argmax(np.abs(np.tanh(x)))]) == 1.0
+    code = (q + 1.0) * n / 2.0
+    np.testing.assert_allclose(code, np.round(code), atol=1e-12)
+    assert np.all(np.abs(q) >= 1.0 / n - 1e-12)
+    clear = np.abs(np.tanh(x)) / np.max(np.abs(np.tanh(x))) > 1e-9  # else at the tie of 0
+    np.testing.assert_array_equal(np.sign(q)[clear], np.sign(x)[clear])
+    assert np.all(np.abs(q - np.tanh(x) / np.max(np.abs(np.tanh(x)))) <= 1.0 / n + 1e-12)
+
+
+def test_zero_is_a_tie_that_goes_to_the_even_code():
+    """+1/3 for 2 bits, +1/7 for 3, -1 for 1; and Q(Q(x)) != Q(x) somewhere."""
+    for bits, expected in ((1, -1.0), (2, 1 / 3), (3, 1 / 7)):
+        q = DoReFa(bits=bits).quantize(np.array([0.0, 1.0]), None)
+        assert q[0] == pytest.approx(expected, abs=1e-15) and q[1] == 1.0
+    once = DoReFa(bits=4).quantize(W, None)
+    assert np.any(np.abs(DoReFa(bits=4).quantize(once, None) - once) > 0.01)
+
+
 @given(st.lists(st.floats(-5, 5).filter(lambda x: abs(x) > 1e-6), min_size=1, max_size=20))
 def test_one_bit_is_the_sign(values):
     """sign(x), and -1 at an exact zero."""

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from strategies import SURROGATE_NAMES, generator, latents, seeds
 
 from minizo import InputError, ProxQuant, backend
-from minizo.fitted import MultiBit, Ternary, midpoints, staircase
 from minizo.quantizers import Sign
+from minizo.quantizers.fitted import MultiBit, Ternary, midpoints, staircase
 from minizo.surrogates import SURROGATES
 
 ALL = [Ternary(), *(MultiBit(bits=k) for k in (1, 2, 3, 4))]

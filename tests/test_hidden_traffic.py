@@ -10,7 +10,7 @@ pytest.importorskip("array_api_strict")
 
 from tracing import put, strict, watch
 
-from minizo import Objective, backend, quantizers, train
+from minizo import InputError, Objective, backend, quantizers, train
 from minizo.data.dataset import Dataset
 from minizo.estimators import ESTIMATORS, STE
 from minizo.estimators.learned import LOOKAHEADS
@@ -81,9 +81,10 @@ def on_device(network, dtype=np.float64):
 def step_events(network, estimator, optimizer=None, quantizer=None, loss="cross-entropy"):
     """What host and device have to do with each other in `STEPS` steps, an `Event` each."""
     data = on_device(network)
-    theta = network.init(0, like=data.x_train)
     quantizer = quantizers.MidRise("tanh") if quantizer is None else quantizer
-    objective = Objective(network, quantizer, loss=LOSSES[loss]()).calibrate(theta)
+    objective = Objective(network, quantizer, loss=LOSSES[loss]())
+    theta = objective.network.init(0, like=data.x_train)
+    objective = objective.calibrate(theta)
     optimizer = OPTIMIZERS["adam"]() if optimizer is None else optimizer
     recipe = train.Recipe(objective, data, estimator, optimizer, STEPS, BATCH, 0, STEPS)
     state, ends = train.start_state(recipe, theta), []
@@ -114,8 +115,8 @@ def test_no_hidden_traffic(estimator, network):
 @pytest.mark.parametrize("estimator", ["ste", "proxquant", "fcgrad"])
 def test_no_hidden_traffic_in_optimizers(estimator, optimizer):
     """Every registered optimiser: after the estimate, before a prox, and in a look-ahead."""
-    rule = pick(ESTIMATORS[estimator], SMALL)
-    assert hidden(step_events(NETWORKS["mlp"], rule, OPTIMIZERS[optimizer]())) == []
+    rule, q = pick(ESTIMATORS[estimator], SMALL), quantizers.Sign("tanh")
+    assert hidden(step_events(NETWORKS["mlp"], rule, OPTIMIZERS[optimizer](), q)) == []
 
 
 @pytest.mark.parametrize("lookahead", LOOKAHEADS)
@@ -128,9 +129,12 @@ def test_no_hidden_traffic_in_lookaheads(lookahead):
 @pytest.mark.parametrize("estimator", ["ste", "fogzo", "proxquant", "fsg"])
 def test_no_hidden_traffic_in_quantizers(estimator, quantizer):
     """Every registered quantiser, in the four kinds of estimator that use it differently."""
-    rule = pick(ESTIMATORS[estimator], SMALL)
-    q = QUANTIZERS[quantizer](surrogate="approxsign")
-    assert hidden(step_events(NETWORKS["mlp"], rule, quantizer=q)) == []
+    rule, q = pick(ESTIMATORS[estimator], SMALL), QUANTIZERS[quantizer]()
+    try:
+        found = step_events(NETWORKS["mlp"], rule, quantizer=q)
+    except InputError as reason:
+        pytest.skip(f"the two do not go together: {reason}")
+    assert hidden(found) == []
 
 
 @pytest.mark.parametrize("loss", LOSSES)

@@ -32,7 +32,7 @@ COUNT = 2**20
 CELLS = {np.float32: 2.0**24, np.float64: 2.0**53}
 NAMES = sorted(LAWS)
 KAPPA = {"rademacher": 1.0, "uniform": 9 / 5, "triangular": 12 / 5, "gaussian": 3.0,
-         "logistic": 21 / 5}  # fmt: skip
+         "logistic": 21 / 5, "laplace": 6.0}  # fmt: skip
 
 
 def sample(name, count=COUNT, dtype=np.float64, seed=11):
@@ -41,7 +41,7 @@ def sample(name, count=COUNT, dtype=np.float64, seed=11):
 
 
 def test_the_table_holds_these_laws_with_these_kurtoses():
-    """E u^4 of the five laws, from their closed forms."""
+    """E u^4 of the six laws, from their closed forms."""
     assert {name: law.kurtosis for name, law in LAWS.items()} == KAPPA
     assert all(law.name == name for name, law in LAWS.items())
 
@@ -161,6 +161,7 @@ def test_mirrored_cells_give_opposite_numbers(data, name):
         ("uniform", lambda cells: sqrt(3.0)),
         ("triangular", lambda cells: sqrt(6.0) * (1.0 - sqrt(1.0 / cells))),
         ("logistic", lambda cells: log(2.0 * cells) / 2.0 / (pi / sqrt(12.0))),
+        ("laplace", lambda cells: log(cells) / sqrt(2.0)),
     ],
 )
 def test_the_extreme_cells_give_finite_numbers(name, largest, dtype):
@@ -172,7 +173,7 @@ def test_the_extreme_cells_give_finite_numbers(name, largest, dtype):
     )
 
 
-@pytest.mark.parametrize("name", ["uniform", "triangular", "logistic"])
+@pytest.mark.parametrize("name", ["uniform", "triangular", "logistic", "laplace"])
 def test_sampling_inverts_the_distribution_function(name):
     """Where the stream says 2 p - 1, the density's integral up to u is p (1e-9)."""
     law = LAWS[name]

@@ -153,6 +153,22 @@ def test_float64_and_other_networks(call):
     assert row["macs"] == 30 * ((10 + 10 * 7) * macs + 20 * backward)
 
 
+def test_the_convolutional_network(call, tmp_path):
+    """--model lenet: binary everywhere, or without the first and the last layer."""
+    flags = ("--model", "lenet", "--quantizer", "sign", "--estimator", "ste", "--records", 2)
+    code, out, _ = call(*flags, "--activation", "sign", "--out", "all", steps=4)
+    assert code == 0 and "binary-weight binary-activation lenet, 4 steps" in out
+    code, out, _ = call(*flags, "--quantize", "inner", "--out", "inner", steps=4)
+    assert code == 0 and "binary lenet (inner layers), 4 steps" in out
+    layers = ("conv1", "conv2", "fc")
+    for folder, levels in ("all", (True, True, True)), ("inner", (False, True, False)):
+        header, saved = checkpoint.load(tmp_path / folder / "ste-seed0.npz")
+        assert header["records"]["step"] == [0, 2, 4]
+        found = [len(np.unique(saved[f"quantized.{name}.weight"])) == 2 for name in layers]
+        assert tuple(found) == levels
+        assert "state.running.bn1.mean" in saved
+
+
 def test_a_folder_that_holds_something_is_not_written_to(call, tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.tex").write_text("x")
@@ -353,8 +369,9 @@ def test_help_shows_every_flag_and_its_default(capsys):
     out = capsys.readouterr().out
     assert stop.value.code == 0
     for flag in (
-        "estimator backend data hidden bits surrogate law n beta beta-schedule optimizer lr "
-        "schedule steps batch seed workers out checkpoint-every resume quiet json dtype"
+        "estimator backend data model hidden bits quantize surrogate law n beta beta-schedule "
+        "optimizer lr schedule steps epochs batch augment pretrain-steps seed workers out records "
+        "loss-examples checkpoint-every resume quiet json dtype"
     ).split():
         assert f"--{flag} " in out or f"--{flag}\n" in out, flag
     assert "(default: 1200)" in out and "(default: 0.999)" in out

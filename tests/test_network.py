@@ -65,6 +65,16 @@ def test_network_gradient_is_the_derivative(activation, loss):
     assert not abs(1.01 * grad @ direction - numeric) < 1e-6 * abs(numeric)
 
 
+def test_initial_weights_that_are_given(toy_net):
+    """The layers' parameters as they are, copied; what a quantiser learns fits them."""
+    theta = toy_net.init(3)
+    objective = Objective(toy_net, quantizers.LSQ(bits=3))
+    start = objective.network.init(5, values=toy_net.views(3 * theta))
+    np.testing.assert_array_equal(start[: toy_net.d], 3 * theta)
+    np.testing.assert_array_equal(start[toy_net.d :], 1.0)  # r = s/alpha, and alpha fits
+    assert not np.shares_memory(start, theta)
+
+
 def test_finite_difference_of_the_quantised_loss_is_zero(toy_problem):
     """Negative control of every gradient check: F is flat where the STE gradient is not."""
     objective, theta, batch = toy_problem

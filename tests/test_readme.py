@@ -31,5 +31,5 @@ def test_readme_links_lead_somewhere(path):
 def test_readme_has_the_commands_that_ci_runs():
     """One line each, ending where `.ci/run` looks for them."""
     assert len(re.findall(r"^python3 -m venv .*-m minizo\.mnist$", README, re.M)) == 1
-    assert len(re.findall(r"^python3 -m venv .*-m pytest$", README, re.M)) == 1
+    assert len(re.findall(r"^python3 -m venv .*-m pytest -n auto$", README, re.M)) == 1
     assert not re.search(r"@[A-Z0-9]+@", README)  # no placeholder is left

@@ -207,7 +207,7 @@ def test_quick_command(call, tmp_path, monkeypatch):
         rows = list(csv.DictReader(file))
     assert len(rows) == 4 * 2 * 2 and {row["schedule"] for row in rows} == {"constant", "linear"}
     records = [json.loads(path.read_text()) for path in folder.glob("*.json")]
-    assert len(records) == 1 + 16 + 7
+    assert len(records) == 1 + 16 + 8
     monkeypatch.setattr(sweep.Case, "run", lambda *a: pytest.fail("ran again"))
     assert call(*flags) == (code, out, "")
 
@@ -218,9 +218,9 @@ def test_bad_numbers_are_refused(call):
 
 
 def test_methods_have_equally_many_settings():
-    """Tuned alike: three variants each, all of them rules."""
+    """Tuned alike: four variants each, all of them rules."""
     for method in proxquant.METHODS:
-        assert len(method.variants) == 3
+        assert len(method.variants) == 4
         for make in method.variants.values():
             assert make(optim.Adam(0.01), 100).label.split()[0] in method.name
 

@@ -1,5 +1,7 @@
 """``python -m minizo.bench hypernets``: the selective scan, and what a learned gradient costs."""
 
+import cProfile
+import pstats
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from statistics import median
@@ -7,8 +9,8 @@ from statistics import median
 import numpy as np
 
 from .. import FSG, LSTMFC, STE, FCGrad, Objective, Step, backend, optim, quantizers, report
-from ..hypernets import chunked, scan
-from ..population import threads
+from ..hypernets import Mamba, chunked, scan
+from ..population import Pool, threads
 from . import rival_scan, rivals, step, timing
 
 STEPS = {
@@ -81,6 +83,31 @@ def training_step(estimator, pool, warm=8):
     return work
 
 
+def profile(work):
+    """Where the time of a step goes: part -> seconds, by Python's profiler, in one thread.
+
+    ``work`` is from `training_step` with a `Pool` that works in the caller.
+    """
+    with cProfile.Profile() as profiler:
+        work()
+    stats = pstats.Stats(profiler)
+
+    def inside(function):
+        code = function.__code__
+        place = (code.co_filename, code.co_firstlineno, code.co_name)
+        return stats.stats.get(place, (0, 0, 0.0, 0.0))[3]
+
+    scans = inside(chunked.forward), inside(chunked.backward)
+    parts = {
+        "the network's own forward and backward": inside(Objective.weight_gradient),
+        "scan, forward": scans[0],
+        "scan, backward, its states again": scans[1],
+        "rest of Mamba, forward": inside(Mamba.forward) - scans[0],
+        "rest of Mamba, backward": inside(Mamba.backward) - scans[1],
+    }
+    return parts | {"everything else": stats.total_tt - sum(parts.values())}
+
+
 def run(rounds=5, length=13_825, steps=None):
     """Measure, and return the record that the command prints and saves.
 
@@ -96,7 +123,8 @@ def run(rounds=5, length=13_825, steps=None):
     Returns
     -------
     dict
-        ``machine``; ``scan`` and ``step``: name -> list of seconds; ``memory``: length -> bytes.
+        ``machine``; ``scan`` and ``step``: name -> list of seconds; ``memory``: length -> bytes;
+        ``profile``: of the last of the steps, part -> seconds.
     """
     import os
 
@@ -123,6 +151,9 @@ def run(rounds=5, length=13_825, steps=None):
             name: training_step(estimator, pool) for name, estimator in (steps or STEPS).items()
         }
         record["step"] = timing.in_turn(candidates, rounds)
+        slowest = list(steps or STEPS)[-1]
+        parts = profile(training_step((steps or STEPS)[slowest], Pool()))
+        record["profile"] = {"of": slowest, "parts": parts}
     return record
 
 
@@ -148,6 +179,15 @@ def show(record):
         "One training step: binary (DoReFa) 784-10-10, batch 100, Adam, l = 6",
         "",
         report.table(["", "median", "10 % .. 90 %", "/ STE"], rows),
+        "",
+    ]
+    spent = record["profile"]["parts"]
+    total = sum(spent.values())
+    rows = [[k, timing.duration(v), f"{100 * v / total:.0f} %"] for k, v in spent.items()]
+    parts += [
+        f"Where it goes in a step of {record['profile']['of']}, one thread, under the profiler",
+        "",
+        report.table(["", "time", "share"], rows),
         "",
         ", ".join(f"{k} {v}" for k, v in record["machine"].items()),
     ]

@@ -1,4 +1,4 @@
-"""Data sets: MNIST, Fashion-MNIST, your own in their format, and digits drawn by the package.
+"""Data sets: MNIST, Fashion-MNIST, CIFAR-10, your own in their formats, and drawn ones.
 
 >>> synthetic_digits(100, 50)
 Dataset('synthetic digits (seed 0)': 100 + 50 images of shape (1, 28, 28), float32, 10 classes)
@@ -7,27 +7,54 @@ Dataset('synthetic digits (seed 0)': 100 + 50 images of shape (1, 28, 28), float
 import os
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 from ..errors import InputError, nearest
+from .augment import AUGMENTATIONS, CropFlip
+from .cifar import MEAN, STD, holds_batches, read_batches
 from .dataset import Dataset, float_dtype, from_bytes
 from .digits import synthetic_digits
 from .download import Unavailable, fetch
 from .idx import read_folder, read_idx, write_idx
+from .shapes import synthetic_shapes
 
 __all__ = [
+    "AUGMENTATIONS",
+    "CropFlip",
     "Dataset",
     "Unavailable",
+    "cifar10",
     "fashion_mnist",
     "load",
     "mnist",
+    "read_batches",
     "read_folder",
     "read_idx",
     "synthetic_digits",
+    "synthetic_shapes",
     "write_idx",
 ]
 
-TITLES = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST"}
-NAMES = (*TITLES, "synthetic")
+
+class _Public(NamedTuple):
+    """A public data set: what it is called, where it may lie in $MINIZO_DATA, its stand-in."""
+
+    title: str
+    places: tuple
+    stand_in: str
+
+
+PUBLIC = {
+    "mnist": _Public("MNIST", ("mnist",), "digits"),
+    "fashion-mnist": _Public("Fashion-MNIST", ("fashion-mnist",), "digits"),
+    "cifar10": _Public(
+        "CIFAR-10",
+        ("cifar10", "cifar-10", "cifar-10-batches-py", "cifar-10-python.tar.gz"),
+        "shapes",
+    ),
+}
+DRAWN = {"synthetic": "digits", "synthetic-shapes": "shapes"}
+NAMES = (*PUBLIC, *DRAWN)
 
 
 def to_stderr(line):
@@ -38,27 +65,30 @@ def to_stderr(line):
 def load(name, *, dtype="float32", progress=True, notice=to_stderr):
     """Load a data set by its name, or from a folder.
 
-    ``"mnist"`` and ``"fashion-mnist"`` are looked for in the folder ``$MINIZO_DATA/<name>``, then
-    in the user's cache, and then downloaded.  If none of this works, the reason is said aloud and
-    synthetic digits take their place, so that everything runs without a network.
+    Public data sets are looked for in the folder ``$MINIZO_DATA/<name>``, then in the user's cache,
+    and then downloaded.  If none of this works, the reason is said aloud and images that the
+    package draws take their place, so that everything runs without a network.
 
     Parameters
     ----------
     name : str or path-like
-        ``"mnist"``, ``"fashion-mnist"``, ``"synthetic"``, or the path of a folder with four files
-        in MNIST's format (`read_folder`); a folder called ``mnist`` is ``"./mnist"``.
+        ``"mnist"``, ``"fashion-mnist"``, ``"cifar10"``; ``"synthetic"`` (digits),
+        ``"synthetic-shapes"``; or the path of a folder with four files in MNIST's format
+        (`read_folder`), or of a folder or an archive in CIFAR-10's (`read_batches`); a folder
+        called ``mnist`` is ``"./mnist"``.
     dtype : str or dtype, default "float32"
         Type of the images.
     progress : bool, default True
         Draw progress bars of a download on standard error.
     notice : callable, default prints to standard error
-        Called with one line of text if synthetic digits take the place of another data set.
+        Called with one line of text if drawn images take the place of another data set.
 
     Returns
     -------
     Dataset
-        Its ``name`` says what it is: ``"MNIST"``, ``"Fashion-MNIST"``, ``"synthetic digits
-        (seed 0)"`` or the name of the folder.
+        Its ``name`` says what it is: ``"MNIST"``, ``"CIFAR-10"``, ``"synthetic digits (seed 0)"``
+        or the name of the folder. Grey images have values in [0, 1]; images in CIFAR-10's format,
+        and drawn shapes, are normalised: (x - `minizo.data.cifar.MEAN`) / `minizo.data.cifar.STD`.
 
     Raises
     ------
@@ -71,30 +101,40 @@ def load(name, *, dtype="float32", progress=True, notice=to_stderr):
         raise InputError(
             f"data set {name!r} is not a name; known are {', '.join(NAMES)}, and folders"
         )
-    if name == "synthetic":
-        return synthetic_digits(dtype=dtype)
-    if name not in TITLES:
+    if name in DRAWN:
+        return _draw(DRAWN[name], dtype)
+    if name not in PUBLIC:
         if not os.path.exists(name):
             raise InputError(
                 f"data set {str(name)!r} is neither known ({', '.join(NAMES)}) nor an "
                 f"existing folder{nearest(str(name).lower(), NAMES)}"
             )
-        return from_bytes(Path(name).resolve().name, *read_folder(name), dtype)
+        return _read(Path(name).resolve().name, name, dtype, holds_batches(name))
 
+    title, places, stand_in = PUBLIC[name]
     root = os.environ.get("MINIZO_DATA")
-    if root and os.path.lexists(os.path.join(root, name)):
-        folder = Path(root, name)
-    else:
-        try:
-            folder = fetch(name, progress)
-        except Unavailable as reason:
-            place = f"no folder {os.path.join(root, name)}" if root else "$MINIZO_DATA unset"
-            notice(
-                f"minizo: {TITLES[name]} not found ({place}, no cached copy, download failed: "
-                f"{reason}); continuing with synthetic digits drawn by the package"
-            )
-            return synthetic_digits(dtype=dtype)
-    return from_bytes(TITLES[name], *read_folder(folder), dtype)
+    for folder in [Path(root, place) for place in places] if root else []:
+        if os.path.lexists(folder):
+            return _read(title, folder, dtype, name == "cifar10")
+    try:
+        return _read(title, fetch(name, progress), dtype, name == "cifar10")
+    except Unavailable as reason:
+        place = f"no folder {os.path.join(root, name)}" if root else "$MINIZO_DATA unset"
+        notice(
+            f"minizo: {title} not found ({place}, no cached copy, download failed: "
+            f"{reason}); continuing with synthetic {stand_in} drawn by the package"
+        )
+        return _draw(stand_in, dtype)
+
+
+def _draw(what, dtype):
+    return synthetic_digits(dtype=dtype) if what == "digits" else synthetic_shapes(dtype=dtype)
+
+
+def _read(title, place, dtype, batches):
+    if batches:
+        return from_bytes(title, *read_batches(place), dtype, MEAN, STD)
+    return from_bytes(title, *read_folder(place), dtype)
 
 
 def mnist(**options):
@@ -137,3 +177,24 @@ def fashion_mnist(**options):
     learning algorithms", 2017.
     """
     return load("fashion-mnist", **options)
+
+
+def cifar10(**options):
+    """CIFAR-10, small colour photographs of ten things; ``load("cifar10", **options)``.
+
+    Parameters
+    ----------
+    **options
+        ``dtype``, ``progress`` and ``notice`` as in `load`.
+
+    Returns
+    -------
+    Dataset
+        50,000 training and 10,000 test images of shape (3, 32, 32), normalised channel by channel.
+
+    References
+    ----------
+    A. Krizhevsky, "Learning multiple layers of features from tiny images", technical report,
+    University of Toronto, 2009.
+    """
+    return load("cifar10", **options)

@@ -18,7 +18,7 @@ class Dataset:
     name : str
         What tables and pictures print, such as ``"MNIST"``.
     x_train : ndarray of shape (n_train, C, H, W)
-        Training images, float32 with values in [0, 1].
+        Training images, float32 with values in [0, 1], or normalised channel by channel.
     y_train : ndarray of shape (n_train,)
         Training labels, int64 with values in 0 .. classes - 1.
     x_test : ndarray of shape (n_test, C, H, W)
@@ -179,19 +179,21 @@ def float_dtype(dtype):
     return result
 
 
-def from_bytes(name, x_train, y_train, x_test, y_test, dtype="float32"):
-    """A `Dataset` from uint8 arrays as IDX files hold them.
+def from_bytes(name, x_train, y_train, x_test, y_test, dtype="float32", mean=None, std=None):
+    """A `Dataset` from uint8 arrays as files hold them.
 
     Parameters
     ----------
     name : str
         Name of the data set.
-    x_train, x_test : ndarray of shape (N, H, W)
-        Grey images, uint8.
+    x_train, x_test : ndarray of shape (N, H, W) or (N, C, H, W)
+        Images, uint8.
     y_train, y_test : ndarray of shape (N,)
         Labels, uint8.
     dtype : str or dtype, default "float32"
         Type of the images; bytes 0 .. 255 become 0 .. 1.
+    mean, std : sequence of float, optional
+        One number a channel: normalised images (x - mean) / std instead.
 
     Returns
     -------
@@ -200,8 +202,15 @@ def from_bytes(name, x_train, y_train, x_test, y_test, dtype="float32"):
     dtype = float_dtype(dtype)
 
     def images(x):
-        # (N, H, W) -> (N, 1, H, W); dividing inside the ufunc avoids a second large array.
-        return np.divide(x, dtype.type(255), dtype=dtype)[:, None]
+        x = x[:, None] if x.ndim == 3 else x  # (N, H, W) -> (N, 1, H, W)
+        # Working inside the ufunc avoids a second large array.
+        if mean is None:
+            return np.divide(x, dtype.type(255), dtype=dtype)
+        # (x / 255 - mean) / std = (x - 255 mean) / (255 std)
+        centre, width = (255 * np.array(v, dtype)[:, None, None] for v in (mean, std))
+        centred = np.subtract(x, centre, dtype=dtype)
+        centred /= width
+        return centred
 
     return Dataset(
         name, images(x_train), y_train.astype(np.int64), images(x_test), y_test.astype(np.int64)

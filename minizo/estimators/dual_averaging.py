@@ -56,7 +56,7 @@ class ProxConnect(Homotopy):
 
     ``lam=inf`` with a constant homotopy is `BinaryConnect`; lam = 0 is training without
     quantisation. With a constant lam it need not converge (theorem 5.2 of the ProxQuant paper; see
-    `minizo.lab.proxquant`).
+    `python -m minizo.lab A`).
 
     Parameters
     ----------

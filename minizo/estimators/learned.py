@@ -101,6 +101,9 @@ class Learned(Estimator):
         require(theta.ndim == 1, "theta.ndim", theta.ndim, "a learned gradient trains one theta")
         names = objective.quantized
         require(names, "objective.quantized", names, "a learned gradient needs quantised weights")
+        quantizer = objective.quantizer
+        remedy = "a learned gradient needs a quantiser with a diagonal backward, such as dorefa"
+        require(quantizer.diagonal, "quantizer", quantizer, remedy)
         zeros = backend.namespace(theta).zeros_like
         parts = self.parts(len(names))
         phi = tuple(zeros(backend.empty((part.net.size,), theta)) for part in parts)
@@ -143,10 +146,10 @@ class Learned(Estimator):
         xp = backend.namespace(theta)
         slices = _slices(objective)
         parts = self.parts(len(slices))
-        slopes = _slopes(objective, theta)
+        slopes = layer_slopes(objective, theta)
 
         # F_k of every layer, then G = sum_k weight_k c_k F_k
-        made = self._generate(parts, slices, state, step)
+        made = self._generate(parts, self.known(objective, state), state, step)
         direction, grad = xp.zeros_like(theta), xp.zeros_like(theta)
         for i, own in enumerate(slices):
             plain = [
@@ -167,7 +170,7 @@ class Learned(Estimator):
         # dL/dF_k = -lr weight_k c_k r,  r = c(Wl) g_t
         reached = [
             -step.lr * slope * g[own]
-            for own, slope in zip(slices, _slopes(objective, point), strict=True)
+            for own, slope in zip(slices, layer_slopes(objective, point), strict=True)
         ]
         learned = [
             self._learn(k, part, made[k], slopes, reached, state, step)
@@ -194,21 +197,24 @@ class Learned(Estimator):
         state = state._replace(phi=tuple(phi))
         if self.lookahead == "stale":
             refined = backend.namespace(g).asarray(g, copy=True)
-            for own, slope in zip(_slices(objective), _slopes(objective, theta), strict=True):
+            for own, slope in zip(_slices(objective), layer_slopes(objective, theta), strict=True):
                 refined[own] *= slope
             state = state._replace(refined=refined)
         nothing = backend.namespace(theta).zeros_like(theta)
         estimate = Estimate(nothing, found.loss, 1, 1, statistics=found.statistics)
         return estimate, _stored(objective, theta, g, state)
 
-    def _generate(self, parts, slices, state, step):
-        # for each part, for each layer: (F, carried, cache)
-        known = min(state.seen, self.length)
-        history = state.history[self.length - known :, :]
-        given = [
+    def known(self, objective, state):
+        """What the generators may look at in the next step: a list of `Given`, one a layer."""
+        length = min(state.seen, self.length)
+        history = state.history[self.length - length :, :]
+        return [
             Given(layer, history[-1, own], state.squashed[own], history[:, own])
-            for layer, own in enumerate(slices)
+            for layer, own in enumerate(_slices(objective))
         ]
+
+    def _generate(self, parts, given, state, step):
+        # for each part, for each layer: (F, carried, cache)
         made = []
         for part, phi, carried in zip(parts, state.phi, state.carried, strict=True):
             calls = zip([part.net.views(phi)] * len(given), given, carried, strict=True)
@@ -254,13 +260,14 @@ def _slices(objective):
     return [objective.network.slices[name] for name in objective.quantized]
 
 
-def _slopes(objective, theta):
-    # c(W) of every quantised layer; 1 where the surrogate's slope is all ones
+def layer_slopes(objective, theta):
+    """c(W) of every quantised layer, a list; 1.0 where the surrogate's slope is all ones."""
     slopes = []
     for name in objective.quantized:
-        own = theta[objective.network.slices[name]]
-        slope = objective.quantizer.derivative(own, objective.scales[name])
-        slopes.append(1.0 if slope is None else slope)
+        x = objective.cut(theta, name)
+        slope = objective.quantizer.derivative(x, objective.scales[name])
+        # (m,) or (F, n) -> (m,)
+        slopes.append(1.0 if slope is None else backend.namespace(x).reshape(slope, (-1,)))
     return slopes
 
 

@@ -26,8 +26,8 @@ from math import exp, isfinite, log
 
 from .. import backend, prox
 from ..errors import InputError, choose, require
-from ..fitted import Fitted
 from ..quantizers import FullPrecision
+from ..quantizers.fitted import Fitted
 from .base import Estimate, Estimator
 
 PROX = ("l1", "l2")
@@ -50,17 +50,22 @@ class Seen:
         """seen(x): (..., m) -> (..., m)."""
         return self.rule.seen(x, self.quantizer, alpha, self.step)
 
-    def derivative(self, x, alpha):
-        """``None``, which stands for all ones."""
-        return None
+    def backward(self, x, alpha, dw):
+        """dw: the derivative counts as 1."""
+        return dw, {}
+
+    def __getattr__(self, name):  # what it does not say itself, the quantiser says
+        return getattr(self.quantizer, name)
 
 
 def on_quantized(objective, theta, function):
     """theta with function(slice, alpha) in the place of each quantised slice; a new array."""
-    new = backend.namespace(theta).asarray(theta, copy=True)
+    xp = backend.namespace(theta)
+    new = xp.asarray(theta, copy=True)
     for name in objective.quantized:
-        part = objective.network.slices[name]
-        new[..., part] = function(theta[..., part], objective.scales[name])
+        target = new[..., objective.network.slices[name]]
+        made = function(objective.cut(theta, name), objective.scales[name])
+        target[...] = xp.reshape(made, target.shape)  # (..., m) or (..., F, n) -> (..., m)
     return new
 
 
@@ -105,6 +110,12 @@ class Proximal(Estimator):
 
     def init(self, objective, theta):
         """No state."""
+        if objective.network.companions:
+            raise InputError(
+                f"{self.label} treats the gradient at the weights as that of the latent ones, but "
+                f"{type(objective.quantizer).__name__} learns parameters of its own: use the "
+                "estimator ste, spsa or fogzo"
+            )
         return ()
 
     def freezes(self, step):

@@ -102,6 +102,8 @@ class SPSA(Estimator):
             eps = backend.empty(theta.shape, theta)
             eps[...] = self.eps
         eps *= self.eps_scale
+        for name in objective.kept:
+            eps[..., objective.network.slices[name]] = 0.0
         if self.perturb == "quantized":
             for name, part in objective.network.slices.items():
                 if name not in objective.quantized:

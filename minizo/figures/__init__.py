@@ -3,8 +3,22 @@
 from .claims import claim
 from .estimators import microscope
 from .flips import flips
+from .learned import generated, learned_curves
 from .runs import by_label, training
 from .style import STYLES, save
 from .timings import scaling
+from .zoo import zoo
 
-__all__ = ["STYLES", "by_label", "claim", "flips", "microscope", "save", "scaling", "training"]
+__all__ = [
+    "STYLES",
+    "by_label",
+    "claim",
+    "flips",
+    "generated",
+    "learned_curves",
+    "microscope",
+    "save",
+    "scaling",
+    "training",
+    "zoo",
+]

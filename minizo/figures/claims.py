@@ -8,17 +8,24 @@ from .style import STYLES, endless
 def claim(panels, title):
     """Predicted curves as lines, measured ones as markers of the same colour order.
 
+    Three panels a row.
+
     Parameters
     ----------
-    panels : list of minizo.lab.claims.Panel
+    panels : list of minizo.lab.curves.Panel
     title : str
 
     Returns
     -------
     matplotlib.figure.Figure
     """
-    figure = Figure(figsize=(5.5 * len(panels), 5.4), layout="constrained")
-    for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+    columns = min(len(panels), 3)
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(5.5 * columns, 5.4 * rows), layout="constrained")
+    several = figure.subplots(rows, columns, squeeze=False).ravel()
+    for empty in several[len(panels) :]:
+        empty.set_visible(False)
+    for axes, panel in zip(several, panels, strict=False):
         styles = {True: endless(STYLES), False: endless(STYLES)}
         for curve in panel.curves:
             style = dict(next(styles[curve.predicted]))

@@ -9,17 +9,19 @@ from .style import STYLES
 LINE = dict(color="black", linewidth=1.2)
 
 
-def _panels(count, title, width=5.4, height=4.3):
+def panels(count, title, width=5.4, height=4.3):
+    """A figure with ``count`` axes side by side, in inches each."""
     figure = Figure(figsize=(width * count, height), layout="constrained")
-    panels = figure.subplots(1, count, squeeze=False)[0]
+    several = figure.subplots(1, count, squeeze=False)[0]
     figure.suptitle(title)
-    for axes in panels:
+    for axes in several:
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-    return figure, panels
+    return figure, several
 
 
-def _points(style):
+def dots(style):
+    """Markers without a line, in one of `STYLES`."""
     return dict(color=style["color"], marker=style["marker"], linestyle="", markersize=5)
 
 
@@ -29,13 +31,13 @@ def _column(rows, name):
 
 def lemmas(report, title):
     """B-1: standard errors between samples and closed forms; f along both coarse gradients."""
-    figure, (left, right) = _panels(2, title)
+    figure, (left, right) = panels(2, title)
     for k, (quantity, style) in enumerate(
         zip(dict.fromkeys(row["quantity"] for row in report.rows), STYLES, strict=False)
     ):
         z = [row["z"] for row in report.rows if row["quantity"] == quantity]
         spots = k + np.linspace(-0.25, 0.25, len(z))
-        left.plot(spots, z, label=quantity, **_points(style))
+        left.plot(spots, z, label=quantity, **dots(style))
     for bound in (-6.0, 6.0):
         left.axhline(bound, linestyle="--", **LINE)
     left.set(ylabel="(mean of samples - closed form) / s.e.", ylim=(-8, 11), xticks=[])
@@ -51,8 +53,8 @@ def lemmas(report, title):
 def one_step(report, title):
     """B-2: success against N / threshold."""
     stes = list(dict.fromkeys(row["ste"] for row in report.rows))
-    figure, panels = _panels(len(stes), title)
-    for axes, ste in zip(panels, stes, strict=True):
+    figure, several = panels(len(stes), title)
+    for axes, ste in zip(several, stes, strict=True):
         here = [row for row in report.rows if row["ste"] == ste]
         sizes = dict.fromkeys(row["n"] for row in here)
         for n, style in zip(sizes, STYLES, strict=False):
@@ -60,7 +62,7 @@ def one_step(report, title):
             ratio = _column(own, "ratio")
             axes.errorbar(
                 ratio, _column(own, "success"), yerr=2.0 * _column(own, "se"), label=f"n = {n}",
-                capsize=2, **_points(style),
+                capsize=2, **dots(style),
             )  # fmt: skip
             axes.plot(
                 *report.curves[ste, n], color=style["color"], linewidth=1.2,
@@ -78,7 +80,7 @@ def one_step(report, title):
 
 def recovery(report, title):
     """B-3: success against N for one start, and N50 against n with the fitted exponents."""
-    figure, (left, right) = _panels(2, title, width=6.2)
+    figure, (left, right) = panels(2, title, width=6.2)
     sizes = np.array(report.curves["sizes"])
     for n, style in zip(sizes, STYLES, strict=False):
         for criterion, fill in (("last iterate", style["color"]), ("time average", "none")):
@@ -104,7 +106,7 @@ def recovery(report, title):
         right.errorbar(
             sizes, points, yerr=np.maximum([points - low, high - points], 0.0), capsize=2,
             label=f"{criterion}, {law} start: {slope:.2f} [{bottom:.2f}, {top:.2f}]",
-            **_points(style),
+            **dots(style),
         )  # fmt: skip
         middle = np.exp(np.mean(np.log(sizes)))
         level = np.exp(np.mean(np.log(points)))
@@ -123,13 +125,13 @@ def recovery(report, title):
 
 def bounds(report, title):
     """B-4: wrong time of every coordinate against its bound."""
-    figure, (axes,) = _panels(1, title, width=6.0, height=4.8)
+    figure, (axes,) = panels(1, title, width=6.0, height=4.8)
     for sigma, style in zip(sorted({row["sigma"] for row in report.rows}), STYLES, strict=False):
         own = [row for row in report.rows if row["sigma"] == sigma]
         label = "no label noise" if sigma == 0.0 else f"label noise {sigma:g}"
         axes.plot(
             _column(own, "bound"), _column(own, "wrong"), label=label,
-            **(_points(style) | dict(markersize=3, alpha=0.6)),
+            **(dots(style) | dict(markersize=3, alpha=0.6)),
         )  # fmt: skip
     axes.plot([0.0, 1.0], [0.0, 1.0], label="equal", **LINE)
     axes.set(xlabel="bound of Proposition 1", xlim=(0.0, 2.0), ylim=(-0.03, 1.05))
@@ -140,11 +142,11 @@ def bounds(report, title):
 
 def uniform(report, title):
     """B-5: supremum and median over all sign vectors against n."""
-    figure, (axes,) = _panels(1, title, width=6.0, height=4.8)
+    figure, (axes,) = panels(1, title, width=6.0, height=4.8)
     curves, n = report.curves, np.array(report.curves["sizes"])
     axes.plot(
         _column(report.rows, "n"), _column(report.rows, "sup"), label="largest over q",
-        **(_points(STYLES[0]) | dict(markersize=4, alpha=0.7)),
+        **(dots(STYLES[0]) | dict(markersize=4, alpha=0.7)),
     )  # fmt: skip
     axes.plot(n, curves["median"], label="median over q", **(STYLES[1] | dict(linestyle="")))
     axes.plot(n, curves["union"], label="union bound of the mean", **LINE)
@@ -157,14 +159,14 @@ def uniform(report, title):
 
 def recurrence(report, title):
     """B-6: time at w* against the prediction, wrong times against p_i, and a raster."""
-    figure, (left, middle, right) = _panels(3, title, width=5.0)
+    figure, (left, middle, right) = panels(3, title, width=5.0)
     cells = dict.fromkeys((row["n"], row["samples"]) for row in report.rows)
     for (n, samples), style in zip(cells, STYLES, strict=False):
         own = [row for row in report.rows if (row["n"], row["samples"]) == (n, samples)]
         x = n**1.5 * _column(own, "sigma") / np.sqrt(samples)
         left.errorbar(
             x, _column(own, "home"), yerr=2.0 * _column(own, "se"), label=f"n={n}, N={samples:,}",
-            capsize=2, **_points(style),
+            capsize=2, **dots(style),
         )  # fmt: skip
     x = np.linspace(0.0, left.get_xlim()[1], 100)
     left.plot(x, np.exp(-0.5 * x), label="exp(-x / 2)", **LINE)
@@ -173,7 +175,7 @@ def recurrence(report, title):
     left.legend(frameon=False, fontsize="small")
     n, samples = report.curves["cell"]
     p, wrong = report.curves["p"], report.curves["wrong"]
-    middle.plot(p, wrong, **(_points(STYLES[0]) | dict(markersize=2, alpha=0.4)))
+    middle.plot(p, wrong, **(dots(STYLES[0]) | dict(markersize=2, alpha=0.4)))
     middle.plot([0.0, p.max()], [0.0, p.max()], label="Proposition 4", **LINE)
     middle.set(xlabel="$p_i$", ylabel="share of the time that coordinate i is wrong")
     middle.set_title(f"every coordinate of every run, n={n}, N={samples:,}", fontsize="medium")
@@ -189,12 +191,12 @@ def recurrence(report, title):
 
 def relu(report, title):
     """B-7: the same label noise under both STEs of the activation."""
-    figure, (left, right) = _panels(2, title)
+    figure, (left, right) = panels(2, title)
     for (name, found), style in zip(report.curves.items(), STYLES, strict=False):
         left.plot(found["product"].ravel(), found["home"].ravel(), label=f"{name} STE",
-                  **_points(style))  # fmt: skip
+                  **dots(style))  # fmt: skip
         right.plot(found["p"].ravel(), found["wrong"].ravel(), label=f"{name} STE",
-                   **(_points(style) | dict(markersize=2.5, alpha=0.6)))  # fmt: skip
+                   **(dots(style) | dict(markersize=2.5, alpha=0.6)))  # fmt: skip
     every = np.concatenate([found["product"].ravel() for found in report.curves.values()])
     left.plot([every.min(), every.max()], [every.min(), every.max()], label="equal", **LINE)
     top = max(found["p"].max() for found in report.curves.values())
@@ -210,7 +212,7 @@ def relu(report, title):
 
 def inputs(report, title):
     """B-8: success of each law, raw and mended, and two sweeps with their prediction."""
-    figure, (left, middle, right) = _panels(3, title, width=5.0)
+    figure, (left, middle, right) = panels(3, title, width=5.0)
     rows = [row for row in report.rows if row["what"] == "law"]
     laws = list(dict.fromkeys(row["value"] for row in rows))
     mendings = list(dict.fromkeys(row["mending"] for row in rows))
@@ -225,7 +227,7 @@ def inputs(report, title):
     for axes, what, style in zip((middle, right), labels, STYLES, strict=False):
         own = [row for row in report.rows if row["what"] == what]
         axes.errorbar(_column(own, "value"), _column(own, "success"), yerr=2.0 * _column(own, "se"),
-                      capsize=2, label="on samples (2 s.e.)", **_points(style))  # fmt: skip
+                      capsize=2, label="on samples (2 s.e.)", **dots(style))  # fmt: skip
         axes.plot(_column(own, "value"), _column(own, "predicted"),
                   label="Proposition 5, without sampling", **LINE)  # fmt: skip
         axes.set(xlabel=labels[what], ylabel="share of the runs that find w*", ylim=(-0.05, 1.1))
@@ -236,11 +238,11 @@ def inputs(report, title):
 
 def teacher(report, title):
     """B-9: time at the best binary weights against the product law and the union bound."""
-    figure, (left, right) = _panels(2, title)
+    figure, (left, right) = panels(2, title)
     for n, style in zip(dict.fromkeys(row["n"] for row in report.rows), STYLES, strict=False):
         own = [row for row in report.rows if row["n"] == n]
-        left.plot(_column(own, "product"), _column(own, "home"), label=f"n = {n}", **_points(style))
-        right.plot(_column(own, "union"), _column(own, "home"), label=f"n = {n}", **_points(style))
+        left.plot(_column(own, "product"), _column(own, "home"), label=f"n = {n}", **dots(style))
+        right.plot(_column(own, "union"), _column(own, "home"), label=f"n = {n}", **dots(style))
     for axes, name in ((left, "product"), (right, "union")):
         low = min(_column(report.rows, name).min(), 0.0)
         axes.plot([low, 1.0], [low, 1.0], label="equal", **LINE)

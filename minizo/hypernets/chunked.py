@@ -25,7 +25,7 @@ from .scan import Selected, flat, resting
 
 CHUNK = 2**19  # numbers in the states of a chunk that suits a processor's caches
 DEVICE_CHUNK = 2**23  # and of one that fills a GPU
-LONGEST = 4096  # steps of time in a chunk that was not asked for
+LONGEST = 16384  # steps of time in a chunk that was not asked for
 
 
 def tiles(rows, length, tokens):
@@ -172,7 +172,7 @@ class _Part:
     def __init__(self, x, rows, time):
         self.length = time.stop - time.start
         # passes 1 and 3 make S small steps each, pass 2 makes K; a short sequence is one block
-        self.blocks = max(1, round(sqrt(self.length) / 2.0))
+        self.blocks = max(1, round(0.8 * sqrt(self.length)))
         self.steps = ceil(self.length / self.blocks)
         self.A = backend.namespace(x.A).matrix_transpose(x.A)
         self.u, self.dt, self.B, self.C = (

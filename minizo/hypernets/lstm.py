@@ -29,7 +29,8 @@ def sigmoid(x):
     """1 / (1 + exp(-x)), which cannot overflow and is exact to rounding at both ends."""
     xp = backend.namespace(x)
     # x >= 0: 1 / (1 + e^-x);  x < 0: e^x / (1 + e^x)
-    return xp.exp(xp.minimum(x, 0.0)) / (1.0 + xp.exp(-xp.abs(x)))
+    small = xp.exp(-xp.abs(x))
+    return xp.where(x >= 0.0, xp.ones_like(small), small) / (1.0 + small)
 
 
 @dataclass(frozen=True)

@@ -54,10 +54,11 @@ def silu(x):
     return x * sigmoid(x)
 
 
-def silu_derivative(x):
-    """sigmoid(x) (1 + x (1 - sigmoid(x)))."""
+def silu_and_derivative(x):
+    """x sigmoid(x), and sigmoid(x) (1 + x (1 - sigmoid(x)))."""
     s = sigmoid(x)
-    return s * (1.0 + x * (1.0 - s))
+    y = x * s
+    return y, s + y * (1.0 - s)
 
 
 def softplus(x):
@@ -292,12 +293,12 @@ class Mamba(Hypernet):
         xp = backend.namespace(dout)
         turned = {name: xp.matrix_transpose(params[name]) for name in ("Win", "Wx", "Wdt", "Wout")}
         # 1. do = dout Wout,  dy = do silu(z),  dz = do y silu'(z)
-        gate = silu(seen.z)
+        gate, slope = silu_and_derivative(seen.z)
         do = product(turned["Wout"], dout)
         dy = do * gate
         selected, dh, r = chunked.backward(seen.selected, starts, features_last(dy), dh, self.chunk)
         y = self._read(params, seen, features_first(r))
-        dz = do * y * silu_derivative(seen.z)
+        dz = do * y * slope
         # 2. and 3.
         du, ddt, db, dc = (
             features_first(v) for v in (selected.u, selected.dt, selected.B, selected.C)
@@ -309,7 +310,7 @@ class Mamba(Hypernet):
         dq = xp.concat([product(turned["Wdt"], ds), db, dc])
         du += product(turned["Wx"], dq)
         # 6. dv = du silu'(v)
-        dv = du * silu_derivative(seen.v)
+        dv = du * silu_and_derivative(seen.v)[1]
         k, length = self.kernel, dv.shape[2]
         da = xp.zeros_like(seen.a)
         dwc = []

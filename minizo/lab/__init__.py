@@ -1,1 +1,1 @@
-"""Instruments for looking at estimators, rather than training with them."""
+"""Theory against numbers (`python -m minizo.lab`), and instruments for looking at estimators."""

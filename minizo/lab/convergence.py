@@ -9,7 +9,7 @@ delta of the rounded kinks,
            a - 1                              a >= 1 + delta
 
 This smoothing is this package's, as are the constant C = 18, the explicit orbit and the reading of
-"best" in theorem 5.1: the step that moved least. The experiments are run by `minizo.lab.proxquant`.
+"best" in theorem 5.1: the step that moved least.
 
 References
 ----------
@@ -22,14 +22,10 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import prox
-from .claims import Curve, Experiment, Finding, Panel
+from .curves import OURS, Curve, Panel, generator, sign, with_panels
+from .verdicts import compare
 
-PAPER, OURS = "paper: ProxQuant", "this package"
-
-
-def sign(x):
-    """sign(x) with sign(0) = +1."""
-    return np.where(x >= 0.0, 1.0, -1.0)
+PAPER = "paper: ProxQuant"
 
 
 # The smoothed W
@@ -116,7 +112,7 @@ class Landscapes(NamedTuple):
 
 def landscapes(seed, count=40, d=10, waves=5):
     """Random, non-convex, and bounded below."""
-    gen = np.random.default_rng((seed, 2))
+    gen = generator(seed, 2)
     m = gen.normal(size=(count, d, d))
     hessian = m @ np.swapaxes(m, 1, 2) / d
     height = gen.uniform(0.1, 1.0, (count, waves))
@@ -147,9 +143,9 @@ def overflow(value):
     return float("inf") if np.isnan(value) else float(value)
 
 
-def stationarity(seed, steps=200):
+def stationarity(setup, steps=200):
     """T ||grad F(theta_best)||^2 / (beta (F_0 - F*)) for theta_best after T steps, against C."""
-    problem, start = landscapes(seed)
+    problem, start = landscapes(setup.seed)
 
     def ratios(factor):
         with np.errstate(all="ignore"):  # the control may overflow
@@ -165,11 +161,11 @@ def stationarity(seed, steps=200):
     found, rise = ratios(1.0)
     wild, climb = ratios(64.0)
     worst, control = (np.max(t[:, None] * ratio) for ratio in (found, wild))
-    findings = [
-        Finding("T |grad F|^2 / (beta (F_0 - F*)) is at most C = 18",
+    claims = [
+        compare("T |grad F|^2 / (beta (F_0 - F*)) is at most C = 18",
                 PAPER + " theorem 5.1; C and T_best: this package", 18.0, float(worst),
                 "steps 64 times as long", overflow(control), "<="),
-        Finding("F never rises (largest relative rise)", OURS, 0.0, float(rise),
+        compare("F never rises (largest relative rise)", OURS, 0.0, float(rise),
                 "steps 64 times as long", overflow(climb), "<=", 1e-12),
     ]  # fmt: skip
     panel = Panel(f"{start.shape[0]} random problems, W smoothed", "steps T",
@@ -178,7 +174,7 @@ def stationarity(seed, steps=200):
         Curve("largest", t, np.max(found, axis=1)),
         Curve("median", t, np.median(found, axis=1)),
     ], "log", "log")  # fmt: skip
-    return findings, [panel]
+    return with_panels(claims, [panel])
 
 
 # Theorem 5.2: the lazy method need not converge
@@ -212,7 +208,7 @@ def slope_of_f(theta, lam):
     return np.abs(theta + lam * sign(theta) * np.where(np.abs(theta) < 1.0, -1.0, 1.0))
 
 
-def orbit(seed, lam=0.5, steps=24):
+def orbit(setup, lam=0.5, steps=24):
     """|F'| stays at lam eta / (2 - eta) for ever; ProxQuant's goes to 0."""
     operators = {
         "W": lambda x, strength: prox.prox_l1(x, sign(x), strength),
@@ -230,17 +226,17 @@ def orbit(seed, lam=0.5, steps=24):
     other = lazy_orbit(lam, eta, steps, operators["W"], start=0.2)[:, 0]
     eager = eager_path(lam, eta, steps)[:, 0]
     size = 2.0 * lam / (2.0 - 0.4) * (-1.0) ** t
-    findings = [
-        Finding(f"lazy, {name}: largest ||F'| - lambda eta / (2 - eta)| after 2000 steps",
+    claims = [
+        compare(f"lazy, {name}: largest ||F'| - lambda eta / (2 - eta)| after 2000 steps",
                 PAPER + " theorem 5.2; example: this package", 0.0,
                 float(np.max(np.abs(end - exact))), "not lazy",
                 float(np.max(np.abs(eager_ends - exact))), "<=", 1e-9)
         for name, end in ends.items()
     ] + [
-        Finding("lazy: largest |theta_t -+ 2 lambda / (2 - eta)|", OURS, 0.0,
+        compare("lazy: largest |theta_t -+ 2 lambda / (2 - eta)|", OURS, 0.0,
                 float(np.max(np.abs(lazy - size))), "not lazy",
                 float(np.max(np.abs(eager - size))), "<=", 1e-12),
-        Finding("ProxQuant: |F'| after 2000 steps", PAPER + " theorem 5.1", 0.0,
+        compare("ProxQuant: |F'| after 2000 steps", PAPER + " theorem 5.1", 0.0,
                 float(np.max(eager_ends)), "lazy", float(np.max(ends["W"])), "<=", 1e-9),
     ]  # fmt: skip
     paths = [
@@ -255,13 +251,7 @@ def orbit(seed, lam=0.5, steps=24):
         Curve("lazy, W smoothed", etas, ends["W smoothed"]),
         Curve("ProxQuant, W", etas, eager_ends),
     ]
-    return findings, [
+    return with_panels(claims, [
         Panel(f"lambda = {lam}, eta = 0.4", "step", "theta", paths),
         Panel("after 2000 steps", "learning rate eta", "|F'|", slopes),
-    ]
-
-
-EXPERIMENTS = [
-    Experiment("stationarity", "Theorem 5.1: ProxQuant converges at the rate 1/T", 1, stationarity),
-    Experiment("orbit", "Theorem 5.2: lazy prox-gradient need not converge", 1, orbit),
-]
+    ])  # fmt: skip

@@ -32,6 +32,7 @@ CDFS = {
     "triangular": _triangular_cdf,
     "gaussian": lambda z: 0.5 + 0.5 * np.vectorize(erf, otypes=[float])(z / sqrt(2.0)),
     "logistic": lambda z: 0.5 + 0.5 * np.tanh(pi / sqrt(12.0) * z),
+    "laplace": lambda z: 0.5 - 0.5 * np.sign(z) * np.expm1(-sqrt(2.0) * np.abs(z)),
 }
 
 

@@ -1,4 +1,4 @@
-"""Claims about ProxQuant's relatives: one experiment each, run by `minizo.lab.proxquant`.
+"""Claims about ProxQuant's relatives: one experiment each.
 
 References
 ----------
@@ -19,14 +19,8 @@ import numpy as np
 
 from .. import prox
 from ..quantizers import MidTread, Sign
-from .claims import Curve, Experiment, Finding, Panel
-
-OURS = "this package"
-
-
-def generator(seed, *words):
-    """NumPy's generator for one use of ``seed``."""
-    return np.random.default_rng((seed, *words))
+from .curves import OURS, Curve, Panel, generator, with_panels
+from .verdicts import compare
 
 
 def quadratics(gen, count, d, spread):
@@ -38,14 +32,14 @@ def quadratics(gen, count, d, spread):
 # Blended coarse gradient
 
 
-def blending(seed, count=30, d=8, rate=0.05, steps=300):
+def blending(setup, count=30, d=8, rate=0.05, steps=300):
     """Blending is an L2 prox; and which signs a blended coarse gradient never leaves.
 
     With y = s and a constant gradient g, y_t = s - (eta g / rho) (1 - (1 - rho)^t) crosses 0 if and
     only if s eta g > rho (and (1 - rho)^t is small enough by then): signs s are fixed points where
     s_i dL/ds_i <= rho / eta for all i. rho = 0 is theorem 5.3 of the ProxQuant paper.
     """
-    gen = generator(seed, 10)
+    gen = generator(setup.seed, 10)
     y = 2.0 * gen.normal(size=10_000)
     q, rhos = Sign().quantize(y, 1.0), np.linspace(0.0, 0.99, 100)
     gap = max(np.max(np.abs(prox.blend(y, q, r) - (y + r / (1 - r) * q) / (1 + r / (1 - r))))
@@ -73,25 +67,25 @@ def blending(seed, count=30, d=8, rate=0.05, steps=300):
         mistaken += int(np.sum((stays != (steepest <= 0.0))[told]))
         shares.append(stays.mean())
         predicted.append(np.mean(steepest <= rho / rate))
-    findings = [
-        Finding("largest |blend_rho(y) - prox_{lambda R_2}(y)|, lambda = rho / (1 - rho)", OURS,
+    claims = [
+        compare("largest |blend_rho(y) - prox_{lambda R_2}(y)|, lambda = rho / (1 - rho)", OURS,
                 0.0, float(gap), "R_2 without its factor 1/2", float(other), "<=", 1e-14),
-        Finding("starts that stay although s dL/ds > rho / eta, or the reverse", OURS, 0.0,
+        compare("starts that stay although s dL/ds > rho / eta, or the reverse", OURS, 0.0,
                 float(wrong), "the condition of BinaryConnect, s dL/ds <= 0", float(mistaken)),
     ]  # fmt: skip
-    return findings, [
+    return with_panels(claims, [
         Panel(f"{count} quadratics, d = {d}, all 2^{d} starts", "rho / eta",
               "share of signs that are never left", [
             Curve("s dL/ds ≤ rho / eta", grid / rate, predicted, True),
             Curve("blended coarse gradient", grid / rate, shares),
         ], "log"),
-    ]  # fmt: skip
+    ])  # fmt: skip
 
 
 # PARQ
 
 
-def parq(seed):
+def parq(setup):
     """PARQ's map against argmin 1/2 (u - g x)^2 + g Psi(u) on a grid, for four levels."""
     quantizer, iotas = MidTread(bits=2), (0.8, 0.4, 0.1)
     levels = np.array([-2.0, -1.0, 0.0, 1.0])
@@ -122,23 +116,23 @@ def parq(seed):
     t = np.linspace(0.0, 1.0, 101)
     falls = [Curve(f"steepness {s:g}, centre {c:g}", t, [prox.logistic_fall(p, s, c) for p in t],
                    True) for s, c in ((10.0, 0.5), (4.0, 0.5), (10.0, 0.3))]  # fmt: skip
-    findings = [
-        Finding("value at PARQ's map above the least on a grid, / gamma^2",
+    claims = [
+        compare("value at PARQ's map above the least on a grid, / gamma^2",
                 "paper: PARQ; slopes and check: this package", 0.0, float(excess),
                 "Psi with slopes (1 + iota) mid", float(control), "<=", 1e-12),
     ]  # fmt: skip
-    return findings, [
+    return with_panels(claims, [
         Panel("levels -2, -1, 0, 1", "latent weight x", "w", curves),
         Panel("its schedule", "part of the run", "iota", falls),
-    ]
+    ])  # fmt: skip
 
 
 # Mirror descent
 
 
-def mirror(seed, d=20, steps=400, rate=0.05, sharpness=2.0):
+def mirror(setup, d=20, steps=400, rate=0.05, sharpness=2.0):
     """The dual form theta <- theta - eta g(tanh(b theta)) and the primal one, on one quadratic."""
-    gen = generator(seed, 12)
+    gen = generator(setup.seed, 12)
     (a,), _ = quadratics(gen, 1, d, 1.0)
     b = -a @ gen.uniform(-0.8, 0.8, d)  # the minimum lies inside the cube: w keeps its digits
     start = 0.3 * gen.normal(size=d)
@@ -172,28 +166,28 @@ def mirror(seed, d=20, steps=400, rate=0.05, sharpness=2.0):
         binary.append(np.where(theta >= 0.0, 1.0, -1.0))
         theta = theta - rate * (a @ binary[-1] + b)
     binary = np.array(binary)
-    findings = [
-        Finding("largest |w_primal - w_dual|", "this package, for the method of Ajanthan et al.",
+    claims = [
+        compare("largest |w_primal - w_dual|", "this package, for the method of Ajanthan et al.",
                 0.0, float(np.max(gap)), "exp(-b eta g), without the 2", float(np.max(far)), "<=",
                 1e-9),
-        Finding("signs that differ between sharpness 1e9 and BinaryConnect", OURS, 0.0,
+        compare("signs that differ between sharpness 1e9 and BinaryConnect", OURS, 0.0,
                 float(np.sum(hard != binary)), "sharpness 1",
                 float(np.sum(signs(1.0) != binary))),
     ]  # fmt: skip
     t = np.arange(steps)
-    return findings, [
+    return with_panels(claims, [
         Panel("one of 20 weights", "step", "w", [
             Curve("dual: tanh(b theta)", t, paths[:, 0], True), Curve("primal", t, paths[:, 1])]),
         Panel("all weights", "step", "largest |w_primal − w_dual|", [
             Curve("as derived", t[1:], np.maximum(gap[1:], 1e-18)),
             Curve("without the 2", t[1:], np.maximum(far[1:], 1e-18))], yscale="log"),
-    ]  # fmt: skip
+    ])  # fmt: skip
 
 
 # Straight-through estimators in disguise
 
 
-def disguise(seed, d=500, horizon=2.0, depth=0.9):
+def disguise(setup, d=500, horizon=2.0, depth=0.9):
     """A periodic surrogate slope c(w) = 1 + depth cos(2 pi w) is the STE, after a change of scale.
 
         alpha = 1 / integral of 1/c over a cell = sqrt(1 - depth^2),
@@ -202,7 +196,7 @@ def disguise(seed, d=500, horizon=2.0, depth=0.9):
     so that d M(w) = -alpha c(w) g / c(w) dt: in continuous time, M of the weights trained with c
     and rate eta are the weights trained with the STE and rate alpha eta, from M(w_0).
     """
-    gen = generator(seed, 13)
+    gen = generator(setup.seed, 13)
     alpha = sqrt(1.0 - depth**2)
     target, w0 = gen.uniform(-3.0, 3.0, d), gen.uniform(-3.0, 3.0, d)
 
@@ -244,13 +238,13 @@ def disguise(seed, d=500, horizon=2.0, depth=0.9):
     bend = np.max(np.abs(numeric - alpha / slope(inside)))
     off = np.max(np.abs(numeric - 1.0 / slope(inside)))
     note = "paper: STEs in disguise (formula from a third-party note); check: this package"
-    findings = [
-        Finding("largest |M' - alpha / c|, by central differences", note, 0.0, float(bend),
+    claims = [
+        compare("largest |M' - alpha / c|, by central differences", note, 0.0, float(bend),
                 "alpha = 1", float(off), "<=", 1e-6),
-        Finding("order in eta at which M(w) goes to the STE's weights", OURS, 1.0, float(order),
+        compare("order in eta at which M(w) goes to the STE's weights", OURS, 1.0, float(order),
                 "no change of scale at the start", float(flat), "=", 0.3),
     ]  # fmt: skip
-    return findings, [
+    return with_panels(claims, [
         Panel(f"d = {d}, time {horizon:g}", "learning rate eta", "mean |M(w) − w of the STE|", [
             Curve("order 1", etas, gaps[-1] * np.array(etas) / etas[-1], True),
             Curve("from M(w_0)", etas, gaps),
@@ -258,12 +252,4 @@ def disguise(seed, d=500, horizon=2.0, depth=0.9):
         ], "log", "log"),
         Panel("the change of scale", "w", "M(w) and c(w)", [
             Curve("M(w)", grid, scale(grid), True), Curve("slope c(w)", grid, slope(grid), True)]),
-    ]  # fmt: skip
-
-
-EXPERIMENTS = [
-    Experiment("blending", "Blending is an L2 prox; where it freezes signs", 2, blending),
-    Experiment("parq", "PARQ's piecewise-affine map is an exact prox", 1, parq),
-    Experiment("mirror", "Primal and dual mirror descent agree", 1, mirror),
-    Experiment("disguise", "Periodic surrogates are the STE in disguise", 2, disguise),
-]
+    ])  # fmt: skip

@@ -1,4 +1,4 @@
-"""``python -m minizo.lab.proxquant``: the theory of ProxQuant and its relatives, against numbers.
+"""The theory of ProxQuant against numbers: its operators, dual averaging, fixed points, a toy.
 
 Statements of the paper keep its numbers (theorems 5.1 to 5.3); constants and examples that were
 worked out for this package are marked so. Theorems 5.1 and 5.2 are in `minizo.lab.convergence`, the
@@ -10,39 +10,25 @@ Y. Bai, Y.-X. Wang, E. Liberty, "ProxQuant: quantized neural networks via proxim
 2019, arXiv 1810.00861, sections 2, 4 and 5.
 """
 
-import sys
 from itertools import product
 
 import numpy as np
 
 from .. import prox
-from . import claims
-from .claims import Curve, Experiment, Finding, Panel
-from .convergence import EXPERIMENTS as CONVERGENCE
-from .lineage import EXPERIMENTS as LINEAGE
+from .curves import OURS, Curve, Panel, generator, sign, with_panels
+from .verdicts import compare
 
 PAPER = "paper: ProxQuant"
-OURS = "this package"
-
-
-def sign(x):
-    """sign(x) with sign(0) = +1."""
-    return np.where(x >= 0.0, 1.0, -1.0)
-
-
-def generator(seed, *words):
-    """NumPy's generator for one use of ``seed``."""
-    return np.random.default_rng((seed, *words))
 
 
 # The operators
 
 
-def operators(seed):
+def operators(setup):
     """prox_{lam R} against the least value on a grid, for both regularisers and the levels +-1."""
     lam, grid = 0.4, np.linspace(-3.0, 3.0, 60_001)
     x = np.append(np.linspace(-2.5, 2.5, 51), [0.6, 1.4, -0.6, -1.4])
-    findings, curves = [], []
+    claims, curves = [], []
     for power, name, operator in ((1, "L1", prox.prox_l1), (2, "L2", prox.prox_l2)):
 
         def cost(u, power=power):
@@ -57,7 +43,7 @@ def operators(seed):
             Curve(f"{name}: prox", fine, operator(fine, sign(fine), lam), True),
             Curve(f"{name}: least on the grid", x[:51], best[:51]),
         ]
-        findings.append(Finding(
+        claims.append(compare(
             f"{name}: value at the prox, above the least on a grid", PAPER + " section 3", 0.0,
             float(np.max(cost(u) - least)), "the prox of 2 lambda",
             float(np.max(cost(twice) - least)), "<=", 1e-12,
@@ -67,18 +53,18 @@ def operators(seed):
         Curve("R_1", u, prox.w_l1(u[:, None], sign(u)[:, None]), True),
         Curve("R_2", u, prox.w_l2(u[:, None], sign(u)[:, None]), True),
     ]
-    return findings, [
+    return with_panels(claims, [
         Panel("W-shaped regularisers", "weight x", "penalty", shapes),
         Panel(f"proximal operators, lambda = {lam}", "weight x", "prox(x)", curves),
-    ]
+    ])  # fmt: skip
 
 
 # Dual averaging
 
 
-def dual_averaging(seed, d=8, steps=500, rate=0.03):
+def dual_averaging(setup, d=8, steps=500, rate=0.03):
     """BinaryConnect's weights against argmin <G, w> + 1/2 ||w - theta_0||^2 over all 2^d w."""
-    gen = generator(seed, 1)
+    gen = generator(setup.seed, 1)
     a = gen.normal(size=(d, d))
     a, b = a @ a.T / d, gen.normal(size=d)
     every = np.array(list(product([-1.0, 1.0], repeat=d)))
@@ -99,10 +85,10 @@ def dual_averaging(seed, d=8, steps=500, rate=0.03):
     found, gap = differing(np.inf)
     clipped, far = differing(0.2)
     t = np.arange(1, steps + 1)
-    findings = [
-        Finding("steps at which BinaryConnect is not dual averaging", PAPER + " section 2", 0.0,
+    claims = [
+        compare("steps at which BinaryConnect is not dual averaging", PAPER + " section 2", 0.0,
                 float(found[-1]), "latent weights clipped to 0.2", float(clipped[-1])),
-        Finding("largest |theta_t - (theta_0 - G_t)|", PAPER + " section 2", 0.0, float(gap),
+        compare("largest |theta_t - (theta_0 - G_t)|", PAPER + " section 2", 0.0, float(gap),
                 "clipped", float(far), "<=", steps * 2.0**-50),
     ]  # fmt: skip
     curves = [
@@ -111,7 +97,7 @@ def dual_averaging(seed, d=8, steps=500, rate=0.03):
         Curve("BinaryConnect, clipped", t, clipped),
     ]
     title = f"d = {d}, noisy gradients, all 2^{d} weights compared"
-    return findings, [Panel(title, "step", "steps so far with other weights", curves)]
+    return with_panels(claims, [Panel(title, "step", "steps so far with other weights", curves)])
 
 
 # Theorem 5.3: fixed points of BinaryConnect
@@ -138,9 +124,9 @@ def departures(a, b, every, rate, steps, latent):
     return left
 
 
-def fixed_points(seed, count=300, d=8, rate=0.05, steps=400, latent=0.1):
+def fixed_points(setup, count=300, d=8, rate=0.05, steps=400, latent=0.1):
     """Signs that BinaryConnect never leaves against s_i dL/ds_i <= 0, over all signs."""
-    every, slopes, curvature, (a, b) = slopes_everywhere(seed, count, d)
+    every, slopes, curvature, (a, b) = slopes_everywhere(setup.seed, count, d)
     fixed = np.all(slopes <= 0.0, axis=-1)
     local = np.all(slopes <= curvature, axis=-1)
     # a sign with slope v > 0 is left once rate v t > latent
@@ -152,22 +138,22 @@ def fixed_points(seed, count=300, d=8, rate=0.05, steps=400, latent=0.1):
     with np.errstate(divide="ignore"):
         due = np.where(drift > 0.0, np.floor(latent / (rate * drift)) + 1.0, 0.0)
     own = fixed.sum(axis=1)
-    findings = [
-        Finding(f"starts that are left although fixed, or stay although not (of {seen.sum():,})",
+    claims = [
+        compare(f"starts that are left although fixed, or stay although not (of {seen.sum():,})",
                 PAPER + " theorem 5.3", 0.0, float(np.sum((stays != fixed)[seen])),
                 "the condition of 1-flip minima", float(np.sum((stays != local)[seen]))),
-        Finding("starts left at another step than the drift says", OURS, 0.0,
+        compare("starts left at another step than the drift says", OURS, 0.0,
                 float(np.sum((left != due)[seen & ~fixed])), "twice the learning rate",
                 float(np.sum((left != np.ceil(0.5 * due))[seen & ~fixed]))),
-        Finding("fixed points that are no 1-flip minimum", OURS, 0.0, float(np.sum(fixed & ~local)),
+        compare("fixed points that are no 1-flip minimum", OURS, 0.0, float(np.sum(fixed & ~local)),
                 "1-flip minima that are no fixed point", float(np.sum(local & ~fixed))),
-        Finding(f"problems of {count} with a fixed point: not all", PAPER + " theorem 5.3",
+        compare(f"problems of {count} with a fixed point: not all", PAPER + " theorem 5.3",
                 count - 1.0, float(np.sum(own > 0)), "with a 1-flip minimum",
                 float(np.sum(local.any(axis=1))), "<="),
     ]  # fmt: skip
     most = int(max(own.max(), local.sum(axis=1).max())) + 1
     t = np.unique(np.round(np.geomspace(1, steps, 30)).astype(int))
-    return findings, [
+    return with_panels(claims, [
         Panel(f"{count} quadratics, d = {d}", "how many", "problems with so many", [
             Curve("fixed points of BinaryConnect", range(most), np.bincount(own, minlength=most)),
             Curve("1-flip minima", range(most), np.bincount(local.sum(axis=1), minlength=most)),
@@ -177,7 +163,7 @@ def fixed_points(seed, count=300, d=8, rate=0.05, steps=400, latent=0.1):
             Curve("fixed points, enumerated", t, np.full(len(t), fixed.mean()), True),
             Curve("BinaryConnect", t, [np.mean((left == 0) | (left > k)) for k in t]),
         ], "log", "log"),
-    ]  # fmt: skip
+    ])  # fmt: skip
 
 
 # Two functions that BinaryConnect cannot tell apart
@@ -201,7 +187,7 @@ def toy_paths(which, start, steps=400, rate=0.05):
     return np.array(paths)
 
 
-def toy(seed):
+def toy(setup):
     """From +-0.3: BinaryConnect's path is the same on both functions, ProxQuant's ends differ."""
     paths = {(which, start): toy_paths(which, start) for which in (1, -1) for start in (0.3, -0.3)}
     differing = sum(np.sum(paths[1, x][0] != paths[-1, x][0]) for x in (0.3, -0.3))
@@ -212,16 +198,16 @@ def toy(seed):
         for rule in (0, 1)
     )
     last = max(abs(path[0][-2:].mean() + which) for (which, _), path in paths.items())
-    findings = [
-        Finding("steps at which BinaryConnect's weight differs between f_1 and f_-1",
+    claims = [
+        compare("steps at which BinaryConnect's weight differs between f_1 and f_-1",
                 PAPER + " section 2", 0.0, float(differing), "ProxQuant", float(told)),
-        Finding("distance of ProxQuant's end to the better level, at worst", PAPER + " section 4",
+        compare("distance of ProxQuant's end to the better level, at worst", PAPER + " section 4",
                 0.0, float(ends), "BinaryConnect, mean of its last two weights", float(last)),
-        Finding("share of the last 200 steps at which BinaryConnect's weight flips",
+        compare("share of the last 200 steps at which BinaryConnect's weight flips",
                 PAPER + " section 2", 1.0, float(flips), "ProxQuant", float(still)),
     ]  # fmt: skip
     t = np.arange(250)
-    return findings, [
+    return with_panels(claims, [
         Panel(f"f_{which}: the better level is {-which:+d}", "step", "weight x", [
             Curve("better level", [0, 249], [-which, -which], True),
             Curve("ProxQuant from 0.3", t, paths[which, 0.3][1][:250]),
@@ -229,25 +215,4 @@ def toy(seed):
             Curve("BinaryConnect from 0.3, first 50 steps", t[:50], paths[which, 0.3][0][:50]),
         ])
         for which in (1, -1)
-    ]  # fmt: skip
-
-
-EXPERIMENTS = [
-    Experiment("operators", "The proximal operators of W-shaped regularisers", 1, operators),
-    Experiment("dual-averaging", "BinaryConnect is dual averaging on the quantised set", 1,
-               dual_averaging),
-    *CONVERGENCE,
-    Experiment("fixed-points", "Theorem 5.3: the fixed points of BinaryConnect, enumerated", 3,
-               fixed_points),
-    Experiment("toy", "Two functions that BinaryConnect cannot tell apart", 1, toy),
-    *LINEAGE,
-]  # fmt: skip
-
-
-def main(argv=None):
-    """Run the command; returns its exit code."""
-    return claims.main(EXPERIMENTS, "minizo.lab.proxquant", __doc__.partition("\n\n")[2], argv)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    ])  # fmt: skip

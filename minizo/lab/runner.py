@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,7 +54,7 @@ class Report(NamedTuple):
 
     claims : list of Claim
     rows : list of dict of the same keys, for the CSV
-    table : str, for people
+    table : str, for people; may be empty
     curves : dict, what the picture needs beside the rows
     """
 
@@ -70,6 +71,7 @@ class Experiment:
     Attributes
     ----------
     name, title : str
+        ``name`` is a part's letter and a number, such as ``A-1``.
     seconds : float
         About how long the default size takes on two cores.
     run : callable
@@ -85,49 +87,63 @@ class Experiment:
     picture: Callable
 
 
+def part(name):
+    """The part an experiment's name begins with: ``A`` of ``A-1``."""
+    return name.partition("-")[0]
+
+
 def chosen(names, table):
-    """The experiments called ``names``, in the table's order; ``all`` or nothing means every one.
+    """The experiments called ``names``, in the table's order; a part's letter means all of it.
 
     Raises
     ------
     InputError
         For an unknown name.
     """
-    known = {name.lower(): name for name in table}
+    known = {name.lower() for name in table} | {part(name).lower() for name in table}
     for name in names:
-        if name.lower() not in (*known, "all"):
+        if name.lower() not in known:
             raise InputError(
-                f"experiment: unknown name {name!r}{nearest(name, table)} (known: all, "
-                f"{', '.join(table)})"
+                f"experiment: unknown name {name!r}{nearest(name.upper(), table)} (python -m "
+                "minizo.lab lists them)"
             )
-    wanted = {known.get(name.lower()) for name in names}
-    everything = not names or None in wanted
-    return [experiment for name, experiment in table.items() if everything or name in wanted]
-
-
-def listing(table):
-    """Names, times and titles as text."""
-    width = max(len(name) for name in table)
-    return "\n".join(
-        f"{name:{width}}  {experiment.seconds:4.0f} s  {experiment.title}"
+    wanted = {name.lower() for name in names}
+    return [
+        experiment
         for name, experiment in table.items()
-    )
+        if name.lower() in wanted or part(name).lower() in wanted
+    ]
 
 
-def work(arguments, table, command):
-    """Run, print, write; returns the exit code."""
+def listing(table, parts):
+    """Parts, names, times and titles as text."""
+    width = max(len(name) for name in table)
+    lines = []
+    for letter, title in parts.items():
+        own = [experiment for name, experiment in table.items() if part(name) == letter]
+        if own:
+            lines += ["", f"{letter}: {title}"]
+        lines += [
+            f"  {experiment.name:{width}}  {experiment.seconds:3.0f} s  {experiment.title}"
+            for experiment in own
+        ]
+    return "\n".join(lines[1:])
+
+
+def work(arguments, table, parts):
+    """List, or run, print and write; returns the exit code."""
     whole = 0 <= arguments.seed < 2**32
     require(whole, "--seed", arguments.seed, "it must lie between 0 and 2^32 - 1")
     if arguments.workers is not None:
         require(arguments.workers >= 1, "--workers", arguments.workers, "it must be at least 1")
-    experiments = chosen(arguments.names, table)
-    if arguments.list:
-        print(listing({experiment.name: experiment for experiment in experiments}))
+    experiments = list(table.values()) if arguments.all else chosen(arguments.names, table)
+    if not experiments:
+        print(listing(table, parts))
         return 0
     xp = backend.get(arguments.backend)
     like = xp.empty(0, dtype=np.float32)
     workers = 1 if backend.is_cupy(xp) else arguments.workers
-    folder = new_folder(arguments.out, command)
+    folder = new_folder(arguments.out, "lab")
     claims, texts = [], []
     with threads(workers) as pool, _bar(len(experiments), arguments.quiet) as bar:
         for experiment in experiments:
@@ -143,7 +159,8 @@ def work(arguments, table, command):
             claims += [{"experiment": experiment.name} | claim.row() for claim in report.claims]
             lines = [describe(claim) for claim in report.claims]
             heading = f"{experiment.name}  {experiment.title}  ({seconds:.1f} s)"
-            texts.append("\n".join([heading, "", report.table, "", *lines, ""]))
+            shown = ["", report.table] if report.table else []
+            texts.append("\n".join([heading, *shown, "", *lines, ""]))
             if not arguments.json:
                 bar.clear()
                 print(texts[-1], flush=True)
@@ -154,7 +171,8 @@ def work(arguments, table, command):
     write_text(folder / "table.txt", "\n".join(texts) + "\n")
     if arguments.json:
         for claim in claims:
-            print(json.dumps(claim))
+            finite = {k: None if v in (inf, -inf) or v != v else v for k, v in claim.items()}
+            print(json.dumps(finite))
     else:
         print(f"{texts[-1]}\nfolder: {folder}")
     return 0 if held == len(claims) else 1
@@ -175,18 +193,20 @@ def _bar(total, quiet):
     return tqdm(total=total, unit="experiment", disable=True if quiet else None)
 
 
-def build_parser(prog, description):
+def build_parser():
     """The command's flags."""
     parser = argparse.ArgumentParser(
-        prog=prog,
-        description=description,
+        prog="python -m minizo.lab",
+        description="Theory against numbers: without a name, lists the experiments; with names, "
+        "runs them and prints for each claim what it predicts, what was measured, the verdict, and "
+        "a wrong claim that the same measurement rejects.",
         epilog="Writes for each experiment a CSV and a picture, and claims.csv and table.txt. "
         "Exit codes: 0 if every claim holds, 1 if one does not, 2 for bad input.",
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("names", nargs="*", metavar="NAME", help="experiments, or all (default: all)")
-    add("--list", action="store_true", help="list the experiments with their times, run none")
+    add("names", nargs="*", metavar="NAME", help="experiments (B-2), or a part of them (B)")
+    add("--all", action="store_true", help="every experiment")
     add("--large", action="store_true", help="the large sizes: minutes, not seconds")
     add("--seed", type=int, default=0, help="seed of everything random (default: 0)")
     add("--backend", default="numpy", metavar="NAME", help=" | ".join(backend.NAMES))
@@ -197,7 +217,16 @@ def build_parser(prog, description):
     return parser
 
 
-def main(table, prog, description, argv=None):
-    """Run the command for the experiments of ``table``; returns its exit code."""
-    arguments = build_parser(prog, description).parse_args(argv)
-    return cli.guarded(lambda: work(arguments, table, prog.rpartition(".")[2]))
+def main(table, parts, argv=None):
+    """The command for the experiments of ``table``; returns its exit code.
+
+    Parameters
+    ----------
+    table : dict
+        name -> `Experiment`.
+    parts : dict
+        Letter -> title, in the order of the listing.
+    argv : list of str, optional
+    """
+    arguments = build_parser().parse_args(argv)
+    return cli.guarded(lambda: work(arguments, table, parts))

@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import require
 
 SIGMAS = 6.0  # standard errors allowed to one random comparison: false alarm 2e-9
+SIGNED = {"=": abs, "<=": lambda gap: gap, ">=": lambda gap: -gap}
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,39 @@ def at_most(text, source, measured, limit, wrong, control, tolerance=0.0, unit="
     return Claim(
         text, source, f"<= {show(limit)}", show(measured), distance(limit), tolerance, unit,
         control, distance(wrong),
+    )  # fmt: skip
+
+
+def compare(
+    text, source, predicted, measured, control, control_measured, relation="=", slack=0.0,
+    unit="absolute",
+):  # fmt: skip
+    """A claim about one number, whose control is the same number, measured with a wrong setting.
+
+        distance = |measured - predicted|  (=),  measured - predicted  (<=),  its negative  (>=)
+
+    Parameters
+    ----------
+    text, source, unit : str
+    predicted, measured : float
+    control : str
+        What was set wrongly.
+    control_measured : float
+        What was measured then.
+    relation : {"=", "<=", ">="}
+        How the measured number should stand to the predicted one.
+    slack : float
+        By how much it may miss: the rounding or the statistical bound.
+    """
+    require(relation in SIGNED, "relation", relation, f"it must be one of {', '.join(SIGNED)}")
+
+    def distance(value):
+        return float(SIGNED[relation](value - predicted))
+
+    shown = show(predicted) if relation == "=" else f"{relation} {show(predicted)}"
+    return Claim(
+        text, source, shown, show(measured), distance(measured), slack, unit,
+        f"{control} (measured {show(control_measured)})", distance(control_measured),
     )  # fmt: skip
 
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, replace
 from math import isfinite
 
+import numpy as np
+
 from .. import backend
 from ..errors import require
 from .base import Layer
@@ -47,14 +49,20 @@ class HardTanh(Layer):
 
 @dataclass(frozen=True)
 class QuantizedActivation(Layer):
-    """y = Q(x), and backwards the slope of the quantiser's surrogate: dx = dy Q_smooth'(x).
+    """y = Q(x), and backwards the quantiser's own rule, mostly dx = dy Q_smooth'(x).
 
     Parameters
     ----------
     quantizer : quantizer
-        From `minizo.quantizers`. ``Sign("hardtanh")`` is the activation of binarised networks.
+        From `minizo.quantizers`, one that quantises number by number. ``Sign("hardtanh")`` is the
+        activation of binarised networks.
     scale : float
         Its alpha: the distance from 0 to a level for a sign, between two levels for k bits.
+
+    Raises
+    ------
+    InputError
+        For a scale that is not positive, or a quantiser that fits itself to a whole tensor.
 
     Notes
     -----
@@ -73,6 +81,18 @@ class QuantizedActivation(Layer):
     def __post_init__(self):
         positive = isfinite(self.scale) and self.scale > 0
         require(positive, "QuantizedActivation.scale", self.scale, "it must be finite and above 0")
+        right = self.quantizer.pointwise and not self.quantizer.random
+        remedy = "activations need one that quantises number by number, such as Sign or LSQ"
+        require(right, "QuantizedActivation.quantizer", self.quantizer, remedy)
+
+    @property
+    def shapes(self):
+        """What the quantiser learns: LSQ's step, one for the whole layer."""
+        return self.quantizer.shapes((1,))
+
+    def init(self, stream, like):
+        """Initial values of what the quantiser learns."""
+        return self.quantizer.init(np.ones(1), stream)
 
     def at(self, progress):
         """With the quantiser at this point of the run."""
@@ -81,9 +101,23 @@ class QuantizedActivation(Layer):
 
     def forward(self, params, x):
         """y, elementwise."""
-        return self.quantizer.quantize(x, self.scale), x
+        flat, scale = self._rows(params, x)
+        return backend.namespace(x).reshape(self.quantizer.quantize(flat, scale), x.shape), x
 
     def backward(self, params, cache, dy, wanted=True):
-        """dx = dy Q_smooth'(x)."""
-        slope = self.quantizer.derivative(cache, self.scale)
-        return (dy if slope is None else dy * slope), {}
+        """dx by the quantiser's backward rule, and the gradients of what it learns."""
+        xp = backend.namespace(dy)
+        flat, scale = self._rows(params, cache)
+        dx, grads = self.quantizer.backward(flat, scale, xp.reshape(dy, flat.shape))
+        return xp.reshape(dx, dy.shape), grads
+
+    def _rows(self, params, x):
+        # x with all but the population axes in one, and what the quantiser is given beside it
+        if not self.shapes:
+            return x, self.scale
+        xp = backend.namespace(x)
+        own = {name: params[name] for name in self.shapes}
+        lead = max((value.shape[:-1] for value in own.values()), key=len)
+        # (P, N, C, H, W) -> (P, N*C*H*W); of inputs without population axes, all in one
+        shape = (*lead, -1) if x.shape[: len(lead)] == lead else (-1,)
+        return xp.reshape(x, shape), {"alpha": self.scale, **own}

@@ -6,11 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cifar_files
 import numpy as np
 import pytest
 
 from minizo import data
-from minizo.data import download, fashion_mnist, load, mnist, write_idx
+from minizo.data import cifar10, download, fashion_mnist, load, mnist, write_idx
 from minizo.data.idx import NAMES
 from minizo.errors import InputError
 
@@ -161,7 +162,8 @@ def test_a_folder_of_your_own(places, monkeypatch):
 def test_unknown_names(places, name, hint):
     with pytest.raises(InputError) as caught:
         load(name)
-    assert hint in str(caught.value) and "mnist, fashion-mnist, synthetic" in str(caught.value)
+    assert hint in str(caught.value)
+    assert "mnist, fashion-mnist, cifar10, synthetic, synthetic-shapes" in str(caught.value)
 
 
 def test_a_file_is_not_a_folder(places):
@@ -229,3 +231,31 @@ def test_the_real_mnist():
     ]
     assert result.x_train.min() == 0 and result.x_train.max() == 1
     assert round(float(result.x_train.mean(dtype=np.float64)), 4) == 0.1307
+
+
+@pytest.mark.parametrize("place", data.PUBLIC["cifar10"].places)
+def test_places_of_cifar10(places, monkeypatch, place):
+    """A folder or the archive in $MINIZO_DATA; where it is damaged nothing takes its place."""
+    batches = cifar_files.contents(n=2, test=2)
+    if place.endswith(".tar.gz"):
+        (places / place).write_bytes(cifar_files.archive(batches))
+    else:
+        cifar_files.write_folder(places / place, batches)
+    monkeypatch.setenv("MINIZO_DATA", str(places))
+    result = cifar10(notice=pytest.fail)
+    assert result.name == "CIFAR-10" and result.x_train.shape == (10, 3, 32, 32)
+    if (places / place).is_dir():
+        (places / place / "test_batch").unlink()
+    else:
+        (places / place).write_bytes(b"")
+    with pytest.raises(InputError, match="lacks test_batch|is no tar archive"):
+        cifar10(notice=pytest.fail)
+
+
+def test_the_fallback_of_cifar10_is_coloured(places, monkeypatch):
+    full = data.synthetic_shapes
+    monkeypatch.setattr(data, "synthetic_shapes", lambda dtype: full(20, 10, 0, dtype))
+    lines = []
+    assert cifar10(notice=lines.append).name == "synthetic shapes (seed 0)"
+    assert len(lines) == 1 and lines[0].startswith("minizo: CIFAR-10 not found")
+    assert lines[0].endswith("continuing with synthetic shapes drawn by the package")

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from minizo.data import download
+from minizo.data.cifar import ARCHIVE
 from minizo.data.download import SOURCES, Unavailable, fetch
 from minizo.data.idx import NAMES
 
@@ -229,7 +230,8 @@ def test_the_cache_is_in_the_same_place_without_pooch(home, monkeypatch, tmp_pat
 
 
 def test_the_table_is_well_formed():
-    for mirrors, files in SOURCES.values():
+    for name, (mirrors, files) in SOURCES.items():
         assert all(m.startswith("http") and m.endswith("/") for m in mirrors) and len(mirrors) == 2
-        assert list(files) == [f"{name}.gz" for name in NAMES]
+        idx = [f"{file}.gz" for file in NAMES]
+        assert list(files) == ([ARCHIVE] if name == "cifar10" else idx)
         assert all(len(digest) == 64 and int(digest, 16) for digest in files.values())

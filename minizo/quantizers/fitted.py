@@ -3,27 +3,28 @@
     ternary    theta- < 0 < theta+, threshold 0.7 mean|x|, each level the mean of what it stands for
     multi-bit  sum_i +-alpha_i, k scales and 2^k levels, by alternating least squares
 
-A fitted quantiser is a staircase like those of `minizo.quantizers`, so it has the same methods;
-what it does not have is a scale that was fixed at the start. Its ``scale``, the mean absolute
-weight, is only the unit of what is said in units of alpha elsewhere. All values of one tensor (the
-last axis) share their levels; rows of x, as in ProxQuant's LSTM, have levels of their own.
+A fitted quantiser is a staircase like those of `minizo.quantizers.staircase`, so it has the same
+methods; what it does not have is a scale that was fixed at the start. Its ``scale``, the mean
+absolute weight, is only the unit of what is said in units of alpha elsewhere. All values of one
+tensor (the last axis) share their levels; rows of x, as in ProxQuant's LSTM, have levels of their
+own.
 """
 
 from dataclasses import dataclass
 
-from . import backend, laws
-from .errors import choose, is_whole, require
-from .surrogates import SURROGATES
+from .. import backend
+from ..errors import is_whole, require
+from .base import Quantizer, mean_abs
 
 
 @dataclass(frozen=True)
-class Fitted:
+class Fitted(Quantizer):
     """What fitted quantisers share. Their surrogate treats the fitted levels as constants.
 
     Parameters
     ----------
-    surrogate : {"identity", "hardtanh", "tanh", "approxsign"}
-        Whose derivative stands in for the quantiser's zero one.
+    surrogate : str
+        From `minizo.surrogates`: whose derivative stands in for the quantiser's zero one.
 
     Notes
     -----
@@ -31,25 +32,11 @@ class Fitted:
     Q(x) = levels[j] from threshold j - 1 on. It implies no noise: its steps are unequal.
     """
 
-    surrogate: str = "identity"
-    epsbar = None
-
-    def __post_init__(self):
-        choose("surrogate", self.surrogate, SURROGATES)
-
-    def at(self, progress):
-        """This quantiser when the part ``progress`` in [0, 1] of a run is over: itself."""
-        return self
-
-    @property
-    def law(self):
-        """The law of the surrogate; the size of the noise is for the caller to say."""
-        return laws.LAWS[SURROGATES[self.surrogate].law]
+    pointwise = False
 
     def scale(self, w):
         """Mean absolute weight, a unit of length: (..., m) -> (..., 1)."""
-        xp = backend.namespace(w)
-        return xp.mean(xp.abs(w), axis=-1, keepdims=True)
+        return mean_abs(w)
 
     def squash(self, x):
         """A(x), what the staircase is applied to: x itself."""
@@ -76,7 +63,7 @@ class Fitted:
         """lowest level + sum_j h_j (1 + s((x - t_j) / h_j)), h_j half of jump j."""
         if self.surrogate == "identity":
             return 1.0 * x
-        s = SURROGATES[self.surrogate].value
+        s = self.curve.value
         total = self.fit(x)[0][..., :1]
         for t, h, width in self._steps(x):
             total = total + h * (1.0 + s((x - t) / width))
@@ -86,7 +73,7 @@ class Fitted:
         """The derivative of `smooth` with the levels held; ``None`` stands for all ones."""
         if self.surrogate == "identity":
             return None
-        ds = SURROGATES[self.surrogate].derivative
+        ds = self.curve.derivative
         return sum(h / width * ds((x - t) / width) for t, h, width in self._steps(x))
 
 
@@ -122,7 +109,7 @@ class Ternary(Fitted):
         """Levels (..., 3) and thresholds (..., 2)."""
         xp = backend.namespace(x)
         # D = 0.7 mean|x|
-        d = 0.7 * xp.mean(xp.abs(x), axis=-1, keepdims=True)
+        d = 0.7 * mean_abs(x)
 
         def mean_where(chosen):
             chosen = xp.astype(chosen, x.dtype)
@@ -134,6 +121,28 @@ class Ternary(Fitted):
         # x >= the next number above -D is x > -D
         thresholds = xp.concat([xp.nextafter(-d, zero), d], axis=-1)
         return xp.concat([low, zero, high], axis=-1), thresholds
+
+
+@dataclass(frozen=True)
+class TWN(Ternary):
+    """Q(x) = theta sign(x) where |x| >= D, 0 between; D = 0.7 mean|x|, theta their mean |x|.
+
+    One level for both sides, unlike `Ternary`.
+
+    References
+    ----------
+    F. Li, B. Zhang, B. Liu, "Ternary weight networks", 2016, arXiv 1605.04711, equations 5 and 6.
+    """
+
+    def fit(self, x):
+        """Levels (..., 3) and thresholds (..., 2)."""
+        xp = backend.namespace(x)
+        _, thresholds = super().fit(x)
+        outside = xp.astype(xp.abs(x) >= thresholds[..., 1:], x.dtype)
+        # theta = mean{|x_i| : |x_i| >= D}
+        count = xp.clip(xp.sum(outside, axis=-1, keepdims=True), 1.0, None)
+        theta = xp.sum(outside * xp.abs(x), axis=-1, keepdims=True) / count
+        return xp.concat([-theta, xp.zeros_like(theta), theta], axis=-1), thresholds
 
 
 @dataclass(frozen=True)

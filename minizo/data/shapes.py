@@ -1,0 +1,189 @@
+"""Coloured shapes that the package draws itself, for when CIFAR-10 is out of reach.
+
+The class of an image is its shape; everything else varies: place, size, turn, colours, a second
+thing that half hides behind it, light, and grain. A shape is the set of points whose distance to
+its centre is at most the radius of its outline in their direction phi,
+
+    inside(row, col) = clip((outline(phi) - distance) / SOFT + 1/2, 0, 1),
+
+minus, for two of them, a hole. Outlines are tables over phi, computed once from corners.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from ..errors import is_whole, require
+from .cifar import MEAN, SIDE, STD
+from .dataset import from_bytes
+
+CHUNK = 500  # images drawn from one random stream; changing it changes what every seed means
+ANGLES = 360  # entries of an outline
+SOFT = 1.0  # pixels over which an edge fades
+SIZE = (7.0, 12.0)  # radius of a shape in pixels, from and to
+STRAY = 4.0  # standard deviation of its centre, pixels, cut at two
+CONTRAST = 0.28  # least distance of the shape's colour to the ground's, in the unit cube
+LIGHT, GRAIN = 0.12, 0.08  # a slope of brightness across the image; noise of a pixel
+HOLE = 0.55  # inner radius of a ring and a frame, of the outer one
+
+# (name, corners as (angle in turns, radius), hole); between corners the outline is a straight line
+_TURN = np.arange(10) / 10
+_SHAPES = [
+    ("disc", [(i / 60, 1.0) for i in range(60)], 0.0),
+    ("ring", [(i / 60, 1.0) for i in range(60)], HOLE),
+    ("triangle", [(i / 3, 1.15) for i in range(3)], 0.0),
+    ("square", [(i / 4 + 0.125, 1.1) for i in range(4)], 0.0),
+    ("frame", [(i / 4 + 0.125, 1.1) for i in range(4)], HOLE),
+    ("star", [(t, (1.2, 0.5)[i % 2]) for i, t in enumerate(_TURN)], 0.0),
+    ("cross", [(i / 4 + t, r) for i in range(4) for t, r in
+               ((-0.05, 1.1), (0.05, 1.1), (0.125, 0.48))], 0.0),
+    ("bar", [(t, 1.2) for t in (-0.045, 0.045, 0.455, 0.545)], 0.0),
+    ("half disc", [(i / 60, 1.1) for i in range(31)] + [(0.75, 0.05)], 0.0),
+    ("propeller", [(i / 3 + t, r) for i in range(3) for t, r in
+                   ((-0.06, 1.15), (0.06, 1.15), (1 / 6, 0.25))], 0.0),
+]  # fmt: skip
+NAMES = tuple(name for name, _, _ in _SHAPES)
+
+
+def synthetic_shapes(n_train=50000, n_test=10000, seed=0, dtype="float32"):
+    """Draw a data set of coloured shapes, 3 x 32 x 32 in 10 classes like CIFAR-10.
+
+    Parameters
+    ----------
+    n_train, n_test : int, default 50000 and 10000
+        How many images to draw; those of a smaller set are the first ones of a larger.
+    seed : int, default 0
+        Same seed, same bits.
+    dtype : str or dtype, default "float32"
+        Type of the images, which are normalised as those of CIFAR-10 (`minizo.data.cifar.MEAN`).
+
+    Returns
+    -------
+    Dataset
+        Its labels are shuffled and balanced: every 500 successive images hold 50 of each shape.
+
+    Examples
+    --------
+    >>> synthetic_shapes(100, 50)
+    Dataset('synthetic shapes (seed 0)': 100 + 50 images of shape (3, 32, 32), float32, 10 classes)
+    """
+    for argument, value, least in ("n_train", n_train, 1), ("n_test", n_test, 1), ("seed", seed, 0):
+        right = is_whole(value) and value >= least
+        require(right, argument, value, f"it must be an integer of at least {least}")
+    x_train, y_train = _draw_set(n_train, (seed, 0))
+    x_test, y_test = _draw_set(n_test, (seed, 1))
+    name = f"synthetic shapes (seed {seed})"
+    return from_bytes(name, x_train, y_train, x_test, y_test, dtype, MEAN, STD)
+
+
+def _draw_set(n, key):
+    """``n`` images (n, 3, 32, 32) and labels (n,), uint8; chunk i has the stream of (*key, i)."""
+    images = np.empty((n, 3, SIDE, SIDE), np.uint8)
+    labels = np.empty(n, np.uint8)
+
+    def fill(chunk):
+        start, stop = chunk * CHUNK, min((chunk + 1) * CHUNK, n)
+        rng = np.random.Generator(np.random.SFC64([*key, chunk]))
+        # A full chunk is always drawn, so a shorter set is a prefix of a longer one.
+        shapes = rng.permutation(np.repeat(np.arange(len(NAMES)), CHUNK // len(NAMES)))
+        images[start:stop] = draw(shapes, rng)[: stop - start]
+        labels[start:stop] = shapes[: stop - start]
+
+    # Each chunk has its own stream and its own place, so the bits do not depend on the threads.
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(fill, range(-(-n // CHUNK))))
+    return images, labels
+
+
+def draw(labels, rng):
+    """Draw one image for each label.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n,)
+        Shapes 0 .. 9, in the order of `NAMES`.
+    rng : numpy.random.Generator
+        The random stream.
+
+    Returns
+    -------
+    ndarray of shape (n, 3, 32, 32)
+        Images, uint8: red, green, blue.
+
+    Examples
+    --------
+    >>> draw(np.array([3, 1, 4]), np.random.default_rng(0)).shape
+    (3, 3, 32, 32)
+    """
+    n = len(labels)
+
+    def uniform(low, high, *shape):
+        return low + (high - low) * rng.random((n, *shape), np.float32)
+
+    def normal(*shape):
+        return np.clip(rng.standard_normal((n, *shape), np.float32), -2, 2)
+
+    # Colours: the ground's and the shape's are random, but never too close to be told apart.
+    ground, ink, other = uniform(0, 1, 3), uniform(0, 1, 3), uniform(0, 1, 3)
+    apart = ink - ground
+    gap = np.sqrt((apart * apart).sum(1, keepdims=True)) + 1e-6
+    ink = ground + apart * np.maximum(1, CONTRAST / gap)
+
+    # A blob of a third colour first, then the shape over it.
+    distance, _ = _polar(8 * normal(2))
+    blob = _inside(uniform(3, 9), distance)
+    distance, phi = _polar(STRAY * normal(2))
+    direction = ((phi + uniform(0, 1)[:, None, None]) * ANGLES).astype(int) % ANGLES
+    outline = OUTLINES[labels[:, None, None], direction]
+    outer = uniform(*SIZE)
+    # a hole is the shape itself, smaller; where there is none, a radius below 0 keeps it empty
+    hole = np.where(HOLES[labels] > 0, HOLES[labels] * outer, -9).astype(np.float32)
+    shape = _inside(outer, distance, outline) * (1 - _inside(hole, distance, outline))
+    # (n, 3) -> (n, 3, 1, 1), and (n, 32, 32) -> (n, 1, 32, 32)
+    image = ground[:, :, None, None] + blob[:, None] * (other - ground)[:, :, None, None]
+    image += shape[:, None] * (ink[:, :, None, None] - image)
+
+    # Light falls from one side, and the film has grain.
+    slope = LIGHT / SIDE * normal(2)
+    y, x = _pixels()
+    light = slope[:, 0, None, None] * y + slope[:, 1, None, None] * x
+    image += light[:, None] + GRAIN * normal(3, SIDE, SIDE)
+    return np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8)
+
+
+def _pixels():
+    # rows (32, 1) and columns (1, 32), measured from the middle
+    line = np.arange(SIDE, dtype=np.float32) - (SIDE - 1) / 2
+    return line[:, None], line[None, :]
+
+
+def _polar(centre):
+    """Distance of every pixel to ``centre`` (n, 2), and its direction in turns: (n, 32, 32)."""
+    y, x = _pixels()
+    y, x = y - centre[:, 0, None, None], x - centre[:, 1, None, None]
+    return np.sqrt(x * x + y * y), np.arctan2(y, x) / np.float32(2 * np.pi)
+
+
+def _inside(radius, distance, outline=1.0):
+    """How much of every pixel is covered, in [0, 1]: (n, 32, 32)."""
+    # clip((outline(phi) - distance) / SOFT + 1/2, 0, 1)
+    return np.clip((radius[:, None, None] * outline - distance) / SOFT + 0.5, 0, 1)
+
+
+def _outline(corners):
+    """Radius in every direction (ANGLES,) of the polygon with these corners around (0, 0)."""
+    corners = sorted((angle % 1.0, radius) for angle, radius in corners)
+    angle, radius = np.array(corners).T
+    angle, radius = np.append(angle, angle[0] + 1), np.append(radius, radius[0])
+    phi = (np.arange(ANGLES) + 0.5) / ANGLES
+    phi = np.where(phi < angle[0], phi + 1, phi)
+    i = np.searchsorted(angle, phi, side="right") - 1
+    a, b = 2 * np.pi * (phi - angle[i]), 2 * np.pi * (angle[i + 1] - phi)
+    # the line between two corners at radii r, s and angles a, b on both sides of phi:
+    # r s sin(a + b) / (r sin a + s sin b)
+    r, s = radius[i], radius[i + 1]
+    return r * s * np.sin(a + b) / (r * np.sin(a) + s * np.sin(b))
+
+
+OUTLINES = np.array([_outline(corners) for _, corners, _ in _SHAPES], np.float32)
+HOLES = np.array([hole for _, _, hole in _SHAPES], np.float32)

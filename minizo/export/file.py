@@ -1,0 +1,181 @@
+"""Exports on disk: written whole or not at all, read without pickle.
+
+The format is described in `minizo.export`.
+"""
+
+import hashlib
+import json
+import zipfile
+from dataclasses import MISSING, fields, is_dataclass
+from io import BytesIO
+from math import prod
+
+import numpy as np
+
+from .. import layers
+from ..checkpoint import DAMAGE
+from ..errors import InputError
+from ..files import write_atomically
+from . import steps
+from .fold import STAIRCASES, fold
+from .pack import layout, pack, signed, unpack
+from .trained import Trained
+
+FORMAT, VERSION = "minizo export", 1
+
+# What may stand in a file under "op"; nothing else is ever built from it.
+KINDS = {
+    kind.__name__: kind
+    for kind in (
+        steps.Pixels, steps.Product, steps.Thresholds, steps.Affine, steps.Apply, steps.Encode,
+        layers.MaxPool2d, layers.Flatten, layers.ReLU, layers.HardTanh, layers.QuantizedActivation,
+        *STAIRCASES,
+    )
+}  # fmt: skip
+
+
+def encode(value, data):
+    """``value`` as JSON; the bytes of its arrays are appended to the list ``data``."""
+    if is_dataclass(value):
+        own = {field.name: getattr(value, field.name) for field in fields(value)}
+        # only what is not the default
+        for field in fields(value):
+            default = field.default
+            if default is not MISSING and not hasattr(own[field.name], "shape"):
+                if own[field.name] == default:
+                    del own[field.name]
+        return {"op": type(value).__name__} | {n: encode(v, data) for n, v in own.items()}
+    if isinstance(value, tuple):
+        return list(value)
+    if not isinstance(value, np.ndarray):
+        return value
+    if value.dtype.kind == "f":
+        data.append(value.astype(value.dtype.newbyteorder("<")).tobytes())
+        return {"float": 8 * value.itemsize, "shape": list(value.shape)}
+    bits, low, gap = layout(value)
+    data.append(pack((value.astype(np.int64) - low) // gap, bits).tobytes())
+    return {"packed": [bits, low, gap], "shape": list(value.shape)}
+
+
+def decode(value, data):
+    """The inverse of `encode`; ``data`` is a stream of bytes."""
+    if isinstance(value, list):
+        return tuple(value)
+    if not isinstance(value, dict):
+        return value
+    if "op" in value:
+        own = {name: decode(part, data) for name, part in value.items() if name != "op"}
+        return KINDS[value["op"]](**own)
+    shape = tuple(value["shape"])
+    count = prod(shape)
+    if "float" in value:
+        kind = np.dtype(f"<f{value['float'] // 8}")
+        numbers = np.frombuffer(_take(data, count * kind.itemsize), kind)
+        return numbers.astype(kind.newbyteorder("=")).reshape(shape)
+    bits, low, gap = value["packed"]
+    packed = np.frombuffer(_take(data, -(-count * bits // 8)), np.uint8)
+    numbers = low + gap * unpack(packed, bits, count)
+    # (count,) -> shape
+    return numbers.astype(signed(max(abs(low), abs(low + gap * (2**bits - 1))))).reshape(shape)
+
+
+def _take(data, size):
+    taken = data.read(size)
+    if len(taken) != size:
+        raise ValueError("it ends too early")
+    return taken
+
+
+def digest(header, data):
+    """Hexadecimal SHA-256 of the header, as JSON, and the data."""
+    return hashlib.sha256(_text(header) + data).hexdigest()
+
+
+def _text(header):
+    return json.dumps(header, separators=(",", ":")).encode()
+
+
+def save(path, run, pixels=True):
+    """Write a trained network to ``path``, and return it as `Exported`.
+
+    Parameters
+    ----------
+    path : path
+        Such as ``net.npz``.
+    run : Run or Trained
+        What `minizo.fit` gave, or what `minizo.export.read_run` found.
+    pixels : bool
+        Whether the images were bytes and lie in [0, 1], as MNIST's: then the first product is one
+        of whole numbers. Otherwise its inputs are real numbers.
+
+    Raises
+    ------
+    InputError
+        For a layer that cannot be exported, or a place that cannot be written.
+    """
+    trained = run if isinstance(run, Trained) else Trained.of(run)
+    params = {**trained.weights, **trained.running}
+    exported = fold(trained.network, params, trained.quantized, pixels)
+    parts = []
+    program = [encode(step, parts) for step in exported.steps]
+    header = {
+        "format": FORMAT,
+        "version": VERSION,
+        "dtype": exported.dtype,
+        "input_shape": list(exported.input_shape),
+        "steps": program,
+    }
+    data = b"".join(parts)
+    header["sha256"] = digest(header, data)
+    array, whole = BytesIO(), BytesIO()
+    np.lib.format.write_array(array, np.frombuffer(data, np.uint8), allow_pickle=False)
+    with zipfile.ZipFile(whole, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for name, member in (("header.json", _text(header)), ("data.npy", array.getvalue())):
+            # a ZipInfo of its own has no clock in it: the same network gives the same bytes
+            info = zipfile.ZipInfo(name)
+            info.external_attr = 0o644 << 16
+            archive.writestr(info, member, zipfile.ZIP_DEFLATED, 9)
+    write_atomically(path, lambda file: file.write(whole.getvalue()))
+    return exported
+
+
+def load(path):
+    """The `Exported` network in the file at ``path``.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, cut short, altered, of a newer format, or something else.
+    """
+    remedy = "export the run again, or restore the file from a copy"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            header = json.loads(archive.read("header.json"))
+            array = np.lib.format.read_array(BytesIO(archive.read("data.npy")), allow_pickle=False)
+        data, theirs = array.tobytes(), header.pop("sha256")
+        form, version = header["format"], header["version"]
+    except FileNotFoundError:
+        raise InputError(f"there is no export {path}") from None
+    except (*DAMAGE, AttributeError, TypeError) as error:
+        raise InputError(f"{path} is damaged or not an export of minizo ({error}); {remedy}") from (
+            error
+        )
+    if form != FORMAT:
+        raise InputError(f"{path} is not an export of minizo; {remedy}")
+    if version != VERSION:
+        raise InputError(
+            f"{path} has format version {version!r}, but this minizo reads {VERSION}; use the "
+            "minizo that wrote it, or a newer one"
+        )
+    if digest(header, data) != theirs:
+        raise InputError(f"{path} is damaged: its checksum is wrong; {remedy}")
+    try:
+        stream = BytesIO(data)
+        program = tuple(decode(step, stream) for step in header["steps"])
+        if stream.read(1):
+            raise ValueError("data are left over")
+        if header["dtype"] not in ("float32", "float64"):
+            raise ValueError(f"its dtype is {header['dtype']!r}")
+        return steps.Exported(program, tuple(header["input_shape"]), header["dtype"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} is not a valid export of minizo ({error}); {remedy}") from error

@@ -1,0 +1,72 @@
+"""Quantisers: a forward map and the backward rule that training uses instead of its derivative.
+
+One idea a file, from the top down:
+
+    base          what all of them share (`Quantizer`), and full precision
+    staircase     sign, mid-rise, mid-tread: equal steps in units of a scale fixed at the start
+    dorefa        DoReFa's staircases: of tanh(x) for weights, of [0, 1] for activations
+    fitted        ternary and multi-bit: levels fitted to the weights at each use
+    scaled        signs with a live scale: XNOR, Bi-Real, magnitude-aware, ReSTE; BNN without one
+    standardised  signs of standardised filters: IR-Net, RBNN with its rotations
+    fda           the sign as a Fourier series with a noise-adaptation network
+    learned_step  LSQ, whose step is learned; QuEST, whose step follows the weights
+    stochastic    stochastic BinaryConnect
+"""
+
+from .base import FullPrecision, Quantizer, rms
+from .dorefa import DoReFa, DoReFaActivation
+from .fda import FDA
+from .fitted import TWN, MultiBit, Ternary
+from .learned_step import LSQ, QuEST
+from .scaled import BNN, BiReal, MagnitudeAware, ReSTE, Xnor
+from .staircase import MidRise, MidTread, Sign
+from .standardised import RBNN, IRNet
+from .stochastic import Stochastic
+
+QUANTIZERS = {
+    "midrise": MidRise,
+    "midtread": MidTread,
+    "sign": Sign,
+    "bnn": BNN,
+    "stochastic": Stochastic,
+    "xnor": Xnor,
+    "bireal": BiReal,
+    "magnitude": MagnitudeAware,
+    "irnet": IRNet,
+    "rbnn": RBNN,
+    "reste": ReSTE,
+    "fda": FDA,
+    "dorefa": DoReFa,
+    "twn": TWN,
+    "ternary": Ternary,
+    "multibit": MultiBit,
+    "lsq": LSQ,
+    "quest": QuEST,
+    "none": FullPrecision,
+}
+
+__all__ = [
+    "BNN",
+    "FDA",
+    "LSQ",
+    "QUANTIZERS",
+    "RBNN",
+    "TWN",
+    "BiReal",
+    "DoReFa",
+    "DoReFaActivation",
+    "FullPrecision",
+    "IRNet",
+    "MagnitudeAware",
+    "MidRise",
+    "MidTread",
+    "MultiBit",
+    "QuEST",
+    "Quantizer",
+    "ReSTE",
+    "Sign",
+    "Stochastic",
+    "Ternary",
+    "Xnor",
+    "rms",
+]

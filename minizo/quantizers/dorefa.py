@@ -1,0 +1,135 @@
+"""DoReFa: a staircase of tanh(x) for weights, one of [0, 1] for activations."""
+
+from dataclasses import dataclass
+
+from .. import backend
+from ..errors import is_whole, require
+from .staircase import Staircase
+
+
+@dataclass(frozen=True)
+class DoReFa(Staircase):
+    """Q(x) = 2 round((2^b - 1) A(x)) / (2^b - 1) - 1,  A(x) = tanh(x) / (2 M) + 1/2.
+
+    M = max |tanh x| over the tensor, anew at every call and constant in the derivative. 2^b levels
+    from -1 to 1, without a scale: alpha is not used. b = 1 is sign(x) with sign(0) = -1, because
+    1/2 is rounded to even. The surrogate's slope is multiplied by the *calibration*
+
+        c(x) = d(2 A)/dx = (1 - tanh^2 x) / M.
+
+    Rounds ties to even, as its authors' does, unlike the other staircases. It implies no additive
+    noise of one size on x, so a zeroth-order estimator must be told its eps.
+
+    References
+    ----------
+    S. Zhou et al., "DoReFa-Net: training low bitwidth convolutional neural networks with low
+    bitwidth gradients", 2016, equations 7 and 9 (at 1 bit they use E|x| sign(x) instead; this is
+    the form that MetaQuant and FSG use).
+    """
+
+    bits: int = 1
+    pointwise = False
+    centre = 0.0
+    epsbar = None
+
+    def __post_init__(self):
+        super().__post_init__()
+        right = is_whole(self.bits) and 1 <= self.bits <= 8
+        require(right, "bits", self.bits, "it must be a whole number from 1 to 8")
+
+    @property
+    def levels(self):
+        """Number of levels, 2^bits."""
+        return 2**self.bits
+
+    @property
+    def half_step(self):
+        """Half the distance of two levels, in 2 A(x) - 1."""
+        return 1.0 / (self.levels - 1)
+
+    def thresholds(self):
+        """Where the staircase jumps, in 2 A(x) - 1: midway between its levels."""
+        w = self.half_step
+        return tuple(-1.0 + w * (2 * k + 1) for k in range(self.levels - 1))
+
+    def scale(self, w):
+        """M of the initial weights, which must not all be 0: (..., m) -> (..., 1)."""
+        return _largest_tanh(w)[1]
+
+    def squash(self, x):
+        """A(x) in [0, 1]; the largest |x| of the tensor gives 0 or 1."""
+        t, largest = _largest_tanh(x)
+        return t / (2.0 * largest) + 0.5
+
+    def quantize(self, x, alpha, overwrite=False):
+        """Q(x); see `Quantizer`."""
+        xp = backend.namespace(x)
+        n = self.levels - 1
+        # Q(x) = 2 round(n A(x)) / n - 1
+        q = 2.0 / n * xp.round(n * self.squash(x)) - 1.0
+        return backend.into(x, xp.multiply, q, 1.0) if overwrite else q
+
+    def smooth(self, x, alpha):
+        """The surrogate's staircase at 2 A(x) - 1 (2 A(x) - 1 itself for the identity)."""
+        return super().smooth(2.0 * self.squash(x) - 1.0, 1.0)
+
+    def derivative(self, x, alpha):
+        """c(x) times the surrogate's slope at 2 A(x) - 1."""
+        t, largest = _largest_tanh(x)
+        calibration = (1.0 - t * t) / largest
+        slope = super().derivative(t / largest, 1.0)
+        return calibration if slope is None else calibration * slope
+
+
+@dataclass(frozen=True)
+class DoReFaActivation(Staircase):
+    """Q(x) = floor(n clip(x, 0, 1) + 1/2) / n, n = 2^b - 1: levels from 0 to 1; times alpha.
+
+    With hardtanh, its default, the backward is the paper's, dx = dw 1[0 <= x < 1].
+
+    References
+    ----------
+    S. Zhou et al., "DoReFa-Net: training low bitwidth convolutional neural networks with low
+    bitwidth gradients", 2016, equation 11.
+    """
+
+    surrogate: str = "hardtanh"
+    bits: int = 2
+    centre = 0.5
+
+    def __post_init__(self):
+        super().__post_init__()
+        right = is_whole(self.bits) and 1 <= self.bits <= 8
+        require(right, "bits", self.bits, "it must be a whole number from 1 to 8")
+
+    @property
+    def levels(self):
+        """Number of levels, 2^bits."""
+        return 2**self.bits
+
+    @property
+    def half_step(self):
+        """Half the distance of two levels, in units of alpha."""
+        return 0.5 / (self.levels - 1)
+
+    def thresholds(self):
+        """Where the staircase jumps, in units of alpha."""
+        return tuple(self.half_step * (2 * k + 1) for k in range(self.levels - 1))
+
+    def scale(self, w):
+        """Largest |x|, as of activations that were met before: (..., m) -> (..., 1)."""
+        xp = backend.namespace(w)
+        return xp.max(xp.abs(w), axis=-1, keepdims=True)
+
+    def quantize(self, x, alpha, overwrite=False):
+        """Q(x); see `Quantizer`."""
+        xp, n = backend.namespace(x), self.levels - 1
+        # Q(x) = alpha floor(n clip(x/alpha, 0, 1) + 1/2) / n
+        return alpha / n * xp.floor(n * xp.clip(x / alpha, 0.0, 1.0) + 0.5)
+
+
+def _largest_tanh(x):
+    # tanh x, and M = max |tanh x| over the last axis
+    xp = backend.namespace(x)
+    t = xp.tanh(x)
+    return t, xp.max(xp.abs(t), axis=-1, keepdims=True)

@@ -1,0 +1,155 @@
+"""Mid-tread with a learned step (LSQ), mid-rise with a live one (QuEST)."""
+
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+
+from .. import backend
+from ..errors import require
+from .base import Quantizer, mean_abs, rms, total
+from .staircase import MidRise, MidTread
+
+
+@dataclass(frozen=True)
+class LSQ(MidTread):
+    """Q(x) = s clip(floor(x/s + 1/2), lo, hi) with s = alpha r, r learned, one a tensor.
+
+        dx = dw 1[lo <= x/s < hi]
+        ds = c sum_i dw_i (floor(z_i + 1/2) - z_i inside, lo below, hi above),   z = x/s,
+        dr = alpha ds,    c = 1/sqrt(m hi)
+
+    with m weights in the tensor, lo = -2^(b-1), hi = 2^(b-1) - 1.
+
+    Parameters
+    ----------
+    surrogate : str
+        hardtanh is the paper's; ds stays as it is with any other.
+    bits : int
+        2 to 8: with 1 there is no level above 0.
+    signed : bool
+        False: lo = 0, hi = 2^b - 1, for activations that are never negative.
+    rescale : bool
+        With the factor c, which keeps the step of s beside that of the weights under SGD.
+
+    Notes
+    -----
+    alpha = 2 mean|w|/sqrt(hi) of the initial weights is the paper's initial step. The paper learns
+    s itself; here r = s/alpha, which starts at 1, so that an optimiser that is blind to scale, such
+    as Adam, moves s by a share of itself instead of across 0. A step of 0 is not caught.
+
+    References
+    ----------
+    S. K. Esser, J. L. McKinstry, D. Bablani, R. Appuswamy, D. S. Modha, "Learned step size
+    quantization", ICLR 2020, equations 1 to 5 and section 2.2.
+    """
+
+    surrogate: str = "hardtanh"
+    signed: bool = True
+    rescale: bool = True
+    diagonal = False
+    kernel = None
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(self.bits >= 2, "bits", self.bits, "it must be at least 2 for a learned step")
+
+    @property
+    def bounds(self):
+        """(lo, hi), the integer codes at the ends."""
+        return super().bounds if self.signed else (0.0, 2.0**self.bits - 1.0)
+
+    @property
+    def centre(self):
+        """Middle of the levels, in units of the step."""
+        return 0.5 * sum(self.bounds)
+
+    def scale(self, w):
+        """2 mean|w| / sqrt(hi): (..., m) -> (..., 1)."""
+        return 2.0 / sqrt(self.bounds[1]) * mean_abs(w)
+
+    def shapes(self, shape):
+        """One ratio r."""
+        return {"step": (1,)}
+
+    def init(self, w, stream):
+        """r = 1."""
+        return {"step": np.ones(1)}
+
+    def quantize(self, x, scale, overwrite=False):
+        """Q(x); see `Quantizer`."""
+        return super().quantize(x, scale["alpha"] * scale["step"], overwrite)
+
+    def smooth(self, x, scale):
+        """As `MidTread`, with the step s."""
+        return super().smooth(x, scale["alpha"] * scale["step"])
+
+    def derivative(self, x, scale):
+        """As `MidTread`, with the step s."""
+        return super().derivative(x, scale["alpha"] * scale["step"])
+
+    def backward(self, x, scale, dw):
+        """dx, and the gradient of r; see `Quantizer`."""
+        xp = backend.namespace(x)
+        dx, _ = Quantizer.backward(self, x, scale, dw)
+        lo, hi = self.bounds
+        z = x / (scale["alpha"] * scale["step"])
+        # ds = c sum dw (Q(x)/s - clip(z)) inside, dw Q(x)/s outside
+        code = xp.clip(xp.floor(z + 0.5), lo, hi)
+        inside = xp.astype(xp.logical_and(z > lo, z < hi), x.dtype)
+        c = 1.0 / sqrt(x.shape[-1] * hi) if self.rescale else 1.0
+        return dx, {"step": c * scale["alpha"] * total(dw * (code - inside * z))}
+
+
+@dataclass(frozen=True)
+class QuEST(MidRise):
+    """Q(x) = s (clip(floor(x/s), lo, hi) + 1/2),  s = c_b RMS(x) at every call, held backwards.
+
+        dx = dw 1[|x - Q(x)| <= s/2]
+
+    The mask trusts the weights whose error is at most that of rounding: all but those further out
+    than half a step beyond the last level.
+
+    Notes
+    -----
+    Without the Hadamard transform of the paper, which makes weights more Gaussian first. It has no
+    choice of surrogate. The step follows the noise on x, so a zeroth-order estimator must be told
+    its eps.
+
+    References
+    ----------
+    A. Panferov, J. Chen, S. Tabesh, R. L. Castro, M. Nikdan, D. Alistarh, "QuEST: stable training
+    of LLMs with 1-bit weights and activations", 2025, section 3.
+    """
+
+    kernel = None
+    epsbar = None
+    pointwise = False
+
+    def __post_init__(self):
+        super().__post_init__()
+        remedy = "QuEST has a backward of its own: leave it out"
+        require(self.surrogate == "identity", "surrogate", self.surrogate, remedy)
+
+    def quantize(self, x, scale, overwrite=False):
+        """Q(x); see `Quantizer`."""
+        return super().quantize(x, self._step(x), overwrite)
+
+    def smooth(self, x, scale):
+        """clip(x, -s 2^(b-1), s 2^(b-1)), s held."""
+        xp = backend.namespace(x)
+        end = self._step(x) * 2.0 ** (self.bits - 1)
+        return xp.minimum(xp.maximum(x, -end), end)
+
+    def derivative(self, x, scale):
+        """1[|x - Q(x)| <= s/2]."""
+        xp = backend.namespace(x)
+        lo, hi = self.bounds
+        z = x / self._step(x)
+        return xp.astype(xp.logical_and(z >= lo, z <= hi + 1.0), x.dtype)
+
+    def _step(self, x):
+        # s = c_b RMS(x), 1 where all weights are 0
+        xp = backend.namespace(x)
+        s = self.gaussian_step[self.bits - 1] * rms(x)
+        return xp.where(s > 0.0, s, xp.ones_like(s))

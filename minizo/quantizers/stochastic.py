@@ -1,0 +1,82 @@
+"""Stochastic binary weights."""
+
+from dataclasses import dataclass
+from math import sqrt
+
+from .. import backend
+from ..errors import require
+from .base import Quantizer, rms, sign
+
+IN_USE = ("real", "sign")
+
+
+@dataclass(frozen=True)
+class Stochastic(Quantizer):
+    """Q(x) = alpha with probability clip((x/alpha + 1)/2, 0, 1), else -alpha; E[Q] = clip(x).
+
+    Computed as alpha sign(x/alpha + c), c uniform on (-1, 1) and drawn anew for every batch: noise
+    belongs to the batch, so F(theta; batch) is a function, and all directions of a zeroth-order
+    estimator see the same coins.
+
+    Parameters
+    ----------
+    surrogate : str
+        identity, as in stochastic BinaryConnect: dx = dw. The derivative of E[Q] is hardtanh's.
+    in_use : {"real", "sign"}
+        What the network computes with outside training: the latent weights, clipped (the paper), or
+        their signs, alpha sign(x).
+
+    Notes
+    -----
+    alpha = sqrt(3) RMS of the initial weights, the end of their interval where they are uniform, as
+    the Glorot H of the authors' code. They also clip the latent weights to +-alpha after each step:
+    the estimator `BinaryConnect` with ``clip=1``.
+
+    References
+    ----------
+    M. Courbariaux, Y. Bengio, J.-P. David, "BinaryConnect: training deep neural networks with
+    binary weights during propagations", NeurIPS 2015, equations 2 and 3, section 2.6.
+    """
+
+    in_use: str = "real"
+    random = ("coins",)
+    levels = 2
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(self.in_use in IN_USE, "in_use", self.in_use, f"choose from {IN_USE}")
+
+    @property
+    def epsbar(self):
+        """Standard deviation of the noise in units of alpha."""
+        return None if self.scheduled else self.curve.epsbar
+
+    def scale(self, w):
+        """sqrt(3) RMS(w): (..., m) -> (..., 1)."""
+        return sqrt(3.0) * rms(w)
+
+    def noise(self, stream, shape, like):
+        """c, one a weight."""
+        return {"coins": stream.uniform(backend.empty(shape, like))}
+
+    def quantize(self, x, scale, overwrite=False):
+        """Q(x), or what is in use where no coins are given; see `Quantizer`."""
+        xp = backend.namespace(x)
+        given = isinstance(scale, dict)
+        alpha = scale["alpha"] if given else scale
+        if given and "coins" in scale:
+            # Q(x) = alpha sign(x/alpha + c)
+            return alpha * sign(x / alpha + scale["coins"])
+        if self.in_use == "sign":
+            return alpha * sign(x)
+        return xp.minimum(xp.maximum(x, -alpha), alpha)
+
+    def smooth(self, x, scale):
+        """E[Q(x)] for hardtanh: alpha s(x/alpha)."""
+        alpha = scale["alpha"] if isinstance(scale, dict) else scale
+        return alpha * self.curve.value(x / alpha)
+
+    def derivative(self, x, scale):
+        """s'(x/alpha); ``None`` for the identity."""
+        alpha = scale["alpha"] if isinstance(scale, dict) else scale
+        return None if self.surrogate == "identity" else self.curve.derivative(x / alpha)

@@ -1,0 +1,327 @@
+"""``python -m minizo.reproduce.fsg``: MetaQuant and FSG, and what is left of them beside controls.
+
+Both papers report that a network which generates the gradient trains binary networks better than
+the STE. This command trains small binary networks on MNIST with the STE, with their methods and
+with controls, all over one grid of optimisers and learning rates, and asks of every difference:
+does the STE with another step size do the same? A simpler rule? The method with its networks as
+they were drawn, never trained? It stops and goes on: every finished run is kept.
+
+Parts: ``mlp`` is the comparison; ``sweeps`` varies FSG's beta, its memory length and the rate of
+its networks; ``long`` compares the methods that cost little, with more steps; ``size`` has the
+slow-net of the paper, and few steps; ``lenet`` is a convolutional network.
+
+References
+----------
+X. Chen et al., "Fast and slow gradient approximation for binary neural network optimization", AAAI
+2025; S. Chen, W. Wang, S. J. Pan, "MetaQuant", NeurIPS 2019.
+"""
+
+import argparse
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from .. import STE, FCGrad, MultiFC, __version__, cli, data, figures, models, sweep
+from ..estimators import (
+    FSG,
+    LSTMFC,
+    FastOnly,
+    FSGAverage,
+    FSGGain,
+    FSGScaled,
+    Gain,
+    LayerGain,
+)
+from ..estimators.learned import Learned
+from ..files import write_text
+from ..lab.generated import frozen, watches
+from ..layers import BatchNorm1d, Flatten, Linear, ReLU
+from ..network import Network
+from ..optim import SGD, Adam
+from ..quantizers import DoReFa
+from . import fsg_published, fsg_report
+
+PARTS = ("mlp", "sweeps", "long", "size", "lenet")
+SMALL_RATE = SGD(0.01)  # far below the STE's best, as in the papers: shown by itself
+OPTIMIZERS = [SMALL_RATE, *map(SGD, (1.0, 3.0, 10.0, 30.0)), *map(Adam, (0.01, 0.03, 0.1, 0.3))]
+RECORDS = 15  # a run
+SLOW = "slow"  # tuned on the first seed only
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How large everything is.
+
+    steps, long, small : steps of a run, in the part ``long``, and in ``size`` and ``lenet``;
+    seeds : int;
+    rate : learning rate of the hypernetworks;  mamba : expand and states;  units : LSTMFC's width;
+    slow_units : that of the LSTM that reads the history, and of the fast-net beside it.
+    """
+
+    steps: int = 100
+    long: int = 600
+    small: int = 25
+    seeds: int = 3
+    rate: float = 0.01
+    mamba: tuple = (4, 4)
+    units: int = 20
+    slow_units: int = 8
+
+
+@dataclass(frozen=True)
+class LearnedCase(sweep.Case):
+    """A run with the trace of its generators in the records.
+
+    Parameters
+    ----------
+    model : {"mlp", "lenet"}
+    """
+
+    model: str = "mlp"
+    quantizer: object = DoReFa(bits=1)
+
+    def network(self, data):
+        """784-10-10 with batch normalisation behind both layers, or LeNet with 4 and 8 channels.
+
+        Without normalisation sums of 784 signs leave a binary network that does not train.
+        """
+        if self.model == "lenet":
+            return models.lenet((4, 8), data.classes)
+        inputs = data.x_train[0].size
+        layers = {
+            "flatten": Flatten(),
+            "fc1": Linear(inputs, 10, bias=False),
+            "bn1": BatchNorm1d(10),
+            "act1": ReLU(),
+            "fc2": Linear(10, data.classes, bias=False),
+            "bn2": BatchNorm1d(data.classes),
+        }
+        return Network(layers, tuple(data.x_train.shape[1:]))
+
+    def cost(self):
+        """Seconds on one core, about: for the time that is left."""
+        step = 0.001 if self.model == "mlp" else 0.04
+        if isinstance(self.estimator, Learned):
+            given = 8000 if self.model == "mlp" else 4820
+            length = self.estimator.length
+            step += 1e-9 * sum(p.net.macs(given, length) for p in self.estimator.parts(2))
+        return self.steps * step + (0.3 if self.model == "mlp" else 5.0)
+
+    def options(self, data, path):
+        """The trace."""
+        return {"watch": watches(self.estimator)}
+
+
+def methods(sizes, quick=False):
+    """name -> (estimator, whether it is slow)."""
+    rate = {"hyper_lr": sizes.rate}
+    rates = {"fast_lr": sizes.rate, "slow_lr": sizes.rate}
+    expand, states = sizes.mamba
+    mamba = rates | {"expand": expand, "states": states}
+    lstm = rates | {"slow_net": "lstm", "units": sizes.slow_units}
+    table = {
+        "STE": (STE(), ""),
+        "gain": (Gain(**rate), ""),
+        "layer-gain": (LayerGain(**rate), ""),
+        "FSG-gain": (FSGGain(**rates), ""),
+        "FSG-EMA": (FSGAverage(**rates), ""),
+        "fast-net": (FastOnly(**rates), ""),
+        "FCGrad": (FCGrad(**rate), ""),
+        "MultiFC": (MultiFC(**rate), ""),
+        "LSTMFC": (LSTMFC(**rate, units=sizes.units), ""),
+        "FSG": (FSG(**mamba), SLOW),
+        "FSG, fast committed": (FSG(**mamba, commit="fast_only"), SLOW),
+        "FSG, LSTM": (FSG(**lstm), SLOW),
+        "FSG, scaled": (FSGScaled(**mamba), SLOW),
+        "FSG, LSTM scaled": (FSGScaled(**lstm), SLOW),
+    }
+    wanted = ("STE", "gain", "FSG-gain", "FCGrad", "FSG")
+    return {name: table[name] for name in (wanted if quick else table)}
+
+
+CONTROLS = ("gain", "layer-gain", "FSG-gain", "FSG-EMA", "fast-net")
+INHERIT = ("FSG, fast committed", "FSG, scaled", "FSG, LSTM scaled")
+FROZEN = ("fast-net", "FCGrad", "MultiFC", "LSTMFC", "FSG")
+
+
+def comparison(table, optimizers, sizes, run, model="mlp", steps=None):
+    """Tune every method, then run its best settings with all seeds and with records.
+
+    Methods that `INHERIT` are not tuned: they run at the best rates of FSG.
+
+    Returns
+    -------
+    tuned : dict of (method, kind) to (optimizer, list of record)
+        ``kind`` is "SGD" or "Adam"; records in the order of seeds.
+    every : list of (method, optimizer, seed, record)
+        Of the tuning.
+    """
+    steps = steps or sizes.steps
+
+    def case(estimator, optimizer, seed, every):
+        return LearnedCase(estimator, optimizer, seed, steps, record_every=every, model=model)
+
+    plan = {
+        (name, optimizer, seed): case(table[name][0], optimizer, seed, steps)
+        for name in table
+        if name not in INHERIT
+        for optimizer in optimizers
+        for seed in range(1 if table[name][1] == SLOW or model != "mlp" else sizes.seeds)
+    }
+    found = dict(zip(plan, run(list(plan.values())), strict=True))
+    best = fsg_report.best_settings(found)
+    best |= {
+        (name, k): best["FSG", k] for name in table if name in INHERIT for k in ("SGD", "Adam")
+    }
+    variants = {(name, ""): table[name][0] for name in table}
+    if model == "mlp":
+        variants |= {(name, ", frozen"): frozen(table[name][0]) for name in FROZEN if name in table}
+    records = max(1, steps // RECORDS) if model == "mlp" else steps
+    last = {
+        (name, suffix, k, seed): case(estimator, best[name, k], seed, records)
+        for (name, suffix), estimator in variants.items()
+        for k in ("SGD", "Adam")
+        if (name, k) in best
+        for seed in range(sizes.seeds)
+    }
+    tuned = {}
+    for (name, suffix, k, _), record in zip(last, run(list(last.values())), strict=True):
+        tuned.setdefault((name + suffix, k), (best[name, k], []))[1].append(record)
+    return tuned, [(*key, record) for key, record in found.items()]
+
+
+def sweeps(base, optimizer, sizes, run, quick=False):
+    """(what varies, value) -> record of FSG, seed 0, all else as in ``base``."""
+    varied = {
+        "beta": [("slow_share", b) for b in ((0.1, 0.9) if quick else (0.1, 0.3, 0.5, 0.7, 0.9))],
+        "l": [("length", n) for n in ((3,) if quick else (3, 4, 5, 6, 7))],
+        "networks' rate": [] if quick else [("rate", r) for r in (1e-30, 0.001, 0.01, 0.1)],
+        "layout": [] if quick else [("layout", name) for name in ("flat", "coord")],
+    }
+    plan = {}
+    for what, settings in varied.items():
+        for name, value in settings:
+            changed = {"fast_lr": value, "slow_lr": value} if name == "rate" else {name: value}
+            plan[what, value] = LearnedCase(
+                replace(base, **changed), optimizer, 0, sizes.steps,
+                record_every=max(1, sizes.steps // RECORDS),
+            )  # fmt: skip
+    return dict(zip(plan, run(list(plan.values())), strict=True))
+
+
+def by_size(table, optimizer, sizes, run):
+    """name -> record: FSG with small and with the paper's Mamba, and the STE; seed 0."""
+    base = table["FSG"][0]
+    chosen = {
+        "STE": STE(),
+        "FSG, Mamba 4 x 4": replace(base, expand=4, states=4),
+        "FSG, Mamba 8 x 4": replace(base, expand=8, states=4),
+        "FSG, Mamba 100 x 16 (paper)": replace(base, expand=100, states=16),
+    }
+    every = max(1, sizes.small // RECORDS)
+    plan = [
+        LearnedCase(estimator, optimizer, 0, sizes.small, record_every=every)
+        for estimator in chosen.values()
+    ]
+    return dict(zip(chosen, run(plan), strict=True))
+
+
+def main(argv=None):
+    """Run the command; returns its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m minizo.reproduce.fsg",
+                                     description=__doc__.split("\n\n")[1])  # fmt: skip
+    add = parser.add_argument
+    add("parts", nargs="*", metavar="PART", help=f"{' | '.join(PARTS)} (default: all)")
+    add(
+        "--quick",
+        action="store_true",
+        help="under 3 minutes on 2 cores: 40 steps, 1 seed, fewer methods, parts mlp and sweeps",
+    )
+    add("--folder", help="where runs are kept (default: runs/fsg, or -quick)")
+    add("--seeds", type=int, help="seeds 0, 1, ... (default: 3; --quick: 1)")
+    add("--steps", type=int, help="steps a run (default: 100; --quick: 40)")
+    add("--long", type=int, help="steps a run in the part long (default: 600)")
+    add("--short", type=int, help="steps a run in the parts size and lenet (default: 25)")
+    add("--workers", type=int, help="processes (default: one a processor)")
+    add("--out", metavar="FOLDER", help="where reports, CSV and pictures go (default: --folder)")
+    add("--quiet", action="store_true", help="no progress bar")
+    arguments = parser.parse_args(argv)
+    return cli.guarded(lambda: work(arguments))
+
+
+def work(arguments):
+    """The sweeps and the report."""
+    quick = arguments.quick
+    parts = arguments.parts or (PARTS[:2] if quick else PARTS)
+    for name in parts:
+        if name not in PARTS:
+            raise cli.InputError(f"part {name!r} is unknown (known: {', '.join(PARTS)})")
+    given = {
+        "seeds": arguments.seeds if arguments.seeds is not None else (1 if quick else 3),
+        "steps": arguments.steps if arguments.steps is not None else (40 if quick else 100),
+        "long": arguments.long if arguments.long is not None else 600,
+        "small": arguments.short if arguments.short is not None else 25,
+    }
+    for name, value in given.items():
+        if value < 1:
+            flag = "short" if name == "small" else name
+            raise cli.InputError(f"--{flag} is {value}, but it must be at least 1")
+    sizes = Sizes(**given)
+    folder = Path(arguments.folder or f"runs/fsg{'-quick' if quick else ''}")
+    out = Path(arguments.out or folder)
+    out.mkdir(parents=True, exist_ok=True)
+
+    def run(cases):
+        return sweep.run(cases, data.mnist, folder, arguments.workers, arguments.quiet)
+
+    table = methods(sizes, quick)
+    optimizers = [SGD(1.0), SMALL_RATE, Adam(0.03)] if quick else OPTIMIZERS
+    # the other parts start from FSG's best rate with Adam, which the first finds
+    tuned, every = comparison(table, optimizers, sizes, run)
+    text = [
+        f"minizo {__version__}, {every[0][3]['data']}: binary (DoReFa) weights, batches of 100, "
+        f"learning rates fall linearly to 0, hypernetworks Adam {sizes.rate:g}, {sizes.seeds} "
+        f"seed{'s' if sizes.seeds > 1 else ''}; Mamba of {sizes.mamba[0]} channels and "
+        f"{sizes.mamba[1]} states, LSTMFC of {sizes.units} units, slow LSTM of {sizes.slow_units}",
+        "",
+    ]
+    if "mlp" in parts:
+        title = f"784-10-10 with batch normalisation, {sizes.steps} steps"
+        text += [fsg_report.comparison_text(title, tuned, every, CONTROLS, SMALL_RATE)]
+        fsg_report.write_runs(out / "fsg.csv", every)
+        fsg_report.write_trace(out / "fsg_trace.csv", tuned)
+        curves = fsg_report.curves(tuned)
+        figures.save(figures.learned_curves(curves, title), out / "fsg.png")
+        shown = fsg_report.traced(tuned, "Adam")
+        figures.save(figures.generated(shown, f"{title}, Adam"), out / "fsg_trace.png")
+    optimizer = tuned["FSG", "Adam"][0]
+    if "sweeps" in parts:
+        varied = sweeps(table["FSG"][0], optimizer, sizes, run, quick)
+        spread = fsg_report.seed_spread(tuned["FSG", "Adam"][1])
+        text += [fsg_report.sweeps_text(varied, optimizer, sizes, spread)]
+        fsg_report.write_sweeps(out / "fsg_sweeps.csv", varied)
+    if "long" in parts:
+        cheap = {name: entry for name, entry in table.items() if entry[1] != SLOW}
+        found = comparison(cheap, optimizers, sizes, run, steps=sizes.long)
+        title = f"784-10-10 with batch normalisation, {sizes.long} steps, what costs little"
+        text += [fsg_report.comparison_text(title, *found, CONTROLS, SMALL_RATE)]
+        fsg_report.write_runs(out / "fsg_long.csv", found[1])
+        fsg_report.write_trace(out / "fsg_long_trace.csv", found[0])
+    if "size" in parts:
+        text += [fsg_report.size_text(by_size(table, optimizer, sizes, run), optimizer, sizes)]
+    if "lenet" in parts:
+        some = ("STE", "gain", "FCGrad", "FSG")
+        rates = [o for o in optimizers if isinstance(o, Adam)]
+        few = {name: table[name] for name in some if name in table}
+        found = comparison(few, rates, sizes, run, "lenet", sizes.small)
+        title = f"LeNet of 4 and 8 channels, {sizes.small} steps, Adam"
+        text += [fsg_report.comparison_text(title, *found, ("gain",), None)]
+        fsg_report.write_runs(out / "fsg_lenet.csv", found[1])
+    text += ["Published, on networks and data that are out of reach here", "", fsg_published.text()]
+    write_text(out / "fsg.txt", "\n".join(text) + "\n")
+    print("\n".join(text) + f"\n\nfiles: {out / 'fsg.txt'}, CSV and pictures beside it")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

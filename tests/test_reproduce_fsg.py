@@ -1,0 +1,332 @@
+"""The trace of learned gradients, and the comparison with controls, in small."""
+
+import csv
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from minizo import STE, Objective, backend, data, figures, fit, models, sweep
+from minizo.data.dataset import Dataset
+from minizo.estimators import FSG, LSTMFC, FCGrad, FSGAverage, FSGGain, LayerGain, MultiFC
+from minizo.hypernets.slow import SlowNet
+from minizo.lab.generated import COLUMNS, frozen, trace, watches
+from minizo.optim import SGD, Adam
+from minizo.quantizers import DoReFa
+from minizo.reproduce import fsg, fsg_published, fsg_report
+
+TINY = {"expand": 4, "states": 3, "kernel": 4, "units": 5, "length": 3}
+
+
+def trained(toy, estimator, steps=8, optimizer=None, **options):
+    """(calibrated objective, the last `TrainState`, the run)."""
+    states = []
+    run = fit(
+        Objective(models.mlp(12, 5, 3), DoReFa(bits=1)), toy, estimator, optimizer or Adam(0.02),
+        steps=steps, batch=50, seed=1,
+        watch={"x": lambda objective, state: states.append(state) or 0.0, **options},
+    )  # fmt: skip
+    return run.objective, states, run
+
+
+# The trace -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("estimator", [FCGrad(units=5), MultiFC(units=5)], ids=str)
+def test_a_learned_number_is_found(toy, estimator):
+    """c of FCGrad and MultiFC is the product of their matrices; FCGrad is nothing else, R2 = 1."""
+    objective, states, _ = trained(toy, estimator)
+    found = trace(estimator, objective, states[-1])
+    net = estimator.parts(2)[0].net
+    c = net.mlp.product(net.views(states[-1].estimator.phi[0]))[0, 0]
+    assert found["fast_gain"] == pytest.approx(c, rel=1e-5)
+    if isinstance(estimator, FCGrad):
+        assert found["gain"] == pytest.approx(c, rel=1e-5)
+        assert found["r2"] == pytest.approx(1.0, abs=1e-6)
+    else:
+        assert 0.1 < found["r2"] < 0.999 and found["gain"] * c > 0.0
+    assert all(math.isnan(found[name]) for name in COLUMNS if name.startswith("slow"))
+    before = trace(estimator, objective, states[0])
+    assert set(before) == set(COLUMNS) and all(map(math.isnan, before.values()))
+
+
+def test_the_gain_is_that_of_what_the_optimiser_gets(toy):
+    """With SGD of a constant rate the step after the trace is -lr G: k and R2 from theta itself."""
+    estimator = FSG(**TINY)
+    objective, states, _ = trained(
+        toy, estimator, steps=6, optimizer=SGD(0.5, schedule="constant")
+    )  # records every step
+    for state, after in zip(states[3:], states[4:], strict=False):
+        found = trace(estimator, objective, state)
+        g, moved, direct = state.estimator.history[-1], [], []
+        for name in objective.quantized:
+            own = objective.network.slices[name]
+            moved.append((state.theta[own] - after.theta[own]) / 0.5)
+            direct.append(objective.quantizer.derivative(state.theta[own], None) * g[own])
+        moved, direct = np.concatenate(moved), np.concatenate(direct)
+        k = moved @ direct / (direct @ direct)
+        assert found["gain"] == pytest.approx(k, rel=1e-3)
+        rest = moved - k * direct
+        assert found["r2"] == pytest.approx(1 - rest @ rest / (moved @ moved), abs=1e-3)
+
+
+def test_slow_columns_by_hand(toy):
+    """K, R2, share, and what the history and the embedding change, from the slow-net itself."""
+    estimator = FSG(**TINY, slow_share=0.4)
+    objective, states, _ = trained(toy, estimator)
+    state = states[-1].estimator
+    found = trace(estimator, objective, states[-1])
+    known = estimator.known(objective, state)
+    fast, slow = estimator.parts(2)
+    assert isinstance(slow.net, SlowNet)
+    params = slow.net.views(state.phi[1])
+    s = [slow.net.generate(params, one, ())[0] for one in known]
+    g = [one.gradient for one in known]
+    whole, last = np.concatenate(s), np.concatenate(g)
+    assert found["slow_gain"] == pytest.approx(whole @ last / (last @ last), rel=1e-4)
+    rest = np.concatenate([a - (a @ b) / (b @ b) * b for a, b in zip(s, g, strict=True)])
+    assert found["slow_r2"] == pytest.approx(1 - rest @ rest / (whole @ whole), abs=1e-5)
+    c = fast.net.mlp.product(fast.net.views(state.phi[0]))[0, 0]
+    theta = states[-1].theta
+    slices = [objective.network.slices[name] for name in objective.quantized]
+    f = np.concatenate([
+        objective.quantizer.derivative(theta[own], None) * c * one.gradient * one.squashed
+        for own, one in zip(slices, known, strict=True)
+    ])  # fmt: skip
+    sizes = [0.4 * np.linalg.norm(whole), 0.6 * np.linalg.norm(f)]
+    assert found["slow_share"] == pytest.approx(sizes[0] / sum(sizes), rel=1e-4)
+    for name, change in (
+        ("slow_history", lambda one: one._replace(
+            history=one.history * np.array([-1, -1, 1], np.float32)[:, None])),
+        ("slow_embedding", lambda one: one._replace(layer=1 - one.layer)),
+    ):  # fmt: skip
+        other = np.concatenate([slow.net.generate(params, change(one), ())[0] for one in known])
+        gap = np.linalg.norm(other - whole) / np.linalg.norm(whole)
+        assert found[name] == pytest.approx(gap, rel=1e-3) and gap > 0.0
+
+
+def test_what_the_slow_nets_read(toy):
+    """A gain is R2 = 1 and reads nothing; Mamba and an LSTM are more, in gradients of order 1."""
+    found = {}
+    for name, estimator in {
+        "gain": FSGGain(**TINY), "ema": FSGAverage(**TINY), "mamba": FSG(**TINY),
+        "lstm": FSG(**TINY, slow_net="lstm"),
+    }.items():  # fmt: skip
+        objective, states, _ = trained(toy, estimator)
+        found[name] = trace(estimator, objective, states[-1])
+    assert found["gain"]["slow_r2"] == pytest.approx(1.0, abs=1e-6)
+    assert 0.0 < found["ema"]["slow_r2"] < 0.999
+    assert math.isnan(found["gain"]["slow_history"]) and math.isnan(found["ema"]["slow_embedding"])
+    for name in ("mamba", "lstm"):
+        assert found[name]["slow_history"] > 0.0 and found[name]["slow_embedding"] > 0.0
+        assert 0.0 <= found[name]["slow_r2"] < 0.999
+
+
+def test_watching_changes_nothing(toy):
+    """Same bits with the columns and without; they are computed once a record; STE has none."""
+    estimator = FSG(**TINY)
+    _, _, plain = trained(toy, estimator)
+    _, _, run = trained(toy, estimator, **watches(estimator))
+    assert backend.sha256(run.theta) == backend.sha256(plain.theta)
+    assert set(COLUMNS) <= set(run.records) and len(run.records["gain"]) == len(run.records["step"])
+    assert math.isnan(run.records["gain"][0]) and math.isfinite(run.records["gain"][-1])
+    assert watches(STE()) == {}
+
+
+@pytest.mark.parametrize("estimator", [FCGrad(units=5), LSTMFC(units=5), FSG(**TINY)], ids=str)
+def test_frozen_networks_stay_as_they_were_drawn(toy, estimator):
+    still = frozen(estimator)
+    assert type(still) is type(estimator)
+    for rule, same in ((still, True), (estimator, False)):
+        _, states, _ = trained(toy, rule)
+        for first, last in zip(
+            states[1].estimator.phi, states[-1].estimator.phi, strict=True
+        ):  # drawn in the first iteration
+            # what starts at 0 moves by 1e-30
+            assert np.allclose(first, last, rtol=0, atol=1e-25) == same
+
+
+# The comparison --------------------------------------------------------------------------------
+
+
+def group(*values):
+    return [{"records": {"train_loss": [9.0, v], "test_accuracy": [0.1, 0.5], "step": [0, 10],
+                         "seconds": [0.0, 0.1]}} for v in values]  # fmt: skip
+
+
+def test_paired_differences():
+    """Seed by seed, with Student's interval: 4.303 s / sqrt(3) for three."""
+    mean, half = fsg_report.difference(group(1.0, 2.0, 3.0), group(0.5, 1.4, 2.3))
+    assert mean == pytest.approx(0.6)
+    assert half == pytest.approx(4.303 * 0.1 / math.sqrt(3))
+    assert math.isnan(fsg_report.difference(group(1.0), group(0.5))[1])
+    assert all(map(math.isnan, fsg_report.difference([{"error": ""}], group(0.5))))
+
+
+@pytest.mark.parametrize(
+    "name, losses, words",
+    [
+        ("M", (0.50, 0.61, 0.70), "nothing: as the STE"),
+        ("M", (0.90, 1.01, 1.10), "worse than the STE"),
+        ("gain", (0.30, 0.40, 0.50), "a step size or a fixed rule"),
+        ("M", (0.30, 0.40, 0.50), "no more than gain"),
+        ("M", (0.20, 0.30, 0.40), "learning"),
+        ("N", (0.20, 0.30, 0.40), "not from learning"),
+        ("unseen", (0.20, 0.30, 0.40), "better than gain"),
+        ("M", (0.20, 0.30, math.inf), "diverged"),
+    ],
+)
+def test_verdicts(name, losses, words):
+    """Every way in which a difference can turn out."""
+    tuned = {
+        "STE": (0.50, 0.60, 0.70), "gain": (0.30, 0.41, 0.50),
+        "M, frozen": (0.50, 0.61, 0.70), "N, frozen": (0.21, 0.30, 0.40),
+    }  # fmt: skip
+    tuned |= {name: losses}
+    tuned = {(key, "SGD"): (SGD(1.0), group(*values)) for key, values in tuned.items()}
+    assert fsg_report.verdict(name, "SGD", tuned, ("gain",)).startswith(words)
+
+
+def test_runs_that_diverged_are_written_and_read(tmp_path):
+    """No numbers in the file, an infinite loss when it is read."""
+    bad = {"error": "diverged"}
+    fsg_report.write_runs(tmp_path / "a.csv", [("M", SGD(1.0), 0, bad)])
+    ((name, optimizer, seed, record),) = fsg_report.read_runs(tmp_path / "a.csv")
+    assert (name, optimizer, seed, record) == ("M", SGD(1.0), 0, bad)
+    tuned = {("M", "SGD"): (SGD(1.0), [*group(0.5), bad])}
+    fsg_report.write_trace(tmp_path / "b.csv", tuned)
+    _, found = fsg_report.read_trace(tmp_path / "b.csv")["M", "SGD"]
+    assert fsg_report.losses(found) == [0.5, math.inf]
+
+
+def test_best_setting_of_each_kind():
+    found = {
+        ("M", SGD(1.0), 0): group(0.4)[0], ("M", SGD(1.0), 1): group(0.6)[0],
+        ("M", SGD(3.0), 0): group(0.3)[0], ("M", SGD(3.0), 1): {"error": "diverged"},
+        ("M", Adam(0.1), 0): group(2.0)[0],
+    }  # fmt: skip
+    assert fsg_report.best_settings(found) == {("M", "SGD"): SGD(1.0), ("M", "Adam"): Adam(0.1)}
+
+
+def test_networks_of_the_comparison():
+    """784-10-10 and LeNet, both binarised everywhere; 7,940 and 4,820 weights."""
+    x, labels = np.zeros((10, 1, 28, 28), np.float32), np.arange(10)
+    images = Dataset("images", x, labels, x, labels, classes=10)
+    sizes = []
+    for model in ("mlp", "lenet"):
+        case = fsg.LearnedCase(STE(), model=model)
+        network = case.network(images)
+        objective = Objective(network, case.quantizer)
+        sizes.append(sum(int(np.prod(network.shapes[name])) for name in objective.quantized))
+        assert case.key("a") != replace(case, seed=1).key("a")
+    assert sizes == [7940, 4820]
+    assert fsg.LearnedCase(FSG()).cost() > fsg.LearnedCase(FCGrad()).cost()
+
+
+def test_every_method_is_tuned_on_one_grid():
+    """The same optimisers for all; the controls are there; slow ones are marked."""
+    table = fsg.methods(fsg.Sizes())
+    assert set(fsg.CONTROLS) | set(fsg.FROZEN) < set(table)
+    assert {name for name, (_, slow) in table.items() if slow} == {
+        "FSG", "FSG, fast committed", "FSG, LSTM", "FSG, scaled", "FSG, LSTM scaled",
+    }  # fmt: skip
+    for name in fsg.FROZEN:
+        frozen(table[name][0])
+    assert isinstance(table["layer-gain"][0], LayerGain)
+
+
+@pytest.fixture
+def call(toy, tmp_path, monkeypatch, capsys):
+    """Run the command on the toy data: call(*flags) -> (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(data, "mnist", lambda: toy)
+
+    def run(*flags):
+        code = fsg.main([*flags, "--workers", "1", "--quiet"])
+        out = capsys.readouterr()
+        return code, out.out, out.err
+
+    return run
+
+
+def test_quick_command(call, tmp_path, monkeypatch):
+    """Reports, CSV and pictures; nothing is run twice; what was written can be read."""
+    code, out, _ = call("--quick", "--steps", "10")
+    assert code == 0
+    folder = tmp_path / "runs" / "fsg-quick"
+    assert (folder / "fsg.txt").read_text() in out
+    assert len(fsg_report.SHOWN) == len(fsg_report.TRACED) == len(figures.STYLES)
+    for word in (
+        "S is a multiple of the last gradient by R2 = ",
+        "no verdict from one seed",
+        "starts uphill",
+        "beta = 0.9",
+        "MetaQuant's logs",
+    ):
+        assert word in out
+    for name in ("fsg.png", "fsg_trace.png"):
+        assert (folder / name).read_bytes().startswith(b"\x89PNG")
+    with open(folder / "fsg.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["method"] for row in rows} == {"STE", "gain", "FSG-gain", "FCGrad", "FSG"}
+    assert len(rows) == 5 * 3
+    tuned = fsg_report.read_trace(folder / "fsg_trace.csv")
+    optimizer, (run,) = tuned["FSG", "Adam"]
+    assert optimizer == Adam(0.03) and run["records"]["step"][-1] == 10
+    assert math.isfinite(run["records"]["slow_r2"][-1]) and ("FSG, frozen", "SGD") in tuned
+    assert math.isnan(tuned["STE", "SGD"][1][0]["records"]["gain"][-1])
+    # the tables again, from the files
+    every = fsg_report.read_runs(folder / "fsg.csv")
+    again = fsg_report.comparison_text("x", tuned, every, fsg.CONTROLS, fsg.SMALL_RATE)
+    assert again.partition("=\n")[2] in out
+    monkeypatch.setattr(sweep.Case, "run", lambda *a: pytest.fail("ran again"))
+    assert call("--quick", "--steps", "10") == (code, out, "")
+
+
+def test_the_part_of_sizes(call):
+    """The paper's slow-net beside smaller ones, with a tiny run."""
+    code, out, _ = call("size", "--quick", "--steps", "2", "--short", "3")
+    assert code == 0 and "Mamba 100 x 16 (paper)" in out and "every method at its best" not in out
+
+
+def test_the_part_of_cheap_methods(call, tmp_path):
+    """More steps, nothing slow in it."""
+    code, out, _ = call("long", "--quick", "--steps", "2", "--long", "12")
+    assert code == 0 and "12 steps, what costs little" in out
+    tuned = fsg_report.read_trace(tmp_path / "runs" / "fsg-quick" / "fsg_long_trace.csv")
+    assert ("FCGrad", "SGD") in tuned and ("FSG", "SGD") not in tuned
+
+
+def test_bad_input_is_refused(call):
+    for flags, sentence in (
+        (["mpl"], "part 'mpl' is unknown (known: mlp, sweeps, long, size, lenet)"),
+        (["--seeds", "0"], "--seeds is 0, but it must be at least 1"),
+        (["--short", "-1"], "--short is -1"),
+    ):
+        code, out, err = call(*flags)
+        assert code == 2 and out == "" and sentence in err
+
+
+def test_published_numbers():
+    """As printed: FSG's gain over the STE is 20 points with SGD and 3 to 5 with Adam."""
+    table = fsg_published.FSG_TABLE_2
+    gaps = {key: found["FSG"] - found["STE"] for key, found in table.items()}
+    assert all(gap > 20 for (_, kind), gap in gaps.items() if kind == "SGD")
+    assert all(1 < gap < 5 for (_, kind), gap in gaps.items() if kind == "Adam")
+    assert "one learning rate, 0.001" in fsg_published.text()
+
+
+def test_pictures():
+    """A line a method, one a seed where signs matter; NaN columns are left out."""
+    nan = float("nan")
+    records = {"step": [0, 10, 20], "train_loss": [2.0, 1.0, 0.5]}
+    records |= {c: [nan, -0.5, 0.5] for c in COLUMNS}
+    plain = records | {c: [nan] * 3 for c in COLUMNS if c.startswith("slow")}
+    runs = {"FSG": [{"records": records}] * 2, "FCGrad": [{"records": plain}, {"error": "x"}],
+            "STE": [{"records": {"step": [0], "train_loss": [1.0]}}]}  # fmt: skip
+    figure = figures.generated(runs, "title")
+    assert [len(axes.lines) for axes in figure.axes] == [2 + 1 + 1, 2, 1, 1, 1, 1]
+    curves = {"SGD": [("a", records), ("a", records), ("b", records)], "Adam": [("a", records)]}
+    figure = figures.learned_curves(curves, "title")
+    assert [len(axes.lines) for axes in figure.axes] == [2, 1]
