@@ -22,7 +22,9 @@ from .losses import LOSSES
 from .models import ACTIVATIONS, MODELS
 from .optim import OPTIMIZERS
 from .prox import CONVENTIONS
-from .quantizers import QUANTIZERS
+from .quantizers import QUANTIZERS, FullPrecision
+from .quantizers.scaled import PER, RULES
+from .quantizers.stochastic import IN_USE
 from .rng import SOURCES
 from .schedules import SHAPES
 from .surrogates import SURROGATES
@@ -37,10 +39,11 @@ DEFAULTS = {
     "activation": "relu",
     "activation_quantizer": "none",
     "activation_bits": 2,
+    "activation_surrogate": "hardtanh",
     "quantize": "all",
     "quantizer": "midrise",
     "bits": 2,
-    "surrogate": "identity",
+    "surrogate": None,
     "loss": "cross-entropy",
     "law": "matched",
     "eps_scale": 1.0,
@@ -116,10 +119,23 @@ def training_parser(prog, description, epilog):
         f"in the place of the activation: {names(ACTIVATION_QUANTIZERS)}",
     )
     add("--activation-bits", "B", "bits of a quantised activation, 1 to 8", int)
+    add("--activation-surrogate", "NAME", "whose slope a quantised activation has backwards")
     add("--quantize", "WHICH", f"which weights: {' | '.join(QUANTIZED)} (not the first and last)")
     add("--quantizer", "NAME", f"{names(QUANTIZERS)} (none: full precision)")
-    add("--bits", "B", "bits of midrise and midtread (1 to 8) and multibit (1 to 4)", int)
-    add("--surrogate", "NAME", f"whose slope the STE uses: {names(SURROGATES)}")
+    add("--bits", "B", "of midrise, midtread, dorefa, lsq, quest (to 8), multibit (to 4)", int)
+    add(
+        "--surrogate",
+        "NAME",
+        f"whose slope the STE uses: {names(SURROGATES)} (default: the quantizer's own; identity "
+        "where it has none)",
+    )
+    add("--per", "WHAT", f"xnor, bireal, magnitude, reste: a scale for each {' | '.join(PER)}")
+    add("--rule", "NAME", f"xnor and its kin, what the backward makes of the scale: {names(RULES)}")
+    add("--in-use", "WHAT", f"stochastic: the weights outside training: {' | '.join(IN_USE)}")
+    group.add_argument(
+        "--detach-rotation", action="store_true", default=None,
+        help="rbnn: the gradient of the authors' code, in which the rotation counts as constant",
+    )  # fmt: skip
     add("--loss", "NAME", names(LOSSES))
 
     group = parser.add_argument_group("zeroth-order estimators (spsa, fogzo)")
@@ -174,8 +190,10 @@ def training_parser(prog, description, epilog):
 
     group = parser.add_argument_group("training")
     add("--optimizer", "NAME", names(OPTIMIZERS))
-    add("--lr", "RATE", "learning rate (default: adam 0.01, sgd and momentum 0.1)", float)
+    add("--lr", "RATE", "learning rate (default: adam, bop 0.01, sgd and momentum 0.1)", float)
     add("--lr-grid", "RATES", "several rates, such as .01,.03,.1, trained together")
+    add("--gamma", "G", "bop: share of the new gradient (default 0.001)", float)
+    add("--threshold", "T", "bop: where a weight flips (default 1e-8)", float)
     add("--schedule", "NAME", f"how it falls to 0: {names(SHAPES)}")
     add("--steps", "T", "steps of each run", int)
     add("--epochs", "E", "length of each run in passes through the data, instead of steps", int)
@@ -308,12 +326,14 @@ def training_command(parser, argv, command):
     )
     network = experiment.build_network(settings, data)
     objective = experiment.build_objective(settings, network)
+    unquantized = experiment.build_objective(settings, network, FullPrecision())
     theta = objective.network.init(0, like=data.x_train)
     runs = experiment.plan(settings, data.y_train.shape[0])
     for run in runs:
         loss_examples = experiment.evaluation(settings, data)[1]
         check(data, run.steps, settings["batch"], run.seed, loss_examples)
         run.estimator.init(objective.calibrate(theta), theta)
+        run.optimizer.init(theta, unquantized if run.pretraining else objective)
     if resume is not None:
         folder = Path(resume)
     else:

@@ -26,7 +26,7 @@ from .models import ACTIVATIONS, MODELS, weights
 from .objective import Objective
 from .optim import OPTIMIZERS
 from .population import threads
-from .quantizers import QUANTIZERS, DoReFaActivation, FullPrecision
+from .quantizers import LSQ, QUANTIZERS, DoReFaActivation, FullPrecision
 from .train import COLUMNS, Diverged, fit
 
 # Settings that change nothing about the numbers, and may therefore differ when a run is resumed.
@@ -35,6 +35,7 @@ FREE = {"workers", "memory", "out", "quiet", "json", "checkpoint_every", "resume
 # What an activation can be quantised with: staircases with a step of their own, set once.
 ACTIVATION_QUANTIZERS = {name: QUANTIZERS[name] for name in ("none", "sign", "midrise", "midtread")}
 ACTIVATION_QUANTIZERS["dorefa"] = DoReFaActivation  # of [0, 1], as DoReFa's weights have another
+ACTIVATION_QUANTIZERS["lsq"] = LSQ  # from 0 up, its step learned
 # Which weights are quantised: name -> with those of the first and the last layer?
 QUANTIZED = {"all": True, "inner": False}
 
@@ -137,7 +138,9 @@ def build_activation(settings):
     kind = choose("--activation-quantizer", name, ACTIVATION_QUANTIZERS)
     if kind is FullPrecision:
         return choose("--activation", settings["activation"], ACTIVATIONS)()
-    quantizer = pick(kind, {"bits": settings["activation_bits"]}, surrogate="hardtanh")
+    own = {"signed": False} if kind is LSQ else {}
+    own["surrogate"] = settings["activation_surrogate"]
+    quantizer = pick(kind, {"bits": settings["activation_bits"]}, **own)
     # Batch normalisation makes numbers of variance 1, and takes a common factor of two levels out
     # again. More levels take the step that fits such numbers.
     scale = 1.0 if quantizer.levels == 2 else float(quantizer.scale(np.ones(1))[0])

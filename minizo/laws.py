@@ -198,22 +198,26 @@ class Design(NamedTuple):
         Standard deviation of the noise, in units of half the distance between the two levels.
     why : str
         Why there is none; else empty.
+    gain : float
+        Half of what the surrogate rises by in all, 1 for most: estimates of a sign average to its
+        slope divided by this.
     """
 
     law: object
     epsbar: float | None
     why: str
+    gain: float = 1.0
 
 
 def law_for(surrogate):
     """The law whose two-point estimator averages to a surrogate's slope, or why none does.
 
     For a sign, E[G] = 2 q(x / epsbar) / epsbar with q the zero-bias density of the law (not its own
-    density p). Asking that this is value'(x), with s = value' / 2,
+    density p). Asking that this is value'(x) / gain, with s = value' / (2 gain) of area 1,
 
         p(z) = -epsbar^2 s'(epsbar z) / z,    1 / epsbar^2 = integral of -s'(x) / x dx
 
-    which is a density if and only if s integrates to 1, never rises with |x|, and -s'(x) / x can be
+    which is a density if and only if s has an area, never rises with |x|, and -s'(x) / x can be
     integrated at 0. Its variance is then 1. hardtanh, whose slope falls at +-1 only, asks for
     Rademacher numbers; a slope with a corner at 0 (ApproxSign) asks for p ~ 1 / |z|: impossible.
 
@@ -229,10 +233,12 @@ def law_for(surrogate):
     """
     grid = np.geomspace(NEAREST, FARTHEST, CELLS)
     middle = np.sqrt(grid[1:] * grid[:-1])
-    s = 0.5 * surrogate.derivative(grid)
-    area = 2.0 * (NEAREST * s[0] + float(np.sum(np.diff(grid) * s[1:])))
-    if abs(area - 1.0) > 1e-3:
-        return Design(None, None, f"its slope has area {2.0 * area:.3g}, and a sign jumps by 2")
+    slope = surrogate.derivative(grid)
+    if slope[-1] > 1e-3 * slope[0]:
+        return Design(None, None, "its slope does not vanish far out, and a sign jumps once")
+    middles = 0.5 * (slope[1:] + slope[:-1])
+    gain = float(NEAREST * slope[0] + np.sum(np.diff(grid) * middles))
+    s = 0.5 * slope / gain
     falls = s[:-1] - s[1:]
     if np.any(falls < -1e-12):
         return Design(None, None, "its slope rises with |x|, which asks for a negative density")
@@ -245,13 +251,13 @@ def law_for(surrogate):
     for law in LAWS.values():
         gap = np.abs(epsbar * s - law.zero_bias_pdf(grid / epsbar))
         if float(np.sum(np.diff(grid) * gap[1:])) / epsbar < 1e-3:
-            return Design(law, epsbar, "")
-    return Design(_tabulated(surrogate, epsbar, middle, mass), epsbar, "")
+            return Design(law, epsbar, "", gain)
+    return Design(_tabulated(surrogate, epsbar, gain, middle, mass), epsbar, "", gain)
 
 
-def _tabulated(surrogate, epsbar, x, mass):
+def _tabulated(surrogate, epsbar, gain, x, mass):
     def zero_bias(z):
-        return 0.5 * epsbar * surrogate.derivative(epsbar * z)
+        return 0.5 * epsbar / gain * surrogate.derivative(epsbar * z)
 
     def density(z, step=1e-4):
         # p(z) = -q'(z) / z; at 0 its limit, taken beside it

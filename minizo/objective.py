@@ -57,9 +57,9 @@ class Objective:
         Parameters that are quantised; by default every one called ``*.weight``.
     loss : loss
         From `minizo.losses`.
-    scales : dict of str to ndarray of shape (..., 1), optional
-        The quantiser's alpha of each quantised tensor. Set by `calibrate` and constant from then
-        on; an objective without them cannot be evaluated.
+    scales : dict of str to ndarray of shape (..., 1) or (..., F, 1), optional
+        The quantiser's alpha of each quantised tensor, or filter. Set by `calibrate` and constant
+        from then on; an objective without them cannot be evaluated.
 
     Notes
     -----

@@ -140,11 +140,13 @@ class Adam(SGD):
 
 
 class BopState(NamedTuple):
-    """m : ndarray like theta, running mean of g; binary : 1 where weights flip, else 0; adam."""
+    """m, v, t : of Adam; mean : ndarray like theta, of g; binary : 1 where weights flip, else 0."""
 
     m: object
+    v: object
+    t: int
+    mean: object
     binary: object
-    adam: AdamState
 
 
 @dataclass(frozen=True)
@@ -188,24 +190,24 @@ class Bop(Adam):
         xp = backend.namespace(theta)
         zeros = xp.zeros_like(theta)
         if objective is None:
-            return BopState(zeros, xp.ones_like(theta), super().init(theta))
+            return BopState(*super().init(theta), zeros, xp.ones_like(theta))
         levels = objective.quantizer.levels
         remedy = "Bop flips binary weights: use a quantiser with two, such as sign or xnor"
         require(levels == 2, "the quantiser's number of levels", levels, remedy)
         binary = xp.zeros_like(theta)
         for name in objective.quantized:
             binary[..., objective.network.slices[name]] = 1.0
-        return BopState(zeros, binary, super().init(theta))
+        return BopState(*super().init(theta), zeros, binary)
 
     def update(self, grad, state, theta, progress=0.0):
         """One step."""
         xp = backend.namespace(theta)
-        new, adam = super().update(grad, state.adam, theta, progress)
-        m = (1.0 - self.gamma) * state.m + self.gamma * grad
-        # w <- -w where sign(w) m > threshold
-        flips = xp.where(theta >= 0.0, m, -m) > self.threshold
+        new, adam = super().update(grad, AdamState(*state[:3]), theta, progress)
+        mean = (1.0 - self.gamma) * state.mean + self.gamma * grad
+        # w <- -w where sign(w) mean > threshold
+        flips = xp.where(theta >= 0.0, mean, -mean) > self.threshold
         new = xp.where(state.binary > 0.0, xp.where(flips, -theta, theta), new)
-        return new, BopState(m, state.binary, adam)
+        return new, BopState(*adam, mean, state.binary)
 
 
 OPTIMIZERS = {"sgd": SGD, "momentum": Momentum, "adam": Adam, "bop": Bop}

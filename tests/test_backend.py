@@ -58,7 +58,10 @@ def problem(quantizer, dtype, activation="relu", loss="cross-entropy"):
 
 
 @pytest.mark.parametrize("surrogate", SURROGATES)
-@pytest.mark.parametrize("quantizer", quantizers.QUANTIZERS)
+@pytest.mark.parametrize(
+    "quantizer",
+    ["midrise", "midtread", "sign", "dorefa", "ternary", "multibit", "none", "bnn", "twn", "xnor"],
+)
 def test_strict_quantizers_and_surrogates(quantizer, surrogate):
     q = quantizers.QUANTIZERS[quantizer](surrogate=surrogate)
     x = np.array([-3.0, -1.0, -0.5, -0.0, 0.0, 5e-324, 0.2, 1.0, 9.0])
@@ -67,8 +70,10 @@ def test_strict_quantizers_and_surrogates(quantizer, surrogate):
         if reference is not None:
             agree(ours, reference)
     surrogate = SURROGATES[surrogate]
-    agree(surrogate.value(put(x)), surrogate.value(x))
-    agree(surrogate.derivative(put(x)), surrogate.derivative(x))
+    for progress in (0.0, 0.6):
+        curve = surrogate.at(progress)
+        agree(curve.value(put(x)), curve.value(x))
+        agree(curve.derivative(put(x)), curve.derivative(x))
 
 
 @pytest.mark.parametrize("law", LAWS)

@@ -112,7 +112,7 @@ def test_extremes_and_middle_of_the_uniform_stream_are_exact(dtype):
     most = 2**63 if dtype is np.float64 else 2**63 + 2**31  # one integer a word, or two
     words = {most: tiny - 1.0, 2**64 - 1: -tiny, 0: tiny, 2**64 - 1 - most: 1.0 - tiny}
     for word, expected in words.items():
-        c = GivenWords(0, "test", (), (word,)).uniform(np.empty(9, dtype))
+        c = GivenWords(0, "test", given=(word,)).uniform(np.empty(9, dtype))
         assert c.dtype == dtype
         np.testing.assert_array_equal(c, np.full(9, expected))
 

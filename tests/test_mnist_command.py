@@ -153,6 +153,25 @@ def test_float64_and_other_networks(call):
     assert row["macs"] == 30 * ((10 + 10 * 7) * macs + 20 * backward)
 
 
+@pytest.mark.parametrize(
+    "flags",
+    [
+        "--quantizer rbnn --estimator ste --detach-rotation",
+        "--quantizer xnor --rule exact --per layer --estimator fogzo --n 1",
+        "--quantizer stochastic --estimator binaryconnect --clip 1 --in-use sign",
+        "--quantizer sign --surrogate ede --estimator ste --estimator spsa --n 1 --eps 0.1",
+        "--quantizer sign --optimizer bop --gamma 0.01 --threshold 1e-7 --estimator ste",
+        "--activation-quantizer lsq --activation-bits 3 --quantizer lsq --estimator fogzo --n 1",
+        "--activation-quantizer sign --activation-surrogate swish --quantizer fda --estimator ste",
+    ],
+)
+def test_the_zoo(call, flags):
+    """Quantisers, surrogates, activations and Bop by name; the settings reach them."""
+    code, out, _ = call(*flags.split(), "--json")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert code == 0 and all(row["train_loss"] > 0 for row in rows)
+
+
 def test_the_convolutional_network(call, tmp_path):
     """--model lenet: binary everywhere, or without the first and the last layer."""
     flags = ("--model", "lenet", "--quantizer", "sign", "--estimator", "ste", "--records", 2)
@@ -217,6 +236,11 @@ BAD = [
     (("--steps", 0), "--steps is 0"),
     (("--batch", 301), "batch is 301, but it must lie between 1 and the 300 examples"),
     (("--quantizer", "none"), "eps is None, but FullPrecision weights imply no perturbation size"),
+    (("--quantizer", "irnet"), "eps is None, but IRNet weights imply no perturbation size"),
+    (("--quantizer", "xnor", "--rule", "exat"), "unknown name 'exat'; did you mean 'exact'?"),
+    (("--optimizer", "bop"), "levels is 4, but Bop flips binary weights"),
+    (("--activation-quantizer", "sign", "--activation-surrogate", "eed"), "did you mean 'ede'?"),
+    (("--optimizer", "bop", "--quantizer", "sign", "--pretrain-steps", 5), "Bop flips binary"),
     (("--resume", "nowhere"), "--resume nowhere: there is no readable settings.json in it"),
     (("--lerning-rate", 1), "unrecognized arguments: --lerning-rate"),
 ]

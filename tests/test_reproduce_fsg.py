@@ -167,7 +167,7 @@ def test_paired_differences():
 @pytest.mark.parametrize(
     "name, losses, words",
     [
-        ("M", (0.50, 0.61, 0.70), "nothing: as the STE"),
+        ("M", (0.50, 0.61, 0.70), "nothing that these seeds show"),
         ("M", (0.90, 1.01, 1.10), "worse than the STE"),
         ("gain", (0.30, 0.40, 0.50), "a step size or a fixed rule"),
         ("M", (0.30, 0.40, 0.50), "no more than gain"),
@@ -260,7 +260,7 @@ def test_quick_command(call, tmp_path, monkeypatch):
     for word in (
         "S is a multiple of the last gradient by R2 = ",
         "no verdict from one seed",
-        "starts uphill",
+        "uphill then",
         "beta = 0.9",
         "MetaQuant's logs",
     ):

@@ -92,7 +92,8 @@ def test_tanh_asks_for_a_law_of_its_own():
 
     Mass, variance and zero-bias density by quadrature; logistic noise is another law.
     """
-    law, epsbar, why = law_for(SURROGATES["tanh"])
+    law, epsbar, why, gain = law_for(SURROGATES["tanh"])
+    assert gain == pytest.approx(1.0, abs=1e-4)
     assert epsbar == pytest.approx(pi / sqrt(14.0 * APERY), rel=1e-4) and why == ""
     edges = np.linspace(-14.0, 14.0, 281)
     nodes, weights = np.polynomial.legendre.leggauss(10)
@@ -145,8 +146,8 @@ def test_a_designed_law_on_strict_arrays(dtype):
     "slope, sentence",
     [
         (SURROGATES["approxsign"].derivative, "its slope has a corner at 0"),
-        (SURROGATES["identity"].derivative, "a sign jumps by 2"),
-        (lambda x: 1.0 * (np.abs(x) < 0.5), "its slope has area 1, and a sign jumps by 2"),
+        (SURROGATES["identity"].derivative, "does not vanish far out"),
+        (SURROGATES["swish"].derivative, "rises with |x|"),
         (lambda x: np.clip(2.0 * np.abs(x), 0.0, None) * (np.abs(x) < 1.0), "rises with |x|"),
     ],
 )
@@ -154,6 +155,20 @@ def test_when_there_is_no_such_law(slope, sentence):
     """law and epsbar are None, and the reason is given."""
     found = law_for(Surrogate("x", None, slope, "uniform", 1.0))
     assert found.law is None and found.epsbar is None and sentence in found.why
+
+
+def test_surrogates_that_do_not_end_at_1():
+    """A box of height 1 on |x| < 1/2: Rademacher numbers, epsbar 1/2, gain 1/2; EDE's first slope
+    10 tanh(x / 10) is tanh's with ten times the width; ReSTE's has a law of its own."""
+    box = law_for(Surrogate("box", None, lambda x: 1.0 * (np.abs(x) < 0.5), "uniform", 0.5))
+    assert box.law is LAWS["rademacher"]
+    assert (box.epsbar, box.gain) == pytest.approx((0.5, 0.5), rel=1e-3)
+    wide, tanh = law_for(SURROGATES["ede"]), law_for(SURROGATES["tanh"])
+    assert wide.epsbar == pytest.approx(10.0 * tanh.epsbar, rel=1e-3)
+    assert wide.gain == pytest.approx(10.0, rel=1e-3)
+    assert wide.law.kurtosis == pytest.approx(tanh.law.kurtosis, rel=1e-3)
+    own = law_for(SURROGATES["reste"])
+    assert own.gain == pytest.approx(SURROGATES["reste"].gain, rel=1e-3)
 
 
 # Curl ------------------------------------------------------------------------------------------

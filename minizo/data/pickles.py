@@ -6,6 +6,7 @@ arrays. This reader knows those instructions, and builds dicts, lists, tuples, s
 arrays of bytes; every other instruction or name is refused.
 """
 
+import io
 import pickletools
 from typing import NamedTuple
 
@@ -34,6 +35,11 @@ _NAMES = (_ARRAY, _DTYPE, "numpy ndarray")
 _CONSTANTS = ("BININT", "BININT1", "BININT2", "BINSTRING", "SHORT_BINSTRING")
 _LITERALS = {"NONE": None, "NEWFALSE": False, "NEWTRUE": True}
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+_STORE, _FETCH = ("BINPUT", "LONG_BINPUT"), ("BINGET", "LONG_BINGET")
+_KNOWN = {
+    "PROTO", "EMPTY_DICT", "EMPTY_LIST", "MARK", "APPENDS", "SETITEMS", "TUPLE", "GLOBAL", "REDUCE",
+    "BUILD", "STOP", *_CONSTANTS, *_LITERALS, *_TUPLES, *_STORE, *_FETCH,
+}  # fmt: skip
 
 
 def read_pickle(path, data):
@@ -61,23 +67,49 @@ def read_pickle(path, data):
     except InputError:
         raise
     except (ValueError, IndexError, TypeError, AttributeError, KeyError, MemoryError) as error:
-        # pickletools: a cut or unknown instruction; the others: a stack that holds something else
+        # a cut or unknown instruction, or a stack that holds something else
         reason = " ".join(str(error).split())[:80] or type(error).__name__
         raise InputError(f"{path}: the pickle is damaged ({reason}); fetch it again") from error
+
+
+def _instructions(path, data):
+    # (name, argument) of each; the argument of one that is not known is not even read
+    file = io.BytesIO(data)
+    while code := file.read(1):
+        instruction = pickletools.code2op.get(code.decode("latin-1"))
+        if instruction is None:
+            raise ValueError(f"there is no instruction {code!r}")
+        name, argument = instruction.name, instruction.arg
+        if name not in _KNOWN:
+            raise InputError(
+                f"{path}: the pickle has the instruction {name}, which a batch of images has no "
+                "use for; it is not read, fetch the official file"
+            )
+        if name == "GLOBAL":
+            yield name, _two_lines(file)
+        else:
+            yield name, None if argument is None else argument.reader(file)
+
+
+def _two_lines(file):
+    # pickletools would look for escape sequences in them, and warn about wrong ones
+    lines = [file.readline(), file.readline()]
+    if not all(line.endswith(b"\n") for line in lines):
+        raise ValueError("a name is cut off")
+    return b" ".join(line[:-1] for line in lines).decode("latin-1")
 
 
 def _run(path, data):
     # the content of a list, dict or tuple is put on a new stack, from MARK to what collects it
     stack, below, memo = [], [], {}
-    for code, argument, _ in pickletools.genops(data):
-        name = code.name
+    for name, argument in _instructions(path, data):
         if name in _CONSTANTS:
             stack.append(argument)
         elif name in _LITERALS:
             stack.append(_LITERALS[name])
-        elif name in ("BINPUT", "LONG_BINPUT"):
+        elif name in _STORE:
             memo[argument] = stack[-1]
-        elif name in ("BINGET", "LONG_BINGET"):
+        elif name in _FETCH:
             stack.append(memo[argument])
         elif name == "EMPTY_DICT":
             stack.append({})
@@ -116,11 +148,6 @@ def _run(path, data):
             stack.append(_array(state) if call.name == _ARRAY else call)
         elif name == "STOP":
             return stack.pop()
-        elif name != "PROTO":
-            raise InputError(
-                f"{path}: the pickle has the instruction {name}, which a batch of images has no "
-                "use for; it is not read, fetch the official file"
-            )
     raise ValueError("no end")
 
 

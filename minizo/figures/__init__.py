@@ -3,6 +3,7 @@
 from .claims import claim
 from .estimators import microscope
 from .flips import flips
+from .gallery import gallery
 from .learned import generated, learned_curves
 from .runs import by_label, training
 from .style import STYLES, save
@@ -14,6 +15,7 @@ __all__ = [
     "by_label",
     "claim",
     "flips",
+    "gallery",
     "generated",
     "learned_curves",
     "microscope",

@@ -14,7 +14,7 @@ def learned_curves(curves, title):
     Parameters
     ----------
     curves : dict of str to list of (label, records)
-        Runs of one label are drawn as their mean.
+        Runs of one label are drawn as their mean, from the first record after the start.
     title : str
 
     Returns
@@ -26,8 +26,8 @@ def learned_curves(curves, title):
         figure.subplots(1, len(curves), sharey=True, squeeze=False)[0], curves.items(), strict=True
     ):
         for style, (label, group) in zip(endless(STYLES), by_label(runs).items(), strict=False):
-            x = group[0]["step"]
-            mean = _mean([records["train_loss"] for records in group])
+            x = group[0]["step"][1:]
+            mean = _mean([records["train_loss"][1:] for records in group])
             axes.plot(x, mean, label=label, markersize=4, linewidth=1.3,
                       markevery=max(1, len(x) // 8), **style)  # fmt: skip
         axes.set(xlabel="step", yscale="log", title=f"{name}, every method at its best rate")

@@ -1,12 +1,14 @@
 """Many methods side by side: one dot a seed."""
 
+from statistics import fmean
+
 from matplotlib.figure import Figure
 
 from .style import STYLES, endless
 
 
 def zoo(rows, title):
-    """Test accuracy of every method at its best setting, one dot a seed, grouped.
+    """Every method at its best setting, one dot a seed, grouped; a line at the group's first.
 
     Parameters
     ----------
@@ -31,6 +33,9 @@ def zoo(rows, title):
         style = next(styles)
         names.append((place, group, True))
         place += 1
+        for axes, values in ((left, members[0].accuracy), (right, members[0].loss)):
+            if values:
+                axes.vlines(fmean(values), place, place + len(members) - 1, color="#777777", lw=1)
         for row in members:
             names.append((place, row.method.name, False))
             for axes, values in ((left, row.accuracy), (right, row.loss)):

@@ -105,16 +105,15 @@ class LSQ(MidTread):
 class QuEST(MidRise):
     """Q(x) = s (clip(floor(x/s), lo, hi) + 1/2),  s = c_b RMS(x) at every call, held backwards.
 
-        dx = dw 1[|x - Q(x)| <= s/2]
+        dx = dw 1[|x - Q(x)| <= s/2] Q_smooth'(x)
 
     The mask trusts the weights whose error is at most that of rounding: all but those further out
-    than half a step beyond the last level.
+    than half a step beyond the last level. It is all there is with the identity, QuEST's own.
 
     Notes
     -----
-    Without the Hadamard transform of the paper, which makes weights more Gaussian first. It has no
-    choice of surrogate. The step follows the noise on x, so a zeroth-order estimator must be told
-    its eps.
+    Without the Hadamard transform of the paper, which makes weights more Gaussian first. The step
+    follows the noise on x, so a zeroth-order estimator must be told its eps.
 
     References
     ----------
@@ -126,27 +125,23 @@ class QuEST(MidRise):
     epsbar = None
     pointwise = False
 
-    def __post_init__(self):
-        super().__post_init__()
-        remedy = "QuEST has a backward of its own: leave it out"
-        require(self.surrogate == "identity", "surrogate", self.surrogate, remedy)
-
     def quantize(self, x, scale, overwrite=False):
         """Q(x); see `Quantizer`."""
         return super().quantize(x, self._step(x), overwrite)
 
     def smooth(self, x, scale):
-        """clip(x, -s 2^(b-1), s 2^(b-1)), s held."""
-        xp = backend.namespace(x)
-        end = self._step(x) * 2.0 ** (self.bits - 1)
-        return xp.minimum(xp.maximum(x, -end), end)
+        """Q_smooth(clip(x, -s 2^(b-1), s 2^(b-1))), s held."""
+        xp, s = backend.namespace(x), self._step(x)
+        end = s * 2.0 ** (self.bits - 1)
+        return super().smooth(xp.minimum(xp.maximum(x, -end), end), s)
 
     def derivative(self, x, scale):
-        """1[|x - Q(x)| <= s/2]."""
-        xp = backend.namespace(x)
+        """1[|x - Q(x)| <= s/2] Q_smooth'(x)."""
+        xp, s = backend.namespace(x), self._step(x)
         lo, hi = self.bounds
-        z = x / self._step(x)
-        return xp.astype(xp.logical_and(z >= lo, z <= hi + 1.0), x.dtype)
+        trusted = xp.astype(xp.logical_and(x / s >= lo, x / s <= hi + 1.0), x.dtype)
+        slope = super().derivative(x, s)
+        return trusted if slope is None else trusted * slope
 
     def _step(self, x):
         # s = c_b RMS(x), 1 where all weights are 0

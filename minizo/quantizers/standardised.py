@@ -106,7 +106,8 @@ class RBNN(Quantizer):
     detach_rotation : bool
         As in the authors' code: the rotated weights count as constant, dz = (1 - |sin h|) dy. At
         h = pi/2 that is no gradient at all: the latent weights cannot move until the angle does,
-        which there has no gradient either (cos h = 0), so that only weight decay starts a run.
+        which there has no gradient either (cos h = 0). Under SGD only weight decay starts a run;
+        Adam, which divides by the size of a gradient, starts from the rounding of pi/2.
 
     Notes
     -----

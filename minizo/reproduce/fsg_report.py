@@ -76,7 +76,7 @@ def verdict(name, which, tuned, controls):
     if not math.isfinite(half):
         return "no verdict from one seed" if math.isfinite(mean) else "diverged"
     if abs(mean) <= half:
-        return "nothing: as the STE"
+        return "nothing that these seeds show"
     if mean > 0.0:
         return "worse than the STE"
     if name in controls:
@@ -160,8 +160,10 @@ def small_rate_text(tuned, every, small):
         loss = fmean(losses(group[:seeds]))
         share = (base - loss) / (base - reach)
         rows.append([name, f"{loss:.3f}", f"{loss - base:+.3f}", f"{100 * share:.0f} %"])
+    times = tuned["STE", kind(small)][0].lr / small.lr
     head = (
-        f"{kind(small)} at {small.lr:g}, a hundredth of the STE's best or less, as in the papers; "
+        f"{kind(small)} at {small.lr:g}, {times:.0f} times below the STE's best rate; the papers, too, "
+        "use one small rate for all; "
         f"seed{'s' if seeds > 1 else ''} {', '.join(map(str, range(seeds)))}.\n"
         f"The STE gains {base - reach:.3f} by a better rate alone: {base:.3f} -> {reach:.3f}"
     )
@@ -180,7 +182,8 @@ def plainly(tuned, controls):
         lines += [f"  {which}: {words}: {'; '.join(names)}" for words, names in said.items()]
     for (name, which), (_, group) in tuned.items():
         ends = {c: [final(r, c) for r in group] for c in TRACE}
-        if name.startswith("FSG") and math.isfinite(ends["slow_history"][0]):
+        still = name.endswith(", frozen")
+        if not still and math.isfinite(ends["slow_history"][0]):
             means = {c: number(fmean(values)) for c, values in ends.items()}
             lines.append(
                 f"  {name}, {which}: S is a multiple of the last gradient by R2 = "
@@ -205,12 +208,12 @@ def trace_text(tuned):
             name, which, f"{sum(v < 0 for v in starts)} of {len(good)}", f"{negative}",
             f"{fmean(starts):+.3g}", *(number(fmean(values)) for values in ends),
         ])  # fmt: skip
-    headers = ["", "", "starts uphill", "changes sign", "gain, start", "gain, end", "R2",
+    headers = ["", "", "uphill then", "changes sign", "gain, start", "gain, end", "R2",
                "c", "K", "R2 of S on K g", "share of S", "history", "embedding"]  # fmt: skip
     return (
         "What the generators became, at the settings above (minizo.lab.generated says what the "
-        "columns are); start is the first record after step 0, the rest the end\n\n"
-        + report.table(headers, rows)
+        "columns are); start, and uphill then, at the first record after step 0, the rest at the "
+        "end\n\n" + report.table(headers, rows)
     )
 
 

@@ -11,7 +11,7 @@ import cifar_files
 import numpy as np
 import pytest
 from cifar_files import array, batch, draw, integer, listing, pickle_of, string
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from minizo.data import load, read_batches
@@ -185,6 +185,7 @@ def test_a_batch_cut_anywhere_is_refused(data):
 
 
 @given(place=st.integers(0, len(ONE) - 1), value=st.integers(0, 255))
+@example(place=90, value=ord("\\"))  # Python itself would warn about the escape sequence
 @settings(max_examples=300, deadline=None)
 def test_a_changed_byte_never_crashes(place, value):
     changed = bytearray(ONE)

@@ -1,0 +1,92 @@
+"""The comparison of the zoo: two stages, resumable, and a table that says what was run."""
+
+import csv
+
+import numpy as np
+import pytest
+from conftest import blobs
+
+from minizo import data, figures, quantizers, sweep
+from minizo.data.dataset import Dataset
+from minizo.optim import Adam
+from minizo.reproduce import zoo
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Two methods with two rates each, on blobs of 14 x 14."""
+
+    def load():
+        train, test = blobs(200, 3, 196, 1), blobs(60, 3, 196, 2)
+        images = [(x.reshape(-1, 1, 14, 14), y) for x, y in (train, test)]
+        return Dataset("blobs", *images[0], *images[1], classes=3)
+
+    rates = (Adam(0.001), Adam(0.02))
+    methods = (
+        zoo.Method("a", "STE", quantizers.Sign(), optimizers=rates),
+        zoo.Method("b", "LSQ", quantizers.LSQ(), optimizers=rates),
+    )
+    monkeypatch.setattr(zoo, "small_mnist", load)
+    monkeypatch.setattr(zoo, "METHODS", methods)
+    monkeypatch.setattr(zoo, "CHANNELS", (2, 3))
+    return methods
+
+
+def test_the_best_setting_of_seed_0_is_repeated(small, tmp_path, capsys, monkeypatch):
+    """2 x 2 runs with seed 0, two more seeds of the better rate; nothing runs twice."""
+    names = {name: tmp_path / f"zoo.{name}" for name in ("csv", "text", "picture")}
+    files = [word for name, path in names.items() for word in (f"--{name}", str(path))]
+    arguments = ["--folder", str(tmp_path / "runs"), "--steps", "12", "--workers", "1", "--quiet"]
+    assert zoo.main([*arguments, *files]) == 0
+    shown = capsys.readouterr().out
+    assert "STE" in shown and "12 steps of 50, 3 seeds" in shown
+    assert len(list((tmp_path / "runs").glob("*.json"))) == 2 * 2 + 2 * 2
+    with open(names["csv"], newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 4
+    for method in ("STE", "LSQ"):
+        own = [row for row in rows if row["method"] == method]
+        seeds = [int(row["seeds"]) for row in own]
+        assert sorted(seeds) == [1, 3]
+        assert own[seeds.index(3)]["setting"] in shown
+    assert names["picture"].read_bytes()[:4] == b"\x89PNG"
+    assert names["text"].read_text().strip() in shown
+    monkeypatch.setattr(sweep.Case, "run", lambda *a: pytest.fail("ran again"))
+    assert zoo.main(arguments) == 0
+
+
+def row(method, loss, rate=0.01):
+    return zoo.Row(method, Adam(rate), loss, [90.0] * len(loss))
+
+
+def test_best_is_of_seed_0_and_a_diverged_setting_never_wins(small):
+    first, second = small
+    rows = [row(first, [0.5], 0.1), row(first, [0.4, 0.9], 0.2), row(first, [], 0.3),
+            row(second, [], 0.1)]  # fmt: skip
+    chosen = zoo.best(rows)
+    assert [r.optimizer.lr for r in chosen] == [0.2, 0.1]
+    assert "diverged" in zoo.show(rows, {first: 1.0, second: 2.0})
+    figure = figures.zoo(chosen[:1], "title")
+    assert len(figure.axes) == 2
+
+
+def test_every_method_can_be_tuned():
+    """Names are unique within a group, and every method has four settings."""
+    names = [(method.group, method.name) for method in zoo.METHODS]
+    assert len(set(names)) == len(names)
+    assert {len(method.optimizers) for method in zoo.METHODS} == {4}
+    assert len({case.key("MNIST") for case in zoo.tuning(600).values()}) == 4 * len(names)
+
+
+def test_the_data_are_averaged_to_half_the_size(monkeypatch):
+    x = np.arange(2 * 28 * 28, dtype=np.float32).reshape(2, 1, 28, 28)
+    labels = np.array([0, 1])
+    monkeypatch.setattr(data, "mnist", lambda: Dataset("MNIST", x, labels, x, labels))
+    small = zoo.small_mnist()
+    assert small.x_train.shape == (2, 1, 14, 14) and small.x_train.dtype == np.float32
+    assert small.x_train[0, 0, 0, 0] == np.mean([0, 1, 28, 29])
+
+
+def test_bad_numbers_are_refused(capsys):
+    assert zoo.main(["--steps", "0"]) == 2
+    assert "--steps is 0, but it must be at least 1" in capsys.readouterr().err
