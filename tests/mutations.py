@@ -106,7 +106,7 @@ MUTATIONS = (
     Mutation(
         "the variance of delta doubled in Proposition 3", "lab/finite_sample/predictions.py",
         "sqrt(samples * ste.share / (pi * n))", "sqrt(samples * ste.share / (2.0 * pi * n))",
-        "test_finite_sample_lab.py::test_one_step_success_is_that_of_the_specification",
+        "test_finite_sample_lab.py::test_every_claim_holds_and_every_control_fails[B-2]",
     ),
     Mutation(
         "the smoothed W's prox stops at the nearest piece", "lab/convergence.py",

@@ -44,6 +44,7 @@ from minizo.quantizers import (
     MultiBit,
     Sign,
     Ternary,
+    Xnor,
 )
 
 
@@ -119,6 +120,15 @@ def test_levels_without_a_step_are_kept_in_a_table():
         k, _, levels = codes(q)
         assert layout(k)[0] == 2
         np.testing.assert_array_equal(levels[k], q)
+
+
+def test_levels_with_a_common_factor_stay_exact():
+    """18 a and 21 a rounded: no number is exactly 3 a, so the step is a."""
+    w = np.array([1.0, 1.09782e5, 1.30696e5, 1.30860e5])
+    q = MidTread(bits=7).quantize(w, MidTread(bits=7).scale(w))
+    k, step, _ = codes(q)
+    assert k.tolist() == [0, 18, 21, 21] and layout(k)[2] == 3
+    np.testing.assert_array_equal(step * k, q)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -383,6 +393,24 @@ def test_quantised_ends_may_be_left_out(tmp_path):
         "conv.weight": 32, "fc1.weight": 1, "fc2.weight": 32,
     }  # fmt: skip
     np.testing.assert_allclose(net.outputs(images), run.outputs(x), rtol=1e-4, atol=1e-4)
+
+
+def test_layers_without_an_activation_between(tmp_path):
+    """Bias, norm and filter scales are computed before the next product, pool or flattening."""
+    network = Network(
+        {"conv1": Conv2d(1, 3, 3, bias=True), "conv2": Conv2d(3, 4, 3), "bn": BatchNorm2d(4),
+         "pool": MaxPool2d(), "flatten": Flatten(), "fc1": Linear(16, 6), "fc2": Linear(6, 5),
+         "norm": BatchNorm1d(5), "fc3": Linear(5, 3)},
+        (1, 8, 8),
+    )  # fmt: skip
+    images, x = pictures(60, (1, 8, 8))
+    for quantizer in (Sign(), Xnor()):
+        run = trained(network, quantizer)
+        net = export.save(tmp_path / "net.npz", run)
+        assert net.bits == 1
+        theirs = run.outputs(x)
+        slack = 1e-4 * np.abs(theirs).max()
+        np.testing.assert_allclose(net.outputs(images), theirs, rtol=1e-4, atol=slack)
 
 
 def test_order_of_arrays_does_not_matter(tmp_path):

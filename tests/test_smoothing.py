@@ -5,7 +5,7 @@ from math import pi, sqrt
 import array_api_strict
 import numpy as np
 import pytest
-from strategies import GivenNumbers, agree, expectation
+from strategies import GivenNumbers, Toy, agree, expectation, make_query, one_direction_samples
 
 from minizo import rng
 from minizo.lab import smoothing
@@ -183,3 +183,74 @@ def test_the_mean_field_of_rademacher_directions_by_hand():
     expected = [turn * np.sin(a * eps) * np.cos(b * eps), turn * np.sin(b * eps) * np.cos(a * eps)]
     np.testing.assert_allclose(got, expected, atol=1e-14)
     assert got[0] / got[1] != pytest.approx(a / b, rel=0.05)
+
+
+# A wave, L = sin(a . x): every mean in closed form ---------------------------------------------
+
+SLOPE = np.array([1.1, -0.7, 0.4])
+PLACE, EPS, DRAWS = np.array([0.2, 0.5, -0.3]), 0.9, 400_000
+
+
+class Wave(Toy):
+    """L = sin(a . theta)."""
+
+    def loss(self, theta):
+        """L of each row."""
+        return np.sin(theta @ SLOPE)
+
+
+def samples_of(law, **settings):
+    """Estimates of single directions from the package's own ones: (DRAWS, 3)."""
+    return one_direction_samples(make_query(Wave(), PLACE, EPS, law, **settings), DRAWS)
+
+
+def test_gaussian_directions_smooth_with_their_own_density():
+    """E G = a cos(a . x) e^(-eps^2 |a|^2 / 2) = grad E L(x + eps u), 6 SE; grad L is rejected."""
+    samples = samples_of("gaussian")
+    right = SLOPE * np.cos(PLACE @ SLOPE) * np.exp(-0.5 * EPS**2 * SLOPE @ SLOPE)
+    assert agree(samples, right) and not agree(samples, SLOPE * np.cos(PLACE @ SLOPE))
+
+
+def test_rademacher_directions_smooth_every_coordinate_in_its_own_way():
+    """E G_i = cos(a . x) sin(a_i eps) / eps prod_{j != i} cos(a_j eps), 6 SE; for a smoothing with
+    one kernel E G would be parallel to a."""
+    samples = samples_of("rademacher")
+    others = np.prod(np.cos(SLOPE * EPS)) / np.cos(SLOPE * EPS)
+    right = np.cos(PLACE @ SLOPE) * np.sin(SLOPE * EPS) / EPS * others
+    assert agree(samples, right)
+    assert not agree(samples, SLOPE * (right @ SLOPE) / (SLOPE @ SLOPE))
+
+
+@pytest.mark.parametrize("beta", [0.3, 0.8])
+def test_fogzo_on_a_loss_that_is_not_quadratic(beta):
+    """Gaussian u: E G = (1 - beta) E grad L(x + eps v)
+    + beta ghat ghat^T E grad L(x + eps (sqrt(beta) U ghat + sqrt(1 - beta) u)), U ~ U[-1, 1].
+
+    With c = a . ghat, both means are cos(a . x) e^(-eps^2 (1 - beta) |a|^2 / 2) a times cos(k) and
+    sin(k) / k, k = eps sqrt(beta) c. 6 SE; the formula of quadratic losses is rejected.
+    """
+    guide = np.array([0.8, 0.6, 0.0])
+    samples = samples_of("gaussian", guide=guide, beta=beta)
+    c, spread = SLOPE @ guide, np.exp(-0.5 * EPS**2 * (1 - beta) * SLOPE @ SLOPE)
+    k = EPS * sqrt(beta) * c
+    wave = np.cos(PLACE @ SLOPE) * spread
+    right = wave * ((1 - beta) * np.cos(k) * SLOPE + beta * np.sin(k) / k * c * guide)
+    assert agree(samples, right)
+    g = SLOPE * np.cos(PLACE @ SLOPE)
+    assert not agree(samples, beta * (g @ guide) * guide + (1 - beta) * g)
+
+
+def test_directions_on_a_sphere_smooth_over_a_ball():
+    """|u| = sqrt(d): E G = grad E L(x + eps sqrt(d) b), b uniform in the unit ball, 6 SE.
+
+    In three dimensions E cos(t . b) = 3 (sin t - t cos t) / t^3. The sphere's own mean, sin t / t,
+    is rejected.
+    """
+    u = np.random.default_rng(3).normal(size=(DRAWS, 3))
+    u *= sqrt(3.0) / np.linalg.norm(u, axis=1, keepdims=True)
+    difference = np.sin((PLACE + EPS * u) @ SLOPE) - np.sin((PLACE - EPS * u) @ SLOPE)
+    samples = difference[:, None] / (2.0 * EPS) * u
+    t = EPS * sqrt(3.0) * np.linalg.norm(SLOPE)
+    g = SLOPE * np.cos(PLACE @ SLOPE)
+    assert agree(samples, g * 3.0 * (np.sin(t) - t * np.cos(t)) / t**3)
+    assert not agree(samples, g * np.sin(t) / t)

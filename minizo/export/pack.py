@@ -30,7 +30,7 @@ class Codes(NamedTuple):
 
 
 def grid(levels):
-    """The largest step s of which all ``levels`` are multiples, up to rounding; else ``None``.
+    """A step s of which all ``levels`` are multiples, up to rounding; else ``None``.
 
         |v - s k| <= 4 eps max |v|   for whole k, |k| <= 255
 
@@ -42,7 +42,8 @@ def grid(levels):
     Returns
     -------
     float or None
-        1 if all levels are 0. Of the s within rounding, one that gives the most levels exactly.
+        1 if all levels are 0. The largest s that gives every level exactly; if none does, the
+        largest.
 
     Examples
     --------
@@ -53,24 +54,28 @@ def grid(levels):
     sizes = sizes[sizes > 0]
     if not sizes.size:
         return 1.0
-    slack = SLACK * np.finfo(levels.dtype).eps * sizes[-1]
+    slack, first = SLACK * np.finfo(levels.dtype).eps * sizes[-1], None
     for divisor in range(1, MOST_LEVELS):
         k = np.rint(sizes * divisor / sizes[0])
         if k[-1] >= MOST_LEVELS:
-            return None
+            break
         if np.all(np.abs(k * sizes[-1] / k[-1] - sizes) <= slack):
-            return _best_step(sizes, k, levels.dtype)
-    return None
+            hits, step = _best_step(sizes, k, levels.dtype)
+            if hits == sizes.size:
+                return step
+            first = step if first is None else first
+    return first
 
 
 def _best_step(sizes, k, dtype):
-    # s k rounds to v where (v - h) / k <= s <= (v + h) / k, h half the distance of two numbers at v
+    # (how many levels s gives exactly, s): s k rounds to v where (v - h) / k <= s <= (v + h) / k,
+    # h half the distance of two numbers at v
     half = np.spacing(sizes.astype(dtype)).astype(np.float64) / 2
     middle = (np.max((sizes - half) / k) + np.min((sizes + half) / k)) / 2
     # what the largest levels say themselves comes first, then what lies between all these bounds
     steps = [*(sizes / k)[::-1], *(middle + np.spacing(middle) * np.arange(-4, 5))]
-    exact = [(np.sum((s * k).astype(dtype) == sizes.astype(dtype)), s) for s in steps]
-    return float(max(exact, key=lambda pair: pair[0])[1])
+    exact = [(int(np.sum((s * k).astype(dtype) == sizes.astype(dtype))), float(s)) for s in steps]
+    return max(exact, key=lambda pair: pair[0])
 
 
 def codes(weight):

@@ -3,6 +3,7 @@
 from statistics import fmean
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from .style import STYLES, endless
 
@@ -51,6 +52,9 @@ def zoo(rows, title):
     left.set_xlabel("test accuracy, %")
     right.set_xlabel("training loss, nats")
     right.set_xscale("log")
+    right.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    right.xaxis.set_major_formatter("{x:g}")
+    right.xaxis.set_minor_formatter(NullFormatter())
     for axes in (left, right):
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)

@@ -138,6 +138,11 @@ def comparison_text(title, tuned, every, controls, small):
         headers = ["", "rate", "training loss", "test accuracy, %", "ms a step", "minus STE",
                    "minus frozen, by seed", "what its gain over the tuned STE is"]  # fmt: skip
         parts += [f"{which}, every method at its best rate", "", report.table(headers, rows), ""]
+    parts += [
+        "(ms a step: by the clock, of a machine that may have had more to do; what compares is "
+        "python -m minizo.bench hypernets)",
+        "",
+    ]
     if small is not None:
         parts += [small_rate_text(tuned, every, small), ""]
     parts += [plainly(tuned, controls), ""]
@@ -162,8 +167,8 @@ def small_rate_text(tuned, every, small):
         rows.append([name, f"{loss:.3f}", f"{loss - base:+.3f}", f"{100 * share:.0f} %"])
     times = tuned["STE", kind(small)][0].lr / small.lr
     head = (
-        f"{kind(small)} at {small.lr:g}, {times:.0f} times below the STE's best rate; the papers, too, "
-        "use one small rate for all; "
+        f"{kind(small)} at {small.lr:g}, {times:.0f} times below the STE's best rate; "
+        "the papers, too, use one small rate for all; "
         f"seed{'s' if seeds > 1 else ''} {', '.join(map(str, range(seeds)))}.\n"
         f"The STE gains {base - reach:.3f} by a better rate alone: {base:.3f} -> {reach:.3f}"
     )
@@ -235,11 +240,11 @@ def sweeps_text(varied, optimizer, sizes, spread):
         shown = f"{value:g}" if isinstance(value, float) else str(value)
         rows.append([
             f"{what} = {shown}", f"{final(record):.3f}",
-            f"{100 * final(record, 'test_accuracy'):.1f}", milliseconds([record]),
+            f"{100 * final(record, 'test_accuracy'):.1f}",
             *(number(final(record, c)) for c in ("slow_gain", "slow_r2", "slow_share",
                                                  "slow_history", "slow_embedding")),
         ])  # fmt: skip
-    headers = ["", "training loss", "test accuracy, %", "ms a step", "K", "R2 of S on K g",
+    headers = ["", "training loss", "test accuracy, %", "K", "R2 of S on K g",
                "share of S", "history", "embedding"]  # fmt: skip
     parts = [title, "=" * len(title), "", report.table(headers, rows), ""]
     for what in dict.fromkeys(key[0] for key in varied):
