@@ -105,8 +105,8 @@ def test_rows_have_scales_of_their_own(estimator, quantizer):
     """Every registered quantiser: its scale, or what it fits, is a row's own."""
     rule = pick(ESTIMATORS[estimator], SMALL)
     q = QUANTIZERS[quantizer](surrogate="approxsign")
-    if estimator == "proxquant" and q.shapes((4, 24)):
-        pytest.skip("refused: the quantiser learns parameters of its own")
+    if estimator == "proxquant" and (q.shapes((4, 24)) or q.random):
+        pytest.skip("refused")
     for pair in zip(*both(rule, NETWORKS["mlp"], RATES[:1], range(3), q), strict=True):
         compare(*pair)
 
