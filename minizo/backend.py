@@ -6,6 +6,7 @@ array-api-strict share, and finds its namespace with `namespace`. What the libra
 """
 
 import hashlib
+import sys
 import threading
 from collections import defaultdict, deque
 from contextlib import contextmanager
@@ -378,6 +379,28 @@ def synchronize(xp):
     """Wait until the device has finished, so that a clock read next is honest."""
     if is_cupy(xp):
         xp.cuda.get_current_stream().synchronize()
+
+
+def release(xp):
+    """Give back the memory that is kept for later: CuPy's pool, and ours on the host."""
+    forget()
+    if is_cupy(xp):
+        xp.get_default_memory_pool().free_all_blocks()
+
+
+def memory_used(xp):
+    """Bytes taken so far: what CuPy's pool holds, or the most that this process has held.
+
+    ``None`` where the host does not tell.
+    """
+    if is_cupy(xp):
+        return xp.get_default_memory_pool().total_bytes()
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def device_name(xp):

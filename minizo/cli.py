@@ -107,6 +107,7 @@ def training_parser(prog, description, epilog):
     add("--estimator", "NAME", names(ESTIMATORS), repeatable=True)
     add("--n", "N", "directions a step of spsa and fogzo", int, repeatable=True)
     add("--seed", "S", "seed; several give mean +- standard deviation", int, repeatable=True)
+    add("--seeds", "N", "seeds 0 to N-1 in the place of --seed, trained together", int)
 
     group = parser.add_argument_group("the quantised network")
     add("--model", "NAME", names(MODELS))
@@ -190,6 +191,7 @@ def training_parser(prog, description, epilog):
     group = parser.add_argument_group("training")
     add("--optimizer", "NAME", names(OPTIMIZERS))
     add("--lr", "RATE", "learning rate (default: adam, bop 0.01, sgd and momentum 0.1)", float)
+    add("--lr-grid", "RATES", "several rates, such as .01,.03,.1, trained together")
     add("--gamma", "G", "bop: share of the new gradient (default 0.001)", float)
     add("--threshold", "T", "bop: where a weight flips (default 1e-8)", float)
     add("--schedule", "NAME", f"how it falls to 0: {names(SHAPES)}")
@@ -255,8 +257,23 @@ def parse(parser, argv):
 
 
 POSITIVE = ("steps", "epochs", "pretrain_steps", "pretrain_epochs", "batch", "records",
-            "loss_examples", "memory", "checkpoint_every", "workers")  # fmt: skip
+            "loss_examples", "memory", "checkpoint_every", "workers", "seeds")  # fmt: skip
 LENGTHS = (("steps", "epochs"), ("pretrain_steps", "pretrain_epochs"))
+
+
+def refuse_in_a_sweep(settings):
+    """Raise an `InputError` for what runs that are trained together cannot do."""
+    if settings["resume"] is not None:
+        raise InputError(
+            f"--resume {settings['resume']}: runs that are trained together keep no checkpoints; "
+            "start the sweep again"
+        )
+    for name in LENGTHS[1]:
+        if settings[name] is not None:
+            raise InputError(
+                f"--{name.replace('_', '-')} is {settings[name]}, but runs that are trained "
+                "together (--seeds, --lr-grid) are not pre-trained; use --seed and --lr"
+            )
 
 
 def training_command(parser, argv, command):
@@ -295,8 +312,9 @@ def training_command(parser, argv, command):
         if value is not None and value < 1:
             flag = "--" + name.replace("_", "-")
             raise InputError(f"{flag} is {value}, but it must be at least 1")
+    if experiment.is_sweep(settings):
+        refuse_in_a_sweep(settings)
     experiment.plan(settings, 1)
-    optimizer = experiment.build_optimizer(settings)
     experiment.build_activation(settings)
     choose("--augment", settings["augment"], AUGMENTATIONS)
     if settings["dtype"] not in ("float32", "float64"):
@@ -315,7 +333,7 @@ def training_command(parser, argv, command):
         loss_examples = experiment.evaluation(settings, data)[1]
         check(data, run.steps, settings["batch"], run.seed, loss_examples)
         run.estimator.init(objective.calibrate(theta), theta)
-        optimizer.init(theta, unquantized if run.pretraining else objective)
+        run.optimizer.init(theta, unquantized if run.pretraining else objective)
     if resume is not None:
         folder = Path(resume)
     else:
@@ -323,7 +341,8 @@ def training_command(parser, argv, command):
         experiment.write_settings(folder, command, settings)
 
     if not settings["quiet"]:
-        notice(f"run folder: {folder} (if interrupted, go on with --resume {folder})")
+        way = f" (if interrupted, go on with --resume {folder})"
+        notice(f"run folder: {folder}{'' if experiment.is_sweep(settings) else way}")
     results, curves = run_all(settings, network, data.to(xp), folder, resume is not None, notice)
     heading = experiment.title(settings, data, runs[-1].steps)
     text = results_table(results, [run.label for run in runs])

@@ -4,11 +4,14 @@ A run folder holds ``settings.json`` (written first), one checkpoint a run (thos
 included), and at the end ``results.json``, ``records.csv``, ``table.txt`` and ``training.png``.
 """
 
+import itertools
 import json
 import math
+import os
 import time
 from dataclasses import dataclass, fields
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 
@@ -18,6 +21,7 @@ from .errors import InputError, choose
 from .estimators import ESTIMATORS, STE
 from .files import write_csv, write_text
 from .layers import QuantizedActivation
+from .many import fit_many
 from .models import ACTIVATIONS, MODELS, weights
 from .objective import Objective
 from .optim import OPTIMIZERS
@@ -41,25 +45,30 @@ class Planned:
     """One run to be made: name is the estimator's on the command line, slug its file's.
 
     A run of *pre-training* is one in full precision, in which the STE is the plain gradient; the
-    other runs of its seed begin where it ends.
+    other runs of its seed begin where it ends. ``in_grid`` says that the learning rate is one of
+    several, and then it is part of the names.
     """
 
     name: str
     estimator: object
     seed: int
     steps: int
+    optimizer: object
     pretraining: bool = False
+    in_grid: bool = False
 
     @property
     def slug(self):
         """File name of the run without ending, such as ``fogzo-n10-seed0``."""
         n = getattr(self.estimator, "n", None)
-        return f"{self.name}{'' if n is None else f'-n{n}'}-seed{self.seed}"
+        rate = f"-lr{self.optimizer.lr:g}" if self.in_grid else ""
+        return f"{self.name}{'' if n is None else f'-n{n}'}{rate}-seed{self.seed}"
 
     @property
     def label(self):
         """What tables and legends call it."""
-        return "pre-training" if self.pretraining else self.estimator.label
+        rate = f", lr {self.optimizer.lr:g}" if self.in_grid else ""
+        return "pre-training" if self.pretraining else f"{self.estimator.label}{rate}"
 
 
 def pick(cls, settings, **chosen):
@@ -70,13 +79,13 @@ def pick(cls, settings, **chosen):
 
 
 def plan(settings, examples):
-    """The runs that the settings ask for: every estimator, every n, every seed.
+    """The runs that the settings ask for: every estimator, n, learning rate and seed.
 
     Pre-training comes first. ``examples`` is the size of the training set: it turns epochs into
     steps, of which an epoch has as many as batches can be filled.
     """
     epoch = max(1, examples // settings["batch"])
-    seeds = list(dict.fromkeys(settings["seed"]))
+    rules, grid = build_optimizers(settings), settings["lr_grid"] is not None
 
     def length(steps, epochs):
         return epochs * epoch if steps is None and epochs is not None else steps
@@ -84,14 +93,32 @@ def plan(settings, examples):
     steps, runs = length(settings["steps"], settings["epochs"]), []
     first = length(settings["pretrain_steps"], settings["pretrain_epochs"])
     if first is not None:
-        runs = [Planned("pretrain", STE(), seed, first, pretraining=True) for seed in seeds]
+        runs = [
+            Planned("pretrain", STE(), seed, first, rules[0], pretraining=True)
+            for seed in seeds(settings)
+        ]
     for name in dict.fromkeys(settings["estimator"]):
         cls = choose("--estimator", name, ESTIMATORS)
         several = any(field.name == "n" for field in fields(cls))
         for n in dict.fromkeys(settings["n"]) if several else [None]:
             estimator = pick(cls, settings, **({} if n is None else {"n": n}))
-            runs += [Planned(name, estimator, seed, steps) for seed in seeds]
+            runs += [
+                Planned(name, estimator, seed, steps, rule, in_grid=grid)
+                for rule in rules
+                for seed in seeds(settings)
+            ]
     return runs
+
+
+def seeds(settings):
+    """The seeds of the settings, each once."""
+    own = settings["seed"] if settings["seeds"] is None else range(settings["seeds"])
+    return list(dict.fromkeys(own))
+
+
+def is_sweep(settings):
+    """Whether the runs are made together: several seeds or learning rates were asked for."""
+    return settings["seeds"] is not None or settings["lr_grid"] is not None
 
 
 def hidden_widths(text):
@@ -144,8 +171,8 @@ def title(settings, data, steps):
     elif settings["activation"] == "sign":
         bits = f"{bits}-weight binary-activation"
     which = "" if settings["quantize"] == "all" else f" ({settings['quantize']} layers)"
-    seeds = settings["seed"]
-    shown = f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds"
+    own = seeds(settings)
+    shown = f"seed {own[0]}" if len(own) == 1 else f"{len(own)} seeds"
     return (
         f"{data.name}: {bits} {network_name(settings, data)}{which}, {steps} steps of "
         f"{settings['batch']}, {settings['optimizer']}, {shown}"
@@ -173,9 +200,18 @@ def build_objective(settings, network, quantizer=None):
     return Objective(network, quantizer, quantized=names, loss=loss)
 
 
-def build_optimizer(settings):
-    """The optimiser of the settings; no learning rate means its own default."""
-    return pick(choose("--optimizer", settings["optimizer"], OPTIMIZERS), settings)
+def build_optimizers(settings):
+    """The optimiser with each learning rate of the settings; without any, its own default."""
+    cls = choose("--optimizer", settings["optimizer"], OPTIMIZERS)
+    grid = settings["lr_grid"]
+    if grid is None:
+        return [pick(cls, settings)]
+    try:
+        rates = [float(word) for word in grid.split(",")]
+    except ValueError:
+        remedy = f"--lr-grid is {grid!r}, but it must be learning rates such as .01,.03,.1"
+        raise InputError(remedy) from None
+    return [pick(cls, settings, lr=rate) for rate in dict.fromkeys(rates)]
 
 
 def new_folder(out, command):
@@ -261,12 +297,11 @@ def run_all(settings, network, data, folder, resume=False, notice=print):
     """
     objective = build_objective(settings, network)
     unquantized = build_objective(settings, network, FullPrecision())
-    optimizer = build_optimizer(settings)
+    if is_sweep(settings):
+        return _together(settings, objective, data, notice)
     runs, results, curves, starts = plan(settings, data.y_train.shape[0]), [], [], {}
     records, loss_examples = evaluation(settings, data)
-    xp = backend.namespace(data.x_train)
-    workers = 1 if not backend.is_numpy(xp) else settings["workers"]
-    with threads(workers, settings["memory"] * 2**20) as pool:
+    with threads(_workers(settings, data), settings["memory"] * 2**20) as pool:
         with _bar(sum(run.steps for run in runs), settings["quiet"]) as bar:
             done = 0
             for run in runs:
@@ -283,7 +318,7 @@ def run_all(settings, network, data, folder, resume=False, notice=print):
                         raise Diverged(f"{run.label}: its pre-training diverged")
                     result = fit(
                         unquantized if run.pretraining else objective, data, run.estimator,
-                        optimizer, steps=run.steps, batch=settings["batch"], seed=run.seed,
+                        run.optimizer, steps=run.steps, batch=settings["batch"], seed=run.seed,
                         pool=pool, path=folder / f"{run.slug}.npz", resume=resume,
                         record_every=max(1, run.steps // records),
                         loss_examples=loss_examples,
@@ -305,9 +340,50 @@ def run_all(settings, network, data, folder, resume=False, notice=print):
     return results, curves
 
 
+def _workers(settings, data):
+    # threads are for the host; a device is parallel by itself
+    on_host = backend.is_numpy(backend.namespace(data.x_train))
+    return settings["workers"] if on_host else 1
+
+
+def _together(settings, objective, data, notice):
+    # `run_all` where all seeds and learning rates of an estimator are trained at once
+    runs, results, curves = plan(settings, data.y_train.shape[0]), [], []
+    records, loss_examples = evaluation(settings, data)
+    lock = Lock()
+    with _bar(sum(run.steps for run in runs), settings["quiet"]) as bar:
+
+        def progress(rows):
+            with lock:
+                bar.update(rows)
+
+        for estimator, group in itertools.groupby(runs, lambda run: run.estimator):
+            group = list(group)
+            bar.set_description(estimator.label)
+            outcomes = fit_many(
+                objective, data, estimator,
+                dict.fromkeys(run.optimizer for run in group),
+                dict.fromkeys(run.seed for run in group),
+                steps=group[0].steps, batch=settings["batch"], rng=settings["rng"],
+                record_every=max(1, group[0].steps // records), loss_examples=loss_examples,
+                augment=AUGMENTATIONS[settings["augment"]],
+                workers=_workers(settings, data) or os.cpu_count() or 1, progress=progress,
+            )  # fmt: skip
+            for run, result in zip(group, outcomes, strict=True):
+                error = str(result) if isinstance(result, Diverged) else None
+                if error is None:
+                    curves.append((run.label, result.records))
+                else:
+                    notice(f"minizo: {error}")
+                results.append(summary(run, data, None if error else result, error))
+    return results, curves
+
+
 def summary(run, data, result, error):
     """One run as the flat record that ``--json`` prints."""
     xp = backend.namespace(data.x_train)
+
+    used = backend.memory_used(xp)
 
     def final(column):
         return None if result is None else result.final(column)
@@ -319,6 +395,7 @@ def summary(run, data, result, error):
         "dtype": str(data.x_train.dtype),
         "data": data.name,
         "seed": run.seed,
+        "lr": run.optimizer.lr,
         "steps": run.steps,
         "n": getattr(run.estimator, "n", None),
         "beta": getattr(run.estimator, "beta", None),
@@ -328,6 +405,7 @@ def summary(run, data, result, error):
         "train_loss": final("train_loss"),
         "test_accuracy": final("test_accuracy"),
         "seconds": final("seconds"),
+        "memory_mib": None if used is None else round(used / 2**20),
         "theta_sha256": None if result is None else backend.sha256(result.theta),
     }
     return row if error is None else row | {"error": error}

@@ -23,6 +23,7 @@ import numpy as np
 from . import backend
 from .errors import require
 from .estimators import Step
+from .memory import in_parts
 from .objective import Batch
 from .population import BLOCK_DIRECTIONS, Pool
 from .rng import SOURCES
@@ -53,6 +54,8 @@ def fit_many(
     steps,
     batch=100,
     record_every=None,
+    loss_examples=None,
+    augment=None,
     workers=1,
     rng="device",
     progress=None,
@@ -69,7 +72,7 @@ def fit_many(
     optimizers : sequence
         From `minizo.optim`, such as one for each learning rate; they may be of different kinds.
     seeds : sequence of int
-    steps, batch, record_every, rng
+    steps, batch, record_every, loss_examples, augment, rng
         As in `minizo.fit`. There are no checkpoints.
     workers : int
         Threads; each takes rows of its own. The result does not depend on it.
@@ -108,17 +111,19 @@ def fit_many(
     require(workers >= 1, "workers", workers, "it must be at least 1")
     require(rng in SOURCES, "rng", rng, f"choose from {SOURCES}")
     for seed in seeds:
-        check(data, steps, batch, seed)
+        check(data, steps, batch, seed, loss_examples)
     record_every = record_every or max(1, steps // 20)
     if not estimator.rowwise:
         options = {"steps": steps, "batch": batch, "record_every": record_every, "rng": rng}
+        options |= {"loss_examples": loss_examples, "augment": augment}
         pairs = itertools.product(optimizers, seeds)
         return [_alone(objective, data, estimator, *pair, options, progress) for pair in pairs]
     starts = {seed: objective.network.init(seed, like=data.x_train) for seed in seeds}
+    more = {"loss_examples": loss_examples, "augment": augment, "rng": rng}
     recipes = [
         Recipe(
             objective.calibrate(starts[seed]), data, estimator, optimizer, steps, batch, seed,
-            record_every, rng=rng,
+            record_every, **more,
         )
         for optimizer, seed in itertools.product(optimizers, seeds)
     ]  # fmt: skip
@@ -128,7 +133,13 @@ def fit_many(
     groups = [recipes[i : i + size] for i in range(0, len(recipes), size)]
 
     def train(group):
-        return _Rows(group, [starts[recipe.seed] for recipe in group]).train(progress)
+        def some(part):
+            own = group[part]
+            return _Rows(own, [starts[recipe.seed] for recipe in own]).train(progress)
+
+        key = (objective.network.d, batch)
+        found = in_parts(some, len(group), "runs", data.x_train, key=key)
+        return itertools.chain.from_iterable(found)
 
     with backend.one_blas_thread():
         if workers == 1:
@@ -176,8 +187,9 @@ class _Rows:
         for optimizer, rows in itertools.groupby(range(len(recipes)), self._optimizer):
             rows = list(rows)
             part = slice(rows[0], rows[-1] + 1)
-            memory = optimizer.init(self.theta[part, ...], self.lead.objective)
-            self.parts.append([part, optimizer, self._scaled(part), memory])
+            own = self._scaled(part)
+            memory = optimizer.init(self.theta[part, ...], own)
+            self.parts.append([part, optimizer, own, memory])
         self.state = self.lead.estimator.init(self.objective, self.theta)
         self.running = self.objective.network.init_state(self.theta)
         self.forwards = self.backwards = self.macs = 0
@@ -189,10 +201,10 @@ class _Rows:
         return self.recipes[row].optimizer
 
     def _scaled(self, rows):
-        # the objective with the scales of some rows: (1,) each -> (S, 1, 1)
+        # the objective with the scales of some rows: (..., 1) each -> (S, 1, ..., 1)
         own = [recipe.objective.scales for recipe in self.recipes[rows]]
         xp = backend.namespace(self.theta)
-        joint = {name: xp.stack([scales[name] for scales in own])[:, None, :] for name in own[0]}
+        joint = {name: xp.stack([scales[name] for scales in own])[:, None, ...] for name in own[0]}
         return replace(self.lead.objective, scales=joint)
 
     def train(self, progress):
@@ -238,9 +250,9 @@ class _Rows:
         losses = backend.empty((end - first, count), self.theta)
         began = time.perf_counter()
         for index in range(first, end):
-            step = Step(self.seeds, index, recipe.steps, pool, per_epoch, rng=recipe.rng)
             if index % per_epoch == 0:
                 self.theta = self.objective.refresh(self.theta)
+            step = Step(self.seeds, index, recipe.steps, pool, per_epoch, rng=recipe.rng)
             estimate, self.state = recipe.estimator.estimate(
                 self.objective.at(step.progress), self.theta, next(feed), self.state, step
             )
@@ -277,7 +289,9 @@ class _Rows:
         recipe, data, count = self.lead, self.lead.data, len(self.recipes)
         objective = self.objective.at(step / recipe.steps)
         most, measured = self._examples(), []
-        for x, labels in ((data.x_train, data.y_train), (data.x_test, data.y_test)):
+        part = slice(recipe.loss_examples)
+        sets = (data.x_train[part, ...], data.y_train[part]), (data.x_test, data.y_test)
+        for x, labels in sets:
             sums = totals(objective, self.theta, x, labels, self.running, most)
             n = labels.shape[0]
             measured.append([backend.to_numpy(s).reshape(count) / n for s in sums])

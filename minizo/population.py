@@ -23,6 +23,7 @@ from uuid import uuid4
 
 from . import backend, rng
 from .errors import require
+from .memory import in_parts
 
 BLOCK_ELEMENTS = 2**19  # of one block's (directions, d) array: 2 MiB in float32, about one L2 cache
 BLOCK_DIRECTIONS = 64
@@ -145,6 +146,8 @@ class Query(NamedTuple):
         Numbers that the objective needs for one direction while it evaluates it, beside theta.
     rng : str
         Where random numbers are made: `minizo.rng.SOURCES`.
+    most : int, optional
+        Directions of a block that are evaluated at a time; by default all.
     """
 
     objective: object
@@ -158,6 +161,7 @@ class Query(NamedTuple):
     beta: float = 0.0
     workspace: int = 0
     rng: str = "device"
+    most: int | None = None
 
     def fill(self, sample, purpose, block, out):
         """``sample(stream, out)`` from the stream of this step and block, for every row its own."""
@@ -196,11 +200,22 @@ def block_sum(query, block, count):
     xp = backend.namespace(query.theta)
     pert = directions(query, block, count)
     pert *= query.eps
-    above = query.objective.evaluate(query.theta, query.batch, pert)
-    below = query.objective.evaluate(query.theta, query.batch, pert, sign=-1.0)
+
+    def both_sides(part):
+        own = pert[..., part, :]
+        above = query.objective.evaluate(query.theta, query.batch, own)
+        return above, query.objective.evaluate(query.theta, query.batch, own, sign=-1.0)
+
+    size = (query.theta.shape, query.workspace)
+    found = in_parts(both_sides, count, "directions", pert, query.most, size)
+    above, below = found[0] if len(found) == 1 else map(_joined, zip(*found, strict=True))
     # (..., 1, count) @ (..., count, d) -> (..., 1, d) -> like theta
     total = xp.reshape(xp.matmul((above - below)[..., None, :], pert), query.theta.shape)
     return total, xp.sum(above, axis=-1) + xp.sum(below, axis=-1)
+
+
+def _joined(parts):
+    return backend.namespace(*parts).concat(parts, axis=-1)
 
 
 def two_point_gradient(query, n, pool):
@@ -220,10 +235,12 @@ def two_point_gradient(query, n, pool):
     *lead, d = query.theta.shape
     size = block_size(d)
     counts = [min(size, n - start) for start in range(0, n, size)]
-    calls = ((query, block, count) for block, count in enumerate(counts))
     # a block holds the directions, the point where it evaluates, and what the objective needs
     numbers = prod(lead) * counts[0] * (2 * d + query.workspace)
     nbytes = numbers * xp.finfo(query.theta.dtype).bits // 8
+    if not backend.is_numpy(xp):  # on a device the budget holds within a block, too
+        query = query._replace(most=max(1, pool.memory * counts[0] // nbytes))
+    calls = ((query, block, count) for block, count in enumerate(counts))
     total = loss = None
     for partial, losses in pool.map(block_sum, calls, nbytes):
         total = partial if total is None else total + partial

@@ -14,6 +14,7 @@ import numpy as np
 from . import backend, checkpoint, rng
 from .errors import InputError, is_whole, require
 from .estimators import Step
+from .memory import in_parts
 from .objective import Batch, Objective
 from .population import Pool
 from .rng import SOURCES
@@ -105,15 +106,18 @@ def totals(objective, theta, x, labels, state, most):
     """
     xp = backend.namespace(theta)
     weights = objective.weights_in_use(theta, state)
-    n = labels.shape[0]
-    loss = right = 0.0
-    for start in range(0, n, most):
-        part = slice(start, min(start + most, n))
+
+    def sums(part):
         outputs = objective.network.predict(weights, x[part, ...])
-        size = outputs.shape[-2]
-        loss = loss + size * objective.loss.forward(outputs, labels[part])[0]
+        loss = outputs.shape[-2] * objective.loss.forward(outputs, labels[part])[0]
         hits = xp.astype(xp.argmax(outputs, axis=-1) == labels[part], theta.dtype)
-        right = right + xp.sum(hits, axis=-1)
+        return loss, xp.sum(hits, axis=-1)
+
+    key = (theta.shape, x.shape)
+    parts = in_parts(sums, labels.shape[0], "examples to evaluate", theta, most, key)
+    loss = right = 0.0
+    for own_loss, own_right in parts:
+        loss, right = loss + own_loss, right + own_right
     return loss, right
 
 

@@ -5,9 +5,21 @@ import json
 import numpy as np
 import pytest
 
-from minizo import FSG, SPSA, STE
+from minizo import FSG, SPSA, STE, Estimate
 from minizo.bench import __main__ as bench
-from minizo.bench import cnn, hypernets, rival_scan, rivals, scaling, spsa, step, timing
+from minizo.bench import (
+    cnn,
+    hypernets,
+    rival_scan,
+    rivals,
+    scaling,
+    spsa,
+    step,
+    steps,
+    sweep,
+    timing,
+)
+from minizo.data import synthetic_digits
 
 TINY_SPSA = {
     "rounds": 2, "n": 70, "hidden": 1, "memory": (3, 70), "screen": 10, "chunks": (4, 8)
@@ -51,7 +63,7 @@ def test_bad_input(capsys):
     assert bench.main(["step", "--rounds", "0"]) == 2
     assert "--rounds is 0" in capsys.readouterr().err
     assert bench.main(["spsa", "--picture", "x.png"]) == 2
-    assert "only scaling does" in capsys.readouterr().err
+    assert "only scaling and steps do" in capsys.readouterr().err
 
 
 def test_measurements_take_turns():
@@ -252,3 +264,54 @@ def test_bench_hypernets(monkeypatch):
     parts = record["profile"]["parts"]
     assert "scan, backward" in text and all(seconds >= 0.0 for seconds in parts.values())
     assert parts["scan, forward"] > 0.0 and parts["rest of Mamba, backward"] > 0.0
+
+
+# sweep
+
+
+def test_bench_sweep(monkeypatch):
+    """Both ways, on drawn digits: their losses agree, and the record is shown."""
+    monkeypatch.setattr(sweep.data, "mnist", lambda: synthetic_digits(200, 50))
+    record = sweep.run(runs=3, steps=4, dtype="float64")
+    assert record["gap"] < 1e-8
+    assert {"one by one", "together, 1 thread"} <= set(record["seconds"])
+    text = sweep.show(json.loads(json.dumps(record)))
+    assert "3 runs of 4 steps" in text and "float64" in text and "/ one by one" in text
+
+
+# steps
+
+
+def test_bench_steps(monkeypatch, tmp_path, capsys):
+    """A cell for every method and library, "not measured" where it was not, and a picture."""
+    monkeypatch.setattr(rivals, "torch_or_none", lambda: None)
+    monkeypatch.setattr(steps, "QUICK", steps.QUICK | {"rounds": 1})
+    monkeypatch.setattr(steps, "METHODS", {"STE": STE(), "n-SPSA n=1": SPSA(n=1)})
+    monkeypatch.setattr(steps, "SIDE", 64)
+    monkeypatch.setattr(steps, "NUMBERS", 2**12)
+    record, image = tmp_path / "record.json", tmp_path / "picture.png"
+    assert bench.main(["steps", "--quick", "--out", str(record), "--picture", str(image)]) == 0
+    out, found = capsys.readouterr().out, json.loads(record.read_text())
+    assert image.read_bytes()[:4] == b"\x89PNG"
+    assert [cell["library"] for cell in found["cells"]] == [*steps.LIBRARIES, *steps.LIBRARIES[:2]]
+    assert out.count("not measured") == sum(cell["seconds"] is None for cell in found["cells"]) >= 2
+    assert "load before" in out and "GB/s in a copy" in out
+    assert min(steps.floors(found, found["cells"][0])) > 0
+
+
+def test_costs_of_a_step():
+    """STE on 784-10-10: forward and backward products, and the numbers that must be moved."""
+    objective, _, batch = steps.problem("784-10-10, batch 100")
+    macs, nbytes = steps.cost(objective, batch, Estimate(None, None, 1, 1, macs=5))
+    assert macs == 100 * (7940 + 7840 + 2 * 100) + 5
+    # flatten gives out 784, then 10, 10, 10; two passes over them forward, two backward
+    assert nbytes == 4 * (7 * 7960 + 100 * (784 + 4 * (784 + 30)))
+
+
+@pytest.mark.torch
+def test_steps_beside_pytorch():
+    pytest.importorskip("torch")
+    record = steps.run(rounds=1, networks=("784-10-10, batch 100",), compiled=False)
+    seconds = {(c["method"], c["library"]): c["seconds"] for c in record["cells"]}
+    assert len(seconds["STE", "PyTorch eager"]) == 1
+    assert seconds["STE", "PyTorch compiled"] is None

@@ -16,8 +16,9 @@ from minizo import checkpoint, files, mnist
 from minizo.data.idx import write_idx
 
 FIELDS = [
-    "estimator", "backend", "device", "dtype", "data", "seed", "steps", "n", "beta", "forwards",
-    "backwards", "macs", "train_loss", "test_accuracy", "seconds", "theta_sha256",
+    "estimator", "backend", "device", "dtype", "data", "seed", "lr", "steps", "n", "beta",
+    "forwards", "backwards", "macs", "train_loss", "test_accuracy", "seconds", "memory_mib",
+    "theta_sha256",
 ]  # fmt: skip
 
 
@@ -92,6 +93,33 @@ def test_several_seeds_give_a_spread(call):
     code, out, _ = call("--estimator", "ste", "--seed", 0, "--seed", 1, "--seed", 2)
     assert code == 0
     assert "+-" in out and "3 seeds" in out
+
+
+def test_a_sweep_is_the_runs_one_by_one(call, tmp_path):
+    """--seeds and --lr-grid: one line a rate, each seed's loss that of the single run."""
+    sweep = ("--estimator", "ste", "--estimator", "fogzo", "--n", 1, "--seeds", 3)
+    sweep = (*sweep, "--lr-grid", ".01,0.03", "--dtype", "float64")
+    code, out, err = call(*sweep, "--out", "sweep")
+    assert code == 0 and err == "" and "3 seeds" in out
+    assert [line.split("  ")[0] for line in out.splitlines()[4:8]] == [
+        "STE, lr 0.01", "STE, lr 0.03", "FOGZO n=1, lr 0.01", "FOGZO n=1, lr 0.03",
+    ]  # fmt: skip
+    rows = json.loads((tmp_path / "sweep" / "results.json").read_text())
+    assert [(row["lr"], row["seed"]) for row in rows[:6]] == [
+        (lr, seed) for lr in (0.01, 0.03) for seed in range(3)
+    ]
+    flags = ("--estimator", "fogzo", "--n", 1, "--seed", 2, "--lr", 0.03, "--dtype", "float64")
+    code, out, _ = call(*flags, "--json", "--out", "single")
+    assert abs(json.loads(out)["train_loss"] - rows[-1]["train_loss"]) < 1e-8
+    code, _, err = call("--resume", "sweep")
+    assert code == 2 and "keep no checkpoints" in err
+
+
+def test_a_sweep_reports_what_diverged(call):
+    flags = ("--estimator", "ste", "--optimizer", "sgd", "--seeds", 2, "--lr-grid", "0.1,1e39")
+    code, out, err = call(*flags)
+    assert code == 1 and "became NaN or infinite" in err and "checkpoint" not in err
+    assert "diverged" in out and "STE, lr 0.1 " in out
 
 
 def test_workers_and_memory_do_not_change_the_bits(call):
@@ -198,6 +226,10 @@ BAD = [
     (("--hidden", "10,x"), "--hidden is '10,x', but it must be whole numbers"),
     (("--hidden", "0"), "--hidden is '0'"),
     (("--seed", -1), "seed is -1"),
+    (("--seeds", 0), "--seeds is 0"),
+    (("--lr-grid", "0.1;1"), "--lr-grid is '0.1;1', but it must be learning rates such as"),
+    (("--lr-grid", "0.1,-1"), "lr is -1.0"),
+    (("--rng", "gpu"), "--rng is 'gpu', but it must be device or host"),
     (("--workers", 0), "--workers is 0, but it must be at least 1"),
     (("--memory", 0), "--memory is 0"),
     (("--checkpoint-every", 0), "--checkpoint-every is 0"),

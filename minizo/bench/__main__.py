@@ -6,11 +6,19 @@ import sys
 
 from .. import cli
 from ..files import write_text
-from . import cnn, hypernets, scaling, spsa, step
+from . import cnn, hypernets, scaling, spsa, step, steps, sweep
 
 # Each has run(rounds, ...) -> record, show(record) -> text, and QUICK, arguments of a short run;
 # some have picture(record) -> figure.
-BENCHMARKS = {"step": step, "cnn": cnn, "spsa": spsa, "scaling": scaling, "hypernets": hypernets}
+BENCHMARKS = {
+    "step": step,
+    "steps": steps,
+    "cnn": cnn,
+    "spsa": spsa,
+    "scaling": scaling,
+    "hypernets": hypernets,
+    "sweep": sweep,
+}
 
 
 def main(argv=None):
@@ -25,17 +33,19 @@ def main(argv=None):
         choices=sorted(BENCHMARKS),
         help="step: one training step of an MLP; cnn: of the LeNet and ResNet-20; spsa: one n-SPSA "
         "gradient with n = d; scaling: how its cost grows with n and d; hypernets: the selective "
-        "scan, and steps with learned gradients",
+        "scan, and steps with learned gradients; sweep: 32 seeds trained together and one by one; "
+        "steps: of three networks by four methods, beside what they must cost at least",
     )
     parser.add_argument(
         "--rounds",
         type=int,
-        help="measurements of each (default: step 30, cnn 10, spsa and hypernets 5, scaling 3)",
+        help="measurements of each (default: step 30, cnn and steps 10, spsa and hypernets 5, "
+        "scaling 3, sweep 1)",
     )
     parser.add_argument("--quick", action="store_true", help="fewer rounds and smaller sizes")
     parser.add_argument("--json", action="store_true", help="print the record, not the table")
     parser.add_argument("--out", metavar="FILE", help="also write the record to this file")
-    parser.add_argument("--picture", metavar="FILE", help="scaling: also draw it, as PNG")
+    parser.add_argument("--picture", metavar="FILE", help="scaling, steps: also draw it, as PNG")
     arguments = parser.parse_args(argv)
 
     def command():
@@ -43,7 +53,9 @@ def main(argv=None):
         if rounds is not None and rounds < 1:
             raise cli.InputError(f"--rounds is {rounds}, but it must be at least 1")
         if arguments.picture and not hasattr(bench, "picture"):
-            raise cli.InputError(f"--picture: {arguments.name} draws nothing; only scaling does")
+            raise cli.InputError(
+                f"--picture: {arguments.name} draws nothing; only scaling and steps do"
+            )
         options = dict(bench.QUICK) if arguments.quick else {}
         if rounds is not None:
             options["rounds"] = rounds

@@ -68,6 +68,13 @@ def duration(seconds):
     return f"{seconds:.2f} s"
 
 
+def load():
+    """How many programs were running in the last minute, ours among them; 0 where unknown."""
+    import os
+
+    return round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else 0.0
+
+
 def machine():
     """Processor and versions, for the foot of a table."""
     import os

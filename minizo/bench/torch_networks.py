@@ -109,19 +109,21 @@ def build(torch, objective, theta, binary=True):
     return whole
 
 
-def ste_step(torch, objective, theta, batch, lr=0.01, channels_last=False):
+def ste_step(torch, objective, theta, batch, lr=0.01, channels_last=False, compiled=False):
     """One step of straight-through training with `torch.optim.Adam`, as a callable.
 
-    ``channels_last`` is PyTorch's name for the order of storage that our layers use.
+    ``channels_last`` is PyTorch's name for the order of storage that our layers use; ``compiled``
+    hands the network to `torch.compile`.
     """
     order = torch.channels_last if channels_last else torch.contiguous_format
     whole = build(torch, objective, theta).to(memory_format=order)
     optimizer = torch.optim.Adam(whole.parameters(), lr=lr)
+    called = torch.compile(whole) if compiled else whole
     x, labels = torch.tensor(batch.x).to(memory_format=order), torch.tensor(batch.labels)
 
     def step():
         optimizer.zero_grad()
-        loss = torch.nn.functional.cross_entropy(whole(x), labels)
+        loss = torch.nn.functional.cross_entropy(called(x), labels)
         loss.backward()
         optimizer.step()
         return loss

@@ -41,3 +41,49 @@ def scaling(record):
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False)
     return figure
+
+
+def steps(record, floors):
+    """Seconds of a training step of every network, method and library, and its floors.
+
+    Parameters
+    ----------
+    record : dict
+        From `minizo.bench.steps.run`.
+    floors : callable
+        ``floors(record, cell)`` -> seconds of the products and of the memory traffic.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One panel a network, one row a method, one marker a library, logarithmic; the grey bar ends
+        at the larger floor of the CPU, below which nothing can lie.
+    """
+    cells = record["cells"]
+    networks = list(dict.fromkeys(cell["network"] for cell in cells))
+    libraries = list(dict.fromkeys(cell["library"] for cell in cells))
+    styles = dict(zip(libraries, STYLES, strict=False))
+    figure = Figure(figsize=(3.6 + 3.2 * len(networks), 4.2), layout="constrained")
+    panels = figure.subplots(1, len(networks), squeeze=False, sharey=True)[0]
+    methods = list(dict.fromkeys(cell["method"] for cell in cells))
+    for axes, network in zip(panels, networks, strict=True):
+        for cell in (cell for cell in cells if cell["network"] == network):
+            place = methods.index(cell["method"])
+            if cell["library"] == "NumPy":
+                axes.barh(place, max(floors(record, cell)), height=0.7, color="0.85", zorder=0)
+            if cell["seconds"] is not None:
+                style = styles[cell["library"]] | {"linestyle": ""}
+                axes.plot(median(cell["seconds"]), place, markersize=7, **style)
+        axes.set(xscale="log", xlabel="seconds a step", title=network)
+        axes.set_yticks(range(len(methods)), methods)
+        axes.grid(alpha=0.3, axis="x")
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].invert_yaxis()
+    measured = {cell["library"] for cell in cells if cell["seconds"] is not None}
+    for library in libraries:
+        note = "" if library in measured else ": not measured"
+        panels[0].plot([], [], label=library + note, **(styles[library] | {"linestyle": ""}))
+    panels[0].barh(0, 0, color="0.85", label="larger floor of the CPU")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    return figure

@@ -283,6 +283,12 @@ def work(arguments):
         f"learning rates fall linearly to 0, hypernetworks Adam {sizes.rate:g}, {sizes.seeds} "
         f"seed{'s' if sizes.seeds > 1 else ''}; Mamba of {sizes.mamba[0]} channels and "
         f"{sizes.mamba[1]} states, LSTMFC of {sizes.units} units, slow LSTM of {sizes.slow_units}",
+        "The grid: "
+        + ", ".join(f"{type(o).__name__} {o.lr:g}" for o in optimizers)
+        + ". FSG and its LSTM are tuned on seed 0, the rest on all seeds; "
+        + "; ".join(INHERIT)
+        + " run at FSG's rates",
+        f"python -m minizo.reproduce.fsg {' '.join(parts)}",
         "",
     ]
     if "mlp" in parts:
