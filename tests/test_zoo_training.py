@@ -212,6 +212,7 @@ def test_rules_that_cannot_use_a_quantiser_say_so():
     for estimator, name, words in (
         (ProxQuant(), "lsq", "learns parameters of its own"),
         (ProxQuant(), "fda", "learns parameters of its own"),
+        (ProxQuant(), "stochastic", "and Stochastic draws them"),
         (MultiFC(), "irnet", "a diagonal backward"),
         (MultiFC(), "reste", "a diagonal backward"),
     ):

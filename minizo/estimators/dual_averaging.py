@@ -40,6 +40,8 @@ class BinaryConnect(Proximal):
     binary weights during propagations", NeurIPS 2015, algorithm 1.
     """
 
+    tosses = True
+
     @property
     def label(self):
         """What tables and legends call it."""
@@ -146,7 +148,7 @@ class PARQ(Proximal):
     def init(self, objective, theta):
         """No state; refuses levels at unequal distances."""
         needs_equal_steps(self.label, objective.quantizer)
-        return ()
+        return super().init(objective, theta)
 
     def seen(self, x, quantizer, alpha, step):
         """The ramps at iota(t)."""
@@ -191,7 +193,7 @@ class MirrorDescent(Proximal):
     def init(self, objective, theta):
         """No state; refuses levels at unequal distances."""
         needs_equal_steps(self.label, objective.quantizer)
-        return ()
+        return super().init(objective, theta)
 
     def sharpness_at(self, progress):
         """sharpness (final_sharpness / sharpness)^progress."""

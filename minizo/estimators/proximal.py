@@ -89,6 +89,8 @@ class Proximal(Estimator):
     freeze: float | None = None
     clip: float | None = None
 
+    tosses = False  # whether `seen` is Q alone, which may then draw its levels
+
     def __post_init__(self):
         if self.freeze is not None:
             right = 0 < self.freeze <= 1
@@ -115,6 +117,12 @@ class Proximal(Estimator):
                 f"{self.label} treats the gradient at the weights as that of the latent ones, but "
                 f"{type(objective.quantizer).__name__} learns parameters of its own: use the "
                 "estimator ste, spsa or fogzo"
+            )
+        if objective.quantizer.random and not self.tosses:
+            raise InputError(
+                f"{self.label} moves weights towards levels that stay, and "
+                f"{type(objective.quantizer).__name__} draws them: use the estimator "
+                "binaryconnect, ste, spsa or fogzo"
             )
         return ()
 
