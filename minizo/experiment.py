@@ -215,9 +215,11 @@ def build_optimizers(settings):
 
 
 def new_folder(out, command):
-    """An empty folder for a new run: ``out``, or ``runs/<command>-<time>``."""
-    folder = Path(out or f"runs/{command}-{time.strftime('%Y%m%d-%H%M%S')}")
+    """An empty folder for a new run: ``out``, or ``runs/<command>-<time>`` with a number if taken."""
     try:
+        if out is None:
+            return _unused(Path("runs") / f"{command}-{time.strftime('%Y%m%d-%H%M%S')}")
+        folder = Path(out)
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise InputError(
                 f"--out {folder} already holds something; name a new folder, or continue that run "
@@ -226,9 +228,19 @@ def new_folder(out, command):
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(
-            f"--out {folder} cannot be made ({error.strerror}); name a folder you may write to"
+            f"--out {out or 'runs/'} cannot be made ({error.strerror}); name a folder you may write to"
         ) from error
     return folder
+
+
+def _unused(folder):
+    # two runs may begin in the same second: making the folder decides whose it is
+    for name in itertools.chain([folder.name], (f"{folder.name}-{i}" for i in itertools.count(2))):
+        try:
+            folder.with_name(name).mkdir(parents=True)
+            return folder.with_name(name)
+        except FileExistsError:
+            pass
 
 
 def write_settings(folder, command, settings):

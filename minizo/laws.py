@@ -57,6 +57,11 @@ class Law:
     score: Callable | None = None
 
 
+def _gaussian_score(z):
+    # psi(z) = z
+    return z
+
+
 def _rademacher(stream, out):
     # u = sign(c) = +-1 with probability 1/2 each; c is never 0, so neither is u
     stream.uniform(out)
@@ -177,7 +182,7 @@ LAWS = {
         Law("rademacher", _rademacher, None, _rademacher_q, 1.0),
         Law("uniform", _uniform, _uniform_p, _uniform_q, 1.8),
         Law("triangular", _triangular, _triangular_p, _triangular_q, 2.4),
-        Law("gaussian", _gaussian, _gaussian_p, _gaussian_p, 3.0, lambda z: z),
+        Law("gaussian", _gaussian, _gaussian_p, _gaussian_p, 3.0, _gaussian_score),
         Law("logistic", _logistic, _logistic_p, _logistic_q, 4.2, _logistic_score),
         Law("laplace", _laplace, _laplace_p, _laplace_q, 6.0, _laplace_score),
     )

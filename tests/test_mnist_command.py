@@ -12,7 +12,7 @@ import time
 import numpy as np
 import pytest
 
-from minizo import checkpoint, files, mnist
+from minizo import InputError, checkpoint, experiment, files, mnist
 from minizo.data.idx import write_idx
 
 FIELDS = [
@@ -399,3 +399,14 @@ def test_help_shows_every_flag_and_its_default(capsys):
     ).split():
         assert f"--{flag} " in out or f"--{flag}\n" in out, flag
     assert "(default: 1200)" in out and "(default: 0.999)" in out
+
+
+def test_runs_that_begin_in_one_second_have_folders_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(experiment.time, "strftime", lambda form: "20260101-000000")
+    names = [experiment.new_folder(None, "mnist").name for _ in range(3)]
+    assert names == [f"mnist-20260101-000000{end}" for end in ("", "-2", "-3")]
+    monkeypatch.chdir(tmp_path / "runs" / names[0])
+    (tmp_path / "runs" / names[0] / "runs").write_text("a file")
+    with pytest.raises(InputError, match="runs/ cannot be made"):
+        experiment.new_folder(None, "mnist")

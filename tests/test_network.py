@@ -123,9 +123,9 @@ def test_population_axis_equals_the_loop(widths, population, batch, quantizer, d
     """F(stack) = losses one by one: 1e-12 in float64, 1e-6 in float32; gradients too."""
     dtype, tolerance = (np.float64, 1e-12) if double else (np.float32, 2e-6)
     rng = np.random.default_rng(seed)
-    net = models.mlp(*widths)
-    like = np.empty(0, dtype=dtype)
-    objective = Objective(net, quantizer()).calibrate(net.init(seed, like))
+    objective = Objective(models.mlp(*widths), quantizer())
+    net = objective.network  # with what the quantiser learns beside its weights
+    objective = objective.calibrate(net.init(seed, np.empty(0, dtype=dtype)))
     thetas = rng.normal(size=(*population, net.d)).astype(dtype)
     data = Batch(
         rng.normal(size=(batch, 1, 1, widths[0])).astype(dtype),
