@@ -215,7 +215,7 @@ def build_optimizers(settings):
 
 
 def new_folder(out, command):
-    """An empty folder for a new run: ``out``, or ``runs/<command>-<time>`` with a number if taken."""
+    """An empty folder for a new run: ``out``, or a new one ``runs/<command>-<time>``."""
     try:
         if out is None:
             return _unused(Path("runs") / f"{command}-{time.strftime('%Y%m%d-%H%M%S')}")
@@ -228,7 +228,8 @@ def new_folder(out, command):
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(
-            f"--out {out or 'runs/'} cannot be made ({error.strerror}); name a folder you may write to"
+            f"--out {out or 'runs/'} cannot be made ({error.strerror}); name a folder you may "
+            "write to"
         ) from error
     return folder
 
