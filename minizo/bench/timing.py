@@ -36,8 +36,13 @@ def in_turn(candidates, rounds=30, least=0.02, warm_up=True):
     seconds = {name: [] for name in candidates}
     for _ in range(rounds):
         for name, work in candidates.items():
+            # threads of the candidate before may still be spinning, waiting for more to do
+            time.sleep(SETTLE)
             seconds[name].append(clock(work, repeats[name]))
     return seconds
+
+
+SETTLE = 0.05  # seconds of rest before each measurement
 
 
 def clock(work, repeats=1):
