@@ -169,7 +169,7 @@ def test_paired_differences():
     [
         ("M", (0.50, 0.61, 0.70), "nothing that these seeds show"),
         ("M", (0.90, 1.01, 1.10), "worse than the STE"),
-        ("gain", (0.30, 0.40, 0.50), "a step size or a fixed rule"),
+        ("gain", (0.30, 0.40, 0.50), "itself a control"),
         ("M", (0.30, 0.40, 0.50), "no more than gain"),
         ("M", (0.20, 0.30, 0.40), "learning"),
         ("N", (0.20, 0.30, 0.40), "not from learning"),

@@ -80,7 +80,7 @@ def verdict(name, which, tuned, controls):
     if mean > 0.0:
         return "worse than the STE"
     if name in controls:
-        return "a step size or a fixed rule"
+        return "itself a control"
     simple = best_control(name, which, tuned, controls)
     mean, half = difference(ours, tuned[simple, which][1])
     if not mean < -half:
