@@ -14,7 +14,7 @@ from minizo.hypernets.slow import SlowNet
 from minizo.lab.generated import COLUMNS, frozen, trace, watches
 from minizo.optim import SGD, Adam
 from minizo.quantizers import DoReFa
-from minizo.reproduce import fsg, fsg_published, fsg_report
+from minizo.reproduce import fsg, fsg_convnets, fsg_published, fsg_report
 
 TINY = {"expand": 4, "states": 3, "kernel": 4, "units": 5, "length": 3}
 
@@ -169,7 +169,7 @@ def test_paired_differences():
     [
         ("M", (0.50, 0.61, 0.70), "nothing that these seeds show"),
         ("M", (0.90, 1.01, 1.10), "worse than the STE"),
-        ("gain", (0.30, 0.40, 0.50), "a step size or a fixed rule"),
+        ("gain", (0.30, 0.40, 0.50), "itself a control"),
         ("M", (0.30, 0.40, 0.50), "no more than gain"),
         ("M", (0.20, 0.30, 0.40), "learning"),
         ("N", (0.20, 0.30, 0.40), "not from learning"),
@@ -209,29 +209,40 @@ def test_best_setting_of_each_kind():
     assert fsg_report.best_settings(found) == {("M", "SGD"): SGD(1.0), ("M", "Adam"): Adam(0.1)}
 
 
-def test_networks_of_the_comparison():
-    """784-10-10 and LeNet, both binarised everywhere; 7,940 and 4,820 weights."""
-    x, labels = np.zeros((10, 1, 28, 28), np.float32), np.arange(10)
+@pytest.mark.parametrize(
+    "case, shape, weights, real",
+    [
+        (fsg.LearnedCase(STE()), (1, 28, 28), 7940, ()),
+        (fsg_convnets.ConvCase(STE()), (1, 14, 14), 1620, ()),
+        (fsg_convnets.ConvCase(STE(), model="cifar"), (3, 16, 16), 4608, ("conv1", "fc")),
+        (fsg_convnets.ConvCase(STE(), model="cifar-full"), (3, 32, 32), 267_264, ("conv1", "fc")),
+    ],
+    ids=["mlp", "lenet", "cifar", "full"],
+)
+def test_networks_of_the_comparison(case, shape, weights, real):
+    """How many weights are binary, and which layers stay real; a record for every seed."""
+    x, labels = np.zeros((10, *shape), np.float32), np.arange(10)
     images = Dataset("images", x, labels, x, labels, classes=10)
-    sizes = []
-    for model in ("mlp", "lenet"):
-        case = fsg.LearnedCase(STE(), model=model)
-        network = case.network(images)
+    network = case.network(images)
+    if real:
+        objective = case.objective(images)
+    else:
         objective = Objective(network, case.quantizer)
-        sizes.append(sum(int(np.prod(network.shapes[name])) for name in objective.quantized))
-        assert case.key("a") != replace(case, seed=1).key("a")
-    assert sizes == [7940, 4820]
-    assert fsg.LearnedCase(FSG()).cost() > fsg.LearnedCase(FCGrad()).cost()
+    assert sum(int(np.prod(network.shapes[name])) for name in objective.quantized) == weights
+    all_of_them = {name for name in network.shapes if name.endswith(".weight")}
+    assert all_of_them - set(objective.quantized) == {f"{name}.weight" for name in real}
+    assert case.key("a") != replace(case, seed=1).key("a")
+    assert replace(case, estimator=FSG()).cost() > replace(case, estimator=FCGrad()).cost()
 
 
 def test_every_method_is_tuned_on_one_grid():
     """The same optimisers for all; the controls are there; slow ones are marked."""
     table = fsg.methods(fsg.Sizes())
-    assert set(fsg.CONTROLS) | set(fsg.FROZEN) < set(table)
+    assert {*fsg.CONTROLS, *fsg_convnets.FROZEN, *fsg_convnets.METHODS} < set(table)
     assert {name for name, (_, slow) in table.items() if slow} == {
         "FSG", "FSG, fast committed", "FSG, LSTM", "FSG, scaled", "FSG, LSTM scaled",
     }  # fmt: skip
-    for name in fsg.FROZEN:
+    for name in fsg_convnets.FROZEN:
         frozen(table[name][0])
     assert isinstance(table["layer-gain"][0], LayerGain)
 
@@ -298,9 +309,73 @@ def test_the_part_of_cheap_methods(call, tmp_path):
     assert ("FCGrad", "SGD") in tuned and ("FSG", "SGD") not in tuned
 
 
+@pytest.fixture
+def tiny(call, monkeypatch):
+    """The same command; what it draws are a few digits and shapes."""
+    monkeypatch.setattr(data, "mnist", lambda: data.synthetic_digits(120, 60))
+    monkeypatch.setattr(data, "cifar10", lambda: data.synthetic_shapes(60, 40))
+    return call
+
+
+def test_the_part_of_lenet(tiny, tmp_path, monkeypatch):
+    """A report of its own, every rate of the grid, frozen networks; nothing is run twice."""
+    code, out, _ = tiny("lenet", "--quick", "--steps", "4", "--seeds", "2")
+    assert code == 0 and "784-10-10" not in out
+    folder = tmp_path / "runs" / "fsg-quick"
+    assert {path.name for path in folder.glob("fsg*.[tcp]*")} == {
+        "fsg_lenet.txt", "fsg_lenet.csv", "fsg_lenet_trace.csv", "fsg_lenet.png",
+    }  # fmt: skip
+    text = (folder / "fsg_lenet.txt").read_text()
+    assert text in out + "\n"
+    for words in ("14x14", "1,620 of 1,664 parameters binary", "wall time on a machine shared"):
+        assert words in text
+    every = fsg_report.read_runs(folder / "fsg_lenet.csv")
+    names = ["STE", "gain", "FSG-gain", "FCGrad", "FSG"]
+    assert [(name, rate, seed) for name, rate, seed, _ in every] == [
+        (name, rate, 0) for name in names for rate in fsg_convnets.RATES
+    ]
+    tuned = fsg_report.read_trace(folder / "fsg_lenet_trace.csv")
+    assert {name for name, _ in tuned} == {*names, "FCGrad, frozen", "FSG, frozen"}
+    for (name, _), (rate, group) in tuned.items():
+        assert len(group) == 2
+        own = {r: fsg_report.final(record) for n, r, _, record in every if n == name}
+        assert not own or own[rate] == min(own.values())
+    monkeypatch.setattr(sweep.Case, "run", lambda *a: pytest.fail("ran again"))
+    assert tiny("lenet", "--quick", "--steps", "4", "--seeds", "2") == (code, out, "")
+
+
+def test_the_part_of_cifar(tiny, tmp_path, monkeypatch):
+    """The first images only, and inner layers alone are binary; ``--full`` is ResNet-20."""
+    monkeypatch.setattr(fsg_convnets, "METHODS", ("STE", "FCGrad"))
+    code, out, _ = tiny("cifar", "--quick", "--steps", "2")
+    assert code == 0
+    for words in (
+        "first 60 training and 40 test images",
+        "4,608 of ",
+        "first and last layer real",
+        "no verdict from one seed",
+    ):
+        assert words in out
+    # the whole network, on the small images that are here, and without a GPU
+    monkeypatch.setattr(fsg_convnets, "RATES", (Adam(0.01),))
+    monkeypatch.setattr(fsg_convnets.backend, "get", lambda name: np)
+    full = replace(fsg_convnets.SETTINGS["cifar-full"], batch=2)
+    monkeypatch.setitem(fsg_convnets.SETTINGS, "cifar-full", full)
+    code, out, _ = tiny("cifar", "--quick", "--full", "--steps", "1")
+    assert code == 0 and "ResNet-20, 1 steps of 2" in out
+    assert (tmp_path / "runs" / "fsg-quick" / "fsg_cifar_full.txt").exists()
+
+
+def test_methods_at_the_edge_of_the_grid():
+    tuned = {("a", "Adam"): (Adam(0.01), []), ("b", "Adam"): (Adam(0.03), []),
+             ("c", "Adam"): (Adam(0.1), []), ("c, frozen", "Adam"): (Adam(0.1), [])}  # fmt: skip
+    assert fsg_convnets.at_the_edge(tuned) == ["a", "c"]
+
+
 def test_bad_input_is_refused(call):
     for flags, sentence in (
-        (["mpl"], "part 'mpl' is unknown (known: mlp, sweeps, long, size, lenet)"),
+        (["mpl"], "part 'mpl' is unknown (known: mlp, sweeps, long, size, lenet, cifar)"),
+        (["lenet", "--full"], "--full is of the part cifar"),
         (["--seeds", "0"], "--seeds is 0, but it must be at least 1"),
         (["--short", "-1"], "--short is -1"),
     ):

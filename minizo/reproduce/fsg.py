@@ -8,7 +8,10 @@ they were drawn, never trained? It stops and goes on: every finished run is kept
 
 Parts: ``mlp`` is the comparison; ``sweeps`` varies FSG's beta, its memory length and the rate of
 its networks; ``long`` compares the methods that cost little, with more steps; ``size`` has the
-slow-net of the paper, and few steps; ``lenet`` is a convolutional network.
+slow-net of the paper, and few steps. ``lenet`` and ``cifar`` are convolutional networks, with
+reports of their own: a small LeNet on MNIST and a small ResNet on a part of CIFAR-10, both at half
+the resolution, some minutes on one core each. ``cifar --full`` is ResNet-20 on all of CIFAR-10, on
+a GPU.
 
 References
 ----------
@@ -21,7 +24,7 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .. import STE, FCGrad, MultiFC, __version__, cli, data, figures, models, sweep
+from .. import STE, FCGrad, MultiFC, __version__, cli, data, figures, sweep
 from ..estimators import (
     FSG,
     LSTMFC,
@@ -39,9 +42,10 @@ from ..layers import BatchNorm1d, Flatten, Linear, ReLU
 from ..network import Network
 from ..optim import SGD, Adam
 from ..quantizers import DoReFa
-from . import fsg_published, fsg_report
+from . import fsg_convnets, fsg_published, fsg_report
 
-PARTS = ("mlp", "sweeps", "long", "size", "lenet")
+MLP_PARTS = ("mlp", "sweeps", "long", "size")
+PARTS = (*MLP_PARTS, *fsg_convnets.PARTS)
 SMALL_RATE = SGD(0.01)  # far below the STE's best, as in the papers: shown by itself
 OPTIMIZERS = [SMALL_RATE, *map(SGD, (1.0, 3.0, 10.0, 30.0)), *map(Adam, (0.01, 0.03, 0.1, 0.3))]
 RECORDS = 15  # a run
@@ -52,7 +56,7 @@ SLOW = "slow"  # tuned on the first seed only
 class Sizes:
     """How large everything is.
 
-    steps, long, small : steps of a run, in the part ``long``, and in ``size`` and ``lenet``;
+    steps, long, small : steps of a run, in the part ``long``, and in ``size``;
     seeds : int;
     rate : learning rate of the hypernetworks;  mamba : expand and states;  units : LSTMFC's width;
     slow_units : that of the LSTM that reads the history, and of the fast-net beside it.
@@ -70,23 +74,15 @@ class Sizes:
 
 @dataclass(frozen=True)
 class LearnedCase(sweep.Case):
-    """A run with the trace of its generators in the records.
+    """A run with the trace of its generators in the records."""
 
-    Parameters
-    ----------
-    model : {"mlp", "lenet"}
-    """
-
-    model: str = "mlp"
     quantizer: object = DoReFa(bits=1)
 
     def network(self, data):
-        """784-10-10 with batch normalisation behind both layers, or LeNet with 4 and 8 channels.
+        """784-10-10 with batch normalisation behind both layers.
 
         Without normalisation sums of 784 signs leave a binary network that does not train.
         """
-        if self.model == "lenet":
-            return models.lenet((4, 8), data.classes)
         inputs = data.x_train[0].size
         layers = {
             "flatten": Flatten(),
@@ -100,12 +96,11 @@ class LearnedCase(sweep.Case):
 
     def cost(self):
         """Seconds on one core, about: for the time that is left."""
-        step = 0.001 if self.model == "mlp" else 0.04
+        step = 0.001
         if isinstance(self.estimator, Learned):
-            given = 8000 if self.model == "mlp" else 4820
             length = self.estimator.length
-            step += 1e-9 * sum(p.net.macs(given, length) for p in self.estimator.parts(2))
-        return self.steps * step + (0.3 if self.model == "mlp" else 5.0)
+            step += 1e-9 * sum(p.net.macs(8000, length) for p in self.estimator.parts(2))
+        return self.steps * step + 0.3
 
     def options(self, data, path):
         """The trace."""
@@ -141,10 +136,9 @@ def methods(sizes, quick=False):
 
 CONTROLS = ("gain", "layer-gain", "FSG-gain", "FSG-EMA", "fast-net")
 INHERIT = ("FSG, fast committed", "FSG, scaled", "FSG, LSTM scaled")
-FROZEN = ("fast-net", "FCGrad", "MultiFC", "LSTMFC", "FSG")
 
 
-def comparison(table, optimizers, sizes, run, model="mlp", steps=None):
+def comparison(table, optimizers, sizes, run, steps=None):
     """Tune every method, then run its best settings with all seeds and with records.
 
     Methods that `INHERIT` are not tuned: they run at the best rates of FSG.
@@ -159,14 +153,14 @@ def comparison(table, optimizers, sizes, run, model="mlp", steps=None):
     steps = steps or sizes.steps
 
     def case(estimator, optimizer, seed, every):
-        return LearnedCase(estimator, optimizer, seed, steps, record_every=every, model=model)
+        return LearnedCase(estimator, optimizer, seed, steps, record_every=every)
 
     plan = {
         (name, optimizer, seed): case(table[name][0], optimizer, seed, steps)
         for name in table
         if name not in INHERIT
         for optimizer in optimizers
-        for seed in range(1 if table[name][1] == SLOW or model != "mlp" else sizes.seeds)
+        for seed in range(1 if table[name][1] == SLOW else sizes.seeds)
     }
     found = dict(zip(plan, run(list(plan.values())), strict=True))
     best = fsg_report.best_settings(found)
@@ -174,9 +168,10 @@ def comparison(table, optimizers, sizes, run, model="mlp", steps=None):
         (name, k): best["FSG", k] for name in table if name in INHERIT for k in ("SGD", "Adam")
     }
     variants = {(name, ""): table[name][0] for name in table}
-    if model == "mlp":
-        variants |= {(name, ", frozen"): frozen(table[name][0]) for name in FROZEN if name in table}
-    records = max(1, steps // RECORDS) if model == "mlp" else steps
+    variants |= {
+        (name, ", frozen"): frozen(table[name][0]) for name in fsg_convnets.FROZEN if name in table
+    }
+    records = max(1, steps // RECORDS)
     last = {
         (name, suffix, k, seed): case(estimator, best[name, k], seed, records)
         for (name, suffix), estimator in variants.items()
@@ -239,9 +234,14 @@ def main(argv=None):
     )
     add("--folder", help="where runs are kept (default: runs/fsg, or -quick)")
     add("--seeds", type=int, help="seeds 0, 1, ... (default: 3; --quick: 1)")
-    add("--steps", type=int, help="steps a run (default: 100; --quick: 40)")
+    add(
+        "--steps",
+        type=int,
+        help="steps a run (default: 100; lenet 300, cifar 200, --full 39,100; --quick: 40)",
+    )
     add("--long", type=int, help="steps a run in the part long (default: 600)")
-    add("--short", type=int, help="steps a run in the parts size and lenet (default: 25)")
+    add("--short", type=int, help="steps a run in the part size (default: 25)")
+    add("--full", action="store_true", help="cifar: ResNet-20, all images, on a GPU (needs CuPy)")
     add("--workers", type=int, help="processes (default: one a processor)")
     add("--out", metavar="FOLDER", help="where reports, CSV and pictures go (default: --folder)")
     add("--quiet", action="store_true", help="no progress bar")
@@ -256,6 +256,8 @@ def work(arguments):
     for name in parts:
         if name not in PARTS:
             raise cli.InputError(f"part {name!r} is unknown (known: {', '.join(PARTS)})")
+    if arguments.full and "cifar" not in parts:
+        raise cli.InputError("--full is of the part cifar; name that part, too")
     given = {
         "seeds": arguments.seeds if arguments.seeds is not None else (1 if quick else 3),
         "steps": arguments.steps if arguments.steps is not None else (40 if quick else 100),
@@ -271,13 +273,33 @@ def work(arguments):
     out = Path(arguments.out or folder)
     out.mkdir(parents=True, exist_ok=True)
 
-    def run(cases):
-        return sweep.run(cases, data.mnist, folder, arguments.workers, arguments.quiet)
+    def run(cases, load=data.mnist):
+        return sweep.run(cases, load, folder, arguments.workers, arguments.quiet)
 
     table = methods(sizes, quick)
+    texts = []
+    if any(name in MLP_PARTS for name in parts):
+        texts.append(mlp_parts(parts, table, sizes, run, out, quick))
+    for name in fsg_convnets.PARTS:
+        if name in parts:
+            estimators = {key: entry[0] for key, entry in table.items()}
+            steps = sizes.steps if quick else arguments.steps
+            texts.append(fsg_convnets.part(
+                name, estimators, CONTROLS, sizes.rate, run, out,
+                steps=steps, seeds=sizes.seeds, full=arguments.full and name == "cifar",
+            ))  # fmt: skip
+    print("\n\n".join(texts) + f"\n\nfiles: fsg*.txt, CSV and pictures in {out}")
+    return 0
+
+
+def mlp_parts(parts, table, sizes, run, out, quick=False):
+    """The parts with the small perceptron; writes ``fsg.txt``, CSV and pictures, returns the text.
+
+    The other parts start from FSG's best rate with Adam, which the first finds.
+    """
     optimizers = [SGD(1.0), SMALL_RATE, Adam(0.03)] if quick else OPTIMIZERS
-    # the other parts start from FSG's best rate with Adam, which the first finds
     tuned, every = comparison(table, optimizers, sizes, run)
+    shown = [name for name in parts if name in MLP_PARTS]
     text = [
         f"minizo {__version__}, {every[0][3]['data']}: binary (DoReFa) weights, batches of 100, "
         f"learning rates fall linearly to 0, hypernetworks Adam {sizes.rate:g}, {sizes.seeds} "
@@ -288,7 +310,7 @@ def work(arguments):
         + ". FSG and its LSTM are tuned on seed 0, the rest on all seeds; "
         + "; ".join(INHERIT)
         + " run at FSG's rates",
-        f"python -m minizo.reproduce.fsg {' '.join(parts)}",
+        f"python -m minizo.reproduce.fsg {' '.join(shown)}",
         "",
     ]
     if "mlp" in parts:
@@ -315,18 +337,10 @@ def work(arguments):
         fsg_report.write_trace(out / "fsg_long_trace.csv", found[0])
     if "size" in parts:
         text += [fsg_report.size_text(by_size(table, optimizer, sizes, run), optimizer, sizes)]
-    if "lenet" in parts:
-        some = ("STE", "gain", "FCGrad", "FSG")
-        rates = [o for o in optimizers if isinstance(o, Adam)]
-        few = {name: table[name] for name in some if name in table}
-        found = comparison(few, rates, sizes, run, "lenet", sizes.small)
-        title = f"LeNet of 4 and 8 channels, {sizes.small} steps, Adam"
-        text += [fsg_report.comparison_text(title, *found, ("gain",), None)]
-        fsg_report.write_runs(out / "fsg_lenet.csv", found[1])
     text += ["Published, on networks and data that are out of reach here", "", fsg_published.text()]
-    write_text(out / "fsg.txt", "\n".join(text) + "\n")
-    print("\n".join(text) + f"\n\nfiles: {out / 'fsg.txt'}, CSV and pictures beside it")
-    return 0
+    text = "\n".join(text) + "\n"
+    write_text(out / "fsg.txt", text)
+    return text
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ def verdict(name, which, tuned, controls):
     if mean > 0.0:
         return "worse than the STE"
     if name in controls:
-        return "a step size or a fixed rule"
+        return "itself a control"
     simple = best_control(name, which, tuned, controls)
     mean, half = difference(ours, tuned[simple, which][1])
     if not mean < -half:
@@ -115,6 +115,12 @@ def milliseconds(group):
     return f"{min(times):.1f}" if times else "-"
 
 
+SHARED = (
+    "(ms a step: wall time on a machine shared with other jobs, the least of the seeds; to compare "
+    "costs: python -m minizo.bench hypernets)"
+)
+
+
 def comparison_text(title, tuned, every, controls, small):
     """The main tables: tuned, at the small rate, and the trace."""
     parts = [title, "=" * len(title), ""]
@@ -139,8 +145,7 @@ def comparison_text(title, tuned, every, controls, small):
                    "minus frozen, by seed", "what its gain over the tuned STE is"]  # fmt: skip
         parts += [f"{which}, every method at its best rate", "", report.table(headers, rows), ""]
     parts += [
-        "(ms a step: by the clock, of a machine that may have had more to do; what compares is "
-        "python -m minizo.bench hypernets)",
+        SHARED,
         "",
     ]
     if small is not None:
@@ -269,7 +274,7 @@ def size_text(found, optimizer, sizes):
     ]  # fmt: skip
     headers = ["", "training loss", "test accuracy, %", "ms a step", "K", "R2 of S on K g",
                "share of S", "history", "embedding"]  # fmt: skip
-    return "\n".join([title, "=" * len(title), "", report.table(headers, rows), ""])
+    return "\n".join([title, "=" * len(title), "", report.table(headers, rows), "", SHARED, ""])
 
 
 SHOWN = ("STE", "gain", "FSG-EMA", "fast-net", "FCGrad", "MultiFC", "LSTMFC", "FSG",

@@ -138,15 +138,16 @@ class Case(sweep.Case):
         )
 
 
+def halved(x):
+    """Images at half the resolution: the mean of 2x2 pixels, (N, C, H, W) -> (N, C, H/2, W/2)."""
+    n, c, h, w = x.shape
+    # (N, C, H, W) -> (N, C, H/2, 2, W/2, 2) -> (N, C, H/2, W/2)
+    return x.reshape(n, c, h // 2, 2, w // 2, 2).mean(axis=(3, 5))
+
+
 def small_mnist():
     """The first 10,000 training and all test images of MNIST, 2x2 pixels averaged into one."""
     whole = data.mnist()
-
-    def halved(x):
-        n, c, h, w = x.shape
-        # (N, C, H, W) -> (N, C, H/2, 2, W/2, 2) -> (N, C, H/2, W/2)
-        return x.reshape(n, c, h // 2, 2, w // 2, 2).mean(axis=(3, 5))
-
     return Dataset(
         f"{whole.name} (14x14, {EXAMPLES} training images)",
         halved(whole.x_train[:EXAMPLES]),
