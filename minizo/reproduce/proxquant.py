@@ -2,10 +2,11 @@
 
 The ProxQuant paper finds that it ends at a lower error than BinaryConnect and nearer to the
 full-precision weights that both start from, and that BinaryConnect's signs go on changing until
-they are frozen. This command asks the same of a binary multi-layer perceptron on MNIST: all methods
-start from the same trained full-precision weights, are tuned over as many settings each (learning
-rates, schedules, and four variants), and are compared by error, by SignChange(theta_0, theta_t),
-and by the share of weights that flip in a step. It stops and goes on: every finished run is kept.
+they are frozen. This command asks the same of binary networks on MNIST, a multi-layer perceptron or
+a small convolutional one: all methods start from the same trained full-precision weights, are tuned
+over as many settings each (learning rates, schedules, and variants), and are compared by error, by
+SignChange(theta_0, theta_t), and by the share of weights that flip in a step. It stops and goes on:
+every finished run is kept.
 
 References
 ----------
@@ -32,6 +33,7 @@ from .. import (
     cli,
     data,
     figures,
+    models,
     report,
     sweep,
 )
@@ -39,21 +41,44 @@ from ..files import write_csv, write_text
 from ..lab.flips import CountFlips, level_change
 from ..optim import Adam
 from ..quantizers import FullPrecision, Sign
+from . import zoo
 
-RATES = (0.001, 0.003, 0.01, 0.03)
 SCHEDULES = ("constant", "linear")
 FREEZE = 2 / 3
-RECORDS = 40  # of the runs whose flips are counted; of the others only the end is looked at
+WARM = Adam(0.003)  # trains the full-precision start
 
 
 @dataclass(frozen=True)
-class WarmCase(sweep.Case):
+class ModelCase(sweep.Case):
+    """A run of one of the networks that are compared.
+
+    Parameters
+    ----------
+    model : {"mlp", "lenet", "small-resnet"}
+        ``"mlp"`` has the hidden layers ``widths``.
+    """
+
+    model: str = "mlp"
+
+    def network(self, data):
+        """The network, for images of the size of the data's."""
+        shape = tuple(data.x_train.shape[1:])
+        if self.model == "lenet":
+            return models.lenet(zoo.CHANNELS, data.classes, input_shape=shape)
+        if self.model == "small-resnet":
+            return models.small_resnet(data.classes, shape)
+        return super().network(data)
+
+
+@dataclass(frozen=True)
+class WarmCase(ModelCase):
     """A run from the end of another one, with SignChange and flips in its records.
 
     Parameters
     ----------
-    warm : sweep.Case
-        The run whose latent weights this one starts from; made by whoever needs it first.
+    warm : ModelCase
+        The run whose latent weights, and running statistics if its network has any, this one starts
+        from; made by whoever needs it first.
     """
 
     warm: object = None
@@ -62,13 +87,14 @@ class WarmCase(sweep.Case):
     def options(self, data, path):
         """The warm start, and what is watched."""
         stored = None if path is None else path.parent / f"{self.warm.key(data.name)}.npz"
-        start = self.warm.train(data, stored).theta
+        warm = self.warm.train(data, stored)
+        start = warm.theta
         watch = {
             "sign_change": lambda objective, state: level_change(objective, start, state.theta)
         }
         if isinstance(self.estimator, CountFlips):
             watch["flips"] = lambda objective, state: state.estimator.flips
-        return {"start": start, "watch": watch}
+        return {"start": start, "state": warm.state, "watch": watch}
 
 
 # ------------------------------------------------------------------ what is compared
@@ -118,20 +144,80 @@ METHODS = (
 )  # fmt: skip
 
 
-def plan(methods, rates, warm, steps):
-    """(method, optimiser, variant, seed) -> case, for the whole grid."""
-    cases = {}
-    for method in methods:
-        for rate in rates:
-            for schedule in SCHEDULES:
-                optimizer = Adam(rate, schedule)
-                for variant, make in method.variants.items():
-                    for case in warm:
-                        cases[method.name, optimizer, variant, case.seed] = WarmCase(
-                            make(optimizer, steps), optimizer, case.seed, steps,
-                            widths=case.widths, warm=case, record_every=steps,
-                        )  # fmt: skip
-    return cases
+@dataclass(frozen=True)
+class Setup:
+    """What is run on one network.
+
+    Parameters
+    ----------
+    name : str
+        As titles call it.
+    stem : str
+        Of the files' names.
+    steps, batch : int
+        Of a run.
+    rates : tuple of float
+        Learning rates of the grid.
+    methods : tuple of Method
+        With the variants of the grid.
+    records : int
+        Of the runs whose flips are counted; of the others only the end is looked at.
+    tuned : int, optional
+        Seeds that the grid is run with; by default all. The best settings run with all of them.
+    """
+
+    name: str
+    stem: str
+    steps: int
+    batch: int
+    rates: tuple
+    methods: tuple
+    records: int
+    tuned: int | None = None
+
+
+def only(methods, part):
+    """The methods with a part of their variants, a slice."""
+    return tuple(Method(m.name, dict(list(m.variants.items())[part])) for m in methods)
+
+
+# The convolutional networks meet MNIST at half its resolution: see `zoo.small_mnist`.
+SETUPS = {
+    "mlp": Setup("784-{hidden}-10", "proxquant", 2000, 100, (0.001, 0.003, 0.01, 0.03), METHODS,
+                 records=40),
+    "lenet": Setup("LeNet of {} and {} channels".format(*zoo.CHANNELS), "proxquant_lenet", 600, 50,
+                   (0.01, 0.03), METHODS, records=10, tuned=1),
+    "small-resnet": Setup("ResNet-8 of 8, 16 and 32 channels", "proxquant_resnet", 300, 50,
+                          (0.01, 0.03), only(METHODS, slice(1, 3)), records=5, tuned=1),
+}  # fmt: skip
+
+
+def grid(methods, rates):
+    """(method, optimiser, variant) of every setting."""
+    return [
+        (method, Adam(rate, schedule), variant)
+        for method in methods
+        for rate in rates
+        for schedule in SCHEDULES
+        for variant in method.variants
+    ]
+
+
+def starting(rule, optimizer, case, steps, record_every):
+    """The `WarmCase` of a rule that starts from the end of ``case``."""
+    return WarmCase(rule, optimizer, case.seed, steps, case.batch, case.widths, model=case.model,
+                    warm=case, record_every=record_every)  # fmt: skip
+
+
+def plan(settings, warm, steps):
+    """(method, optimiser, variant, seed) -> case, for (method, optimiser, variant) each."""
+    return {
+        (method.name, optimizer, variant, case.seed): starting(
+            method.variants[variant](optimizer, steps), optimizer, case, steps, steps
+        )
+        for method, optimizer, variant in settings
+        for case in warm
+    }
 
 
 def gather(cases, records):
@@ -153,32 +239,41 @@ def best(settings, schedule=None):
     return min(chosen, key=lambda key: fmean(losses(chosen[key])))
 
 
-def watched(table, warm, steps):
+def winners(table):
+    """(method, schedule) -> its best setting, with a schedule of ``None`` that over both."""
+    return {
+        (method, schedule): best(settings, schedule)
+        for method, settings in table.items()
+        for schedule in (None, *SCHEDULES)
+    }
+
+
+def watched(methods, chosen, warm, steps, records):
     """label -> cases whose flips are counted, at a constant learning rate and with nothing frozen.
 
     Each method's best setting of the grid with a constant rate, so that neither a schedule nor
     freezing stops the signs; ProxQuant L1 with all its pulls at that rate; and, for comparison,
     BinaryConnect with its best falling rate.
     """
-    chosen = {}
-    for method in METHODS:
-        optimizer, variant = best(table[method.name], "constant")
+    rules = {}
+    for method in methods:
+        optimizer, variant = chosen[method.name, "constant"]
         every = method.variants if method.name == "ProxQuant L1" else [variant]
         for name in every:
             detail = f", {name}" if len(every) > 1 else ""
             label = f"{method.name}, constant rate {optimizer.lr:g}{detail}"
-            chosen[label] = method.variants[name], optimizer
-    binary = METHODS[0]
-    optimizer, variant = best(table[binary.name], "linear")
+            rules[label] = method.variants[name], optimizer
+    binary = methods[0]
+    optimizer, variant = chosen[binary.name, "linear"]
     label = f"{binary.name}, falling rate {optimizer.lr:g}"
-    chosen[label] = binary.variants[variant], optimizer
+    rules[label] = binary.variants[variant], optimizer
     return {
         label: [
-            WarmCase(CountFlips(replace(make(optimizer, steps), freeze=None)), optimizer, case.seed,
-                     steps, widths=case.widths, warm=case, record_every=max(1, steps // RECORDS))
+            starting(CountFlips(replace(make(optimizer, steps), freeze=None)), optimizer, case,
+                     steps, max(1, steps // records))
             for case in warm
         ]
-        for label, (make, optimizer) in chosen.items()
+        for label, (make, optimizer) in rules.items()
     }  # fmt: skip
 
 
@@ -209,12 +304,12 @@ def cells(group):
             report.spread(changes, 3)]  # fmt: skip
 
 
-def best_table(table):
+def best_table(table, chosen):
     """Every method at its best, with any schedule and with a constant learning rate."""
     rows = []
     for schedule in (None, "constant"):
         for method, settings in table.items():
-            key = best(settings, schedule)
+            key = chosen[method, schedule]
             rows.append([method, setting_name(*key), str(len(settings)), *cells(settings[key])])
     headers = ["", "best setting", "of", "training loss", "test error", "SignChange"]
     return report.table(headers, rows)
@@ -222,15 +317,16 @@ def best_table(table):
 
 def flips_table(runs):
     """SignChange and flips a step near the end, of the runs in which nothing is forced."""
-    rows = []
+    rows, steps = [], runs[0][1]["step"]
+    late = max(2, len(steps) // 10)
+    end = "tenth" if 10 * late == len(steps) - 1 else f"{steps[-1] - steps[-1 - late]} steps"
     for label, group in figures.by_label(runs).items():
-        late = max(2, len(group[0]["step"]) // 10)
         changes = [r["sign_change"][-1] for r in group]
         rates = [fmean(r["flip_rate"][-late:]) for r in group]
         errors = [r["test_error"][-1] for r in group]
         rows.append([label, report.spread(errors, 2) + " %", report.spread(changes, 3),
                      f"{fmean(rates):.2e}", f"{max(rates):.2e}"])  # fmt: skip
-    headers = ["", "test error", "SignChange", "flips a step, last tenth", "at most"]
+    headers = ["", "test error", "SignChange", f"flips a step, last {end}", "at most"]
     return report.table(headers, rows)
 
 
@@ -254,13 +350,27 @@ def main(argv=None):
     parser = argparse.ArgumentParser(prog="python -m minizo.reproduce.proxquant",
                                      description=__doc__.split("\n\n")[1])  # fmt: skip
     add = parser.add_argument
-    add("--quick", action="store_true",
-        help="under 3 minutes on 2 cores: 600 steps, 1 seed, 2 rates, 1 variant each")  # fmt: skip
-    add("--folder", help="where runs are kept (default: runs/proxquant, or -quick)")
+    add(
+        "--model",
+        choices=SETUPS,
+        default="mlp",
+        help="the network: mlp on MNIST, or lenet or small-resnet on 10,000 images of it at half "
+        "the resolution, with a shorter grid and tuned on seed 0 (default: mlp)",
+    )
+    add(
+        "--quick",
+        action="store_true",
+        help="under 3 minutes on 2 cores: at most 600 steps, 1 seed, 2 rates or 1, 1 variant each",
+    )
+    add("--folder", help="where runs are kept (default: runs/proxquant or such, or -quick)")
     add("--seeds", type=int, help="seeds 0, 1, ... (default: 3; --quick: 1)")
-    add("--steps", type=int, help="steps a run (default: 2000; --quick: 600)")
+    add(
+        "--steps",
+        type=int,
+        help="steps a run (default: mlp 2000, lenet 600, small-resnet 300; --quick: at most 600)",
+    )
     add("--warm", type=int, help="steps of the warm start (default: as many)")
-    add("--hidden", type=int, default=32, help="width of the hidden layer (default: 32)")
+    add("--hidden", type=int, help="width of the mlp's hidden layer (default: 32)")
     add("--workers", type=int, help="processes (default: one a processor)")
     add("--out", metavar="FOLDER", help="where report, CSV and picture go (default: --folder)")
     add("--quiet", action="store_true", help="no progress bar")
@@ -270,33 +380,46 @@ def main(argv=None):
 
 def work(arguments):
     """The sweeps and the report."""
-    small = arguments.quick
+    small, model, setup = arguments.quick, arguments.model, SETUPS[arguments.model]
     seeds = arguments.seeds if arguments.seeds is not None else (1 if small else 3)
-    steps = arguments.steps if arguments.steps is not None else (600 if small else 2000)
+    default = min(600, setup.steps) if small else setup.steps
+    steps = arguments.steps if arguments.steps is not None else default
     warm_steps = arguments.warm if arguments.warm is not None else steps
-    hidden = arguments.hidden
+    hidden = arguments.hidden if arguments.hidden is not None else 32
+    if arguments.hidden is not None and model != "mlp":
+        raise cli.InputError(f"--hidden is {hidden}, but {model} has no such layer: leave it out")
     given = {"seeds": seeds, "steps": steps, "warm": warm_steps, "hidden": hidden}
     for name, value in given.items():
         if value < 1:
             raise cli.InputError(f"--{name} is {value}, but it must be at least 1")
-    rates = (0.003, 0.01) if small else RATES
-    methods = METHODS
+    rates, methods = setup.rates, setup.methods
     if small:
-        methods = tuple(Method(m.name, dict(list(m.variants.items())[2:3])) for m in METHODS)
-    folder = Path(arguments.folder or f"runs/proxquant{'-quick' if small else ''}")
+        rates, methods = rates[1:3], only(METHODS, slice(2, 3))
+    folder = Path(arguments.folder or f"runs/{setup.stem}{'-quick' if small else ''}")
+    load = data.mnist if model == "mlp" else zoo.small_mnist
 
     def run(cases):
-        return sweep.run(cases, data.mnist, folder, arguments.workers, arguments.quiet)
+        return sweep.run(cases, load, folder, arguments.workers, arguments.quiet)
 
     warm = [
-        sweep.Case(STE(), Adam(0.003), seed, warm_steps, widths=(hidden,),
-                   quantizer=FullPrecision(), record_every=warm_steps)
+        ModelCase(STE(), WARM, seed, warm_steps, setup.batch, (hidden,), model=model,
+                  quantizer=FullPrecision(), record_every=warm_steps)
         for seed in range(seeds)
     ]  # fmt: skip
     full = run(warm)
-    cases = plan(methods, rates, warm, steps)
+    settings = grid(methods, rates)
+    cases = plan(settings, warm[: setup.tuned], steps)
     table = gather(cases, run(list(cases.values())))
-    counted = watched(table, warm, steps)
+    chosen = winners(table)
+    if setup.tuned is not None:
+        best_ones = {
+            (name, *key) for (name, schedule), key in chosen.items() if schedule != "linear"
+        }
+        repeated = [setting for setting in settings if (setting[0].name, *setting[1:]) in best_ones]
+        cases = plan(repeated, warm, steps)
+        for method, groups in gather(cases, run(list(cases.values()))).items():
+            table[method] |= groups
+    counted = watched(setup.methods, chosen, warm, steps, setup.records)
     found = run([case for group in counted.values() for case in group])
     labels = [label for label, group in counted.items() for _ in group]
     runs = [
@@ -305,26 +428,32 @@ def work(arguments):
         if "error" not in record
     ]
     title = (
-        f"{full[0]['data']}: binary 784-{hidden}-10 from a full-precision start, {steps} steps of "
-        f"100, {seeds} seed{'s' if seeds > 1 else ''}"
+        f"{full[0]['data']}: binary {setup.name.format(hidden=hidden)} from a full-precision "
+        f"start, {steps} steps of {setup.batch}, {seeds} seed{'s' if seeds > 1 else ''}"
     )
+    flags = f"--hidden {hidden}" if model == "mlp" else f"--model {model}"
+    tuning = "" if setup.tuned is None else (
+        f"The grid: Adam with {' and '.join(f'{rate:g}' for rate in rates)}, {len(SCHEDULES)} "
+        f"schedules, {len(methods[0].variants)} variants a method, with seed 0 alone;\n"
+        f"the best of them {'again with all seeds' if seeds > 1 else 'are shown'}.\n\n"
+    )  # fmt: skip
     errors = [100.0 - 100.0 * record["records"]["test_accuracy"][-1] for record in full]
     text = "\n".join([
         f"{title}, minizo {__version__}, NumPy {np.__version__}",
         f"python -m minizo.reproduce.proxquant --seeds {seeds} --steps {steps} --warm {warm_steps} "
-        f"--hidden {hidden}{' --quick' if small else ''}", "",
-        f"Full precision after {warm_steps} steps: training loss "
+        f"{flags}{' --quick' if small else ''}", "",
+        f"{tuning}Full precision after {warm_steps} steps: training loss "
         f"{report.spread(losses(full), 4)}, test error {report.spread(errors, 2)} %", "",
         "Every method at its best of the grid, by training loss: first with any schedule,\n"
-        "then with a constant learning rate", "", best_table(table), "",
+        "then with a constant learning rate", "", best_table(table, chosen), "",
         "The best settings with a constant rate again, nothing frozen", "", flips_table(runs), "",
     ])  # fmt: skip
     out = Path(arguments.out or folder)
     out.mkdir(parents=True, exist_ok=True)
-    write_text(out / "proxquant.txt", text)
-    write_grid(out / "proxquant.csv", table)
-    figures.save(figures.flips(runs, title), out / "proxquant.png")
-    print(f"{text}\nfiles: {out / 'proxquant.txt'}, proxquant.csv, proxquant.png")
+    write_text(out / f"{setup.stem}.txt", text)
+    write_grid(out / f"{setup.stem}.csv", table)
+    figures.save(figures.flips(runs, title), out / f"{setup.stem}.png")
+    print(f"{text}\nfiles: {out / setup.stem}.txt, .csv and .png")
     return 0
 
 
