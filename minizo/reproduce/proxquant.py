@@ -15,12 +15,9 @@ Y. Bai, Y.-X. Wang, E. Liberty, "ProxQuant: quantized neural networks via proxim
 """
 
 import argparse
-import math
 import sys
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
-from statistics import fmean
 
 import numpy as np
 
@@ -37,13 +34,14 @@ from .. import (
     report,
     sweep,
 )
-from ..files import write_csv, write_text
+from ..files import write_text
 from ..lab.flips import CountFlips, level_change
 from ..optim import Adam
 from ..quantizers import FullPrecision, Sign
+from . import proxquant_report as show
 from . import zoo
+from .proxquant_report import SCHEDULES, SHOWN, gather
 
-SCHEDULES = ("constant", "linear")
 FREEZE = 2 / 3
 WARM = Adam(0.003)  # trains the full-precision start
 
@@ -220,34 +218,6 @@ def plan(settings, warm, steps):
     }
 
 
-def gather(cases, records):
-    """method -> (optimiser, variant) -> the records of its seeds."""
-    table = {}
-    for (method, optimizer, variant, _), record in zip(cases, records, strict=True):
-        table.setdefault(method, {}).setdefault((optimizer, variant), []).append(record)
-    return table
-
-
-def losses(group):
-    """Final training losses of the seeds; infinite where a run diverged."""
-    return [math.inf if "error" in r else r["records"]["train_loss"][-1] for r in group]
-
-
-def best(settings, schedule=None):
-    """The setting of least mean training loss, among those with one schedule if it is given."""
-    chosen = {key: group for key, group in settings.items() if schedule in (None, key[0].schedule)}
-    return min(chosen, key=lambda key: fmean(losses(chosen[key])))
-
-
-def winners(table):
-    """(method, schedule) -> its best setting, with a schedule of ``None`` that over both."""
-    return {
-        (method, schedule): best(settings, schedule)
-        for method, settings in table.items()
-        for schedule in (None, *SCHEDULES)
-    }
-
-
 def watched(methods, chosen, warm, steps, records):
     """label -> cases whose flips are counted, at a constant learning rate and with nothing frozen.
 
@@ -275,74 +245,6 @@ def watched(methods, chosen, warm, steps, records):
         ]
         for label, (make, optimizer) in rules.items()
     }  # fmt: skip
-
-
-def with_rates(records):
-    """Records with test error in per cent, and flips a step between one record and the next."""
-    spans = list(pairwise(zip(records["step"], records["flips"], strict=True)))
-    rate = [(b[1] - a[1]) / (b[0] - a[0]) for a, b in spans]
-    errors = [100.0 - 100.0 * x for x in records["test_accuracy"]]
-    return records | {"test_error": errors, "flip_rate": [math.nan, *rate]}
-
-
-# ------------------------------------------------------------------ the report
-
-
-def setting_name(optimizer, variant):
-    """Such as ``Adam 0.01, linear, clipped``."""
-    parts = [f"{type(optimizer).__name__} {optimizer.lr:g}", optimizer.schedule, variant]
-    return ", ".join(part for part in parts if part)
-
-
-def cells(group):
-    """Final loss, test error and SignChange as text."""
-    if not all(map(math.isfinite, losses(group))):
-        return ["diverged", "-", "-"]
-    errors = [100.0 - 100.0 * r["records"]["test_accuracy"][-1] for r in group]
-    changes = [r["records"]["sign_change"][-1] for r in group]
-    return [report.spread(losses(group), 4), report.spread(errors, 2) + " %",
-            report.spread(changes, 3)]  # fmt: skip
-
-
-def best_table(table, chosen):
-    """Every method at its best, with any schedule and with a constant learning rate."""
-    rows = []
-    for schedule in (None, "constant"):
-        for method, settings in table.items():
-            key = chosen[method, schedule]
-            rows.append([method, setting_name(*key), str(len(settings)), *cells(settings[key])])
-    headers = ["", "best setting", "of", "training loss", "test error", "SignChange"]
-    return report.table(headers, rows)
-
-
-def flips_table(runs):
-    """SignChange and flips a step near the end, of the runs in which nothing is forced."""
-    rows, steps = [], runs[0][1]["step"]
-    late = max(2, len(steps) // 10)
-    end = "tenth" if 10 * late == len(steps) - 1 else f"{steps[-1] - steps[-1 - late]} steps"
-    for label, group in figures.by_label(runs).items():
-        changes = [r["sign_change"][-1] for r in group]
-        rates = [fmean(r["flip_rate"][-late:]) for r in group]
-        errors = [r["test_error"][-1] for r in group]
-        rows.append([label, report.spread(errors, 2) + " %", report.spread(changes, 3),
-                     f"{fmean(rates):.2e}", f"{max(rates):.2e}"])  # fmt: skip
-    headers = ["", "test error", "SignChange", f"flips a step, last {end}", "at most"]
-    return report.table(headers, rows)
-
-
-def write_grid(path, table):
-    """Final numbers of every run as CSV."""
-    header = ["method", "optimizer", "lr", "schedule", "variant", "seed", "train_loss",
-              "test_accuracy", "sign_change"]  # fmt: skip
-    rows = [
-        [method, type(optimizer).__name__, optimizer.lr, optimizer.schedule, variant, r["seed"],
-         *(f"{r['records'][name][-1]:.6f}" for name in header[-3:])]
-        for method, settings in table.items()
-        for (optimizer, variant), group in settings.items()
-        for r in group
-        if "error" not in r
-    ]  # fmt: skip
-    write_csv(path, header, rows)
 
 
 def main(argv=None):
@@ -410,20 +312,18 @@ def work(arguments):
     settings = grid(methods, rates)
     cases = plan(settings, warm[: setup.tuned], steps)
     table = gather(cases, run(list(cases.values())))
-    chosen = winners(table)
+    chosen = show.winners(table)
     if setup.tuned is not None:
-        best_ones = {
-            (name, *key) for (name, schedule), key in chosen.items() if schedule != "linear"
-        }
-        repeated = [setting for setting in settings if (setting[0].name, *setting[1:]) in best_ones]
-        cases = plan(repeated, warm, steps)
+        shown = {(method, *key) for (method, schedule), key in chosen.items() if schedule in SHOWN}
+        again = [(m, *key) for m, *key in settings if (m.name, *key) in shown]
+        cases = plan(again, warm, steps)
         for method, groups in gather(cases, run(list(cases.values()))).items():
             table[method] |= groups
     counted = watched(setup.methods, chosen, warm, steps, setup.records)
     found = run([case for group in counted.values() for case in group])
     labels = [label for label, group in counted.items() for _ in group]
     runs = [
-        (label, with_rates(record["records"]))
+        (label, show.with_rates(record["records"]))
         for label, record in zip(labels, found, strict=True)
         if "error" not in record
     ]
@@ -433,9 +333,9 @@ def work(arguments):
     )
     flags = f"--hidden {hidden}" if model == "mlp" else f"--model {model}"
     tuning = "" if setup.tuned is None else (
-        f"The grid: Adam with {' and '.join(f'{rate:g}' for rate in rates)}, {len(SCHEDULES)} "
-        f"schedules, {len(methods[0].variants)} variants a method, with seed 0 alone;\n"
-        f"the best of them {'again with all seeds' if seeds > 1 else 'are shown'}.\n\n"
+        f"{len(table[methods[0].name])} settings a method (Adam at {' or '.join(map(str, rates))}, "
+        f"{' or '.join(SCHEDULES)}, the method's own), all with seed 0 alone;\n"
+        "the best of them with every seed.\n\n"
     )  # fmt: skip
     errors = [100.0 - 100.0 * record["records"]["test_accuracy"][-1] for record in full]
     text = "\n".join([
@@ -443,15 +343,16 @@ def work(arguments):
         f"python -m minizo.reproduce.proxquant --seeds {seeds} --steps {steps} --warm {warm_steps} "
         f"{flags}{' --quick' if small else ''}", "",
         f"{tuning}Full precision after {warm_steps} steps: training loss "
-        f"{report.spread(losses(full), 4)}, test error {report.spread(errors, 2)} %", "",
+        f"{report.spread(show.losses(full), 4)}, test error {report.spread(errors, 2)} %", "",
         "Every method at its best of the grid, by training loss: first with any schedule,\n"
-        "then with a constant learning rate", "", best_table(table, chosen), "",
-        "The best settings with a constant rate again, nothing frozen", "", flips_table(runs), "",
+        "then with a constant learning rate", "", show.best_table(table, chosen), "",
+        "The best settings with a constant rate again, nothing frozen", "",
+        show.flips_table(runs), "",
     ])  # fmt: skip
     out = Path(arguments.out or folder)
     out.mkdir(parents=True, exist_ok=True)
     write_text(out / f"{setup.stem}.txt", text)
-    write_grid(out / f"{setup.stem}.csv", table)
+    show.write_grid(out / f"{setup.stem}.csv", table)
     figures.save(figures.flips(runs, title), out / f"{setup.stem}.png")
     print(f"{text}\nfiles: {out / setup.stem}.txt, .csv and .png")
     return 0
