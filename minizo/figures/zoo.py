@@ -59,5 +59,5 @@ def zoo(rows, title):
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(axis="y", length=0)
-    figure.suptitle(title, fontsize="medium")
+    figure.suptitle(f"{title}\none dot a seed; line: mean of a group's first", fontsize="medium")
     return figure
