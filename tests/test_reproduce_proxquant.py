@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from conftest import blobs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import generator, seeds
@@ -26,9 +27,12 @@ from minizo import (
     quantizers,
     sweep,
 )
+from minizo.data.dataset import Dataset
 from minizo.lab.flips import CountFlips, level_change
-from minizo.reproduce import proxquant
-from minizo.reproduce.proxquant import WarmCase, strength, with_rates
+from minizo.reproduce import proxquant, proxquant_report, zoo
+from minizo.reproduce.proxquant import ModelCase, WarmCase, strength
+from minizo.reproduce.proxquant_report import with_rates
+from minizo.train import evaluate
 
 
 def objective_of(quantizer=None):
@@ -163,6 +167,32 @@ def test_a_warm_case_starts_where_the_other_ended(toy, tmp_path):
     assert backend.sha256(again.theta) == backend.sha256(run.theta)
 
 
+@pytest.fixture
+def images():
+    """200 training and 60 test images of 8 x 8 in 3 classes."""
+    parts = [(x.reshape(-1, 1, 8, 8), y) for x, y in (blobs(200, 3, 64, 1), blobs(60, 3, 64, 2))]
+    return Dataset("small blobs", *parts[0], *parts[1], classes=3)
+
+
+@pytest.mark.parametrize("model", ["lenet", "small-resnet"])
+def test_running_statistics_are_handed_over(images, model):
+    """The first record is that of the warm start's weights and statistics, not of fresh ones."""
+    warm = ModelCase(STE(), optim.Adam(0.02), 0, steps=12, batch=50, model=model,
+                     quantizer=quantizers.FullPrecision())  # fmt: skip
+    end = warm.train(images)
+    case = WarmCase(BinaryConnect(), optim.Adam(0.02), 0, 2, 50, model=model, warm=warm)
+    run = case.train(images)
+    net = run.objective.network
+    objective = Objective(net, quantizers.Sign()).calibrate(end.theta)
+    fresh = net.init_state(end.theta)
+    handed, other = (
+        evaluate(objective, end.theta, images.x_train, images.y_train, state)[0]
+        for state in (end.state, fresh)
+    )
+    assert run.records["train_loss"][0] == handed != other
+    assert set(run.state) == set(net.running) != set()
+
+
 def test_best_setting_is_of_least_mean_loss():
     def group(*values):
         return [{"records": {"train_loss": [9.0, v]}} for v in values]
@@ -173,9 +203,9 @@ def test_best_setting_is_of_least_mean_loss():
         (linear, "a"): group(0.5, 0.5),
         (constant, "b"): [{"error": "diverged"}, *group(0.0)],
     }
-    assert proxquant.best(table) == (linear, "a")
-    assert proxquant.best(table, "constant") == (constant, "a")
-    assert proxquant.cells(table[constant, "b"]) == ["diverged", "-", "-"]
+    assert proxquant_report.best(table) == (linear, "a")
+    assert proxquant_report.best(table, "constant") == (constant, "a")
+    assert proxquant_report.cells(table[constant, "b"]) == ["diverged", "-", "-"]
 
 
 @pytest.fixture
@@ -212,15 +242,59 @@ def test_quick_command(call, tmp_path, monkeypatch):
     assert call(*flags) == (code, out, "")
 
 
+@pytest.mark.parametrize(
+    ("model", "stem"), [("lenet", "proxquant_lenet"), ("small-resnet", "proxquant_resnet")]
+)
+def test_convolutional_networks_are_tuned_on_one_seed(
+    call, images, model, stem, tmp_path, monkeypatch
+):
+    """As many settings for every method with seed 0; the shown ones, and no others, with both."""
+    setup = replace(
+        proxquant.SETUPS[model], rates=(0.01,), methods=proxquant.only(proxquant.METHODS, slice(1))
+    )
+    monkeypatch.setitem(proxquant.SETUPS, model, setup)
+    monkeypatch.setattr(zoo, "small_mnist", lambda: images)
+    code, out, _ = call("--model", model, "--seeds", "2", "--steps", "4")
+    assert code == 0 and f"--model {model}" in out and "--hidden" not in out
+    assert "2 settings a method (Adam at 0.01, constant or linear, the method's own)" in out
+    assert "small blobs" in out and setup.name in out
+    folder = tmp_path / "runs" / stem
+    assert (folder / f"{stem}.txt").read_text() in out
+    assert (folder / f"{stem}.png").read_bytes().startswith(b"\x89PNG")
+    with open(folder / f"{stem}.csv") as file:
+        rows = list(csv.DictReader(file))
+    for method in setup.methods:
+        seeds = {schedule: [] for schedule in proxquant.SCHEDULES}
+        loss = {}
+        for row in rows:
+            if row["method"] == method.name:
+                seeds[row["schedule"]].append(row["seed"])
+                loss[row["schedule"], row["seed"]] = float(row["train_loss"])
+        # the constant one is always shown, the falling one where it is the better with seed 0
+        falls = loss["linear", "0"] < loss["constant", "0"]
+        assert seeds == {"constant": ["0", "1"], "linear": ["0", "1"] if falls else ["0"]}
+
+
+def test_the_convolutional_networks(images):
+    """LeNet and ResNet-8 for images of the data's size."""
+    for model, layer in (("lenet", "conv2"), ("small-resnet", "block3")):
+        net = ModelCase(STE(), model=model).network(images)
+        assert layer in net.layers and net.input_shape == (1, 8, 8)
+        assert net.running
+
+
 def test_bad_numbers_are_refused(call):
     code, out, err = call("--quick", "--hidden", "0")
     assert code == 2 and out == "" and "--hidden is 0, but it must be at least 1" in err
+    code, out, err = call("--model", "lenet", "--hidden", "5")
+    assert code == 2 and out == "" and "lenet has no such layer: leave it out" in err
 
 
-def test_methods_have_equally_many_settings():
-    """Tuned alike: four variants each, all of them rules."""
-    for method in proxquant.METHODS:
-        assert len(method.variants) == 4
+@pytest.mark.parametrize("model", proxquant.SETUPS)
+def test_methods_have_equally_many_settings(model):
+    """Tuned alike: four variants each, or two, all of them rules."""
+    for method in proxquant.SETUPS[model].methods:
+        assert len(method.variants) == (2 if model == "small-resnet" else 4)
         for make in method.variants.values():
             assert make(optim.Adam(0.01), 100).label.split()[0] in method.name
 

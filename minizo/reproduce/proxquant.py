@@ -2,10 +2,11 @@
 
 The ProxQuant paper finds that it ends at a lower error than BinaryConnect and nearer to the
 full-precision weights that both start from, and that BinaryConnect's signs go on changing until
-they are frozen. This command asks the same of a binary multi-layer perceptron on MNIST: all methods
-start from the same trained full-precision weights, are tuned over as many settings each (learning
-rates, schedules, and four variants), and are compared by error, by SignChange(theta_0, theta_t),
-and by the share of weights that flip in a step. It stops and goes on: every finished run is kept.
+they are frozen. This command asks the same of binary networks on MNIST, a multi-layer perceptron or
+a small convolutional one: all methods start from the same trained full-precision weights, are tuned
+over as many settings each (learning rates, schedules, and variants), and are compared by error, by
+SignChange(theta_0, theta_t), and by the share of weights that flip in a step. It stops and goes on:
+every finished run is kept.
 
 References
 ----------
@@ -14,12 +15,9 @@ Y. Bai, Y.-X. Wang, E. Liberty, "ProxQuant: quantized neural networks via proxim
 """
 
 import argparse
-import math
 import sys
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
-from statistics import fmean
 
 import numpy as np
 
@@ -32,28 +30,53 @@ from .. import (
     cli,
     data,
     figures,
+    models,
     report,
     sweep,
 )
-from ..files import write_csv, write_text
+from ..files import write_text
 from ..lab.flips import CountFlips, level_change
 from ..optim import Adam
 from ..quantizers import FullPrecision, Sign
+from . import proxquant_report as show
+from . import zoo
+from .proxquant_report import SCHEDULES, SHOWN, gather
 
-RATES = (0.001, 0.003, 0.01, 0.03)
-SCHEDULES = ("constant", "linear")
 FREEZE = 2 / 3
-RECORDS = 40  # of the runs whose flips are counted; of the others only the end is looked at
+WARM = Adam(0.003)  # trains the full-precision start
 
 
 @dataclass(frozen=True)
-class WarmCase(sweep.Case):
+class ModelCase(sweep.Case):
+    """A run of one of the networks that are compared.
+
+    Parameters
+    ----------
+    model : {"mlp", "lenet", "small-resnet"}
+        ``"mlp"`` has the hidden layers ``widths``.
+    """
+
+    model: str = "mlp"
+
+    def network(self, data):
+        """The network, for images of the size of the data's."""
+        shape = tuple(data.x_train.shape[1:])
+        if self.model == "lenet":
+            return models.lenet(zoo.CHANNELS, data.classes, input_shape=shape)
+        if self.model == "small-resnet":
+            return models.small_resnet(data.classes, shape)
+        return super().network(data)
+
+
+@dataclass(frozen=True)
+class WarmCase(ModelCase):
     """A run from the end of another one, with SignChange and flips in its records.
 
     Parameters
     ----------
-    warm : sweep.Case
-        The run whose latent weights this one starts from; made by whoever needs it first.
+    warm : ModelCase
+        The run whose latent weights, and running statistics if its network has any, this one starts
+        from; made by whoever needs it first.
     """
 
     warm: object = None
@@ -62,13 +85,14 @@ class WarmCase(sweep.Case):
     def options(self, data, path):
         """The warm start, and what is watched."""
         stored = None if path is None else path.parent / f"{self.warm.key(data.name)}.npz"
-        start = self.warm.train(data, stored).theta
+        warm = self.warm.train(data, stored)
+        start = warm.theta
         watch = {
             "sign_change": lambda objective, state: level_change(objective, start, state.theta)
         }
         if isinstance(self.estimator, CountFlips):
             watch["flips"] = lambda objective, state: state.estimator.flips
-        return {"start": start, "watch": watch}
+        return {"start": start, "state": warm.state, "watch": watch}
 
 
 # ------------------------------------------------------------------ what is compared
@@ -118,135 +142,109 @@ METHODS = (
 )  # fmt: skip
 
 
-def plan(methods, rates, warm, steps):
-    """(method, optimiser, variant, seed) -> case, for the whole grid."""
-    cases = {}
-    for method in methods:
-        for rate in rates:
-            for schedule in SCHEDULES:
-                optimizer = Adam(rate, schedule)
-                for variant, make in method.variants.items():
-                    for case in warm:
-                        cases[method.name, optimizer, variant, case.seed] = WarmCase(
-                            make(optimizer, steps), optimizer, case.seed, steps,
-                            widths=case.widths, warm=case, record_every=steps,
-                        )  # fmt: skip
-    return cases
+@dataclass(frozen=True)
+class Setup:
+    """What is run on one network.
+
+    Parameters
+    ----------
+    name : str
+        As titles call it.
+    stem : str
+        Of the files' names.
+    steps, batch : int
+        Of a run.
+    rates : tuple of float
+        Learning rates of the grid.
+    methods : tuple of Method
+        With the variants of the grid.
+    records : int
+        Of the runs whose flips are counted; of the others only the end is looked at.
+    tuned : int, optional
+        Seeds that the grid is run with; by default all. The best settings run with all of them.
+    """
+
+    name: str
+    stem: str
+    steps: int
+    batch: int
+    rates: tuple
+    methods: tuple
+    records: int
+    tuned: int | None = None
 
 
-def gather(cases, records):
-    """method -> (optimiser, variant) -> the records of its seeds."""
-    table = {}
-    for (method, optimizer, variant, _), record in zip(cases, records, strict=True):
-        table.setdefault(method, {}).setdefault((optimizer, variant), []).append(record)
-    return table
+def only(methods, part):
+    """The methods with a part of their variants, a slice."""
+    return tuple(Method(m.name, dict(list(m.variants.items())[part])) for m in methods)
 
 
-def losses(group):
-    """Final training losses of the seeds; infinite where a run diverged."""
-    return [math.inf if "error" in r else r["records"]["train_loss"][-1] for r in group]
+# The convolutional networks meet MNIST at half its resolution: see `zoo.small_mnist`.
+SETUPS = {
+    "mlp": Setup("784-{hidden}-10", "proxquant", 2000, 100, (0.001, 0.003, 0.01, 0.03), METHODS,
+                 records=40),
+    "lenet": Setup("LeNet of {} and {} channels".format(*zoo.CHANNELS), "proxquant_lenet", 600, 50,
+                   (0.01, 0.03), METHODS, records=10, tuned=1),
+    "small-resnet": Setup("ResNet-8 of 8, 16 and 32 channels", "proxquant_resnet", 300, 50,
+                          (0.01, 0.03), only(METHODS, slice(1, 3)), records=5, tuned=1),
+}  # fmt: skip
 
 
-def best(settings, schedule=None):
-    """The setting of least mean training loss, among those with one schedule if it is given."""
-    chosen = {key: group for key, group in settings.items() if schedule in (None, key[0].schedule)}
-    return min(chosen, key=lambda key: fmean(losses(chosen[key])))
+def grid(methods, rates):
+    """(method, optimiser, variant) of every setting."""
+    return [
+        (method, Adam(rate, schedule), variant)
+        for method in methods
+        for rate in rates
+        for schedule in SCHEDULES
+        for variant in method.variants
+    ]
 
 
-def watched(table, warm, steps):
+def starting(rule, optimizer, case, steps, record_every):
+    """The `WarmCase` of a rule that starts from the end of ``case``."""
+    return WarmCase(rule, optimizer, case.seed, steps, case.batch, case.widths, model=case.model,
+                    warm=case, record_every=record_every)  # fmt: skip
+
+
+def plan(settings, warm, steps):
+    """(method, optimiser, variant, seed) -> case, for (method, optimiser, variant) each."""
+    return {
+        (method.name, optimizer, variant, case.seed): starting(
+            method.variants[variant](optimizer, steps), optimizer, case, steps, steps
+        )
+        for method, optimizer, variant in settings
+        for case in warm
+    }
+
+
+def watched(methods, chosen, warm, steps, records):
     """label -> cases whose flips are counted, at a constant learning rate and with nothing frozen.
 
     Each method's best setting of the grid with a constant rate, so that neither a schedule nor
     freezing stops the signs; ProxQuant L1 with all its pulls at that rate; and, for comparison,
     BinaryConnect with its best falling rate.
     """
-    chosen = {}
-    for method in METHODS:
-        optimizer, variant = best(table[method.name], "constant")
+    rules = {}
+    for method in methods:
+        optimizer, variant = chosen[method.name, "constant"]
         every = method.variants if method.name == "ProxQuant L1" else [variant]
         for name in every:
             detail = f", {name}" if len(every) > 1 else ""
             label = f"{method.name}, constant rate {optimizer.lr:g}{detail}"
-            chosen[label] = method.variants[name], optimizer
-    binary = METHODS[0]
-    optimizer, variant = best(table[binary.name], "linear")
+            rules[label] = method.variants[name], optimizer
+    binary = methods[0]
+    optimizer, variant = chosen[binary.name, "linear"]
     label = f"{binary.name}, falling rate {optimizer.lr:g}"
-    chosen[label] = binary.variants[variant], optimizer
+    rules[label] = binary.variants[variant], optimizer
     return {
         label: [
-            WarmCase(CountFlips(replace(make(optimizer, steps), freeze=None)), optimizer, case.seed,
-                     steps, widths=case.widths, warm=case, record_every=max(1, steps // RECORDS))
+            starting(CountFlips(replace(make(optimizer, steps), freeze=None)), optimizer, case,
+                     steps, max(1, steps // records))
             for case in warm
         ]
-        for label, (make, optimizer) in chosen.items()
+        for label, (make, optimizer) in rules.items()
     }  # fmt: skip
-
-
-def with_rates(records):
-    """Records with test error in per cent, and flips a step between one record and the next."""
-    spans = list(pairwise(zip(records["step"], records["flips"], strict=True)))
-    rate = [(b[1] - a[1]) / (b[0] - a[0]) for a, b in spans]
-    errors = [100.0 - 100.0 * x for x in records["test_accuracy"]]
-    return records | {"test_error": errors, "flip_rate": [math.nan, *rate]}
-
-
-# ------------------------------------------------------------------ the report
-
-
-def setting_name(optimizer, variant):
-    """Such as ``Adam 0.01, linear, clipped``."""
-    parts = [f"{type(optimizer).__name__} {optimizer.lr:g}", optimizer.schedule, variant]
-    return ", ".join(part for part in parts if part)
-
-
-def cells(group):
-    """Final loss, test error and SignChange as text."""
-    if not all(map(math.isfinite, losses(group))):
-        return ["diverged", "-", "-"]
-    errors = [100.0 - 100.0 * r["records"]["test_accuracy"][-1] for r in group]
-    changes = [r["records"]["sign_change"][-1] for r in group]
-    return [report.spread(losses(group), 4), report.spread(errors, 2) + " %",
-            report.spread(changes, 3)]  # fmt: skip
-
-
-def best_table(table):
-    """Every method at its best, with any schedule and with a constant learning rate."""
-    rows = []
-    for schedule in (None, "constant"):
-        for method, settings in table.items():
-            key = best(settings, schedule)
-            rows.append([method, setting_name(*key), str(len(settings)), *cells(settings[key])])
-    headers = ["", "best setting", "of", "training loss", "test error", "SignChange"]
-    return report.table(headers, rows)
-
-
-def flips_table(runs):
-    """SignChange and flips a step near the end, of the runs in which nothing is forced."""
-    rows = []
-    for label, group in figures.by_label(runs).items():
-        late = max(2, len(group[0]["step"]) // 10)
-        changes = [r["sign_change"][-1] for r in group]
-        rates = [fmean(r["flip_rate"][-late:]) for r in group]
-        errors = [r["test_error"][-1] for r in group]
-        rows.append([label, report.spread(errors, 2) + " %", report.spread(changes, 3),
-                     f"{fmean(rates):.2e}", f"{max(rates):.2e}"])  # fmt: skip
-    headers = ["", "test error", "SignChange", "flips a step, last tenth", "at most"]
-    return report.table(headers, rows)
-
-
-def write_grid(path, table):
-    """Final numbers of every run as CSV."""
-    header = ["method", "optimizer", "lr", "schedule", "variant", "seed", "train_loss",
-              "test_accuracy", "sign_change"]  # fmt: skip
-    rows = [
-        [method, type(optimizer).__name__, optimizer.lr, optimizer.schedule, variant, r["seed"],
-         *(f"{r['records'][name][-1]:.6f}" for name in header[-3:])]
-        for method, settings in table.items()
-        for (optimizer, variant), group in settings.items()
-        for r in group
-        if "error" not in r
-    ]  # fmt: skip
-    write_csv(path, header, rows)
 
 
 def main(argv=None):
@@ -254,13 +252,27 @@ def main(argv=None):
     parser = argparse.ArgumentParser(prog="python -m minizo.reproduce.proxquant",
                                      description=__doc__.split("\n\n")[1])  # fmt: skip
     add = parser.add_argument
-    add("--quick", action="store_true",
-        help="under 3 minutes on 2 cores: 600 steps, 1 seed, 2 rates, 1 variant each")  # fmt: skip
-    add("--folder", help="where runs are kept (default: runs/proxquant, or -quick)")
+    add(
+        "--model",
+        choices=SETUPS,
+        default="mlp",
+        help="the network: mlp on MNIST, or lenet or small-resnet on 10,000 images of it at half "
+        "the resolution, with a shorter grid and tuned on seed 0 (default: mlp)",
+    )
+    add(
+        "--quick",
+        action="store_true",
+        help="under 3 minutes on 2 cores: at most 600 steps, 1 seed, 2 rates or 1, 1 variant each",
+    )
+    add("--folder", help="where runs are kept (default: runs/proxquant or such, or -quick)")
     add("--seeds", type=int, help="seeds 0, 1, ... (default: 3; --quick: 1)")
-    add("--steps", type=int, help="steps a run (default: 2000; --quick: 600)")
+    add(
+        "--steps",
+        type=int,
+        help="steps a run (default: mlp 2000, lenet 600, small-resnet 300; --quick: at most 600)",
+    )
     add("--warm", type=int, help="steps of the warm start (default: as many)")
-    add("--hidden", type=int, default=32, help="width of the hidden layer (default: 32)")
+    add("--hidden", type=int, help="width of the mlp's hidden layer (default: 32)")
     add("--workers", type=int, help="processes (default: one a processor)")
     add("--out", metavar="FOLDER", help="where report, CSV and picture go (default: --folder)")
     add("--quiet", action="store_true", help="no progress bar")
@@ -270,61 +282,79 @@ def main(argv=None):
 
 def work(arguments):
     """The sweeps and the report."""
-    small = arguments.quick
+    small, model, setup = arguments.quick, arguments.model, SETUPS[arguments.model]
     seeds = arguments.seeds if arguments.seeds is not None else (1 if small else 3)
-    steps = arguments.steps if arguments.steps is not None else (600 if small else 2000)
+    default = min(600, setup.steps) if small else setup.steps
+    steps = arguments.steps if arguments.steps is not None else default
     warm_steps = arguments.warm if arguments.warm is not None else steps
-    hidden = arguments.hidden
+    hidden = arguments.hidden if arguments.hidden is not None else 32
+    if arguments.hidden is not None and model != "mlp":
+        raise cli.InputError(f"--hidden is {hidden}, but {model} has no such layer: leave it out")
     given = {"seeds": seeds, "steps": steps, "warm": warm_steps, "hidden": hidden}
     for name, value in given.items():
         if value < 1:
             raise cli.InputError(f"--{name} is {value}, but it must be at least 1")
-    rates = (0.003, 0.01) if small else RATES
-    methods = METHODS
+    rates, methods = setup.rates, setup.methods
     if small:
-        methods = tuple(Method(m.name, dict(list(m.variants.items())[2:3])) for m in METHODS)
-    folder = Path(arguments.folder or f"runs/proxquant{'-quick' if small else ''}")
+        rates, methods = rates[1:3], only(METHODS, slice(2, 3))
+    folder = Path(arguments.folder or f"runs/{setup.stem}{'-quick' if small else ''}")
+    load = data.mnist if model == "mlp" else zoo.small_mnist
 
     def run(cases):
-        return sweep.run(cases, data.mnist, folder, arguments.workers, arguments.quiet)
+        return sweep.run(cases, load, folder, arguments.workers, arguments.quiet)
 
     warm = [
-        sweep.Case(STE(), Adam(0.003), seed, warm_steps, widths=(hidden,),
-                   quantizer=FullPrecision(), record_every=warm_steps)
+        ModelCase(STE(), WARM, seed, warm_steps, setup.batch, (hidden,), model=model,
+                  quantizer=FullPrecision(), record_every=warm_steps)
         for seed in range(seeds)
     ]  # fmt: skip
     full = run(warm)
-    cases = plan(methods, rates, warm, steps)
+    settings = grid(methods, rates)
+    cases = plan(settings, warm[: setup.tuned], steps)
     table = gather(cases, run(list(cases.values())))
-    counted = watched(table, warm, steps)
+    chosen = show.winners(table)
+    if setup.tuned is not None:
+        shown = {(method, *key) for (method, schedule), key in chosen.items() if schedule in SHOWN}
+        again = [(m, *key) for m, *key in settings if (m.name, *key) in shown]
+        cases = plan(again, warm, steps)
+        for method, groups in gather(cases, run(list(cases.values()))).items():
+            table[method] |= groups
+    counted = watched(setup.methods, chosen, warm, steps, setup.records)
     found = run([case for group in counted.values() for case in group])
     labels = [label for label, group in counted.items() for _ in group]
     runs = [
-        (label, with_rates(record["records"]))
+        (label, show.with_rates(record["records"]))
         for label, record in zip(labels, found, strict=True)
         if "error" not in record
     ]
     title = (
-        f"{full[0]['data']}: binary 784-{hidden}-10 from a full-precision start, {steps} steps of "
-        f"100, {seeds} seed{'s' if seeds > 1 else ''}"
+        f"{full[0]['data']}: binary {setup.name.format(hidden=hidden)} from a full-precision "
+        f"start, {steps} steps of {setup.batch}, {seeds} seed{'s' if seeds > 1 else ''}"
     )
+    flags = f"--hidden {hidden}" if model == "mlp" else f"--model {model}"
+    tuning = "" if setup.tuned is None else (
+        f"{len(table[methods[0].name])} settings a method (Adam at {' or '.join(map(str, rates))}, "
+        f"{' or '.join(SCHEDULES)}, the method's own), all with seed 0 alone;\n"
+        "the best of them with every seed.\n\n"
+    )  # fmt: skip
     errors = [100.0 - 100.0 * record["records"]["test_accuracy"][-1] for record in full]
     text = "\n".join([
         f"{title}, minizo {__version__}, NumPy {np.__version__}",
         f"python -m minizo.reproduce.proxquant --seeds {seeds} --steps {steps} --warm {warm_steps} "
-        f"--hidden {hidden}{' --quick' if small else ''}", "",
-        f"Full precision after {warm_steps} steps: training loss "
-        f"{report.spread(losses(full), 4)}, test error {report.spread(errors, 2)} %", "",
+        f"{flags}{' --quick' if small else ''}", "",
+        f"{tuning}Full precision after {warm_steps} steps: training loss "
+        f"{report.spread(show.losses(full), 4)}, test error {report.spread(errors, 2)} %", "",
         "Every method at its best of the grid, by training loss: first with any schedule,\n"
-        "then with a constant learning rate", "", best_table(table), "",
-        "The best settings with a constant rate again, nothing frozen", "", flips_table(runs), "",
+        "then with a constant learning rate", "", show.best_table(table, chosen), "",
+        "The best settings with a constant rate again, nothing frozen", "",
+        show.flips_table(runs), "",
     ])  # fmt: skip
     out = Path(arguments.out or folder)
     out.mkdir(parents=True, exist_ok=True)
-    write_text(out / "proxquant.txt", text)
-    write_grid(out / "proxquant.csv", table)
-    figures.save(figures.flips(runs, title), out / "proxquant.png")
-    print(f"{text}\nfiles: {out / 'proxquant.txt'}, proxquant.csv, proxquant.png")
+    write_text(out / f"{setup.stem}.txt", text)
+    show.write_grid(out / f"{setup.stem}.csv", table)
+    figures.save(figures.flips(runs, title), out / f"{setup.stem}.png")
+    print(f"{text}\nfiles: {out / setup.stem}.txt, .csv and .png")
     return 0
 
 
