@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from math import sqrt
 
 import numpy as np
+import pytest
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from minizo import population
+from minizo.errors import InputError
 from minizo.laws import LAWS
 from minizo.models import mlp
 from minizo.objective import Batch, Gradient, Objective
@@ -337,3 +339,12 @@ class LastFirst(Executor):
         while self.waiting:
             future, function, args = self.waiting.pop()
             future.set_result(function(*args))
+
+
+def error_of(function, *arguments):
+    """The message of the `InputError`: one sentence, one line."""
+    with pytest.raises(InputError) as caught:
+        function(*arguments)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message

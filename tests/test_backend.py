@@ -34,7 +34,7 @@ def put(x):
     return strict.asarray(np.asarray(x), device=DEVICE)
 
 
-def agree(ours, reference, rtol=1e-12):
+def assert_agree(ours, reference, rtol=1e-12):
     assert ours.device == DEVICE
     np.testing.assert_allclose(backend.to_numpy(ours), reference, rtol=rtol, atol=1e-14)
 
@@ -68,12 +68,12 @@ def test_strict_quantizers_and_surrogates(quantizer, surrogate):
     for function in (q.quantize, q.smooth, q.derivative):
         ours, reference = function(put(x), put([0.5])), function(x, np.array([0.5]))
         if reference is not None:
-            agree(ours, reference)
+            assert_agree(ours, reference)
     surrogate = SURROGATES[surrogate]
     for progress in (0.0, 0.6):
         curve = surrogate.at(progress)
-        agree(curve.value(put(x)), curve.value(x))
-        agree(curve.derivative(put(x)), curve.derivative(x))
+        assert_agree(curve.value(put(x)), curve.value(x))
+        assert_agree(curve.derivative(put(x)), curve.derivative(x))
 
 
 @pytest.mark.parametrize("law", LAWS)
@@ -82,10 +82,10 @@ def test_strict_laws(law, dtype):
     stream, law = rng.at(0, "noise", 1, 2), LAWS[law]
     reference = law.sample(stream, np.empty((4, 5), dtype))
     ours = law.sample(stream, put(np.empty((4, 5), dtype)))
-    agree(ours, reference)
-    agree(law.zero_bias_pdf(ours), law.zero_bias_pdf(reference), 1e-6)
+    assert_agree(ours, reference)
+    assert_agree(law.zero_bias_pdf(ours), law.zero_bias_pdf(reference), 1e-6)
     if law.pdf is not None:
-        agree(law.pdf(ours), law.pdf(reference), 1e-5)
+        assert_agree(law.pdf(ours), law.pdf(reference), 1e-5)
 
 
 @pytest.mark.parametrize("loss", losses.LOSSES)
@@ -97,10 +97,10 @@ def test_strict_objective(activation, loss, dtype):
         quantizers.MidRise(surrogate="tanh"), dtype, activation, loss
     )
     found, expected = ours.ste_gradient(theta_s, batch_s), reference.ste_gradient(theta, batch)
-    agree(found.loss, expected.loss, tolerance)
-    agree(found.gradient, expected.gradient, tolerance)
+    assert_agree(found.loss, expected.loss, tolerance)
+    assert_agree(found.gradient, expected.gradient, tolerance)
     stack = strict.stack([theta_s, 2.0 * theta_s])
-    agree(
+    assert_agree(
         ours.evaluate(stack, batch_s),
         reference.evaluate(np.stack([theta, 2 * theta]), batch),
         tolerance,
@@ -133,12 +133,12 @@ def test_strict_estimators_and_optimizers(estimator):
     step = Step(seed=1, index=2, total=10)
     a, _ = estimator.estimate(ours, theta_s, batch_s, estimator.init(ours, theta_s), step)
     b, _ = estimator.estimate(reference, theta, batch, estimator.init(reference, theta), step)
-    agree(a.grad, b.grad, 1e-9)
-    agree(a.loss, b.loss, 1e-9)
+    assert_agree(a.grad, b.grad, 1e-9)
+    assert_agree(a.loss, b.loss, 1e-9)
     for rule in (cls() for cls in optim.OPTIMIZERS.values()):
         new_s, _ = rule.update(a.grad, rule.init(theta_s), theta_s, 0.5)
         new, _ = rule.update(b.grad, rule.init(theta), theta, 0.5)
-        agree(new_s, new, 1e-6)
+        assert_agree(new_s, new, 1e-6)
 
 
 def test_namespaces_are_not_mixed():

@@ -111,7 +111,7 @@ def compare(ours, reference, library, tolerance=None):
     np.testing.assert_allclose(backend.to_numpy(ours), reference, rtol=0, atol=bound)
 
 
-def same(function, library, *inputs, tolerance=None):
+def assert_same(function, library, *inputs, tolerance=None):
     """Run ``function`` on host arrays and on the device, and `compare` what comes out."""
     compare(function(*moved(inputs, library.put)), function(*inputs), library, tolerance)
 
@@ -152,7 +152,7 @@ def test_layers(layer, shape, lead, dtype, library):
         state = layer.next_state(layer.init_state(x), seen) if layer.running else {}
         return y, layer.backward(params | noise, cache, dy), seen, state
 
-    same(both_ways, library, params, x, dy)
+    assert_same(both_ways, library, params, x, dy)
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -161,7 +161,7 @@ def test_losses(name, dtype, library):
         loss, cache = LOSSES[name]().forward(outputs, labels)
         return loss, LOSSES[name]().backward(cache)
 
-    same(both_ways, library, numbers(3, 7, 4, dtype=dtype), np.arange(7) % 4)
+    assert_same(both_ways, library, numbers(3, 7, 4, dtype=dtype), np.arange(7) % 4)
 
 
 def plain(quantizer):
@@ -192,20 +192,20 @@ def test_quantizers(name, dtype, library):
         scales = {name: own.scales[name] for name in own.quantized}
         return scales, own.quantize(theta), own.refresh(theta), found.loss, found.gradient
 
-    same(everything, library, theta, x, labels, tolerance=_loose(dtype))
+    assert_same(everything, library, theta, x, labels, tolerance=_loose(dtype))
 
 
 @pytest.mark.parametrize("name", [n for n, q in QUANTIZERS.items() if plain(q())])
 def test_quantizers_at_their_thresholds(name, dtype, library):
     """The map at places where it jumps, at zeros of both signs and at a subnormal."""
     q = QUANTIZERS[name]()
-    same(q.quantize, library, PLACES.astype(dtype), np.array([0.5], dtype))
+    assert_same(q.quantize, library, PLACES.astype(dtype), np.array([0.5], dtype))
 
 
 @pytest.mark.parametrize("name", SURROGATES)
 def test_surrogates(name, dtype, library):
     own = SURROGATES[name]
-    same(lambda x: (own.value(x), own.derivative(x)), library, PLACES.astype(dtype))
+    assert_same(lambda x: (own.value(x), own.derivative(x)), library, PLACES.astype(dtype))
 
 
 @pytest.mark.parametrize("name", LAWS)
@@ -217,7 +217,7 @@ def test_laws(name, dtype, library):
         u = law.sample(stream, backend.empty((40, 5), like))
         return u, law.zero_bias_pdf(u), law.pdf(u) if law.pdf is not None else None
 
-    same(everything, library, np.empty(0, dtype))
+    assert_same(everything, library, np.empty(0, dtype))
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -231,7 +231,7 @@ def test_optimizers(name, dtype, library):
             theta, state = rule.update(grads[i, :], state, theta, i / 5)
         return theta, tuple(state)
 
-    same(updates, library, numbers(30, dtype=dtype), numbers(5, 30, seed=1, dtype=dtype))
+    assert_same(updates, library, numbers(30, dtype=dtype), numbers(5, 30, seed=1, dtype=dtype))
 
 
 Q = MidRise()
@@ -257,7 +257,7 @@ def test_every_prox_is_there():
 @pytest.mark.parametrize("name", PROX)
 def test_prox(name, dtype, library):
     x, alpha = numbers(40, dtype=dtype), np.array([0.7], dtype)
-    same(PROX[name], library, x, Q.quantize(x, alpha), alpha)
+    assert_same(PROX[name], library, x, Q.quantize(x, alpha), alpha)
 
 
 @pytest.mark.parametrize("net, shape", HYPERNETS, ids=str)
@@ -266,7 +266,9 @@ def test_hypernets(net, shape, dtype, library):
         y, *rest, cache = net.forward(params, x)
         return y, tuple(rest), net.backward(params, cache, dy)
 
-    same(both_ways, library, *hypernet_problem(net, shape, dtype=dtype), tolerance=_loose(dtype))
+    assert_same(
+        both_ways, library, *hypernet_problem(net, shape, dtype=dtype), tolerance=_loose(dtype)
+    )
 
 
 @pytest.mark.parametrize("net", [*GENERATORS, Average()], ids=str)
@@ -281,7 +283,7 @@ def test_generators(net, dtype, library):
 
     known, df = given(dtype=np.dtype(dtype))
     phi = started(net, np.dtype(dtype)) if net.size else np.empty(0, dtype)
-    same(two_calls, library, phi, known, df, tolerance=_loose(dtype))
+    assert_same(two_calls, library, phi, known, df, tolerance=_loose(dtype))
 
 
 def _loose(dtype):

@@ -56,7 +56,7 @@ def data_for(network, dtype=np.float64, move=np.asarray):
     return Dataset("toy", move(x), move(labels), move(x_test), move(labels_test), classes=3)
 
 
-def compare(found, expected, tolerance=1e-10):
+def assert_same_run(found, expected, tolerance=1e-10):
     """Assert that two runs are the same: latent weights, statistics, records, settings."""
     np.testing.assert_allclose(found.theta, expected.theta, rtol=0, atol=tolerance)
     assert found.theta.shape == expected.theta.shape and found.theta.dtype == expected.theta.dtype
@@ -96,7 +96,7 @@ def test_rows_are_the_runs_one_by_one(estimator, network):
         pytest.skip("not rowwise: trained by `fit` in any case")
     rule = pick(ESTIMATORS[estimator], SMALL)
     for pair in zip(*both(rule, NETWORKS[network], RATES, (3, 8)), strict=True):
-        compare(*pair)
+        assert_same_run(*pair)
 
 
 @pytest.mark.parametrize("quantizer", QUANTIZERS)
@@ -109,13 +109,13 @@ def test_rows_have_scales_of_their_own(estimator, quantizer):
     except InputError as reason:  # of `fit`, too: the two do not go together
         pytest.skip(str(reason))
     for pair in zip(found, expected, strict=True):
-        compare(*pair)
+        assert_same_run(*pair)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_rows_in_every_loss(loss):
     for pair in zip(*both(STE(), NETWORKS["mlp"], RATES[:1], range(3), loss=loss), strict=True):
-        compare(*pair)
+        assert_same_run(*pair)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_rows_in_every_loss(loss):
 def test_rows_of_other_settings(rule):
     """Several blocks of directions, directions without noise, a schedule, a prox with a freeze."""
     for pair in zip(*both(rule, NETWORKS["mlp"], RATES[:2], range(2)), strict=True):
-        compare(*pair)
+        assert_same_run(*pair)
 
 
 @given(
@@ -154,7 +154,9 @@ def test_grouping_changes_nothing(seeds, rates, together, workers):
     pairs = [(optimizer, seed) for optimizer in optimizers for seed in seeds]
     for run, (optimizer, seed) in zip(found, pairs, strict=True):
         assert (run.settings["seed"], run.settings["optimizer"]) == (seed, repr(optimizer))
-    compare(found[-1], fit(objective, data, STE(), pairs[-1][0], seed=pairs[-1][1], **options))
+    assert_same_run(
+        found[-1], fit(objective, data, STE(), pairs[-1][0], seed=pairs[-1][1], **options)
+    )
 
 
 def test_float32_stays_float32():
@@ -182,7 +184,7 @@ def test_a_diverging_row_leaves_the_others_alone():
     sentences = []
     for run, (optimizer, seed) in zip(found, [(r, s) for r in rates for s in (0, 1)], strict=True):
         try:
-            compare(run, fit(objective, data, STE(), optimizer, seed=seed, **options))
+            assert_same_run(run, fit(objective, data, STE(), optimizer, seed=seed, **options))
         except Diverged as error:
             sentences.append(str(error))
             assert str(run) == str(error)
@@ -218,7 +220,7 @@ def test_an_estimator_that_mixes_rows_is_caught():
     """Negative control."""
     found, expected = both(Mixing(), NETWORKS["mlp"], [SGD(0.1)], (0, 1))
     with pytest.raises(AssertionError):
-        compare(found[0], expected[0])
+        assert_same_run(found[0], expected[0])
 
 
 def test_a_sweep_on_another_device():

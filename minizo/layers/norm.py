@@ -12,31 +12,7 @@ from .base import Layer
 
 @dataclass(frozen=True)
 class _BatchNorm(Layer):
-    """y = scale (x - mean) / sqrt(var + eps) + shift, channel by channel.
-
-    Parameters
-    ----------
-    channels : int
-    eps : float
-        Keeps the division from blowing up.
-    momentum : float
-        r <- (1 - momentum) r + momentum s, for running statistics r and those s of a batch.
-
-    Notes
-    -----
-    In training (no ``mean`` and ``var`` in params) mean and var are those of the batch, over all
-    examples and pixels, and the gradient goes through them. Every member of a population has its
-    own. In evaluation they are the running ones, found in params, and constant. The variance of a
-    batch is divided by the number of values m; what goes into the running one is divided by m - 1,
-    as in the paper.
-
-    Start: scale 1, shift 0, running mean 0, running variance 1. They are not called weight and bias
-    because nobody wants them quantised.
-
-    References
-    ----------
-    S. Ioffe, C. Szegedy, "Batch normalization", ICML 2015, algorithms 1 and 2.
-    """
+    """What `BatchNorm1d` and `BatchNorm2d` share; ``pixels`` is the number of axes behind C."""
 
     channels: int
     eps: float = 1e-5
@@ -227,7 +203,34 @@ class BatchNorm1d(_BatchNorm):
 
 
 class BatchNorm2d(_BatchNorm):
-    __doc__ = _BatchNorm.__doc__ + "\n    x : (..., N, C, H, W), the statistics over N, H and W.\n"
+    """y = scale (x - mean) / sqrt(var + eps) + shift, channel by channel.
+
+    Parameters
+    ----------
+    channels : int
+    eps : float
+        Keeps the division from blowing up.
+    momentum : float
+        r <- (1 - momentum) r + momentum s, for running statistics r and those s of a batch.
+
+    Notes
+    -----
+    x : (..., N, C, H, W), the statistics over N, H and W.
+
+    In training (no ``mean`` and ``var`` in params) mean and var are those of the batch, over all
+    examples and pixels, and the gradient goes through them. Every member of a population has its
+    own. In evaluation they are the running ones, found in params, and constant. The variance of a
+    batch is divided by the number of values m; what goes into the running one is divided by m - 1,
+    as in the paper.
+
+    Start: scale 1, shift 0, running mean 0, running variance 1. They are not called weight and bias
+    because nobody wants them quantised.
+
+    References
+    ----------
+    S. Ioffe, C. Szegedy, "Batch normalization", ICML 2015, algorithms 1 and 2.
+    """
+
     pixels = 2
 
 

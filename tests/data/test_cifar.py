@@ -13,6 +13,7 @@ import pytest
 from cifar_files import array, batch, draw, integer, listing, pickle_of, string
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from strategies import error_of
 
 from minizo.data import load, read_batches
 from minizo.data.cifar import ARCHIVE, MEAN, NAMES, STD, UNPACKED, holds_batches, read_batch
@@ -29,15 +30,6 @@ def expected():
     parts = [draw(3 if name == NAMES[-1] else 4, i) for i, name in enumerate(NAMES)]
     images, labels = zip(*parts, strict=True)
     return np.concatenate(images[:-1]), np.concatenate(labels[:-1]), images[-1], labels[-1]
-
-
-def error_of(function, *arguments):
-    """The message of the `InputError`: one sentence, one line."""
-    with pytest.raises(InputError) as caught:
-        function(*arguments)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz", ".xz"])
@@ -201,7 +193,7 @@ def test_a_changed_byte_never_crashes(place, value):
 @given(body=st.binary(max_size=60))
 @settings(max_examples=300, deadline=None)
 def test_junk_never_crashes(body):
-    error_of(read_batch, "batch", b"\x80\x02" + body)
+    assert error_of(read_batch, "batch", b"\x80\x02" + body).startswith("batch")
 
 
 def test_missing_files_and_folders(tmp_path):

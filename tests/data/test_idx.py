@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from strategies import error_of
 
 from minizo.data import read_folder, read_idx, write_idx
 from minizo.errors import InputError
@@ -28,15 +29,6 @@ def folder(tmp_path):
     write_idx(folder / "t10k-images-idx3-ubyte", IMAGES[:2])
     write_idx(folder / "t10k-labels-idx1-ubyte", LABELS[:2])
     return folder
-
-
-def error_of(function, *arguments):
-    """The message of the `InputError`: one sentence, one line."""
-    with pytest.raises(InputError) as caught:
-        function(*arguments)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
 
 
 shapes = st.one_of(
