@@ -89,13 +89,17 @@ class Case:
             input_shape=tuple(data.x_train.shape[1:]),
         )
 
+    def objective(self, data):
+        """The loss that is trained: every weight of `network` quantised."""
+        return Objective(self.network(data), self.quantizer)
+
     def train(self, data, path=None):
         """Train, and return the `minizo.Run`.
 
         With a ``path`` the checkpoint is kept there, and one that is there already is resumed.
         """
         return fit(
-            Objective(self.network(data), self.quantizer),
+            self.objective(data),
             data,
             self.estimator,
             self.optimizer,

@@ -9,17 +9,14 @@ where k runs over points along the strokes.  A Gaussian brush is separable, so t
 matrix product of a (28, K) and a (K, 28) matrix, and hundreds of images are one batched product.
 """
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 
-from ..errors import require
 from .dataset import from_bytes
+from .drawn import draw_sets
 
 SIZE = 28  # pixels a side, like MNIST
 WIDE, TALL = 18, 18.5  # what the unit square of a glyph becomes, in pixels
 POINTS = 56  # brush dabs per image (K above); neighbours lie about one pixel apart
-CHUNK = 500  # images drawn from one random stream; changing it changes what every seed means
 
 # What makes the writing vary, as standard deviations.  Tuned until a person reads it with ease, a
 # small network about as well as it reads MNIST, and a linear classifier clearly worse.
@@ -91,36 +88,8 @@ def synthetic_digits(n_train=60000, n_test=10000, seed=0, dtype="float32"):
     >>> synthetic_digits(100, 50)
     Dataset('synthetic digits (seed 0)': 100 + 50 images of shape (1, 28, 28), float32, 10 classes)
     """
-    for argument, value, least in ("n_train", n_train, 1), ("n_test", n_test, 1), ("seed", seed, 0):
-        require(
-            isinstance(value, (int, np.integer)) and value >= least,
-            argument,
-            value,
-            f"it must be an integer of at least {least}",
-        )
-    x_train, y_train = _draw_set(n_train, (seed, 0))
-    x_test, y_test = _draw_set(n_test, (seed, 1))
-    name = f"synthetic digits (seed {seed})"
-    return from_bytes(name, x_train, y_train, x_test, y_test, dtype)
-
-
-def _draw_set(n, key):
-    """``n`` images (n, 28, 28) and labels (n,), uint8; chunk i has the stream of (*key, i)."""
-    images = np.empty((n, SIZE, SIZE), np.uint8)
-    labels = np.empty(n, np.uint8)
-
-    def fill(chunk):
-        start, stop = chunk * CHUNK, min((chunk + 1) * CHUNK, n)
-        rng = np.random.Generator(np.random.SFC64([*key, chunk]))
-        # A full chunk is always drawn, so a shorter set is a prefix of a longer one.
-        digits = rng.permutation(np.repeat(np.arange(10), CHUNK // 10))
-        images[start:stop] = draw(digits, rng)[: stop - start]
-        labels[start:stop] = digits[: stop - start]
-
-    # Each chunk has its own stream and its own place, so the bits do not depend on the threads.
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(fill, range(-(-n // CHUNK))))
-    return images, labels
+    drawn = draw_sets(draw, (SIZE, SIZE), n_train, n_test, seed)
+    return from_bytes(f"synthetic digits (seed {seed})", *drawn, dtype)
 
 
 def draw(labels, rng):

@@ -9,15 +9,12 @@ its centre is at most the radius of its outline in their direction phi,
 minus, for two of them, a hole. Outlines are tables over phi, computed once from corners.
 """
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 
-from ..errors import is_whole, require
 from .cifar import MEAN, SIDE, STD
 from .dataset import from_bytes
+from .drawn import draw_sets
 
-CHUNK = 500  # images drawn from one random stream; changing it changes what every seed means
 ANGLES = 360  # entries of an outline
 SOFT = 1.0  # pixels over which an edge fades
 SIZE = (7.0, 12.0)  # radius of a shape in pixels, from and to
@@ -67,32 +64,8 @@ def synthetic_shapes(n_train=50000, n_test=10000, seed=0, dtype="float32"):
     >>> synthetic_shapes(100, 50)
     Dataset('synthetic shapes (seed 0)': 100 + 50 images of shape (3, 32, 32), float32, 10 classes)
     """
-    for argument, value, least in ("n_train", n_train, 1), ("n_test", n_test, 1), ("seed", seed, 0):
-        right = is_whole(value) and value >= least
-        require(right, argument, value, f"it must be an integer of at least {least}")
-    x_train, y_train = _draw_set(n_train, (seed, 0))
-    x_test, y_test = _draw_set(n_test, (seed, 1))
-    name = f"synthetic shapes (seed {seed})"
-    return from_bytes(name, x_train, y_train, x_test, y_test, dtype, MEAN, STD)
-
-
-def _draw_set(n, key):
-    """``n`` images (n, 3, 32, 32) and labels (n,), uint8; chunk i has the stream of (*key, i)."""
-    images = np.empty((n, 3, SIDE, SIDE), np.uint8)
-    labels = np.empty(n, np.uint8)
-
-    def fill(chunk):
-        start, stop = chunk * CHUNK, min((chunk + 1) * CHUNK, n)
-        rng = np.random.Generator(np.random.SFC64([*key, chunk]))
-        # A full chunk is always drawn, so a shorter set is a prefix of a longer one.
-        shapes = rng.permutation(np.repeat(np.arange(len(NAMES)), CHUNK // len(NAMES)))
-        images[start:stop] = draw(shapes, rng)[: stop - start]
-        labels[start:stop] = shapes[: stop - start]
-
-    # Each chunk has its own stream and its own place, so the bits do not depend on the threads.
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(fill, range(-(-n // CHUNK))))
-    return images, labels
+    drawn = draw_sets(draw, (3, SIDE, SIDE), n_train, n_test, seed)
+    return from_bytes(f"synthetic shapes (seed {seed})", *drawn, dtype, MEAN, STD)
 
 
 def draw(labels, rng):

@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 
 from .. import backend
-from ..errors import is_whole, require
-from .staircase import Staircase
+from .staircase import KBit
 
 
 @dataclass(frozen=True)
-class DoReFa(Staircase):
+class DoReFa(KBit):
     """Q(x) = 2 round((2^b - 1) A(x)) / (2^b - 1) - 1,  A(x) = tanh(x) / (2 M) + 1/2.
 
     M = max |tanh x| over the tensor, anew at every call and constant in the derivative. 2^b levels
@@ -31,16 +30,6 @@ class DoReFa(Staircase):
     pointwise = False
     centre = 0.0
     epsbar = None
-
-    def __post_init__(self):
-        super().__post_init__()
-        right = is_whole(self.bits) and 1 <= self.bits <= 8
-        require(right, "bits", self.bits, "it must be a whole number from 1 to 8")
-
-    @property
-    def levels(self):
-        """Number of levels, 2^bits."""
-        return 2**self.bits
 
     @property
     def half_step(self):
@@ -82,7 +71,7 @@ class DoReFa(Staircase):
 
 
 @dataclass(frozen=True)
-class DoReFaActivation(Staircase):
+class DoReFaActivation(KBit):
     """Q(x) = floor(n clip(x, 0, 1) + 1/2) / n, n = 2^b - 1: levels from 0 to 1; times alpha.
 
     With hardtanh, its default, the backward is the paper's, dx = dw 1[0 <= x < 1].
@@ -96,16 +85,6 @@ class DoReFaActivation(Staircase):
     surrogate: str = "hardtanh"
     bits: int = 2
     centre = 0.5
-
-    def __post_init__(self):
-        super().__post_init__()
-        right = is_whole(self.bits) and 1 <= self.bits <= 8
-        require(right, "bits", self.bits, "it must be a whole number from 1 to 8")
-
-    @property
-    def levels(self):
-        """Number of levels, 2^bits."""
-        return 2**self.bits
 
     @property
     def half_step(self):

@@ -105,9 +105,10 @@ class Sign(Staircase):
 
 
 @dataclass(frozen=True)
-class _KBit(Staircase):
+class KBit(Staircase):
+    """A staircase of 2^bits levels, bits from 1 to 8."""
+
     bits: int = 2
-    half_step = 0.5
 
     def __post_init__(self):
         super().__post_init__()
@@ -118,6 +119,11 @@ class _KBit(Staircase):
     def levels(self):
         """Number of levels, 2^bits."""
         return 2**self.bits
+
+
+@dataclass(frozen=True)
+class _Codes(KBit):
+    half_step = 0.5
 
     @property
     def bounds(self):
@@ -152,7 +158,7 @@ class _KBit(Staircase):
 
 
 @dataclass(frozen=True)
-class MidRise(_KBit):
+class MidRise(_Codes):
     """Q(x) = alpha (clip(floor(x/alpha), lo, hi) + 1/2): 2^b levels, symmetric, none at 0."""
 
     shift = 0.0
@@ -169,7 +175,7 @@ class MidRise(_KBit):
 
 
 @dataclass(frozen=True)
-class MidTread(_KBit):
+class MidTread(_Codes):
     """Q(x) = alpha clip(floor(x/alpha + 1/2), lo, hi): 2^b levels, 0 is one, one more is below."""
 
     shift = 0.5

@@ -115,25 +115,14 @@ class ConvCase(sweep.Case):
             step += 1e-9 * sum(p.net.macs(weights, self.estimator.length) for p in parts)
         return self.steps * step
 
-    def train(self, data, path=None):
-        """Train, and return the `minizo.Run`; see `minizo.sweep.Case`."""
+    def options(self, data, path):
+        """The trace, and what the setting says of records and images."""
         setting = SETTINGS[self.model]
-        return sweep.fit(
-            self.objective(data),
-            data,
-            self.estimator,
-            self.optimizer,
-            steps=self.steps,
-            batch=self.batch,
-            seed=self.seed,
-            record_every=self.record_every,
-            loss_examples=min(setting.examples, len(data.y_train)),
-            augment=setting.augment,
-            watch=watches(self.estimator),
-            path=path,
-            checkpoint_every=max(1, self.steps // 20),
-            resume=True,
-        )
+        return {
+            "loss_examples": min(setting.examples, len(data.y_train)),
+            "augment": setting.augment,
+            "watch": watches(self.estimator),
+        }
 
 
 def comparison(table, model, steps, seeds, run):

@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
-from .. import FOGZO, STE, BinaryConnect, Objective, __version__, cli, data, figures, report, sweep
+from .. import FOGZO, STE, BinaryConnect, __version__, cli, data, figures, report, sweep
 from .. import quantizers as q
 from ..data.dataset import Dataset
 from ..files import write_csv, write_text
@@ -119,22 +119,10 @@ METHODS = (
 class Case(sweep.Case):
     """A run on the small CNN."""
 
-    def train(self, data, path=None):
-        """Train, and return the `minizo.Run`; see `minizo.sweep.Case`."""
-        network = lenet(
+    def network(self, data):
+        """The LeNet."""
+        return lenet(
             CHANNELS, data.classes, activation=self.activation, input_shape=data.x_train.shape[1:]
-        )
-        return sweep.fit(
-            Objective(network, self.quantizer),
-            data,
-            self.estimator,
-            self.optimizer,
-            steps=self.steps,
-            batch=self.batch,
-            seed=self.seed,
-            record_every=self.steps,
-            path=path,
-            resume=True,
         )
 
 
@@ -162,7 +150,7 @@ def case(method, optimizer, seed, steps):
     """The `Case` of a method, setting and seed."""
     return Case(
         method.estimator, optimizer, seed, steps, BATCH,
-        activation=method.activation, quantizer=method.quantizer,
+        activation=method.activation, quantizer=method.quantizer, record_every=steps,
     )  # fmt: skip
 
 

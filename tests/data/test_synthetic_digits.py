@@ -5,8 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from minizo.data import digits, synthetic_digits
-from minizo.data.digits import CHUNK, GLYPHS, draw
+from minizo.data import drawn, synthetic_digits
+from minizo.data.digits import GLYPHS, draw
+from minizo.data.drawn import CHUNK
 from minizo.errors import InputError
 
 
@@ -47,8 +48,7 @@ def test_a_short_set_is_the_beginning_of_a_long_one(n_train, n_test):
 
 def test_the_number_of_threads_does_not_matter(monkeypatch):
     many = synthetic_digits(2000, 1000)
-    module = digits
-    monkeypatch.setattr(module, "ThreadPoolExecutor", lambda: ThreadPoolExecutor(1))
+    monkeypatch.setattr(drawn, "ThreadPoolExecutor", lambda: ThreadPoolExecutor(1))
     assert same(many, synthetic_digits(2000, 1000))
 
 

@@ -5,9 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from minizo.data import load, shapes, synthetic_shapes
+from minizo.data import drawn, load, synthetic_shapes
 from minizo.data.cifar import MEAN, STD
-from minizo.data.shapes import ANGLES, CHUNK, NAMES, OUTLINES, draw
+from minizo.data.drawn import CHUNK
+from minizo.data.shapes import ANGLES, NAMES, OUTLINES, draw
 from minizo.errors import InputError
 
 
@@ -46,7 +47,7 @@ def test_the_seed_decides():
 def test_a_short_set_is_the_beginning_of_a_long_one(monkeypatch):
     long = synthetic_shapes(CHUNK + 100, CHUNK + 1)
     assert same(synthetic_shapes(CHUNK - 1, 3), long.head(CHUNK - 1, 3))
-    monkeypatch.setattr(shapes, "ThreadPoolExecutor", lambda: ThreadPoolExecutor(1))
+    monkeypatch.setattr(drawn, "ThreadPoolExecutor", lambda: ThreadPoolExecutor(1))
     assert same(synthetic_shapes(CHUNK + 100, CHUNK + 1), long)  # whatever the threads
 
 
