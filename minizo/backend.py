@@ -8,9 +8,7 @@ array-api-strict share, and finds its namespace with `namespace`. What the libra
 import hashlib
 import sys
 import threading
-from collections import defaultdict, deque
-from contextlib import contextmanager
-from contextvars import copy_context
+from collections import defaultdict
 from functools import cache
 from math import prod
 
@@ -154,30 +152,6 @@ def forget():
     _kept.clear()
 
 
-def blockwise(function, *arrays):
-    """A new array that ``function(out, *arrays)`` writes, block by block where it is large.
-
-    Parameters
-    ----------
-    function : callable
-        Elementwise; it is given blocks of the new array and of the ``arrays``, and overwrites the
-        first.
-    *arrays : ndarray
-        Of one shape, or of shapes that broadcast.
-    """
-    xp = namespace(*arrays)
-    if any(a.shape != arrays[0].shape for a in arrays):
-        arrays = xp.broadcast_arrays(*arrays)
-    out = empty_like(arrays[0])
-    size = (1 + len(arrays)) * prod(out.shape[1:])
-    parts = blocks(out.shape[0], size, out) if out.ndim else [...]
-    if len(parts) == 1:
-        function(out, *arrays)
-    else:
-        share(lambda part: function(out[part], *(a[part] for a in arrays)), parts)
-    return out
-
-
 _scratch = threading.local()
 
 
@@ -198,70 +172,6 @@ def scratch(name, shape, like):
     return buffer[:size].reshape(shape)
 
 
-BLOCK = 2**20  # numbers at work in a block of a large array: 4 MiB in float32
-
-_crew = threading.local()
-
-
-@contextmanager
-def crew(executor, workers):
-    """Let `share` use the threads of ``executor`` for calls from this thread, ``workers`` at once.
-
-    Work that runs in those threads itself finds no crew and is done where it is: a large
-    population, whose blocks are spread already, is not spread twice. ``crew(None, 1)`` is none.
-    """
-    before = getattr(_crew, "hands", None)
-    _crew.hands = (executor, workers)
-    try:
-        yield
-    finally:
-        _crew.hands = before
-
-
-def blocks(count, size, like):
-    """Slices that cut ``count`` examples of ``size`` numbers each into blocks of about `BLOCK`.
-
-    ``size`` is all that is at work for one example at once, so that a block fits into a cache. They
-    depend on nothing else, so sums taken block by block, in order, have the same bits whoever
-    computes the blocks. Off the host everything is one block: the device is parallel by itself.
-
-    >>> blocks(5, BLOCK // 2, np.empty(0))
-    [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
-    """
-    if namespace(like) is not np:
-        return [slice(0, count)]
-    step = max(1, BLOCK // max(1, size))
-    return [slice(start, min(start + step, count)) for start in range(0, count, step)]
-
-
-def share(function, items):
-    """[function(item) for item in items], with the crew of this thread where there is one."""
-    executor, workers = getattr(_crew, "hands", None) or (None, 1)
-    if executor is None or len(items) < 2:
-        return [function(item) for item in items]
-    results, waiting = [None] * len(items), deque(enumerate(items))
-
-    def work():
-        while True:
-            try:
-                index, item = waiting.popleft()
-            except IndexError:
-                return
-            results[index] = function(item)
-
-    # a helper sees the caller's context, of which NumPy's errstate is part
-    helpers = [
-        executor.submit(copy_context().run, work) for _ in range(min(workers, len(items)) - 1)
-    ]
-    try:
-        work()
-    finally:
-        waiting.clear()
-        for helper in helpers:
-            helper.result()
-    return results
-
-
 def windows(x, width, step):
     """Neighbouring pixels side by side: (..., W, C) -> (..., W', width * C), a view if possible.
 
@@ -278,20 +188,6 @@ def windows(x, width, step):
             return xp.lib.stride_tricks.as_strided(x, shape=shape, strides=strides)
     end = (count - 1) * step + 1
     return xp.concat([x[..., j : j + end : step, :] for j in range(width)], axis=-1)
-
-
-@contextmanager
-def one_blas_thread():
-    """Hold the host's BLAS to one thread.
-
-    Blocks of work are spread over threads by the package itself (`minizo.population`). A BLAS that
-    starts its own threads below them makes every product wait for the slowest core, and may add up
-    in another order, which would change the bits.
-    """
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(limits=1, user_api="blas"):
-        yield
 
 
 def asarray(values, like, dtype=None):

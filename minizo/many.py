@@ -20,7 +20,7 @@ from math import ceil, isfinite, prod
 
 import numpy as np
 
-from . import backend
+from . import backend, sharing
 from .errors import require
 from .estimators import Step
 from .memory import in_parts
@@ -141,7 +141,7 @@ def fit_many(
         found = in_parts(some, len(group), "runs", data.x_train, key=key)
         return itertools.chain.from_iterable(found)
 
-    with backend.one_blas_thread():
+    with sharing.one_blas_thread():
         if workers == 1:
             found = [train(group) for group in groups]
         else:
@@ -154,14 +154,14 @@ def rows_at_once(objective, data, estimator, batch):
     """How many runs are trained together: on the host, as many as a cache has room for.
 
     The numbers of one row: its batch, the widest outputs of the network, and some arrays of d; the
-    last two once for each direction that is evaluated at a time. `minizo.backend.BLOCK` in all.
+    last two once for each direction that is evaluated at a time. `minizo.sharing.BLOCK` in all.
     """
     if not backend.is_numpy(backend.namespace(data.x_train)):
         return 2**16
     network = objective.network
     directions = min(BLOCK_DIRECTIONS, getattr(estimator, "n", 1))
     own = 8 * network.d + 4 * batch * network.widest
-    return max(1, backend.BLOCK // (batch * prod(network.input_shape) + directions * own))
+    return max(1, sharing.BLOCK // (batch * prod(network.input_shape) + directions * own))
 
 
 def _alone(objective, data, estimator, optimizer, seed, options, progress):

@@ -21,7 +21,7 @@ from math import prod, sqrt
 from typing import NamedTuple
 from uuid import uuid4
 
-from . import backend, rng
+from . import backend, rng, sharing
 from .errors import require
 from .memory import in_parts
 
@@ -96,7 +96,7 @@ def _hold_blas():
 
 
 def _run(home, function, *call):
-    # In a worker process nobody has entered `backend.one_blas_thread`, and a BLAS with several
+    # In a worker process nobody has entered `sharing.one_blas_thread`, and a BLAS with several
     # threads adds up in another order. One limit for good: threads of a worker could not each
     # enter and leave it. The process at home is its owner's business.
     if home != _this_process():
@@ -110,19 +110,19 @@ def threads(workers=None, memory=Pool.memory):
 
     NumPy lets go of the interpreter lock inside its loops and products, so threads share the work:
     the blocks of a population, and the blocks of examples of a layer that is worth it
-    (`backend.share`).
+    (`sharing.share`).
     On a GPU one worker is right: the device itself is the parallel machine.
     """
     workers = (os.cpu_count() or 1) if workers is None else workers
     require(workers >= 1, "workers", workers, "it must be at least 1")
     if workers == 1:
-        with backend.one_blas_thread():
+        with sharing.one_blas_thread():
             yield Pool(memory=memory)
         return
     with (
-        backend.one_blas_thread(),
+        sharing.one_blas_thread(),
         ThreadPoolExecutor(workers, thread_name_prefix="minizo") as executor,
-        backend.crew(executor, workers),
+        sharing.crew(executor, workers),
     ):
         yield Pool(executor, workers, memory)
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import backend, checkpoint, rng
+from . import backend, checkpoint, rng, sharing
 from .errors import InputError, is_whole, require
 from .estimators import Step
 from .memory import in_parts
@@ -460,7 +460,7 @@ def fit(
         state, records = restore(path, recipe, state)
 
     # NaN and infinity are looked for in `advance` and `record`, not warned about everywhere
-    with backend.one_blas_thread(), np.errstate(all="ignore"):
+    with sharing.one_blas_thread(), np.errstate(all="ignore"):
         if not records["step"]:
             record(records, recipe, state)
         feed = batches(recipe, state.step)

@@ -20,6 +20,7 @@ from minizo import (
     backend,
     models,
     quantizers,
+    sharing,
     threads,
 )
 from minizo.layers import (
@@ -207,7 +208,7 @@ def test_blocks_and_threads(layer, shape, lead, monkeypatch):
     whole = both_ways(layer, params, x, dy)
     monkeypatch.setattr(backend, "BLOCK", 2000)
     blocked = both_ways(layer, params, x, dy)
-    with ThreadPoolExecutor(3) as executor, backend.crew(executor, 3):
+    with ThreadPoolExecutor(3) as executor, sharing.crew(executor, 3):
         threaded = both_ways(layer, params, x, dy)
     for a, b, c in zip(whole, blocked, threaded, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
@@ -220,21 +221,21 @@ def test_helpers_ignore_overflow_where_the_caller_does():
     def square(item):
         return np.float32(1e30) * np.float32(1e30) + item
 
-    with ThreadPoolExecutor(3) as executor, backend.crew(executor, 3):
+    with ThreadPoolExecutor(3) as executor, sharing.crew(executor, 3):
         with np.errstate(all="ignore"):
-            assert backend.share(square, range(50)) == [np.inf] * 50
+            assert sharing.share(square, range(50)) == [np.inf] * 50
         with pytest.raises(RuntimeWarning, match="overflow"):
-            backend.share(square, range(50))
+            sharing.share(square, range(50))
 
 
 def test_share_keeps_the_order_and_hands_errors_on():
     """Results in the order of the items, whoever did them; an error in a thread is not lost."""
-    with ThreadPoolExecutor(3) as executor, backend.crew(executor, 3):
-        assert backend.share(lambda i: i * i, list(range(50))) == [i * i for i in range(50)]
+    with ThreadPoolExecutor(3) as executor, sharing.crew(executor, 3):
+        assert sharing.share(lambda i: i * i, list(range(50))) == [i * i for i in range(50)]
         with pytest.raises(ZeroDivisionError):
-            backend.share(lambda i: 1 / (i - 30), list(range(50)))
+            sharing.share(lambda i: 1 / (i - 30), list(range(50)))
         # within a thread of the crew there is no crew: nothing waits for itself
-        nested = backend.share(lambda i: backend.share(lambda j: i + j, [1, 2]), [10, 20])
+        nested = sharing.share(lambda i: sharing.share(lambda j: i + j, [1, 2]), [10, 20])
     assert nested == [[11, 12], [21, 22]]
 
 

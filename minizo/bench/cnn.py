@@ -7,7 +7,7 @@ from statistics import median
 
 import numpy as np
 
-from .. import STE, Batch, Objective, Step, backend, models, optim, quantizers, report
+from .. import STE, Batch, Objective, Step, models, optim, quantizers, report, sharing
 from ..population import threads
 from . import rivals, timing, torch_networks
 from .spsa import label, resident
@@ -107,7 +107,7 @@ def run(rounds=10, names=tuple(NETWORKS)):
 def _alone(work):
     # without the other threads
     def inside():
-        with backend.crew(None, 1):
+        with sharing.crew(None, 1):
             return work()
 
     return inside

@@ -8,7 +8,19 @@ from statistics import median
 
 import numpy as np
 
-from .. import FSG, LSTMFC, STE, FCGrad, Objective, Step, backend, optim, quantizers, report
+from .. import (
+    FSG,
+    LSTMFC,
+    STE,
+    FCGrad,
+    Objective,
+    Step,
+    backend,
+    optim,
+    quantizers,
+    report,
+    sharing,
+)
 from ..hypernets import Mamba, chunked, scan
 from ..population import Pool, threads
 from . import rival_scan, rivals, step, timing
@@ -138,7 +150,7 @@ def run(rounds=5, length=13_825, steps=None):
         "a NumPy loop": lambda: rival_scan.loop(x, dy),
     }
     record = {"machine": timing.machine(), "length": length}
-    with backend.one_blas_thread(), threads(cores) as pool:
+    with sharing.one_blas_thread(), threads(cores) as pool:
         if torch is not None:
             record["machine"]["torch"] = torch.__version__
             for count in sorted({1, cores}):

@@ -4,7 +4,18 @@ from statistics import median
 
 import numpy as np
 
-from .. import SPSA, STE, Batch, Objective, Step, backend, models, optim, quantizers, report
+from .. import (
+    SPSA,
+    STE,
+    Batch,
+    Objective,
+    Step,
+    models,
+    optim,
+    quantizers,
+    report,
+    sharing,
+)
 from ..population import Pool, block_size, threads
 from . import rivals, timing
 
@@ -85,7 +96,7 @@ def run(rounds=30, n=100):
     torch = rivals.torch_or_none()
     objective, theta, batch = problem()
     record = {"machine": timing.machine(), "n": n}
-    with backend.one_blas_thread(), threads(cores) as pool:
+    with sharing.one_blas_thread(), threads(cores) as pool:
         ste = {"minizo": our_step(STE(), pool, optim.Adam(0.01))}
         spsa = {
             "minizo": our_step(SPSA(n=n), pool),

@@ -23,6 +23,7 @@ from .. import (
     optim,
     quantizers,
     report,
+    sharing,
 )
 from ..layers.stack import shapes_through
 from ..population import Pool, threads
@@ -103,11 +104,11 @@ def rates(xp, rounds=5):
     y = [xp.empty_like(part) for part in x]
 
     def product():
-        backend.share(lambda i: xp.matmul(a[i], a[i]), range(share))
+        sharing.share(lambda i: xp.matmul(a[i], a[i]), range(share))
         backend.synchronize(xp)
 
     def copy():
-        backend.share(lambda i: backend.into(y[i], xp.add, x[i], 1.0), range(share))
+        sharing.share(lambda i: backend.into(y[i], xp.add, x[i], 1.0), range(share))
         backend.synchronize(xp)
 
     found = timing.in_turn({"product": product, "copy": copy}, rounds)
@@ -138,7 +139,7 @@ def run(rounds=10, networks=tuple(NETWORKS), compiled=True):
     cores, torch = os.cpu_count() or 1, rivals.torch_or_none()
     machine = timing.machine() | {"load before": timing.load()}
     record = {"machine": machine, "devices": {}, "cells": []}
-    with backend.one_blas_thread(), threads(cores) as pool:
+    with sharing.one_blas_thread(), threads(cores) as pool:
         ours = {"NumPy": np}
         gpu = backend.get("auto")
         if gpu is not np:

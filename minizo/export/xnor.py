@@ -14,7 +14,7 @@ algorithm 5.
 
 import numpy as np
 
-from .. import backend
+from .. import backend, sharing
 from ..layers import Conv2d
 
 # One block of the work, 3/4 MB: fits a cache, and no power of 2, which would make columns of equal
@@ -73,7 +73,7 @@ def differences(x, w, dtype):
                 np.add(total, np.bitwise_count(mixed, out=ones), out=total)
             out[rows, filters] = total.T
 
-    backend.share(block, range(0, x.shape[0], ROWS))
+    sharing.share(block, range(0, x.shape[0], ROWS))
     return out
 
 

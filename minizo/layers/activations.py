@@ -5,7 +5,7 @@ from math import isfinite
 
 import numpy as np
 
-from .. import backend
+from .. import backend, sharing
 from ..errors import require
 from .base import Layer
 
@@ -19,7 +19,7 @@ class ReLU(Layer):
         xp = backend.namespace(x)
         # against zeros of one example: faster than against a number
         zeros = xp.zeros_like(x[:1, ...])
-        y = backend.blockwise(lambda y, x: backend.into(y, xp.maximum, x, zeros), x)
+        y = sharing.blockwise(lambda y, x: backend.into(y, xp.maximum, x, zeros), x)
         return y, y
 
     def backward(self, params, cache, dy, wanted=True):
@@ -30,7 +30,7 @@ class ReLU(Layer):
             backend.into(dx, xp.greater, y, 0.0)
             dx *= dy
 
-        return backend.blockwise(block, dy, cache), {}
+        return sharing.blockwise(block, dy, cache), {}
 
 
 @dataclass(frozen=True)

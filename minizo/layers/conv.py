@@ -5,7 +5,7 @@ from math import prod, sqrt
 
 import numpy as np
 
-from .. import backend
+from .. import backend, sharing
 from ..errors import InputError, is_whole, require
 from .base import Layer, examples
 from .patches import matrices, multiply, phases, row_patches, weight_gradient
@@ -122,7 +122,7 @@ class Conv2d(Layer):
             if self.bias:
                 out += params["bias"][..., None, None, None, :]
 
-        backend.share(block, self._blocks(x, lead))
+        sharing.share(block, self._blocks(x, lead))
         # (..., N, H', W', F) -> (..., N, F, H', W')
         return xp.moveaxis(y, -1, -3), x
 
@@ -143,7 +143,7 @@ class Conv2d(Layer):
                 phase.write(examples(dx, part), own)
             return partial
 
-        first, *others = backend.share(block, self._blocks(x, lead))
+        first, *others = sharing.share(block, self._blocks(x, lead))
         for partial in others:
             first = first + partial
         # (..., kh, kw*C, F) -> (..., kh, kw, C, F) -> (..., F, C, kh, kw)
@@ -164,4 +164,4 @@ class Conv2d(Layer):
         # of examples: a pixel padded, its row patch, and two terms of the result
         height, width = (n + 2 * p for n, p in zip(x.shape[-2:], self.padding, strict=True))
         numbers = (1 + self.kernel[1] / self.stride[1]) * self.inputs + 2 * self.outputs
-        return backend.blocks(x.shape[-4], int(prod(lead) * height * width * numbers), x)
+        return sharing.blocks(x.shape[-4], int(prod(lead) * height * width * numbers), x)

@@ -5,7 +5,7 @@ from math import prod
 
 import numpy as np
 
-from .. import backend
+from .. import backend, sharing
 from ..errors import InputError, is_whole, require
 from .base import Layer
 
@@ -111,7 +111,7 @@ class _BatchNorm(Layer):
             backend.into(centred, xp.multiply, centred, centred)
             return count, mean, self._sums(centred)
 
-        found = backend.share(block, parts)
+        found = sharing.share(block, parts)
         total = sum(count for count, _, _ in found)
         # mean = sum_b m_b mean_b / m,   var = sum_b (squares_b + m_b (mean_b - mean)^2) / m
         mean = sum(count / total * own for count, own, _ in found)
@@ -121,7 +121,7 @@ class _BatchNorm(Layer):
     def _parts(self, rows, lead):
         # of examples; four arrays of that size are at work at once
         size = prod(lead) * rows.shape[-2] * rows.shape[-1]
-        return backend.blocks(rows.shape[-3], 4 * size, rows)
+        return sharing.blocks(rows.shape[-3], 4 * size, rows)
 
     def forward(self, params, x):
         """y in the shape of x."""
@@ -144,7 +144,7 @@ class _BatchNorm(Layer):
             backend.into(own, xp.multiply, rows[..., part, :, :], wide_a)
             backend.into(own, xp.add, own, wide_b)
 
-        backend.share(block, parts)
+        sharing.share(block, parts)
         return self._back(y, x.shape), (x, mean, var, inverse, training)
 
     def backward(self, params, cache, dy, wanted=True):
@@ -168,7 +168,7 @@ class _BatchNorm(Layer):
             centred *= own
             return self._sums(own), self._sums(centred)
 
-        found = backend.share(sums, parts)
+        found = sharing.share(sums, parts)
         dshift = sum(own for own, _ in found)
         dscale = inverse * sum(own for _, own in found)
         grads = {"scale": dscale, "shift": dshift}
@@ -192,7 +192,7 @@ class _BatchNorm(Layer):
                 backend.into(own, xp.add, own, wide_c)
                 own += backend.into(term, xp.multiply, rows[..., part, :, :], wide_b)
 
-        backend.share(block, parts)
+        sharing.share(block, parts)
         return self._back(dx, x.shape), grads
 
 

@@ -7,7 +7,7 @@ image that hold the first, second, ... pixel of every square.
 from dataclasses import dataclass
 from math import prod
 
-from .. import backend
+from .. import backend, sharing
 from ..errors import InputError, is_whole, require
 from .base import Layer, empty_images, examples, scratch_images
 
@@ -47,7 +47,7 @@ class _Pool2d(Layer):
 
 def _blocks(x):
     # of examples (..., N, C, H, W); four arrays of that size are at work at once
-    return backend.blocks(x.shape[-4], 4 * prod(x.shape[:-4]) * prod(x.shape[-3:]), x)
+    return sharing.blocks(x.shape[-4], 4 * prod(x.shape[:-4]) * prod(x.shape[-3:]), x)
 
 
 def _unpooled(dy, axis, pixels):
@@ -83,7 +83,7 @@ class MaxPool2d(_Pool2d):
             self._largest(own_between, own_x, -1)
             self._largest(own_y, own_between, -2)
 
-        backend.share(block, _blocks(x))
+        sharing.share(block, _blocks(x))
         return y, (x, between, y)
 
     def backward(self, params, cache, dy, wanted=True):
@@ -100,7 +100,7 @@ class MaxPool2d(_Pool2d):
             self._to_place(d_between, own_y, own_between, own_dy, -2)
             self._to_place(own_dx, own_between, own_x, d_between, -1)
 
-        backend.share(block, _blocks(x))
+        sharing.share(block, _blocks(x))
         return dx, {}
 
     def _largest(self, y, x, axis):

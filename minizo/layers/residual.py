@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from .. import backend
+from .. import backend, sharing
 from ..errors import InputError, is_whole, require
 from .base import Layer, empty_images
 from .stack import (
@@ -88,7 +88,7 @@ class Residual(Composite):
 
 def _sum(first, second):
     add = backend.namespace(first).add
-    return backend.blockwise(lambda y, a, b: backend.into(y, add, a, b), first, second)
+    return sharing.blockwise(lambda y, a, b: backend.into(y, add, a, b), first, second)
 
 
 @dataclass(frozen=True)
