@@ -23,7 +23,8 @@ from .estimators import (
 from .many import fit_many
 from .objective import Batch, Objective
 from .population import Pool, threads
-from .train import Diverged, Run, fit
+from .recipe import Diverged, Run
+from .train import fit
 
 __version__ = "0.1.0"
 

@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from . import backend, experiment
+from . import backend, experiment, planning
 from .data import AUGMENTATIONS, load
 from .errors import InputError, choose
 from .estimators import ESTIMATORS
@@ -14,13 +14,14 @@ from .estimators.fsg import COMMITS, SLOW_NETS
 from .estimators.learned import LOOKAHEADS
 from .estimators.proximal import HOMOTOPIES, PROX
 from .estimators.spsa import PERTURB
-from .experiment import ACTIVATION_QUANTIZERS, QUANTIZED, results_table, run_all, write_results
+from .experiment import results_table, run_all, write_results
 from .hypernets.mlp import STARTS
 from .hypernets.slow import LAYOUTS
 from .laws import LAWS
 from .losses import LOSSES
 from .models import ACTIVATIONS, MODELS
 from .optim import OPTIMIZERS
+from .planning import ACTIVATION_QUANTIZERS, QUANTIZED
 from .prox import CONVENTIONS
 from .quantizers import QUANTIZERS, FullPrecision
 from .quantizers.scaled import PER, RULES
@@ -312,10 +313,10 @@ def training_command(parser, argv, command):
         if value is not None and value < 1:
             flag = "--" + name.replace("_", "-")
             raise InputError(f"{flag} is {value}, but it must be at least 1")
-    if experiment.is_sweep(settings):
+    if planning.is_sweep(settings):
         refuse_in_a_sweep(settings)
-    experiment.plan(settings, 1)
-    experiment.build_activation(settings)
+    planning.plan(settings, 1)
+    planning.build_activation(settings)
     choose("--augment", settings["augment"], AUGMENTATIONS)
     if settings["dtype"] not in ("float32", "float64"):
         raise InputError(f"--dtype is {settings['dtype']!r}, but it must be float32 or float64")
@@ -324,11 +325,11 @@ def training_command(parser, argv, command):
     data = load(
         settings["data"], dtype=settings["dtype"], progress=not settings["quiet"], notice=notice
     )
-    network = experiment.build_network(settings, data)
-    objective = experiment.build_objective(settings, network)
-    unquantized = experiment.build_objective(settings, network, FullPrecision())
+    network = planning.build_network(settings, data)
+    objective = planning.build_objective(settings, network)
+    unquantized = planning.build_objective(settings, network, FullPrecision())
     theta = objective.network.init(0, like=data.x_train)
-    runs = experiment.plan(settings, data.y_train.shape[0])
+    runs = planning.plan(settings, data.y_train.shape[0])
     for run in runs:
         loss_examples = experiment.evaluation(settings, data)[1]
         check(data, run.steps, settings["batch"], run.seed, loss_examples)
@@ -342,9 +343,9 @@ def training_command(parser, argv, command):
 
     if not settings["quiet"]:
         way = f" (if interrupted, go on with --resume {folder})"
-        notice(f"run folder: {folder}{'' if experiment.is_sweep(settings) else way}")
+        notice(f"run folder: {folder}{'' if planning.is_sweep(settings) else way}")
     results, curves = run_all(settings, network, data.to(xp), folder, resume is not None, notice)
-    heading = experiment.title(settings, data, runs[-1].steps)
+    heading = planning.title(settings, data, runs[-1].steps)
     text = results_table(results, [run.label for run in runs])
     picture = write_results(folder, results, curves, text, heading)
     if settings["json"]:

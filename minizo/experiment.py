@@ -9,209 +9,22 @@ import json
 import math
 import os
 import time
-from dataclasses import dataclass, fields
 from pathlib import Path
 from threading import Lock
 
-import numpy as np
-
-from . import __version__, backend, figures, losses, report
+from . import __version__, backend, figures, report
 from .data import AUGMENTATIONS
-from .errors import InputError, choose
-from .estimators import ESTIMATORS, STE
+from .errors import InputError
 from .files import write_csv, write_text
-from .layers import QuantizedActivation
 from .many import fit_many
-from .models import ACTIVATIONS, MODELS, weights
-from .objective import Objective
-from .optim import OPTIMIZERS
+from .planning import build_objective, is_sweep, plan
 from .population import threads
-from .quantizers import LSQ, QUANTIZERS, DoReFaActivation, FullPrecision
-from .train import COLUMNS, Diverged, fit
+from .quantizers import FullPrecision
+from .recipe import COLUMNS, Diverged
+from .train import fit
 
 # Settings that change nothing about the numbers, and may therefore differ when a run is resumed.
 FREE = {"workers", "memory", "out", "quiet", "json", "checkpoint_every", "resume"}
-
-# What an activation can be quantised with: staircases with a step of their own, set once.
-ACTIVATION_QUANTIZERS = {name: QUANTIZERS[name] for name in ("none", "sign", "midrise", "midtread")}
-ACTIVATION_QUANTIZERS["dorefa"] = DoReFaActivation  # of [0, 1], as DoReFa's weights have another
-ACTIVATION_QUANTIZERS["lsq"] = LSQ  # from 0 up, its step learned
-# Which weights are quantised: name -> with those of the first and the last layer?
-QUANTIZED = {"all": True, "inner": False}
-
-
-@dataclass(frozen=True)
-class Planned:
-    """One run to be made: name is the estimator's on the command line, slug its file's.
-
-    A run of *pre-training* is one in full precision, in which the STE is the plain gradient; the
-    other runs of its seed begin where it ends. ``in_grid`` says that the learning rate is one of
-    several, and then it is part of the names.
-    """
-
-    name: str
-    estimator: object
-    seed: int
-    steps: int
-    optimizer: object
-    pretraining: bool = False
-    in_grid: bool = False
-
-    @property
-    def slug(self):
-        """File name of the run without ending, such as ``fogzo-n10-seed0``."""
-        n = getattr(self.estimator, "n", None)
-        rate = f"-lr{self.optimizer.lr:g}" if self.in_grid else ""
-        return f"{self.name}{'' if n is None else f'-n{n}'}{rate}-seed{self.seed}"
-
-    @property
-    def label(self):
-        """What tables and legends call it."""
-        rate = f", lr {self.optimizer.lr:g}" if self.in_grid else ""
-        return "pre-training" if self.pretraining else f"{self.estimator.label}{rate}"
-
-
-def pick(cls, settings, **chosen):
-    """An object of the dataclass ``cls`` from those settings that are fields of it."""
-    names = {field.name for field in fields(cls)}
-    values = {name: settings[name] for name in names if settings.get(name) is not None}
-    return cls(**values | chosen)
-
-
-def plan(settings, examples):
-    """The runs that the settings ask for: every estimator, n, learning rate and seed.
-
-    Pre-training comes first. ``examples`` is the size of the training set: it turns epochs into
-    steps, of which an epoch has as many as batches can be filled.
-    """
-    epoch = max(1, examples // settings["batch"])
-    rules, grid = build_optimizers(settings), settings["lr_grid"] is not None
-
-    def length(steps, epochs):
-        return epochs * epoch if steps is None and epochs is not None else steps
-
-    steps, runs = length(settings["steps"], settings["epochs"]), []
-    first = length(settings["pretrain_steps"], settings["pretrain_epochs"])
-    if first is not None:
-        runs = [
-            Planned("pretrain", STE(), seed, first, rules[0], pretraining=True)
-            for seed in seeds(settings)
-        ]
-    for name in dict.fromkeys(settings["estimator"]):
-        cls = choose("--estimator", name, ESTIMATORS)
-        several = any(field.name == "n" for field in fields(cls))
-        for n in dict.fromkeys(settings["n"]) if several else [None]:
-            estimator = pick(cls, settings, **({} if n is None else {"n": n}))
-            runs += [
-                Planned(name, estimator, seed, steps, rule, in_grid=grid)
-                for rule in rules
-                for seed in seeds(settings)
-            ]
-    return runs
-
-
-def seeds(settings):
-    """The seeds of the settings, each once."""
-    own = settings["seed"] if settings["seeds"] is None else range(settings["seeds"])
-    return list(dict.fromkeys(own))
-
-
-def is_sweep(settings):
-    """Whether the runs are made together: several seeds or learning rates were asked for."""
-    return settings["seeds"] is not None or settings["lr_grid"] is not None
-
-
-def hidden_widths(text):
-    """``"64,32"`` -> [64, 32]; an empty string is a network without hidden layers."""
-    try:
-        widths = [int(word) for word in text.split(",") if word.strip()]
-    except ValueError:
-        widths = [0]
-    if any(width < 1 for width in widths):
-        raise InputError(f"--hidden is {text!r}, but it must be whole numbers such as 10 or 64,32")
-    return widths
-
-
-def build_activation(settings):
-    """The activation of the settings, quantised where they say so."""
-    name = settings["activation_quantizer"]
-    kind = choose("--activation-quantizer", name, ACTIVATION_QUANTIZERS)
-    if kind is FullPrecision:
-        return choose("--activation", settings["activation"], ACTIVATIONS)()
-    own = {"signed": False} if kind is LSQ else {}
-    own["surrogate"] = settings["activation_surrogate"]
-    quantizer = pick(kind, {"bits": settings["activation_bits"]}, **own)
-    # Batch normalisation makes numbers of variance 1, and takes a common factor of two levels out
-    # again. More levels take the step that fits such numbers.
-    scale = 1.0 if quantizer.levels == 2 else float(quantizer.scale(np.ones(1))[0])
-    return QuantizedActivation(quantizer, scale)
-
-
-def build_network(settings, data):
-    """The network of the settings for the images of ``data``."""
-    build = choose("--model", settings["model"], MODELS)
-    shape, hidden = tuple(data.x_train.shape[1:]), hidden_widths(settings["hidden"])
-    return build(shape, data.classes, build_activation(settings), hidden)
-
-
-def network_name(settings, data):
-    """Such as ``lenet``, or ``784-10-10`` for a multi-layer perceptron."""
-    if settings["model"] != "mlp":
-        return settings["model"]
-    inputs = math.prod(data.x_train.shape[1:])
-    return "-".join(map(str, [inputs, *hidden_widths(settings["hidden"]), data.classes]))
-
-
-def title(settings, data, steps):
-    """What the table and the picture show."""
-    bits = in_words(settings["quantizer"], settings["bits"])
-    if settings["activation_quantizer"] != "none":
-        acts = in_words(settings["activation_quantizer"], settings["activation_bits"])
-        bits = f"{bits}-weight {acts}-activation"
-    elif settings["activation"] == "sign":
-        bits = f"{bits}-weight binary-activation"
-    which = "" if settings["quantize"] == "all" else f" ({settings['quantize']} layers)"
-    own = seeds(settings)
-    shown = f"seed {own[0]}" if len(own) == 1 else f"{len(own)} seeds"
-    return (
-        f"{data.name}: {bits} {network_name(settings, data)}{which}, {steps} steps of "
-        f"{settings['batch']}, {settings['optimizer']}, {shown}"
-    )
-
-
-def in_words(quantizer, bits):
-    """Such as ``binary`` or ``2-bit midrise``."""
-    if any(field.name == "bits" for field in fields(QUANTIZERS[quantizer])):
-        return f"{bits}-bit {quantizer}"
-    return {"none": "full-precision", "sign": "binary"}.get(quantizer, quantizer)
-
-
-def build_objective(settings, network, quantizer=None):
-    """The network with the loss of the settings, and their quantiser or the given one."""
-    if quantizer is None:
-        quantizer = pick(choose("--quantizer", settings["quantizer"], QUANTIZERS), settings)
-    names = weights(network, ends=choose("--quantize", settings["quantize"], QUANTIZED))
-    if not names:
-        raise InputError(
-            f"--quantize is {settings['quantize']!r}, but {settings['model']} has no layer between "
-            "its first and last; quantise all"
-        )
-    loss = choose("--loss", settings["loss"], losses.LOSSES)()
-    return Objective(network, quantizer, quantized=names, loss=loss)
-
-
-def build_optimizers(settings):
-    """The optimiser with each learning rate of the settings; without any, its own default."""
-    cls = choose("--optimizer", settings["optimizer"], OPTIMIZERS)
-    grid = settings["lr_grid"]
-    if grid is None:
-        return [pick(cls, settings)]
-    try:
-        rates = [float(word) for word in grid.split(",")]
-    except ValueError:
-        remedy = f"--lr-grid is {grid!r}, but it must be learning rates such as .01,.03,.1"
-        raise InputError(remedy) from None
-    return [pick(cls, settings, lr=rate) for rate in dict.fromkeys(rates)]
 
 
 def new_folder(out, command):

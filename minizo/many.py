@@ -23,23 +23,13 @@ import numpy as np
 from . import backend, sharing
 from .errors import require
 from .estimators import Step
+from .evaluation import EVALUATION_BATCH, EVALUATION_NUMBERS, totals
 from .memory import in_parts
 from .objective import Batch
 from .population import BLOCK_DIRECTIONS, Pool
+from .recipe import COLUMNS, Diverged, Recipe, Run
 from .rng import SOURCES
-from .train import (
-    COLUMNS,
-    EVALUATION_BATCH,
-    EVALUATION_NUMBERS,
-    Diverged,
-    Recipe,
-    Run,
-    batches,
-    check,
-    diverged,
-    fit,
-    totals,
-)
+from .train import batches, check, diverged, fit
 
 EXAMPLE_NUMBERS = 2**16  # in the examples, or in the widest output for one row
 

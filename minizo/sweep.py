@@ -21,7 +21,8 @@ from .files import write_text
 from .models import mlp
 from .objective import Objective
 from .optim import Adam
-from .train import Diverged, fit
+from .recipe import Diverged
+from .train import fit
 
 
 @dataclass(frozen=True)

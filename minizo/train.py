@@ -4,172 +4,19 @@ import itertools
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from . import backend, checkpoint, rng, sharing
 from .errors import InputError, is_whole, require
 from .estimators import Step
-from .memory import in_parts
-from .objective import Batch, Objective
+from .evaluation import evaluate
+from .objective import Batch
 from .population import Pool
+from .recipe import COLUMNS, Diverged, Recipe, Run, TrainState
 from .rng import SOURCES
-
-COLUMNS = ("step", "train_loss", "test_accuracy", "forwards", "backwards", "macs", "seconds")
-EVALUATION_BATCH = 5000
-EVALUATION_NUMBERS = 2**22  # in the widest layer's output: 16 MiB in float32
-
-
-class Diverged(ArithmeticError):
-    """The loss, the parameters or the state of an estimator became NaN or infinite."""
-
-
-class TrainState(NamedTuple):
-    """Everything that changes during a run; what a checkpoint holds.
-
-    theta : ndarray (d,); optimizer, estimator : their states; step : int, steps done;
-    forwards, backwards : int, passes done; seconds : float, spent in training steps;
-    running : dict of str to ndarray, the network's running statistics;
-    macs : int, multiply-accumulates of the estimator's own, beside the passes.
-    """
-
-    theta: object
-    optimizer: object
-    estimator: object
-    step: int
-    forwards: int
-    backwards: int
-    seconds: float
-    running: Mapping
-    macs: int
-
-
-@dataclass
-class Run:
-    """A finished run.
-
-    Attributes
-    ----------
-    objective : Objective
-        With the quantiser scales of this run.
-    theta : ndarray (d,)
-        The latent parameters at the end; ``weights`` are the quantised ones by name.
-    records : dict of str to list
-        Columns `COLUMNS`, one entry every ``record_every`` steps. Training loss is that of the
-        whole training set, or of its first ``loss_examples``; evaluation is in neither
-        ``forwards`` nor ``seconds``.
-    settings : dict
-        What determines the result.
-    state : dict of str to ndarray
-        The network's running statistics at the end, for ``objective.outputs(theta, x, state)``;
-        empty for a network without batch normalisation.
-    """
-
-    objective: Objective
-    theta: object
-    records: dict
-    settings: dict = field(default_factory=dict)
-    state: dict = field(default_factory=dict)
-
-    @property
-    def weights(self):
-        """The quantised weights by name, as the network computes with them."""
-        return self.objective.quantize(self.theta)
-
-    def final(self, column):
-        """The last entry of a column of the records."""
-        return self.records[column][-1]
-
-
-def evaluate(objective, theta, x, labels, state=None):
-    """Mean loss and accuracy over a whole data set, with running statistics ``state``.
-
-    In batches of `EVALUATION_BATCH` examples, fewer where a layer's output is wide.
-
-    Returns
-    -------
-    loss, accuracy : float
-    """
-    most = max(1, min(EVALUATION_BATCH, EVALUATION_NUMBERS // objective.network.widest))
-    loss, right = totals(objective, theta, x, labels, state, most)
-    return float(loss) / labels.shape[0], float(right) / labels.shape[0]
-
-
-def totals(objective, theta, x, labels, state, most):
-    """Sum of the losses and number of right answers over a whole data set: (...) for (..., d).
-
-    In batches of at most ``most`` examples, which all of the thetas share.
-    """
-    xp = backend.namespace(theta)
-    weights = objective.weights_in_use(theta, state)
-
-    def sums(part):
-        outputs = objective.network.predict(weights, x[part, ...])
-        loss = outputs.shape[-2] * objective.loss.forward(outputs, labels[part])[0]
-        hits = xp.astype(xp.argmax(outputs, axis=-1) == labels[part], theta.dtype)
-        return loss, xp.sum(hits, axis=-1)
-
-    key = (theta.shape, x.shape)
-    parts = in_parts(sums, labels.shape[0], "examples to evaluate", theta, most, key)
-    loss = right = 0.0
-    for own_loss, own_right in parts:
-        loss, right = loss + own_loss, right + own_right
-    return loss, right
-
-
-@dataclass(frozen=True, eq=False)
-class Recipe:
-    """What a run is made of: everything that determines its result."""
-
-    objective: Objective
-    data: object
-    estimator: object
-    optimizer: object
-    steps: int
-    batch: int
-    seed: int
-    record_every: int
-    loss_examples: int | None = None
-    augment: object = None
-    start: object = None
-    state: Mapping | None = None
-    watch: dict = field(default_factory=dict)
-    rng: str = "device"
-
-    def settings(self):
-        """The recipe in words, for records and for refusing a checkpoint of another run."""
-        theta = self.objective.scales[self.objective.quantized[0]]
-        network = self.objective.network
-        layers = {name: repr(layer) for name, layer in network.layers.items()}
-        state = None
-        if self.state:
-            parts = [self.state[name] for name in network.running]
-            state = backend.sha256(backend.namespace(theta).concat(parts))
-        return {
-            "network": layers,
-            "quantizer": repr(self.objective.quantizer),
-            "quantized": list(self.objective.quantized),
-            "loss": repr(self.objective.loss),
-            "data": f"{self.data.name}, {self.data.y_train.shape[0]} training examples",
-            "estimator": repr(self.estimator),
-            "optimizer": repr(self.optimizer),
-            "steps": self.steps,
-            "batch": self.batch,
-            "seed": self.seed,
-            "record_every": self.record_every,
-            "loss_examples": self.loss_examples,
-            "augment": None if self.augment is None else repr(self.augment),
-            "start": None if self.start is None else backend.sha256(self.start),
-            "state": state,
-            "watch": sorted(self.watch) or None,
-            "backend": backend.namespace(theta).__name__,
-            "dtype": str(theta.dtype),
-            "rng": "host" if backend.is_numpy(backend.namespace(theta)) else self.rng,
-        }
 
 
 def batches(recipe, start):

@@ -206,7 +206,7 @@ def test_blocks_and_threads(layer, shape, lead, monkeypatch):
     params, x = random_params(layer, gen, lead), gen.normal(size=(*lead, 40, *shape))
     dy = gen.normal(size=(*lead, 40, *layer.output_shape(shape)))
     whole = both_ways(layer, params, x, dy)
-    monkeypatch.setattr(backend, "BLOCK", 2000)
+    monkeypatch.setattr(sharing, "BLOCK", 2000)
     blocked = both_ways(layer, params, x, dy)
     with ThreadPoolExecutor(3) as executor, sharing.crew(executor, 3):
         threaded = both_ways(layer, params, x, dy)

@@ -25,7 +25,6 @@ import minizo.layers
 from minizo import InputError, Objective, backend, fit, prox, quantizers, rng
 from minizo.data.dataset import Dataset
 from minizo.estimators import ESTIMATORS
-from minizo.experiment import pick
 from minizo.hypernets.generators import Average, Given
 from minizo.laws import LAWS
 from minizo.layers import Conv2d, Flatten, Linear, QuantizedActivation, ReLU, Stack
@@ -33,6 +32,7 @@ from minizo.losses import LOSSES
 from minizo.models import mlp
 from minizo.network import Network
 from minizo.optim import OPTIMIZERS
+from minizo.planning import pick
 from minizo.population import Pool, two_point_gradient
 from minizo.quantizers import QUANTIZERS, MidRise
 from minizo.surrogates import SURROGATES

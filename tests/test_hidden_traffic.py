@@ -14,7 +14,6 @@ from minizo import InputError, Objective, backend, quantizers, train
 from minizo.data.dataset import Dataset
 from minizo.estimators import ESTIMATORS, STE
 from minizo.estimators.learned import LOOKAHEADS
-from minizo.experiment import pick
 from minizo.laws import LAWS
 from minizo.layers import (
     BatchNorm1d,
@@ -33,8 +32,10 @@ from minizo.losses import LOSSES
 from minizo.models import ACTIVATIONS, mlp
 from minizo.network import Network
 from minizo.optim import OPTIMIZERS
+from minizo.planning import pick
 from minizo.population import Pool
 from minizo.quantizers import QUANTIZERS
+from minizo.recipe import Recipe
 
 STEPS, BATCH, EXAMPLES = 4, 10, 30  # an epoch of 3 steps: the fourth begins another
 
@@ -86,7 +87,7 @@ def step_events(network, estimator, optimizer=None, quantizer=None, loss="cross-
     theta = objective.network.init(0, like=data.x_train)
     objective = objective.calibrate(theta)
     optimizer = OPTIMIZERS["adam"]() if optimizer is None else optimizer
-    recipe = train.Recipe(objective, data, estimator, optimizer, STEPS, BATCH, 0, STEPS)
+    recipe = Recipe(objective, data, estimator, optimizer, STEPS, BATCH, 0, STEPS)
     state, ends = train.start_state(recipe, theta), []
     with watch() as events:
         feed = train.batches(recipe, 0)

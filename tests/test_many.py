@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from minizo import SPSA, STE, Diverged, InputError, Objective, fit, fit_many, many, quantizers
 from minizo.data.dataset import Dataset
 from minizo.estimators import ESTIMATORS
-from minizo.experiment import pick
 from minizo.layers import (
     BatchNorm1d,
     BatchNorm2d,
@@ -27,6 +26,7 @@ from minizo.losses import LOSSES
 from minizo.models import mlp
 from minizo.network import Network
 from minizo.optim import SGD, Adam, Momentum
+from minizo.planning import pick
 from minizo.quantizers import QUANTIZERS, MidRise
 
 SMALL = {"n": 3, "eps": 0.1, "units": 3, "expand": 3, "states": 2, "length": 2, "kernel": 2}

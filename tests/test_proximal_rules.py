@@ -33,7 +33,8 @@ from minizo.data.idx import write_idx
 from minizo.estimators import ESTIMATORS
 from minizo.layers import Flatten, Linear
 from minizo.network import Network
-from minizo.train import Recipe, batches
+from minizo.recipe import Recipe
+from minizo.train import batches
 
 RULES = [
     ProxQuant(lam=0.3),

@@ -28,11 +28,11 @@ from minizo import (
     sweep,
 )
 from minizo.data.dataset import Dataset
+from minizo.evaluation import evaluate
 from minizo.lab.flips import CountFlips, level_change
 from minizo.reproduce import proxquant, proxquant_report, zoo
 from minizo.reproduce.proxquant import ModelCase, WarmCase, strength
 from minizo.reproduce.proxquant_report import with_rates
-from minizo.train import evaluate
 
 
 def objective_of(quantizer=None):

@@ -34,7 +34,7 @@ from minizo.layers import (
     Residual,
 )
 from minizo.network import Network
-from minizo.train import COLUMNS
+from minizo.recipe import COLUMNS
 
 ESTIMATORS = [STE(), SPSA(n=40), FOGZO(n=8), FOGZO(n=3, ste_share=0.5)]
 IDS = ["ste", "spsa", "fogzo", "fogzo-scheduled"]

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from minizo import FOGZO, SPSA, STE, InputError, optim, quantizers, sweep
-from minizo.reproduce import compute796, mnist_grid
+from minizo.reproduce import compute796, compute796_report, mnist_grid
 
 CASES = [
     sweep.Case(STE(), optim.Adam(0.02), seed, steps=20, batch=50, widths=(5,)) for seed in (0, 1)
@@ -131,7 +131,7 @@ RECORDS = {
 )
 def test_compute_to_a_target(target, count, expected):
     """Linear between records; FOGZO's own forwards are not queries; never is infinite."""
-    assert compute796.compute_to(RECORDS, target, count) == expected
+    assert compute796_report.compute_to(RECORDS, target, count) == expected
 
 
 def test_the_796_of_the_claim_is_arithmetic():
@@ -147,7 +147,7 @@ def test_ratio_is_the_quotient_of_two_computations():
     spsa = compute796.Method("n-SPSA n=796", SPSA(n=796), (1,))
     fogzo = compute796.Method("FOGZO n=1", FOGZO(), (1,))
     results = {"n-SPSA n=796": {1: [{"records": slow}]}, "FOGZO n=1": {1: [{"records": RECORDS}]}}
-    target, values = compute796.ratio(results, spsa, fogzo, "multiply-accumulates")
+    target, values = compute796_report.ratio(results, spsa, fogzo, "multiply-accumulates")
     assert target == 0.5 and values == [100.0]
 
 
@@ -161,7 +161,7 @@ def test_ratio_is_the_quotient_of_two_computations():
     ],
 )
 def test_ratio_is_undefined_where_fogzo_never_gets_there(values, text):
-    assert compute796.ratio_text(values) == text
+    assert compute796_report.ratio_text(values) == text
 
 
 def test_ratio_of_a_fogzo_that_never_gets_there_is_zero():
@@ -169,7 +169,7 @@ def test_ratio_of_a_fogzo_that_never_gets_there_is_zero():
     fogzo = compute796.Method("FOGZO n=1", FOGZO(), (1,))
     worse = RECORDS | {"train_loss": [2.0, 1.0, 0.6]}
     results = {"n-SPSA n=796": {1: [{"records": RECORDS}]}, "FOGZO n=1": {1: [{"records": worse}]}}
-    assert compute796.ratio(results, spsa, fogzo, "all passes") == (0.5, [0.0])
+    assert compute796_report.ratio(results, spsa, fogzo, "all passes") == (0.5, [0.0])
 
 
 def test_compute796_end_to_end(toy, tmp_path, monkeypatch, capsys):
@@ -188,8 +188,8 @@ def test_compute796_end_to_end(toy, tmp_path, monkeypatch, capsys):
     with open(tmp_path / "compute796.csv") as file:
         rows = list(csv.DictReader(file))
     assert {row["group"] for row in rows} == {m.name for m in small}
-    back = compute796.read_records(tmp_path / "compute796.csv")
-    assert compute796.best_table(back, small).splitlines()[2].split()[0] == "STE"
+    back = compute796_report.read_records(tmp_path / "compute796.csv")
+    assert compute796_report.best_table(back, small).splitlines()[2].split()[0] == "STE"
     assert len(back["STE"]["Adam 0.03"][0]["records"]["macs"]) == 2
     assert (tmp_path / "compute796.png").read_bytes().startswith(b"\x89PNG")
     monkeypatch.setattr(sweep.Case, "run", lambda *a: pytest.fail("ran again"))

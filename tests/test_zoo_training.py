@@ -23,7 +23,8 @@ from minizo import (
 from minizo.layers import Linear, QuantizedActivation
 from minizo.network import Network
 from minizo.optim import SGD, Adam, Bop
-from minizo.train import Recipe, batches
+from minizo.recipe import Recipe
+from minizo.train import batches
 
 ZOO = sorted(quantizers.QUANTIZERS)
 ESTIMATORS = (STE(), SPSA(n=5, eps=0.05), FOGZO(n=2, eps=0.05))

@@ -12,7 +12,7 @@ import numpy as np
 from .. import backend, cli, report, sharing
 from ..data import load as load_data
 from ..errors import InputError
-from ..experiment import build_network
+from ..planning import build_network
 from .file import load, save
 from .trained import read_run, read_settings
 

@@ -20,6 +20,7 @@ from ..figures import save
 from ..files import write_csv, write_text
 from ..objective import Objective
 from ..population import threads
+from ..recipe import Recipe
 from .exact import effective_dimension, law_of, predict
 from .layerwise import LayerwiseSPSA, allocate
 from .measure import draw, measure, quality, reference
@@ -77,7 +78,7 @@ def trajectory(objective, data, steps, looks, seed, pool, tick):
         The one that the run would have met next.
     """
     theta = objective.network.init(seed, like=data.x_train)
-    recipe = train.Recipe(objective, data, STE(), optim.Adam(0.01), steps, BATCH, seed, steps)
+    recipe = Recipe(objective, data, STE(), optim.Adam(0.01), steps, BATCH, seed, steps)
     state = train.start_state(recipe, theta)
     feed, thetas = train.batches(recipe, 0), []
     for look in looks:
