@@ -165,7 +165,7 @@ def scratch(name, shape, like):
     if namespace(like) is not np:
         return empty(shape, like)
     buffer = getattr(_scratch, name, None)
-    size = int(np.prod(shape))
+    size = prod(shape)
     if buffer is None or buffer.size < size or buffer.dtype != like.dtype:
         buffer = np.empty(size, dtype=like.dtype)
         setattr(_scratch, name, buffer)

@@ -117,18 +117,21 @@ class MaxPool2d(_Pool2d):
         # dx = dy where x is the largest of its square, y; the first of several equal ones has it
         xp = backend.namespace(dy)
         *parts, last = self._slices(dx, axis)
-        dx[...] = 0.0
+        apart = self.stride >= self.size
+        if not (apart and dx.shape[axis] == self.size * dy.shape[axis]):
+            dx[...] = 0.0  # squares overlap, or leave pixels out
         left = dy
         for part, own in zip(parts, self._slices(x, axis), strict=False):
-            taken = scratch_images("taken", left.shape, dy)
+            taken, rest = part, last
+            if not apart:
+                taken, rest = (scratch_images(name, dy.shape, dy) for name in ("taken", "left"))
             backend.into(taken, xp.equal, own, y)
             taken *= left
-            if self.stride < self.size:
+            if not apart:
                 part += taken
-            else:
-                part[...] = taken
-            left = backend.into(scratch_images("left", left.shape, dy), xp.subtract, left, taken)
-        last += left
+            left = backend.into(rest, xp.subtract, left, taken)
+        if left is not last:
+            last += left
 
 
 @dataclass(frozen=True)
