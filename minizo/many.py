@@ -31,7 +31,7 @@ from .recipe import COLUMNS, Diverged, Recipe, Run
 from .rng import SOURCES
 from .train import batches, check, diverged, fit
 
-EXAMPLE_NUMBERS = 2**16  # in the examples, or in the widest output for one row
+ROW_NUMBERS = 2**22  # of all the runs that are trained together: 16 MiB in float32
 
 
 def fit_many(
@@ -144,14 +144,14 @@ def rows_at_once(objective, data, estimator, batch):
     """How many runs are trained together: on the host, as many as a cache has room for.
 
     The numbers of one row: its batch, the widest outputs of the network, and some arrays of d; the
-    last two once for each direction that is evaluated at a time. `minizo.sharing.BLOCK` in all.
+    last two once for each direction that is evaluated at a time. `ROW_NUMBERS` in all.
     """
     if not backend.is_numpy(backend.namespace(data.x_train)):
         return 2**16
     network = objective.network
     directions = min(BLOCK_DIRECTIONS, getattr(estimator, "n", 1))
     own = 8 * network.d + 4 * batch * network.widest
-    return max(1, sharing.BLOCK // (batch * prod(network.input_shape) + directions * own))
+    return max(1, ROW_NUMBERS // (batch * prod(network.input_shape) + directions * own))
 
 
 def _alone(objective, data, estimator, optimizer, seed, options, progress):
@@ -297,12 +297,8 @@ class _Rows:
                     records[column].append(value)
 
     def _examples(self):
-        # how many are evaluated at once: on the host few, which stay in the cache until every row
-        # has seen them (and of products a BLAS does small ones fastest)
-        network = self.objective.network
-        if backend.is_numpy(backend.namespace(self.theta)):
-            return max(1, EXAMPLE_NUMBERS // max(prod(network.input_shape), network.widest))
-        most = EVALUATION_NUMBERS // (network.widest * len(self.recipes))
+        # how many are evaluated at once
+        most = EVALUATION_NUMBERS // (self.objective.network.widest * len(self.recipes))
         return max(1, min(EVALUATION_BATCH, most))
 
     def _run(self, row):

@@ -124,7 +124,7 @@ def threads(workers=None, memory=Pool.memory):
         ThreadPoolExecutor(workers, thread_name_prefix="minizo") as executor,
         sharing.crew(executor, workers),
     ):
-        yield Pool(executor, workers, memory)
+        yield Pool(executor, 2 * workers, memory)  # one waits for each that is under way
 
 
 class Query(NamedTuple):

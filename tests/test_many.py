@@ -247,9 +247,9 @@ def test_rows_at_once_follow_what_a_row_needs():
     """Few of many directions, fewer of wide networks, at least one; progress counts all steps."""
     network = mlp(784, 10, 10)
     objective, data = Objective(network, MidRise()), data_for(NETWORKS["mlp"])
-    assert many.rows_at_once(objective, data, STE(), 100) == 7
-    assert many.rows_at_once(objective, data, SPSA(n=1), 100) == 7
-    assert many.rows_at_once(objective, data, SPSA(n=10), 100) == 1
+    assert many.rows_at_once(objective, data, STE(), 100) == 28
+    assert many.rows_at_once(objective, data, SPSA(n=1), 100) == 28
+    assert many.rows_at_once(objective, data, SPSA(n=10), 100) == 5
     assert many.rows_at_once(objective, data, STE(), 10**6) == 1
     counted = []
     small = Objective(NETWORKS["mlp"], MidRise())

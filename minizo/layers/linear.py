@@ -9,6 +9,10 @@ from .. import backend
 from ..errors import InputError, is_whole, require
 from .base import Layer
 
+# Multiply-accumulates up to which a BLAS does many small products at full speed. Above, those of a
+# population with the same x are made one: many of a few rows each take up to four times as long.
+SMALL = 800_000
+
 
 @dataclass(frozen=True)
 class Linear(Layer):
@@ -68,8 +72,14 @@ class Linear(Layer):
         """y (..., N, outputs) for x (..., N, inputs)."""
         xp = backend.namespace(x)
         w = params["weight"]
+        *lead, outputs, inputs = w.shape
+        stacked = x.ndim == 2 and w.ndim > 2 and outputs * inputs * x.shape[0] > SMALL
+        if stacked:  # (..., out, in) -> (...*out, in)
+            w = xp.reshape(w, (-1, inputs))
         # (..., out, in) @ (..., in, N) -> (..., out, N)
         yt = xp.matmul(w, xp.matrix_transpose(x))
+        if stacked:
+            yt = xp.reshape(yt, (*lead, outputs, x.shape[0]))
         # y^T = W x^T + b : features outside, examples inside, so that a population of narrow layers
         # still has long inner loops for bias, activation and softmax
         if self.bias:
