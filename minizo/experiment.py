@@ -187,9 +187,7 @@ def _together(settings, objective, data, notice):
             group = list(group)
             bar.set_description(estimator.label)
             outcomes = fit_many(
-                objective, data, estimator,
-                dict.fromkeys(run.optimizer for run in group),
-                dict.fromkeys(run.seed for run in group),
+                objective, data, estimator, [(run.optimizer, run.seed) for run in group],
                 steps=group[0].steps, batch=settings["batch"], rng=settings["rng"],
                 record_every=max(1, group[0].steps // records), loss_examples=loss_examples,
                 augment=AUGMENTATIONS[settings["augment"]],

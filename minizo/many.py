@@ -38,8 +38,7 @@ def fit_many(
     objective,
     data,
     estimator,
-    optimizers,
-    seeds,
+    pairs,
     *,
     steps,
     batch=100,
@@ -50,7 +49,7 @@ def fit_many(
     rng="device",
     progress=None,
 ):
-    """Train every pair of an optimiser and a seed; each as `minizo.fit` would.
+    """Train with each of several pairs of an optimiser and a seed, as `minizo.fit` would.
 
         theta_s <- optimizer_s(theta_s, G(theta_s; batch_s)),    s = 1, ..., S
 
@@ -59,9 +58,9 @@ def fit_many(
     objective, data, estimator
         As in `minizo.fit`. Estimators that are not ``rowwise`` (those with a learned gradient)
         train one run after the other.
-    optimizers : sequence
-        From `minizo.optim`, such as one for each learning rate; they may be of different kinds.
-    seeds : sequence of int
+    pairs : sequence of (optimizer, seed)
+        Optimisers from `minizo.optim`, such as one for each learning rate, of one kind or several.
+        Neighbours with the same optimiser are updated together.
     steps, batch, record_every, loss_examples, augment, rng
         As in `minizo.fit`. There are no checkpoints.
     workers : int
@@ -72,9 +71,9 @@ def fit_many(
     Returns
     -------
     list of Run or Diverged
-        In the order of ``itertools.product(optimizers, seeds)``. A run that diverges ends as the
-        error that `minizo.fit` would raise, and the others go on. ``seconds`` in the records is a
-        row's equal share of the time of those that were trained with it.
+        In the order of ``pairs``. A run that diverges ends as the error that `minizo.fit` would
+        raise, and the others go on. ``seconds`` in the records is a row's equal share of the time
+        of those that were trained with it.
 
     Raises
     ------
@@ -90,32 +89,30 @@ def fit_many(
     >>> from minizo import STE, Objective, data, models, optim, quantizers
     >>> digits = data.synthetic_digits(300, 100)
     >>> objective = Objective(models.mlp(784, 10, 10), quantizers.MidRise())
-    >>> rates = [optim.Adam(lr) for lr in (0.003, 0.01)]
-    >>> runs = fit_many(objective, digits, STE(), rates, range(4), steps=20)
+    >>> pairs = [(optim.Adam(lr), seed) for lr in (0.003, 0.01) for seed in range(4)]
+    >>> runs = fit_many(objective, digits, STE(), pairs, steps=20)
     >>> len(runs), runs[7].settings["seed"], runs[7].settings["optimizer"][:12]
     (8, 3, 'Adam(lr=0.01')
     """
-    optimizers, seeds = tuple(optimizers), tuple(seeds)
-    require(len(optimizers) > 0, "optimizers", optimizers, "at least one is needed")
-    require(len(seeds) > 0, "seeds", seeds, "at least one is needed")
+    pairs = tuple(pairs)
+    require(len(pairs) > 0, "pairs", pairs, "at least one is needed")
     require(workers >= 1, "workers", workers, "it must be at least 1")
     require(rng in SOURCES, "rng", rng, f"choose from {SOURCES}")
-    for seed in seeds:
+    for _, seed in pairs:
         check(data, steps, batch, seed, loss_examples)
     record_every = record_every or max(1, steps // 20)
     if not estimator.rowwise:
         options = {"steps": steps, "batch": batch, "record_every": record_every, "rng": rng}
         options |= {"loss_examples": loss_examples, "augment": augment}
-        pairs = itertools.product(optimizers, seeds)
         return [_alone(objective, data, estimator, *pair, options, progress) for pair in pairs]
-    starts = {seed: objective.network.init(seed, like=data.x_train) for seed in seeds}
+    starts = {seed: objective.network.init(seed, like=data.x_train) for _, seed in pairs}
     more = {"loss_examples": loss_examples, "augment": augment, "rng": rng}
     recipes = [
         Recipe(
             objective.calibrate(starts[seed]), data, estimator, optimizer, steps, batch, seed,
             record_every, **more,
         )
-        for optimizer, seed in itertools.product(optimizers, seeds)
+        for optimizer, seed in pairs
     ]  # fmt: skip
     most = rows_at_once(objective, data, estimator, batch)
     # as many rows for each worker, and a multiple of the workers where the rows suffice

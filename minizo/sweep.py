@@ -1,9 +1,11 @@
 """Many runs, each kept as a record of its own, over several processes, resumable.
 
 A sweep is a list of `Case`. Every finished case leaves one JSON file in the sweep's folder; a case
-whose file is there and whole is not run again, one whose file is damaged is. Beside it lies the
-run's checkpoint, from which an interrupted case goes on, so that a sweep that is stopped loses at
-most the last twentieth of the runs that were under way.
+whose file is there and whole is not run again, one whose file is damaged is. Cases that differ in
+nothing but their seed and optimiser are trained together by `minizo.fit_many` where the network is
+small enough for that to pay. Beside the file of one that is trained alone lies its checkpoint, from
+which it goes on. So a sweep that is stopped loses at most the last twentieth of the long runs that
+were under way, and the groups of short ones.
 """
 
 import hashlib
@@ -11,13 +13,14 @@ import json
 import os
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import ExitStack
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from multiprocessing import get_context
 from pathlib import Path
 
 from . import quantizers
 from .errors import InputError, require
 from .files import write_text
+from .many import fit_many, rows_at_once
 from .models import mlp
 from .objective import Objective
 from .optim import Adam
@@ -80,6 +83,16 @@ class Case:
         """More of what `minizo.fit` is given: nothing here, a start or a watch in other cases."""
         return {}
 
+    def alike(self):
+        """The same for all cases that can be trained together; ``None`` if this one is for itself.
+
+        They may differ in seed and optimiser, the estimator must treat rows on their own, and
+        nothing may be asked of `minizo.fit` that `minizo.fit_many` does not do.
+        """
+        if self.estimator.rowwise and type(self).options is Case.options:
+            return replace(self, optimizer=None, seed=0)
+        return None
+
     def network(self, data):
         """The network that is trained."""
         return mlp(
@@ -115,7 +128,14 @@ class Case:
         )
 
     def run(self, data, path=None):
-        """Train, and return the record: settings, ``records`` by column, or ``error``."""
+        """`train`, and return the `record`."""
+        try:
+            return self.record(data, self.train(data, path))
+        except Diverged as error:
+            return self.record(data, error)
+
+    def record(self, data, outcome):
+        """Settings and, of a `Run`, ``records`` by column, or of a `Diverged` its ``error``."""
         record = {
             "label": self.estimator.label,
             "estimator": repr(self.estimator),
@@ -125,10 +145,9 @@ class Case:
             "case": self.settings(),
             "data": data.name,
         }
-        try:
-            return record | {"records": self.train(data, path).records}
-        except Diverged as error:
-            return record | {"error": str(error)}
+        if isinstance(outcome, Diverged):
+            return record | {"error": str(outcome)}
+        return record | {"records": outcome.records}
 
 
 def read(path, case, data):
@@ -149,10 +168,42 @@ def _start(load):
     _data = load()
 
 
-def _work(case, path):
-    record = case.run(_data, path.with_suffix(".npz"))
-    write_text(path, json.dumps(record) + "\n")
-    return record
+def _work(cases, paths):
+    if len(cases) == 1:
+        records = [cases[0].run(_data, paths[0].with_suffix(".npz"))]
+    else:
+        first = cases[0]
+        outcomes = fit_many(
+            first.objective(_data),
+            _data,
+            first.estimator,
+            [(case.optimizer, case.seed) for case in cases],
+            steps=first.steps,
+            batch=first.batch,
+            record_every=first.record_every,
+        )
+        records = [case.record(_data, found) for case, found in zip(cases, outcomes, strict=True)]
+    for record, path in zip(records, paths, strict=True):
+        write_text(path, json.dumps(record) + "\n")
+    return records
+
+
+def groups(cases, data):
+    """The cases, in lists of those that are trained together, the most expensive first."""
+    kinds = {}
+    for case in cases:
+        kind = case.alike()
+        kinds.setdefault(case if kind is None else kind, []).append(case)
+    found = []
+    for kind in kinds.values():
+        first = kind[0]
+        size = 1
+        if len(kind) > 1:
+            size = rows_at_once(first.objective(data), data, first.estimator, first.batch)
+        # in the order of their optimisers, so that neighbours are updated together
+        kind.sort(key=lambda case: repr(case.optimizer))
+        found += [kind[i : i + size] for i in range(0, len(kind), size)]
+    return sorted(found, key=lambda group: sum(case.cost() for case in group), reverse=True)
 
 
 def run(cases, load, folder, workers=None, quiet=False):
@@ -186,27 +237,27 @@ def run(cases, load, folder, workers=None, quiet=False):
     name = _data.name
     paths = {case: folder / f"{case.key(name)}.json" for case in cases}
     records = {case: read(path, case, name) for case, path in paths.items()}
+    missing = [case for case in paths if records[case] is None]
     # the most expensive first, so that no processor waits long at the end
-    missing = sorted(
-        (c for c in paths if records[c] is None), key=lambda case: case.cost(), reverse=True
-    )
+    waiting = [(group, [paths[case] for case in group]) for group in groups(missing, _data)]
 
     with ExitStack() as stack:
         bar = stack.enter_context(_bar(cases, missing, quiet))
         if workers == 1:
-            finished = ((case, _work(case, paths[case])) for case in missing)
+            finished = ((group, _work(group, own)) for group, own in waiting)
         else:
             context = get_context("spawn")  # a forked BLAS may hang
             pool = stack.enter_context(
                 ProcessPoolExecutor(workers, context, initializer=_start, initargs=(load,))
             )
-            futures = {pool.submit(_work, case, paths[case]): case for case in missing}
+            futures = {pool.submit(_work, *item): item[0] for item in waiting}
             stack.callback(pool.shutdown, wait=False, cancel_futures=True)
             finished = ((futures[f], f.result()) for f in as_completed(futures))
-        for case, record in finished:
-            records[case] = record
-            bar.update(case.cost())
-            bar.set_postfix_str(record["label"], refresh=False)
+        for group, own in finished:
+            for case, record in zip(group, own, strict=True):
+                records[case] = record
+                bar.update(case.cost())
+            bar.set_postfix_str(own[0]["label"], refresh=False)
     return [records[case] for case in cases]
 
 

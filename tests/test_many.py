@@ -1,6 +1,7 @@
 """Sweeps: many runs as rows of one array, each the run that `fit` makes of it."""
 
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -76,11 +77,11 @@ def both(estimator, network, optimizers, seeds, quantizer=None, loss="cross-entr
     data = data_for(network)
     objective = Objective(network, quantizer or MidRise("tanh"), loss=LOSSES[loss]())
     options = {"steps": 8, "batch": 15, "record_every": 3} | options
-    found = fit_many(objective, data, estimator, optimizers, seeds, **options)
+    pairs = list(product(optimizers, seeds))
+    found = fit_many(objective, data, estimator, pairs, **options)
     expected = [
         fit(objective, data, estimator, optimizer, seed=seed, **options)
-        for optimizer in optimizers
-        for seed in seeds
+        for optimizer, seed in pairs
     ]
     return found, expected
 
@@ -144,14 +145,13 @@ def test_rows_of_other_settings(rule):
 @settings(max_examples=15, deadline=None)
 def test_grouping_changes_nothing(seeds, rates, together, workers):
     """Any seeds (the same one twice, too) and rates, in any groups: the same runs, in order."""
-    network, optimizers = NETWORKS["mlp"], [Adam(rate) for rate in rates]
+    network, pairs = NETWORKS["mlp"], list(product(map(Adam, rates), seeds))
     objective, data = Objective(network, MidRise()), data_for(network)
     options = {"steps": 4, "batch": 20, "record_every": 4}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(many, "rows_at_once", lambda *a: together)
-        found = fit_many(objective, data, STE(), optimizers, seeds, workers=workers, **options)
+        found = fit_many(objective, data, STE(), pairs, workers=workers, **options)
     assert len(found) == len(seeds) * len(rates)
-    pairs = [(optimizer, seed) for optimizer in optimizers for seed in seeds]
     for run, (optimizer, seed) in zip(found, pairs, strict=True):
         assert (run.settings["seed"], run.settings["optimizer"]) == (seed, repr(optimizer))
     assert_same_run(
@@ -164,8 +164,9 @@ def test_float32_stays_float32():
     network = NETWORKS["convolutional"]
     objective, data = Objective(network, MidRise()), data_for(network, np.float32)
     options = {"steps": 20, "batch": 15}
-    for run, seed in zip(
-        fit_many(objective, data, STE(), [SGD(0.03)], range(3), **options), range(3), strict=True
+    pairs = [(SGD(0.03), seed) for seed in range(3)]
+    for run, (_, seed) in zip(
+        fit_many(objective, data, STE(), pairs, **options), pairs, strict=True
     ):
         expected = fit(objective, data, STE(), SGD(0.03), seed=seed, **options)
         assert run.theta.dtype == np.float32
@@ -180,9 +181,9 @@ def test_a_diverging_row_leaves_the_others_alone():
     network, rates = NETWORKS["mlp"], [SGD(0.1), SGD(1e300), SGD(0.05)]
     objective, data = Objective(network, MidRise()), data_for(network)
     options = {"steps": 9, "batch": 20, "record_every": 3}
-    found = fit_many(objective, data, STE(), rates, (0, 1), **options)
-    sentences = []
-    for run, (optimizer, seed) in zip(found, [(r, s) for r in rates for s in (0, 1)], strict=True):
+    pairs, sentences = list(product(rates, (0, 1))), []
+    found = fit_many(objective, data, STE(), pairs, **options)
+    for run, (optimizer, seed) in zip(found, pairs, strict=True):
         try:
             assert_same_run(run, fit(objective, data, STE(), optimizer, seed=seed, **options))
         except Diverged as error:
@@ -191,7 +192,7 @@ def test_a_diverging_row_leaves_the_others_alone():
     assert 1 <= len(sentences) <= 2
     # where all rows diverge the sweep ends; estimators that are trained alone answer alike
     for rule in (STE(), pick(ESTIMATORS["gain"], {})):
-        runs = fit_many(objective, data, rule, rates[1:2], (0, 0), **options)
+        runs = fit_many(objective, data, rule, [(rates[1], 0)] * 2, **options)
         assert all(isinstance(run, Diverged) for run in runs)
 
 
@@ -201,7 +202,7 @@ def test_a_starting_point_that_is_not_finite(monkeypatch):
     objective, data = Objective(network, MidRise()), data_for(network)
     x = data.x_train.copy()
     x[0] = np.inf
-    found = fit_many(objective, replace(data, x_train=x), STE(), [SGD()], (0,), steps=2, batch=2)
+    found = fit_many(objective, replace(data, x_train=x), STE(), [(SGD(), 0)], steps=2, batch=2)
     assert "training loss became NaN or infinite at step 0" in str(found[0])
 
 
@@ -232,8 +233,9 @@ def test_a_sweep_on_another_device():
 
     network, rule = NETWORKS["convolutional"], pick(ESTIMATORS["fogzo"], SMALL)
     objective, options = Objective(network, MidRise("tanh")), {"steps": 4, "batch": 15}
+    pairs = list(product(RATES[:2], (0, 1)))
     runs = [
-        fit_many(objective, data_for(network, move=move), rule, RATES[:2], (0, 1), **options)
+        fit_many(objective, data_for(network, move=move), rule, pairs, **options)
         for move in (put, np.asarray)
     ]
     for ours, expected in zip(*runs, strict=True):
@@ -256,16 +258,15 @@ def test_rows_at_once_follow_what_a_row_needs():
     options = {"steps": 5, "batch": 20, "progress": counted.append}
     for rule in (STE(), ESTIMATORS["gain"]()):
         counted.clear()
-        fit_many(small, data, rule, [SGD()], range(3), **options)
+        fit_many(small, data, rule, [(SGD(), seed) for seed in range(3)], **options)
         assert sum(counted) == 15
 
 
 @pytest.mark.parametrize(
     "change, sentence",
     [
-        ({"optimizers": ()}, r"optimizers is \(\), but at least one is needed"),
-        ({"seeds": ()}, r"seeds is \(\), but at least one is needed"),
-        ({"seeds": (0, -1)}, "seed is -1"),
+        ({"pairs": ()}, r"pairs is \(\), but at least one is needed"),
+        ({"pairs": [(SGD(), 0), (SGD(), -1)]}, "seed is -1"),
         ({"steps": 0}, "steps is 0"),
         ({"workers": 0}, "workers is 0"),
         ({"rng": "here"}, "rng is 'here'"),
@@ -273,6 +274,6 @@ def test_rows_at_once_follow_what_a_row_needs():
 )
 def test_bad_input_is_refused(change, sentence):
     network = NETWORKS["mlp"]
-    options = {"optimizers": [SGD()], "seeds": (0,), "steps": 2, "batch": 10} | change
+    options = {"pairs": [(SGD(), 0)], "steps": 2, "batch": 10} | change
     with pytest.raises(InputError, match=sentence):
         fit_many(Objective(network, MidRise()), data_for(network), STE(), **options)

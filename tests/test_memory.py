@@ -143,7 +143,7 @@ def test_a_sweep_goes_on(monkeypatch):
     data = Dataset("toy", x, labels, x, labels, classes=3)
     objective = Objective(mlp(8, 4, 3, input_shape=(1, 1, 8)), MidRise())
     options = {"steps": 3, "batch": 20}
-    expected = fit_many(objective, data, STE(), [optim.SGD()], range(5), **options)
+    expected = fit_many(objective, data, STE(), pairs, **options)
     memory.forget()
     original = many._Rows._advance
 
@@ -154,7 +154,7 @@ def test_a_sweep_goes_on(monkeypatch):
 
     monkeypatch.setattr(many._Rows, "_advance", advance)
     with pytest.warns(SmallerParts, match="runs at once"):
-        found = fit_many(objective, data, STE(), [optim.SGD()], range(5), **options)
+        found = fit_many(objective, data, STE(), pairs, **options)
     for own, theirs in zip(found, expected, strict=True):
         np.testing.assert_allclose(own.theta, theirs.theta, atol=1e-12)
 

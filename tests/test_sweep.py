@@ -3,10 +3,14 @@
 import csv
 import json
 import math
+from dataclasses import replace
+from functools import partial
 
+import numpy as np
 import pytest
 
 from minizo import FOGZO, SPSA, STE, InputError, optim, quantizers, sweep
+from minizo.estimators import ESTIMATORS
 from minizo.reproduce import compute796, compute796_report, mnist_grid
 
 CASES = [
@@ -47,13 +51,16 @@ def test_a_record_cut_short_is_noticed_and_only_that_run_repeated(load, tmp_path
     monkeypatch.setattr(sweep.Case, "run", lambda *a: ran.append(a[0]) or real(*a))
     again = run(CASES, load, tmp_path)
     assert ran == [CASES[1]]
-    for a, b in zip(first, again, strict=True):
-        assert a["records"]["train_loss"] == b["records"]["train_loss"]
+    assert again[0] == first[0]
+    # alone this time, in float32
+    expected = pytest.approx(first[1]["records"]["train_loss"], rel=1e-4)
+    assert again[1]["records"]["train_loss"] == expected
 
 
 def test_an_interrupted_case_goes_on_from_its_checkpoint(load, tmp_path, monkeypatch):
     """Stopped in the middle of the second run: the first is kept, the second resumed."""
-    whole = run(CASES, load, tmp_path / "whole")
+    cases = [CASES[0], replace(CASES[1], batch=40)]  # not alike, so each for itself
+    whole = run(cases, load, tmp_path / "whole")
     real, steps = STE.estimate, []
 
     def estimate(self, *args):
@@ -64,11 +71,50 @@ def test_an_interrupted_case_goes_on_from_its_checkpoint(load, tmp_path, monkeyp
 
     monkeypatch.setattr(STE, "estimate", estimate)
     with pytest.raises(KeyboardInterrupt):
-        run(CASES, load, tmp_path / "cut")
-    resumed = run(CASES, load, tmp_path / "cut")
+        run(cases, load, tmp_path / "cut")
+    resumed = run(cases, load, tmp_path / "cut")
     assert len(steps) == 32 + 20 - 11  # the second run goes on from its 11th step
     for a, b in zip(whole, resumed, strict=True):
         assert a["records"]["train_loss"] == b["records"]["train_loss"]
+
+
+def test_alike_cases_train_together(load, tmp_path, toy):
+    """Seeds, rates and optimisers of a kind in one group: the records of each alone, in float32."""
+    rules = [optim.Adam(0.02), optim.SGD(0.1), optim.SGD(1e300)]
+    cases = [replace(CASES[0], optimizer=rule, seed=seed) for seed in (0, 1) for rule in rules]
+    other = replace(CASES[0], steps=10)
+    found = run([*cases, other], load, tmp_path)
+    assert not list(tmp_path.glob("*.npz"))[1:]  # a checkpoint of the other one alone
+    assert [sorted(map(len, sweep.groups(own, toy))) for own in ([*cases, other], CASES[:1])] == [
+        [1, 6],
+        [1],
+    ]
+    for case, record in zip([*cases, other], found, strict=True):
+        alone = case.run(toy)
+        assert {**record, "records": None} == {**alone, "records": None}
+        for column, values in alone.get("records", {}).items():
+            if column != "seconds":
+                np.testing.assert_allclose(record["records"][column], values, rtol=1e-4)
+    assert sum("error" in record for record in found) == 2
+
+
+def test_cases_that_cannot_train_together_do_not(toy):
+    """Learned gradients, cases with a start of their own, populations that fill the cache."""
+
+    class Started(sweep.Case):
+        def options(self, data, path):
+            return {"start": None}
+
+    def sizes(kind, estimator):
+        cases = [kind(estimator, seed=seed, batch=50) for seed in range(3)]
+        return [len(group) for group in sweep.groups(cases, toy)]
+
+    assert sizes(sweep.Case, STE()) == [3]
+    assert sizes(sweep.Case, ESTIMATORS["gain"]()) == [1, 1, 1]
+    assert sizes(Started, STE()) == [1, 1, 1]
+    wide = partial(sweep.Case, widths=(200,))
+    assert sizes(wide, STE()) == [3]
+    assert sizes(wide, SPSA(n=100)) == [1, 1, 1]
 
 
 def test_different_cases_never_share_a_file():

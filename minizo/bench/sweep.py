@@ -39,9 +39,8 @@ def run(rounds=1, runs=32, steps=1200, dtype="float32"):
 
     def together(workers):
         def work():
-            return fit_many(
-                objective, digits, STE(), [rule], range(runs), steps=steps, workers=workers
-            )
+            pairs = [(rule, seed) for seed in range(runs)]
+            return fit_many(objective, digits, STE(), pairs, steps=steps, workers=workers)
 
         return work
 
