@@ -142,7 +142,7 @@ def test_a_sweep_goes_on(monkeypatch):
     x, labels = blobs(60, 3, 8, 1, np.float64)
     data = Dataset("toy", x, labels, x, labels, classes=3)
     objective = Objective(mlp(8, 4, 3, input_shape=(1, 1, 8)), MidRise())
-    options = {"steps": 3, "batch": 20}
+    pairs, options = [(optim.SGD(), seed) for seed in range(5)], {"steps": 3, "batch": 20}
     expected = fit_many(objective, data, STE(), pairs, **options)
     memory.forget()
     original = many._Rows._advance
