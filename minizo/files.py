@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Folders that are made, and files that are written whole or not at all."""
 
 import csv
 import io
@@ -7,6 +7,21 @@ import tempfile
 from pathlib import Path
 
 from .errors import InputError
+
+
+def make_folder(path, name="folder"):
+    """The folder ``path``, made where it is not there yet; `InputError` if it cannot be.
+
+    ``name`` is what the sentence calls it, such as the flag that it comes from.
+    """
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{name} {path} cannot be made ({error.strerror}); name a folder you may write to"
+        ) from error
+    return path
 
 
 def write_atomically(path, write):

@@ -18,8 +18,8 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from . import quantizers
-from .errors import InputError, require
-from .files import write_text
+from .errors import require
+from .files import make_folder, write_text
 from .many import fit_many, rows_at_once
 from .models import mlp
 from .objective import Objective
@@ -228,11 +228,7 @@ def run(cases, load, folder, workers=None, quiet=False):
     """
     workers = workers or os.cpu_count() or 1
     require(workers >= 1, "workers", workers, "it must be at least 1")
-    folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"folder {folder} cannot be made ({error.strerror})") from error
+    folder = make_folder(folder)
     _start(load)
     name = _data.name
     paths = {case: folder / f"{case.key(name)}.json" for case in cases}

@@ -9,9 +9,9 @@ from functools import partial
 import numpy as np
 import pytest
 
-from minizo import FOGZO, SPSA, STE, InputError, optim, quantizers, sweep
+from minizo import FOGZO, SPSA, STE, InputError, data, optim, quantizers, sweep
 from minizo.estimators import ESTIMATORS
-from minizo.reproduce import compute796, compute796_report, mnist_grid
+from minizo.reproduce import compute796, compute796_report, fsg, mnist_grid, proxquant, zoo
 
 CASES = [
     sweep.Case(STE(), optim.Adam(0.02), seed, steps=20, batch=50, widths=(5,)) for seed in (0, 1)
@@ -219,7 +219,7 @@ def test_ratio_of_a_fogzo_that_never_gets_there_is_zero():
 
 def test_compute796_end_to_end(toy, tmp_path, monkeypatch, capsys):
     """A tiny version of the whole command: report, CSV and picture; a second call runs nothing."""
-    monkeypatch.setattr(compute796.data, "mnist", lambda: toy)
+    monkeypatch.setattr(data, "mnist", lambda: toy)
     small = tuple(
         compute796.replace(m, grid=m.grid[-1:], estimator=tiny(m.estimator))
         for m in compute796.METHODS
@@ -258,7 +258,7 @@ def test_the_study_of_causes_is_well_formed(largest):
 
 def test_compute796_why_end_to_end(toy, tmp_path, monkeypatch, capsys):
     """The questions stand in the report with their seeds, below the comparison."""
-    monkeypatch.setattr(compute796.data, "mnist", lambda: toy)
+    monkeypatch.setattr(data, "mnist", lambda: toy)
     few = [
         m for m in compute796.METHODS if m.name in ("STE", "n-SPSA n=796", "FOGZO n=1, beta .999")
     ]
@@ -278,27 +278,34 @@ def tiny(estimator):
     return estimator if n is None else compute796.replace(estimator, n=min(n, 20))
 
 
-@pytest.mark.parametrize("flag", ["--seeds", "--steps"])
-@pytest.mark.parametrize("command", [compute796.main, mnist_grid.main])
-def test_bad_flags(command, flag, capsys):
-    assert command([flag, "0"]) == 2
-    assert f"{flag} is 0, but it must be at least 1" in capsys.readouterr().err
+@pytest.mark.parametrize("comparison", [compute796, fsg, mnist_grid, proxquant, zoo])
+def test_bad_flags(comparison, tmp_path, capsys):
+    """A count of 0 or a file in the place of the folder: one sentence, exit code 2."""
+    (tmp_path / "file").write_text("")
+    bad = {
+        "--seeds is 0, but it must be at least 1": ["--seeds", "0"],
+        "--steps is -3, but it must be at least 1": ["--steps", "-3"],
+        "file cannot be made": ["--folder", str(tmp_path), "--out", str(tmp_path / "file")],
+    }
+    for sentence, flags in bad.items():
+        assert comparison.main(flags) == 2
+        assert sentence in capsys.readouterr().err
 
 
 def test_mnist_grid_end_to_end(toy, tmp_path, monkeypatch, capsys):
     """Two methods, two optimisers, two seeds: the best of each row is marked; CSV complete."""
-    monkeypatch.setattr(mnist_grid.data, "mnist", lambda: toy)
+    monkeypatch.setattr(data, "mnist", lambda: toy)
     methods = {"STE": STE(), "n-SPSA n=10": SPSA(n=10)}
     rules = [optim.SGD(1e-6), optim.Adam(0.02)]
     monkeypatch.setattr(mnist_grid, "METHODS", methods)
     monkeypatch.setattr(mnist_grid, "OPTIMIZERS", rules)
     flags = ["--steps", "40", "--seeds", "2", "--workers", "1", "--quiet"]
-    path = tmp_path / "grid.csv"
-    assert mnist_grid.main([*flags, "--folder", str(tmp_path / "f"), "--csv", str(path)]) == 0
+    assert mnist_grid.main([*flags, "--folder", str(tmp_path / "f"), "--out", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     for line in out.splitlines()[6:8]:
         assert line.endswith("*")  # Adam is the best of both rows; SGD 1e-6 does not move
-    with open(path) as file:
+    assert (tmp_path / "mnist_grid.txt").read_text() in out
+    with open(tmp_path / "mnist_grid.csv") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 4
     assert len(list((tmp_path / "f").glob("*.json"))) == 8

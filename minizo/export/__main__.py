@@ -12,6 +12,7 @@ import numpy as np
 from .. import backend, cli, report, sharing
 from ..data import load as load_data
 from ..errors import InputError
+from ..files import make_folder
 from ..planning import build_network
 from .file import load, save
 from .trained import read_run, read_settings
@@ -59,12 +60,7 @@ def command(arguments):
             f"--out {folder} is a run folder, whose checkpoints the exports would replace; name "
             "another one"
         )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"--out {folder} cannot be made ({error.strerror}); name a folder you may write to"
-        ) from error
+    make_folder(folder, "--out")
     rows = [compare(name, trained, data, folder) for name, trained in found.items()]
     if arguments.json:
         for row in rows:

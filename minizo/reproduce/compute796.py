@@ -8,10 +8,8 @@ all of them, finds every method's best optimiser on one grid, and measures the c
 loss, counted in three ways. It stops and goes on: every finished run is kept.
 """
 
-import argparse
 import sys
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from .. import (
     FOGZO,
@@ -19,13 +17,13 @@ from .. import (
     STE,
     __version__,
     cli,
-    data,
     figures,
     quantizers,
     sweep,
 )
 from ..files import write_text
 from ..optim import SGD, Adam
+from . import command
 from .compute796_report import curves, optimizer_name, show, write_records
 from .mnist_grid import DETAIL
 from .mnist_grid import OPTIMIZERS as GRID
@@ -154,54 +152,43 @@ def quick(methods):
 
 def main(argv=None):
     """Run the command; returns its exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m minizo.reproduce.compute796",
-        description=__doc__.partition("\n\n")[2],
-    )
+    parser = command.parser(
+        "compute796", __doc__.partition("\n\n")[2], "1200; --quick: 300", "3; --quick: 1",
+        "runs/compute796, or -quick",
+    )  # fmt: skip
     add = parser.add_argument
     add("--quick", action="store_true",
         help="under 3 minutes on 2 cores: 300 steps, 1 seed, 2 rates, no n = 7960")  # fmt: skip
     add("--why", action="store_true",
         help="also other perturbations, more steps, other quantisers, hardtanh")  # fmt: skip
-    add("--folder", help="where runs are kept (default: runs/compute796, or -quick)")
-    add("--seeds", type=int, help="seeds 0, 1, ... (default: 3; --quick: 1)")
-    add("--steps", type=int, help="steps a run (default: 1200; --quick: 300)")
-    add("--workers", type=int, help="processes (default: one a processor)")
-    add("--out", metavar="FOLDER", help="where report, CSV and picture go (default: --folder)")
-    add("--quiet", action="store_true", help="no progress bar")
     arguments = parser.parse_args(argv)
+    return cli.guarded(lambda: work(arguments))
 
-    def command():
-        small = arguments.quick
-        seeds = arguments.seeds if arguments.seeds is not None else (1 if small else 3)
-        steps = arguments.steps if arguments.steps is not None else (300 if small else 1200)
-        for name, value in (("seeds", seeds), ("steps", steps)):
-            if value < 1:
-                raise cli.InputError(f"--{name} is {value}, but it must be at least 1")
-        methods = quick(METHODS) if small else METHODS
-        questions = study(steps, 796 if small else 7960) if arguments.why else {}
-        folder = Path(arguments.folder or f"runs/compute796{'-quick' if small else ''}")
-        entries = plan(methods, seeds, steps, questions)
-        cases = list(dict.fromkeys(case for _, case in entries))
-        found = sweep.run(cases, data.mnist, folder, arguments.workers, arguments.quiet)
-        by_case = dict(zip(cases, found, strict=True))
-        records = [by_case[case] for _, case in entries]
-        results = gather(entries, records)
-        title = (
-            f"{found[0]['data']}: 2-bit midrise 784-10-10, {steps} steps of 100, {seeds} "
-            f"seed{'s' if seeds > 1 else ''}"
-        )
-        text = f"{title}, minizo {__version__}\n\n{show(results, methods, questions)}"
-        out = Path(arguments.out or folder)
-        out.mkdir(parents=True, exist_ok=True)
-        write_text(out / "compute796.txt", text)
-        write_records(out / "compute796.csv", entries, records)
-        shown = [m for m in methods if "FOGZO" not in m.name or "1 to" in m.name]
-        figures.save(figures.training(curves(results, shown), title), out / "compute796.png")
-        print(f"{text}\nfiles: {out / 'compute796.txt'}, compute796.csv, compute796.png")
-        return 0
 
-    return cli.guarded(command)
+def work(arguments):
+    """The sweep and the report."""
+    small = arguments.quick
+    seeds, steps = command.counts(arguments, seeds=1 if small else 3, steps=300 if small else 1200)
+    run, out = command.places(arguments, f"compute796{'-quick' if small else ''}")
+    methods = quick(METHODS) if small else METHODS
+    questions = study(steps, 796 if small else 7960) if arguments.why else {}
+    entries = plan(methods, seeds, steps, questions)
+    cases = list(dict.fromkeys(case for _, case in entries))
+    found = run(cases)
+    by_case = dict(zip(cases, found, strict=True))
+    records = [by_case[case] for _, case in entries]
+    results = gather(entries, records)
+    title = (
+        f"{found[0]['data']}: 2-bit midrise 784-10-10, {steps} steps of 100, "
+        f"{command.in_words(seeds)}"
+    )
+    text = f"{title}, minizo {__version__}\n\n{show(results, methods, questions)}"
+    write_text(out / "compute796.txt", text)
+    write_records(out / "compute796.csv", entries, records)
+    shown = [m for m in methods if "FOGZO" not in m.name or "1 to" in m.name]
+    figures.save(figures.training(curves(results, shown), title), out / "compute796.png")
+    print(f"{text}\nfiles: {out / 'compute796'}.txt, .csv and .png")
+    return 0
 
 
 if __name__ == "__main__":

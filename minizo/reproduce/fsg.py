@@ -19,12 +19,10 @@ X. Chen et al., "Fast and slow gradient approximation for binary neural network 
 2025; S. Chen, W. Wang, S. J. Pan, "MetaQuant", NeurIPS 2019.
 """
 
-import argparse
 import sys
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from .. import STE, FCGrad, MultiFC, __version__, cli, data, figures, sweep
+from .. import STE, FCGrad, MultiFC, __version__, cli, figures, sweep
 from ..estimators import (
     FSG,
     LSTMFC,
@@ -42,7 +40,7 @@ from ..layers import BatchNorm1d, Flatten, Linear, ReLU
 from ..network import Network
 from ..optim import SGD, Adam
 from ..quantizers import DoReFa
-from . import fsg_convnets, fsg_published, fsg_report
+from . import command, fsg_convnets, fsg_published, fsg_report
 
 MLP_PARTS = ("mlp", "sweeps", "long", "size")
 PARTS = (*MLP_PARTS, *fsg_convnets.PARTS)
@@ -223,8 +221,11 @@ def by_size(table, optimizer, sizes, run):
 
 def main(argv=None):
     """Run the command; returns its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m minizo.reproduce.fsg",
-                                     description=__doc__.split("\n\n")[1])  # fmt: skip
+    parser = command.parser(
+        "fsg", __doc__.split("\n\n")[1],
+        "100; lenet 300, cifar 200, --full 39,100; --quick: 40", "3; --quick: 1",
+        "runs/fsg, or -quick",
+    )  # fmt: skip
     add = parser.add_argument
     add("parts", nargs="*", metavar="PART", help=f"{' | '.join(PARTS)} (default: all)")
     add(
@@ -232,19 +233,9 @@ def main(argv=None):
         action="store_true",
         help="under 3 minutes on 2 cores: 40 steps, 1 seed, fewer methods, parts mlp and sweeps",
     )
-    add("--folder", help="where runs are kept (default: runs/fsg, or -quick)")
-    add("--seeds", type=int, help="seeds 0, 1, ... (default: 3; --quick: 1)")
-    add(
-        "--steps",
-        type=int,
-        help="steps a run (default: 100; lenet 300, cifar 200, --full 39,100; --quick: 40)",
-    )
     add("--long", type=int, help="steps a run in the part long (default: 600)")
     add("--short", type=int, help="steps a run in the part size (default: 25)")
     add("--full", action="store_true", help="cifar: ResNet-20, all images, on a GPU (needs CuPy)")
-    add("--workers", type=int, help="processes (default: one a processor)")
-    add("--out", metavar="FOLDER", help="where reports, CSV and pictures go (default: --folder)")
-    add("--quiet", action="store_true", help="no progress bar")
     arguments = parser.parse_args(argv)
     return cli.guarded(lambda: work(arguments))
 
@@ -258,24 +249,11 @@ def work(arguments):
             raise cli.InputError(f"part {name!r} is unknown (known: {', '.join(PARTS)})")
     if arguments.full and "cifar" not in parts:
         raise cli.InputError("--full is of the part cifar; name that part, too")
-    given = {
-        "seeds": arguments.seeds if arguments.seeds is not None else (1 if quick else 3),
-        "steps": arguments.steps if arguments.steps is not None else (40 if quick else 100),
-        "long": arguments.long if arguments.long is not None else 600,
-        "small": arguments.short if arguments.short is not None else 25,
-    }
-    for name, value in given.items():
-        if value < 1:
-            flag = "short" if name == "small" else name
-            raise cli.InputError(f"--{flag} is {value}, but it must be at least 1")
-    sizes = Sizes(**given)
-    folder = Path(arguments.folder or f"runs/fsg{'-quick' if quick else ''}")
-    out = Path(arguments.out or folder)
-    out.mkdir(parents=True, exist_ok=True)
-
-    def run(cases, load=data.mnist):
-        return sweep.run(cases, load, folder, arguments.workers, arguments.quiet)
-
+    seeds, steps, long, short = command.counts(
+        arguments, seeds=1 if quick else 3, steps=40 if quick else 100, long=600, short=25
+    )
+    sizes = Sizes(seeds=seeds, steps=steps, long=long, small=short)
+    run, out = command.places(arguments, f"fsg{'-quick' if quick else ''}")
     table = methods(sizes, quick)
     texts = []
     if any(name in MLP_PARTS for name in parts):
@@ -302,8 +280,8 @@ def mlp_parts(parts, table, sizes, run, out, quick=False):
     shown = [name for name in parts if name in MLP_PARTS]
     text = [
         f"minizo {__version__}, {every[0][3]['data']}: binary (DoReFa) weights, batches of 100, "
-        f"learning rates fall linearly to 0, hypernetworks Adam {sizes.rate:g}, {sizes.seeds} "
-        f"seed{'s' if sizes.seeds > 1 else ''}; Mamba of {sizes.mamba[0]} channels and "
+        f"learning rates fall linearly to 0, hypernetworks Adam {sizes.rate:g}, "
+        f"{command.in_words(sizes.seeds)}; Mamba of {sizes.mamba[0]} channels and "
         f"{sizes.mamba[1]} states, LSTMFC of {sizes.units} units, slow LSTM of {sizes.slow_units}",
         "The grid: "
         + ", ".join(f"{type(o).__name__} {o.lr:g}" for o in optimizers)

@@ -4,13 +4,13 @@ The grid behind the defaults of ``python -m minizo.mnist`` and the table of the 
 Adam with four learning rates each, the same for every method, three seeds.
 """
 
-import argparse
 import sys
 from statistics import fmean, stdev
 
-from .. import FOGZO, SPSA, STE, __version__, cli, data, report, sweep
-from ..files import write_csv
+from .. import FOGZO, SPSA, STE, __version__, cli, report, sweep
+from ..files import write_csv, write_text
 from ..optim import SGD, Adam
+from . import command
 
 METHODS = {
     "STE": STE(),
@@ -90,35 +90,26 @@ def write_grid(path, table):
 
 def main(argv=None):
     """Run the command; returns its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m minizo.reproduce.mnist_grid",
-                                     description=__doc__.partition("\n\n")[2])  # fmt: skip
-    parser.add_argument("--folder", default="runs/mnist-grid", help="where records are kept")
-    parser.add_argument("--seeds", type=int, default=3, help="seeds 0, 1, ... (default: 3)")
-    parser.add_argument("--steps", type=int, default=1200, help="steps a run (default: 1200)")
-    parser.add_argument("--workers", type=int, help="processes (default: one a processor)")
-    parser.add_argument("--csv", metavar="FILE", help="also write the grid to this file")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser = command.parser("mnist_grid", __doc__.partition("\n\n")[2], "1200")
     arguments = parser.parse_args(argv)
+    return cli.guarded(lambda: work(arguments))
 
-    def command():
-        for name in ("seeds", "steps"):
-            value = getattr(arguments, name)
-            if value < 1:
-                raise cli.InputError(f"--{name} is {value}, but it must be at least 1")
-        plan = cases(arguments.seeds, arguments.steps)
-        records = sweep.run(
-            list(plan.values()), data.mnist, arguments.folder, arguments.workers, arguments.quiet
-        )
-        table = summarise(plan, records)
-        print(
-            f"{records[0]['data']}: 2-bit midrise 784-10-10, {arguments.steps} steps of 100, "
-            f"{arguments.seeds} seeds, minizo {__version__}\n\n{show(table)}"
-        )
-        if arguments.csv:
-            write_grid(arguments.csv, table)
-        return 0
 
-    return cli.guarded(command)
+def work(arguments):
+    """The sweep and the table."""
+    seeds, steps = command.counts(arguments, seeds=3, steps=1200)
+    run, out = command.places(arguments, "mnist_grid")
+    plan = cases(seeds, steps)
+    records = run(list(plan.values()))
+    table = summarise(plan, records)
+    text = (
+        f"{records[0]['data']}: 2-bit midrise 784-10-10, {steps} steps of 100, "
+        f"{command.in_words(seeds)}, minizo {__version__}\n\n{show(table)}\n"
+    )
+    write_text(out / "mnist_grid.txt", text)
+    write_grid(out / "mnist_grid.csv", table)
+    print(f"{text}\nfiles: {out / 'mnist_grid'}.txt and .csv")
+    return 0
 
 
 if __name__ == "__main__":

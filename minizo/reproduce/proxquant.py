@@ -14,10 +14,8 @@ Y. Bai, Y.-X. Wang, E. Liberty, "ProxQuant: quantized neural networks via proxim
 2019, arXiv 1810.00861, section 4.
 """
 
-import argparse
 import sys
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
@@ -28,7 +26,6 @@ from .. import (
     ProxQuant,
     __version__,
     cli,
-    data,
     figures,
     models,
     report,
@@ -38,8 +35,8 @@ from ..files import write_text
 from ..lab.flips import CountFlips, level_change
 from ..optim import Adam
 from ..quantizers import FullPrecision, Sign
+from . import command, zoo
 from . import proxquant_report as show
-from . import zoo
 from .proxquant_report import SCHEDULES, SHOWN, gather
 
 FREEZE = 2 / 3
@@ -249,8 +246,11 @@ def watched(methods, chosen, warm, steps, records):
 
 def main(argv=None):
     """Run the command; returns its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m minizo.reproduce.proxquant",
-                                     description=__doc__.split("\n\n")[1])  # fmt: skip
+    parser = command.parser(
+        "proxquant", __doc__.split("\n\n")[1],
+        "mlp 2000, lenet 600, small-resnet 300; --quick: at most 600", "3; --quick: 1",
+        "runs/proxquant or such, or -quick",
+    )  # fmt: skip
     add = parser.add_argument
     add(
         "--model",
@@ -264,18 +264,8 @@ def main(argv=None):
         action="store_true",
         help="under 3 minutes on 2 cores: at most 600 steps, 1 seed, 2 rates or 1, 1 variant each",
     )
-    add("--folder", help="where runs are kept (default: runs/proxquant or such, or -quick)")
-    add("--seeds", type=int, help="seeds 0, 1, ... (default: 3; --quick: 1)")
-    add(
-        "--steps",
-        type=int,
-        help="steps a run (default: mlp 2000, lenet 600, small-resnet 300; --quick: at most 600)",
-    )
     add("--warm", type=int, help="steps of the warm start (default: as many)")
     add("--hidden", type=int, help="width of the mlp's hidden layer (default: 32)")
-    add("--workers", type=int, help="processes (default: one a processor)")
-    add("--out", metavar="FOLDER", help="where report, CSV and picture go (default: --folder)")
-    add("--quiet", action="store_true", help="no progress bar")
     arguments = parser.parse_args(argv)
     return cli.guarded(lambda: work(arguments))
 
@@ -283,25 +273,24 @@ def main(argv=None):
 def work(arguments):
     """The sweeps and the report."""
     small, model, setup = arguments.quick, arguments.model, SETUPS[arguments.model]
-    seeds = arguments.seeds if arguments.seeds is not None else (1 if small else 3)
-    default = min(600, setup.steps) if small else setup.steps
-    steps = arguments.steps if arguments.steps is not None else default
-    warm_steps = arguments.warm if arguments.warm is not None else steps
-    hidden = arguments.hidden if arguments.hidden is not None else 32
     if arguments.hidden is not None and model != "mlp":
-        raise cli.InputError(f"--hidden is {hidden}, but {model} has no such layer: leave it out")
-    given = {"seeds": seeds, "steps": steps, "warm": warm_steps, "hidden": hidden}
-    for name, value in given.items():
-        if value < 1:
-            raise cli.InputError(f"--{name} is {value}, but it must be at least 1")
+        raise cli.InputError(
+            f"--hidden is {arguments.hidden}, but {model} has no such layer: leave it out"
+        )
+    seeds, steps, hidden = command.counts(
+        arguments,
+        seeds=1 if small else 3,
+        steps=min(600, setup.steps) if small else setup.steps,
+        hidden=32,
+    )
+    (warm_steps,) = command.counts(arguments, warm=steps)
     rates, methods = setup.rates, setup.methods
     if small:
         rates, methods = rates[1:3], only(METHODS, slice(2, 3))
-    folder = Path(arguments.folder or f"runs/{setup.stem}{'-quick' if small else ''}")
-    load = data.mnist if model == "mlp" else zoo.small_mnist
+    sweep_of, out = command.places(arguments, f"{setup.stem}{'-quick' if small else ''}")
 
     def run(cases):
-        return sweep.run(cases, load, folder, arguments.workers, arguments.quiet)
+        return sweep_of(cases, None if model == "mlp" else zoo.small_mnist)
 
     warm = [
         ModelCase(STE(), WARM, seed, warm_steps, setup.batch, (hidden,), model=model,
@@ -329,7 +318,7 @@ def work(arguments):
     ]
     title = (
         f"{full[0]['data']}: binary {setup.name.format(hidden=hidden)} from a full-precision "
-        f"start, {steps} steps of {setup.batch}, {seeds} seed{'s' if seeds > 1 else ''}"
+        f"start, {steps} steps of {setup.batch}, {command.in_words(seeds)}"
     )
     flags = f"--hidden {hidden}" if model == "mlp" else f"--model {model}"
     tuning = "" if setup.tuned is None else (
@@ -349,8 +338,6 @@ def work(arguments):
         "The best settings with a constant rate again, nothing frozen", "",
         show.flips_table(runs), "",
     ])  # fmt: skip
-    out = Path(arguments.out or folder)
-    out.mkdir(parents=True, exist_ok=True)
     write_text(out / f"{setup.stem}.txt", text)
     show.write_grid(out / f"{setup.stem}.csv", table)
     figures.save(figures.flips(runs, title), out / f"{setup.stem}.png")

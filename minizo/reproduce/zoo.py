@@ -8,7 +8,6 @@ seeds train with it alone; what is reported is their test accuracy. The data are
 core. It stops and goes on: every finished run is kept.
 """
 
-import argparse
 import math
 import sys
 import time
@@ -22,6 +21,7 @@ from ..files import write_csv, write_text
 from ..layers import QuantizedActivation
 from ..models import lenet
 from ..optim import Adam, Bop
+from . import command
 
 CHANNELS = (8, 16)
 EXAMPLES = 10_000
@@ -286,49 +286,33 @@ def write_rows(path, rows, costs):
 
 def main(argv=None):
     """Run the command; returns its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m minizo.reproduce.zoo",
-                                     description=__doc__.partition("\n\n")[2])  # fmt: skip
-    parser.add_argument("--folder", default="runs/zoo", help="where records are kept")
-    parser.add_argument(
-        "--seeds", type=int, default=3, help="seeds of the best setting (default: 3)"
-    )
-    parser.add_argument("--steps", type=int, default=600, help="steps a run (default: 600)")
-    parser.add_argument("--workers", type=int, help="processes (default: one a processor)")
-    parser.add_argument("--csv", metavar="FILE", help="also write all settings to this file")
-    parser.add_argument("--text", metavar="FILE", help="also write the table to this file")
-    parser.add_argument("--picture", metavar="FILE", help="also draw the best settings")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser = command.parser("zoo", __doc__.partition("\n\n")[2], "600", "3, of the best setting")
     arguments = parser.parse_args(argv)
+    return cli.guarded(lambda: work(arguments))
 
-    def command():
-        for name in ("seeds", "steps"):
-            value = getattr(arguments, name)
-            if value < 1:
-                raise cli.InputError(f"--{name} is {value}, but it must be at least 1")
 
-        def run(plan):
-            where = small_mnist, arguments.folder, arguments.workers, arguments.quiet
-            return dict(zip(plan, sweep.run(list(plan.values()), *where), strict=True))
+def work(arguments):
+    """The sweeps and the report."""
+    seeds, steps = command.counts(arguments, seeds=3, steps=600)
+    run, out = command.places(arguments, "zoo")
 
-        records = run(tuning(arguments.steps))
-        records |= run(repeats(summarise(records), arguments.seeds, arguments.steps))
-        rows, small = summarise(records), small_mnist()
-        title = (
-            f"{small.name}: LeNet with {CHANNELS[0]} and {CHANNELS[1]} channels, "
-            f"{arguments.steps} steps of {BATCH}, {arguments.seeds} seeds, minizo {__version__}"
-        )
-        costs = {method: cost(method, small) for method in METHODS}
-        text = f"{title}\n\n{show(rows, costs)}"
-        print(text)
-        if arguments.text:
-            write_text(arguments.text, text + "\n")
-        if arguments.csv:
-            write_rows(arguments.csv, rows, costs)
-        if arguments.picture:
-            figures.save(figures.zoo(best(rows), title), arguments.picture)
-        return 0
+    def outcomes(plan):
+        return dict(zip(plan, run(list(plan.values()), small_mnist), strict=True))
 
-    return cli.guarded(command)
+    records = outcomes(tuning(steps))
+    records |= outcomes(repeats(summarise(records), seeds, steps))
+    rows, small = summarise(records), small_mnist()
+    title = (
+        f"{small.name}: LeNet with {CHANNELS[0]} and {CHANNELS[1]} channels, {steps} steps of "
+        f"{BATCH}, {command.in_words(seeds)}, minizo {__version__}"
+    )
+    costs = {method: cost(method, small) for method in METHODS}
+    text = f"{title}\n\n{show(rows, costs)}\n"
+    write_text(out / "zoo.txt", text)
+    write_rows(out / "zoo.csv", rows, costs)
+    figures.save(figures.zoo(best(rows), title), out / "zoo.png")
+    print(f"{text}\nfiles: {out / 'zoo'}.txt, .csv and .png")
+    return 0
 
 
 if __name__ == "__main__":
