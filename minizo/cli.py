@@ -19,9 +19,9 @@ from .hypernets.mlp import STARTS
 from .hypernets.slow import LAYOUTS
 from .laws import LAWS
 from .losses import LOSSES
-from .models import ACTIVATIONS, MODELS
+from .models import MODELS
 from .optim import OPTIMIZERS
-from .planning import ACTIVATION_QUANTIZERS, QUANTIZED
+from .planning import ACTIVATIONS, QUANTIZED
 from .prox import CONVENTIONS
 from .quantizers import QUANTIZERS, FullPrecision
 from .quantizers.scaled import PER, RULES
@@ -38,7 +38,6 @@ DEFAULTS = {
     "model": "mlp",
     "hidden": "10",
     "activation": "relu",
-    "activation_quantizer": "none",
     "activation_bits": 2,
     "activation_surrogate": "hardtanh",
     "quantize": "all",
@@ -114,12 +113,7 @@ def training_parser(prog, description, epilog):
     add("--model", "NAME", names(MODELS))
     add("--hidden", "WIDTHS", "mlp: widths of the hidden layers, such as 10 or 64,32")
     add("--activation", "NAME", names(ACTIVATIONS))
-    add(
-        "--activation-quantizer",
-        "NAME",
-        f"in the place of the activation: {names(ACTIVATION_QUANTIZERS)}",
-    )
-    add("--activation-bits", "B", "bits of a quantised activation, 1 to 8", int)
+    add("--activation-bits", "B", "of midrise, midtread, dorefa, lsq activations, 1 to 8", int)
     add("--activation-surrogate", "NAME", "whose slope a quantised activation has backwards")
     add("--quantize", "WHICH", f"which weights: {' | '.join(QUANTIZED)} (not the first and last)")
     add("--quantizer", "NAME", f"{names(QUANTIZERS)} (none: full precision)")

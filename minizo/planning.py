@@ -8,16 +8,18 @@ import numpy as np
 from . import losses
 from .errors import InputError, choose
 from .estimators import ESTIMATORS, STE
-from .layers import QuantizedActivation
-from .models import ACTIVATIONS, MODELS, weights
+from .layers import HardTanh, QuantizedActivation, ReLU
+from .layers.base import Layer
+from .models import MODELS, weights
 from .objective import Objective
 from .optim import OPTIMIZERS
-from .quantizers import LSQ, QUANTIZERS, DoReFaActivation, FullPrecision
+from .quantizers import LSQ, QUANTIZERS, DoReFaActivation
 
-# What an activation can be quantised with: staircases with a step of their own, set once.
-ACTIVATION_QUANTIZERS = {name: QUANTIZERS[name] for name in ("none", "sign", "midrise", "midtread")}
-ACTIVATION_QUANTIZERS["dorefa"] = DoReFaActivation  # of [0, 1], as DoReFa's weights have another
-ACTIVATION_QUANTIZERS["lsq"] = LSQ  # from 0 up, its step learned
+# Activations: layers as they are, or what quantises, with a step of its own that is set once.
+ACTIVATIONS = {"relu": ReLU, "hardtanh": HardTanh}
+ACTIVATIONS |= {name: QUANTIZERS[name] for name in ("sign", "midrise", "midtread")}
+ACTIVATIONS["dorefa"] = DoReFaActivation  # of [0, 1], as DoReFa's weights have another
+ACTIVATIONS["lsq"] = LSQ  # from 0 up, its step learned
 # Which weights are quantised: name -> with those of the first and the last layer?
 QUANTIZED = {"all": True, "inner": False}
 
@@ -115,11 +117,10 @@ def hidden_widths(text):
 
 
 def build_activation(settings):
-    """The activation of the settings, quantised where they say so."""
-    name = settings["activation_quantizer"]
-    kind = choose("--activation-quantizer", name, ACTIVATION_QUANTIZERS)
-    if kind is FullPrecision:
-        return choose("--activation", settings["activation"], ACTIVATIONS)()
+    """The activation of the settings."""
+    kind = choose("--activation", settings["activation"], ACTIVATIONS)
+    if issubclass(kind, Layer):
+        return kind()
     own = {"signed": False} if kind is LSQ else {}
     own["surrogate"] = settings["activation_surrogate"]
     quantizer = pick(kind, {"bits": settings["activation_bits"]}, **own)
@@ -147,11 +148,9 @@ def network_name(settings, data):
 def title(settings, data, steps):
     """What the table and the picture show."""
     bits = in_words(settings["quantizer"], settings["bits"])
-    if settings["activation_quantizer"] != "none":
-        acts = in_words(settings["activation_quantizer"], settings["activation_bits"])
+    if settings["activation"] in QUANTIZERS:
+        acts = in_words(settings["activation"], settings["activation_bits"])
         bits = f"{bits}-weight {acts}-activation"
-    elif settings["activation"] == "sign":
-        bits = f"{bits}-weight binary-activation"
     which = "" if settings["quantize"] == "all" else f" ({settings['quantize']} layers)"
     own = seeds(settings)
     shown = f"seed {own[0]}" if len(own) == 1 else f"{len(own)} seeds"

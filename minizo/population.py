@@ -40,7 +40,7 @@ def block_size(d):
 
 @dataclass(frozen=True)
 class Pool:
-    """Where blocks run: an executor, and how many blocks may be in flight.
+    """Where blocks run: an executor, and how many blocks it is handed at once.
 
     Parameters
     ----------
@@ -48,7 +48,8 @@ class Pool:
         Threads, processes, or another library's (Dask, mpi4py). ``None`` computes in the caller.
         A worker process holds its BLAS to one thread from its first block on.
     in_flight : int
-        Blocks under way at once (1 without an executor).
+        Blocks handed to the executor at once. Twice as many as it has workers keep them busy while
+        results are added up.
     memory : int
         Bytes that the blocks in flight may take together; default 256 MiB. One block is always
         allowed.

@@ -190,11 +190,11 @@ def test_other_networks(call, tmp_path):
 
 
 def test_quantised_activations(call, tmp_path):
-    flags = ("--activation-quantizer", "midtread", "--activation-bits", 3, "--bits", 3)
+    flags = ("--activation", "midtread", "--activation-bits", 3, "--bits", 3)
     code, out, _ = call(*flags, "--quantizer", "midrise", steps=2)
     assert code == 0
     assert "3-bit midrise-weight 3-bit midtread-activation small" in out
-    code, out, _ = call("--activation-quantizer", "dorefa", "--quantizer", "dorefa", steps=2)
+    code, out, _ = call("--activation", "dorefa", "--quantizer", "dorefa", steps=2)
     assert code == 0
     assert "2-bit dorefa-weight 2-bit dorefa-activation small" in out
 
@@ -238,8 +238,8 @@ BAD = [
     (("--model", "resnet"), "--model: unknown name 'resnet'; did you mean"),
     (("--augment", "flip"), "--augment: unknown name 'flip'"),
     (("--quantize", "outer"), "--quantize: unknown name 'outer'"),
-    (("--activation-quantizer", "ternary"), "--activation-quantizer: unknown name 'ternary'"),
-    (("--activation-quantizer", "midrise", "--activation-bits", 9), "bits is 9"),
+    (("--activation", "ternary"), "--activation: unknown name 'ternary'"),
+    (("--activation", "midrise", "--activation-bits", 9), "bits is 9"),
     (("--epochs", 2), "--steps and --epochs both say how long; give one of them"),
     (("--pretrain-steps", 2, "--pretrain-epochs", 1), "--pretrain-steps and --pretrain-epochs"),
     (("--pretrain-steps", 0), "--pretrain-steps is 0, but it must be at least 1"),

@@ -114,8 +114,10 @@ def test_order_of_storage_does_not_matter():
 
 
 @pytest.mark.parametrize("size, stride", [(2, 2), (3, 2), (3, 1), (2, 3), (1, 1)])
-def test_pooling_is_its_equation(size, stride):
+def test_pooling_is_its_equation(size, stride, monkeypatch):
     """Squares one by one; the first of equal numbers in reading order takes the gradient."""
+    new = backend.empty  # memory that holds anything
+    monkeypatch.setattr(backend, "empty", lambda *given: np.full_like(new(*given), np.nan))
     gen = generator(size, stride)
     x = gen.integers(-2, 3, size=(4, 3, 7, 6)).astype(float)  # with many ties
     most, mean = MaxPool2d(size, stride), AvgPool2d(size, stride)

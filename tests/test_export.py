@@ -740,7 +740,7 @@ def test_convolutional_networks(run_folder, call, tmp_path):
 
     def train(model):
         argv = ["--data", run_folder.parent / "corners", "--model", model, "--estimator", "ste",
-                "--quantizer", "xnor", "--activation-quantizer", "sign", "--steps", "4", "--batch",
+                "--quantizer", "xnor", "--activation", "sign", "--steps", "4", "--batch",
                 "30", "--quiet", "--out", tmp_path / model]  # fmt: skip
         assert mnist.main([str(word) for word in argv]) == 0
 

@@ -161,8 +161,8 @@ def test_float64_and_other_networks(call):
         "--quantizer stochastic --estimator binaryconnect --clip 1 --in-use sign",
         "--quantizer sign --surrogate ede --estimator ste --estimator spsa --n 1 --eps 0.1",
         "--quantizer sign --optimizer bop --gamma 0.01 --threshold 1e-7 --estimator ste",
-        "--activation-quantizer lsq --activation-bits 3 --quantizer lsq --estimator fogzo --n 1",
-        "--activation-quantizer sign --activation-surrogate swish --quantizer fda --estimator ste",
+        "--activation lsq --activation-bits 3 --quantizer lsq --estimator fogzo --n 1",
+        "--activation sign --activation-surrogate swish --quantizer fda --estimator ste",
     ],
 )
 def test_the_zoo(call, flags):
@@ -239,7 +239,7 @@ BAD = [
     (("--quantizer", "irnet"), "eps is None, but IRNet weights imply no perturbation size"),
     (("--quantizer", "xnor", "--rule", "exat"), "unknown name 'exat'; did you mean 'exact'?"),
     (("--optimizer", "bop"), "levels is 4, but Bop flips binary weights"),
-    (("--activation-quantizer", "sign", "--activation-surrogate", "eed"), "did you mean 'ede'?"),
+    (("--activation", "sign", "--activation-surrogate", "eed"), "did you mean 'ede'?"),
     (("--optimizer", "bop", "--quantizer", "sign", "--pretrain-steps", 5), "Bop flips binary"),
     (("--resume", "nowhere"), "--resume nowhere: there is no readable settings.json in it"),
     (("--lerning-rate", 1), "unrecognized arguments: --lerning-rate"),

@@ -99,8 +99,7 @@ def run(rounds=10, names=tuple(NETWORKS)):
                     work = torch_networks.ste_step(torch, *problem(name), channels_last=order)
                     key = f"PyTorch {how}, {label(count, 'thread')}"
                     candidates[key] = with_threads(torch, count, work)
-            # steps in a row, as in training
-            seconds = timing.in_turn(candidates, rounds, least=0.2)
+            seconds = timing.in_turn(candidates, rounds)
         record["networks"][name] = {"seconds": seconds, "memory": memory}
     return record
 

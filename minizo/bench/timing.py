@@ -7,7 +7,7 @@ from statistics import median
 import numpy as np
 
 
-def in_turn(candidates, rounds=30, least=0.02, warm_up=True):
+def in_turn(candidates, rounds=30, least=0.2, warm_up=True):
     """Seconds of each candidate, A B C A B C ...
 
     Parameters
@@ -17,7 +17,8 @@ def in_turn(candidates, rounds=30, least=0.02, warm_up=True):
     rounds : int
         Measurements of each.
     least : float
-        Seconds that one measurement lasts at least: short work is repeated within it.
+        Seconds that one measurement lasts at least: short work is repeated within it, as the steps
+        of a training are, because a first one after a rest takes longer.
     warm_up : bool
         Do each once or twice before anything is counted. Without, nothing is repeated either.
 

@@ -3,6 +3,7 @@
 from statistics import median
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from .style import STYLES
 
@@ -44,7 +45,7 @@ def scaling(record):
 
 
 def steps(record, floors):
-    """Seconds of a training step of every network, method and library, and its floors.
+    """Milliseconds of a training step of every network, method and library, and its floors.
 
     Parameters
     ----------
@@ -70,11 +71,16 @@ def steps(record, floors):
         for cell in (cell for cell in cells if cell["network"] == network):
             place = methods.index(cell["method"])
             if cell["library"] == "NumPy":
-                axes.barh(place, max(floors(record, cell)), height=0.7, color="0.85", zorder=0)
+                axes.barh(
+                    place, 1e3 * max(floors(record, cell)), height=0.7, color="0.85", zorder=0
+                )
             if cell["seconds"] is not None:
                 style = styles[cell["library"]] | {"linestyle": ""}
-                axes.plot(median(cell["seconds"]), place, markersize=7, **style)
-        axes.set(xscale="log", xlabel="seconds a step", title=network)
+                axes.plot(1e3 * median(cell["seconds"]), place, markersize=7, **style)
+        axes.set(xscale="log", xlabel="milliseconds a step", title=network)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_yticks(range(len(methods)), methods)
         axes.grid(alpha=0.3, axis="x")
         axes.spines[["top", "right"]].set_visible(False)

@@ -118,8 +118,8 @@ class MaxPool2d(_Pool2d):
         xp = backend.namespace(dy)
         *parts, last = self._slices(dx, axis)
         apart = self.stride >= self.size
-        if not (apart and dx.shape[axis] == self.size * dy.shape[axis]):
-            dx[...] = 0.0  # squares overlap, or leave pixels out
+        if not (apart and parts and dx.shape[axis] == self.size * dy.shape[axis]):
+            dx[...] = 0.0  # not every pixel is written below, or some more than once
         left = dy
         for part, own in zip(parts, self._slices(x, axis), strict=False):
             taken, rest = part, last
