@@ -22,6 +22,7 @@ from minizo.layers import (
     Residual,
     Stack,
     ZeroPad,
+    linear,
 )
 from minizo.losses import LOSSES, one_hot
 
@@ -128,16 +129,22 @@ def test_population_axis_is_a_loop(layer, shape):
     inputs=st.integers(1, 7),
     outputs=st.integers(1, 5),
     own_batch=st.booleans(),
+    small=st.sampled_from([0, 10**6]),
     seed=st.integers(0, 2**32 - 1),
 )
-@settings(max_examples=60, deadline=None)
-def test_linear_is_its_equation(lead, batch, inputs, outputs, own_batch, seed):
-    """y = x W^T + b by einsum, for shared batches and for a batch of each member's own."""
+@settings(max_examples=100, deadline=None)
+def test_linear_is_its_equation(lead, batch, inputs, outputs, own_batch, small, seed):
+    """y = x W^T + b by einsum, for shared batches and for a batch of each member's own.
+
+    The products of a population may be made one, which large ones are.
+    """
     rng = np.random.default_rng(seed)
     layer = Linear(inputs, outputs)
     params = random_params(layer, lead, rng)
     x = rng.normal(size=(*lead, batch, inputs) if own_batch else (batch, inputs))
-    y, _ = layer.forward(params, x)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(linear, "SMALL", small)
+        y, _ = layer.forward(params, x)
     expected = np.einsum("...ni,...oi->...no", x, params["weight"]) + params["bias"][..., None, :]
     np.testing.assert_allclose(y, expected, rtol=1e-10, atol=1e-12)
 
