@@ -10,6 +10,7 @@ import pytest
 from minizo import Batch, Objective, models, quantizers
 from minizo.data import load
 from minizo.data.dataset import Dataset
+from minizo.data.idx import write_idx
 
 
 def blobs(n, classes, inputs, seed, dtype=np.float32):
@@ -19,6 +20,35 @@ def blobs(n, classes, inputs, seed, dtype=np.float32):
     labels = np.arange(n) % classes
     x = centres[labels] + 0.5 * rng.normal(size=(n, inputs))
     return x.reshape(n, 1, 1, inputs).astype(dtype), labels
+
+
+def write_corners(folder, size):
+    """Write a data set as IDX files: 300 + 100 images whose bright corner is the label, 0 to 3."""
+    rng, half = np.random.default_rng(0), size // 2
+    for part, n in (("train", 300), ("t10k", 100)):
+        labels = np.arange(n, dtype=np.uint8) % 4
+        images = rng.integers(0, 100, (n, size, size), dtype=np.uint8)
+        for image, label in zip(images, labels, strict=True):
+            image[half * (label // 2) :, half * (label % 2) :][:half, :half] += 150
+        write_idx(folder / f"{part}-images-idx3-ubyte", images)
+        write_idx(folder / f"{part}-labels-idx1-ubyte.gz", labels)
+    return folder
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch, capsys):
+    """Run a command in an empty folder: command(main, *flags) -> (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(main, *flags):
+        try:
+            code = main([str(flag) for flag in flags])
+        except SystemExit as stop:  # argparse
+            code = stop.code
+        out = capsys.readouterr()
+        return code, out.out, out.err
+
+    return run
 
 
 @pytest.fixture(autouse=True)

@@ -23,20 +23,14 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture
-def call(folder, tmp_path, monkeypatch, capsys):
-    """Run the command in an empty folder: call(*flags) -> (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
+def call(folder, command):
+    """call(*flags) -> (exit code, stdout, stderr)."""
 
     def run(*flags, data=folder, steps=6, loss_examples=50):
-        argv = ["--data", str(data), "--batch", "20", "--quiet"]
-        argv += [] if steps is None else ["--steps", str(steps)]
-        argv += [] if loss_examples is None else ["--loss-examples", str(loss_examples)]
-        try:
-            code = cifar.main([*argv, *map(str, flags)])
-        except SystemExit as stop:  # argparse
-            code = stop.code
-        out = capsys.readouterr()
-        return code, out.out, out.err
+        own = ["--data", data, "--batch", 20, "--quiet"]
+        own += [] if steps is None else ["--steps", steps]
+        own += [] if loss_examples is None else ["--loss-examples", loss_examples]
+        return command(cifar.main, *own, *flags)
 
     return run
 

@@ -4,17 +4,18 @@ import hashlib
 import io
 import json
 import zipfile
+from functools import partial
 
 import numpy as np
 import pytest
+from conftest import write_corners
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import generator, latents, quantizers
 
 import minizo
 from minizo import STE, InputError, Objective, export, fit, mnist, models, optim
-from minizo.data.idx import write_idx
-from minizo.export import __main__ as command
+from minizo.export import __main__ as exporting
 from minizo.export import xnor
 from minizo.export.file import digest
 from minizo.export.fold import Flow, fold, whole_thresholds
@@ -603,14 +604,7 @@ def run_folder(tmp_path_factory):
     """A run of ``minizo.mnist`` on a small data set: 8x8 images, brighter where the label says."""
     folder = tmp_path_factory.mktemp("run")
     (folder / "corners").mkdir()
-    random = generator(0)
-    for part, n in (("train", 300), ("t10k", 100)):
-        labels = np.arange(n, dtype=np.uint8) % 4
-        images = random.integers(0, 100, (n, 8, 8), dtype=np.uint8)
-        for image, label in zip(images, labels, strict=True):
-            image[4 * (label // 2) :, 4 * (label % 2) :][:4, :4] += 150
-        write_idx(folder / "corners" / f"{part}-images-idx3-ubyte", images)
-        write_idx(folder / "corners" / f"{part}-labels-idx1-ubyte", labels)
+    write_corners(folder / "corners", 8)
     argv = ["--data", str(folder / "corners"), "--estimator", "ste", "--estimator", "fogzo", "--n",
             "1", "--steps", "20", "--batch", "30", "--quiet", "--out", str(folder / "run"),
             "--quantizer", "sign", "--activation", "sign"]  # fmt: skip
@@ -619,18 +613,9 @@ def run_folder(tmp_path_factory):
 
 
 @pytest.fixture
-def call(capsys):
-    """Run the command: call(*arguments) -> (exit code, stdout, stderr)."""
-
-    def run(*argv):
-        try:
-            code = command.main([str(word) for word in argv])
-        except SystemExit as stop:  # argparse
-            code = stop.code
-        out = capsys.readouterr()
-        return code, out.out, out.err
-
-    return run
+def call(command):
+    """call(*arguments) -> (exit code, stdout, stderr)."""
+    return partial(command, exporting.main)
 
 
 def test_the_command(run_folder, call):
@@ -670,14 +655,14 @@ def test_the_command_in_json(run_folder, call, tmp_path):
 
 def test_a_difference_is_exit_code_1(run_folder, call, tmp_path, monkeypatch):
     """The comparison can fail: here the weights in the file are others (negative control)."""
-    load = command.load
+    load = exporting.load
 
     def wrong(path):
         net = load(path)
         net.steps[-1].b[...] = -net.steps[-1].b + np.arange(net.steps[-1].b.size)
         return net
 
-    monkeypatch.setattr(command, "load", wrong)
+    monkeypatch.setattr(exporting, "load", wrong)
     code, out, _ = call(run_folder, "--out", tmp_path / "here")
     assert code == 1 and "100 of 100" not in out
 
@@ -763,7 +748,7 @@ def test_a_binary_lenet_is_a_25th(activation, tmp_path):
     run = trained(models.lenet(activation=activation), Sign())
     export.save(tmp_path / "net.npz", run)
     size = (tmp_path / "net.npz").stat().st_size
-    assert 25 * size <= command.float_bytes(run) and size > run.numbers / 8
+    assert 25 * size <= exporting.float_bytes(run) and size > run.numbers / 8
 
 
 @pytest.mark.parametrize(
@@ -777,7 +762,7 @@ def test_mlp_on_all_of_mnist(mnist, quantizer, activation, tmp_path):
     data = mnist.head(10000, 1000)
     run = fit(Objective(network, quantizer), data, STE(), optim.Adam(0.01), steps=150,
               record_every=150)  # fmt: skip
-    row = command.compare("mlp", export.Trained.of(run), mnist, tmp_path)
+    row = exporting.compare("mlp", export.Trained.of(run), mnist, tmp_path)
     assert row["equal"] == row["images"] == 10000
     assert row["largest_difference"] < 1e-5 * row["largest_output"]
 
@@ -790,6 +775,6 @@ def test_lenet_on_all_of_mnist(mnist, activation, tmp_path):
     run = fit(Objective(network, Sign("hardtanh")), mnist.head(5000, 500), STE(), optim.Adam(0.01),
               steps=60, batch=50, record_every=60)  # fmt: skip
     assert run.final("test_accuracy") > 0.7
-    row = command.compare("lenet", export.Trained.of(run), mnist, tmp_path)
+    row = exporting.compare("lenet", export.Trained.of(run), mnist, tmp_path)
     assert row["equal"] == row["images"] == 10000 and row["ratio"] >= 25
     assert row["largest_difference"] < 1e-5 * row["largest_output"]

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from functools import partial
 from math import inf, nan
 
 import numpy as np
@@ -78,17 +79,11 @@ def test_an_unknown_relation():
 
 
 @pytest.fixture
-def call(tmp_path, monkeypatch, capsys):
-    """Run the command in an empty folder: call(*flags) -> (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
+def call(command):
+    """call(*flags) -> (exit code, stdout, stderr)."""
 
     def run(*flags, table=EXPERIMENTS):
-        try:
-            code = runner.main(table, PARTS, ["--quiet", *map(str, flags)])
-        except SystemExit as stop:
-            code = stop.code
-        out = capsys.readouterr()
-        return code, out.out, out.err
+        return command(partial(runner.main, table, PARTS), "--quiet", *flags)
 
     return run
 

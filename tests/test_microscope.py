@@ -10,10 +10,10 @@ from math import sqrt
 
 import numpy as np
 import pytest
+from conftest import write_corners
 from strategies import Quadratic, Toy, generator, random_quadratic
 
 from minizo import FOGZO, SPSA, STE, Batch, Objective, Step, quantizers, threads
-from minizo.data.idx import write_idx
 from minizo.errors import InputError
 from minizo.lab import microscope
 from minizo.lab.exact import CDFS, effective_dimension, level_mean, predict, sign_moments
@@ -404,31 +404,16 @@ def test_too_little_is_refused():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """300 + 100 images of 6x6 whose bright corner is the label."""
-    folder = tmp_path_factory.mktemp("corners")
-    gen = np.random.default_rng(0)
-    for part, n in (("train", 300), ("t10k", 100)):
-        labels = np.arange(n, dtype=np.uint8) % 4
-        images = gen.integers(0, 100, (n, 6, 6), dtype=np.uint8)
-        for image, label in zip(images, labels, strict=True):
-            image[3 * (label // 2) :, 3 * (label % 2) :][:3, :3] += 150
-        write_idx(folder / f"{part}-images-idx3-ubyte", images)
-        write_idx(folder / f"{part}-labels-idx1-ubyte", labels)
-    return folder
+    """A small data set in IDX files."""
+    return write_corners(tmp_path_factory.mktemp("corners"), 6)
 
 
 @pytest.fixture
-def call(folder, tmp_path, monkeypatch, capsys):
-    """Run the command in an empty folder: call(*flags) -> (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
+def call(folder, command):
+    """call(*flags) -> (exit code, stdout, stderr)."""
 
     def run(*flags, data=folder):
-        try:
-            code = microscope.main(["--data", str(data), "--quiet", *map(str, flags)])
-        except SystemExit as stop:
-            code = stop.code
-        out = capsys.readouterr()
-        return code, out.out, out.err
+        return command(microscope.main, "--data", data, "--quiet", *flags)
 
     return run
 

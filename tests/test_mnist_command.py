@@ -11,9 +11,9 @@ import time
 
 import numpy as np
 import pytest
+from conftest import write_corners
 
 from minizo import InputError, checkpoint, experiment, files, mnist
-from minizo.data.idx import write_idx
 
 FIELDS = [
     "estimator", "backend", "device", "dtype", "data", "seed", "lr", "steps", "n", "beta",
@@ -24,32 +24,17 @@ FIELDS = [
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A small data set in IDX files: 8x8 images whose bright corner is the label (0 to 3)."""
-    folder = tmp_path_factory.mktemp("corners", numbered=False)
-    rng = np.random.default_rng(0)
-    for part, n in (("train", 300), ("t10k", 100)):
-        labels = np.arange(n, dtype=np.uint8) % 4
-        images = rng.integers(0, 100, (n, 8, 8), dtype=np.uint8)
-        for image, label in zip(images, labels, strict=True):
-            image[4 * (label // 2) :, 4 * (label % 2) :][:4, :4] += 150
-        write_idx(folder / f"{part}-images-idx3-ubyte", images)
-        write_idx(folder / f"{part}-labels-idx1-ubyte.gz", labels)
-    return folder
+    """A small data set in IDX files."""
+    return write_corners(tmp_path_factory.mktemp("corners", numbered=False), 8)
 
 
 @pytest.fixture
-def call(folder, tmp_path, monkeypatch, capsys):
-    """Run the command in an empty folder: call(*flags) -> (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
+def call(folder, command):
+    """call(*flags) -> (exit code, stdout, stderr)."""
 
     def run(*flags, data=folder, steps=20, batch=30):
-        argv = ["--data", str(data), "--steps", str(steps), "--batch", str(batch), "--quiet"]
-        try:
-            code = mnist.main([*argv, *map(str, flags)])
-        except SystemExit as stop:  # argparse
-            code = stop.code
-        out = capsys.readouterr()
-        return code, out.out, out.err
+        own = ("--data", data, "--steps", steps, "--batch", batch, "--quiet")
+        return command(mnist.main, *own, *flags)
 
     return run
 
