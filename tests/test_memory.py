@@ -58,7 +58,8 @@ def test_everything_is_done_once_and_in_order(count, room):
 
 def test_the_notice_says_what_happened():
     with pytest.warns(SmallerParts, match="memory ran out with 10 things at once; going on with 5"):
-        in_parts(Small(5), 10, "things", ZERO)
+        parts = in_parts(Small(5), 10, "things", ZERO)
+    assert parts == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
 
 
 def test_what_fits_is_left_alone():

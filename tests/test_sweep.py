@@ -1,6 +1,7 @@
 """Sweeps and the commands built on them: resumable, damage noticed, numbers as defined."""
 
 import csv
+import gzip
 import json
 import math
 from dataclasses import replace
@@ -111,6 +112,7 @@ def test_cases_that_cannot_train_together_do_not(toy):
     assert sizes(sweep.Case, STE()) == [3]
     assert sizes(sweep.Case, ESTIMATORS["gain"]()) == [1, 1, 1]
     assert sizes(Started, STE()) == [1, 1, 1]
+    assert sizes(proxquant.ModelCase, STE()) == [1, 1, 1]  # others start from its checkpoint
     wide = partial(sweep.Case, widths=(200,))
     assert sizes(wide, STE()) == [3]
     assert sizes(wide, SPSA(n=100)) == [1, 1, 1]
@@ -230,10 +232,10 @@ def test_compute796_end_to_end(toy, tmp_path, monkeypatch, capsys):
     assert compute796.main(flags) == 0
     out = capsys.readouterr().out
     assert "toy blobs: 2-bit midrise" in out and "measured to equal loss" in out
-    with open(tmp_path / "compute796.csv") as file:
+    with gzip.open(tmp_path / "compute796.csv.gz", "rt", newline="") as file:
         rows = list(csv.DictReader(file))
     assert {row["group"] for row in rows} == {m.name for m in small}
-    back = compute796_report.read_records(tmp_path / "compute796.csv")
+    back = compute796_report.read_records(tmp_path / "compute796.csv.gz")
     assert compute796_report.best_table(back, small).splitlines()[2].split()[0] == "STE"
     assert len(back["STE"]["Adam 0.03"][0]["records"]["macs"]) == 2
     assert (tmp_path / "compute796.png").read_bytes().startswith(b"\x89PNG")

@@ -184,10 +184,10 @@ def work(arguments):
     )
     text = f"{title}, minizo {__version__}\n\n{show(results, methods, questions)}"
     write_text(out / "compute796.txt", text)
-    write_records(out / "compute796.csv", entries, records)
+    write_records(out / "compute796.csv.gz", entries, records)
     shown = [m for m in methods if "FOGZO" not in m.name or "1 to" in m.name]
     figures.save(figures.training(curves(results, shown), title), out / "compute796.png")
-    print(f"{text}\nfiles: {out / 'compute796'}.txt, .csv and .png")
+    print(f"{text}\nfiles: {out / 'compute796'}.txt, .csv.gz and .png")
     return 0
 
 

@@ -1,6 +1,7 @@
 """What the records of compute796 say: computation to equal loss, tables, and the CSV."""
 
 import csv
+import gzip
 import math
 from statistics import fmean, median
 
@@ -178,7 +179,7 @@ def curves(results, methods):
 
 
 def write_records(path, entries, records):
-    """All records as CSV, one line a record, to four digits."""
+    """All records as packed CSV, one line a record, to four digits."""
     rows = []
     for (place, case), record in zip(entries, records, strict=True):
         group, setting = place
@@ -201,7 +202,7 @@ def read_records(path):
     columns = {"step": int, "train_loss": float, "test_accuracy": float, "forwards": int,
                "backwards": int, "macs": int}  # fmt: skip
     seeds = {}
-    with open(path, newline="") as file:
+    with gzip.open(path, "rt", newline="") as file:
         for row in csv.DictReader(file):
             run = seeds.setdefault((row["group"], row["setting"]), {}).setdefault(row["seed"], {})
             for name, kind in columns.items():

@@ -55,6 +55,10 @@ class ModelCase(sweep.Case):
 
     model: str = "mlp"
 
+    def alike(self):
+        """None: each leaves its checkpoint, from which others start."""
+        return None
+
     def network(self, data):
         """The network, for images of the size of the data's."""
         shape = tuple(data.x_train.shape[1:])
