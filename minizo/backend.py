@@ -9,7 +9,6 @@ import hashlib
 import sys
 import threading
 from collections import defaultdict
-from functools import cache
 from math import prod
 
 import numpy as np
@@ -73,14 +72,8 @@ def namespace(*arrays):
     'numpy'
     """
     first = arrays[0]
-    if type(first) is np.ndarray:  # the common case, kept cheap: this runs in every layer
-        xp = np
-    else:
-        if not hasattr(first, "__array_namespace__"):
-            raise InputError(
-                f"expected an array, got {type(first).__name__}; convert it with numpy.asarray"
-            )
-        xp = first.__array_namespace__()
+    # the common case is kept cheap: this runs in every layer
+    xp = np if type(first) is np.ndarray else _namespace_of(first)
     for other in arrays[1:]:
         if type(other) is not type(first):
             raise InputError(
@@ -88,6 +81,15 @@ def namespace(*arrays):
                 "convert one of them (nothing is copied between devices behind your back)"
             )
     return xp
+
+
+def _namespace_of(x):
+    if hasattr(x, "__array_namespace__"):
+        return x.__array_namespace__()
+    cupy = sys.modules.get("cupy")  # whose arrays do not have the method
+    if cupy is not None and isinstance(x, cupy.ndarray):
+        return cupy
+    raise InputError(f"expected an array, got {type(x).__name__}; convert it with numpy.asarray")
 
 
 def is_numpy(xp):
@@ -242,35 +244,6 @@ def into(out, function, *args):
     return out
 
 
-def shift_and_map(expression, theta, shift, sign, alpha, out):
-    """``out[...] = f(theta + sign shift, alpha)`` as one CuPy kernel: one pass instead of six.
-
-    Parameters
-    ----------
-    expression : str
-        C++ in ``x`` (= theta + sign shift) and ``alpha``, of the arrays' own number type ``T``.
-    theta, shift, alpha, out : cupy.ndarray
-        Of one dtype; they broadcast to ``out``.
-    sign : float
-        1 or -1.
-    """
-    _kernel(expression)(theta, shift, sign, alpha, out)
-    return out
-
-
-@cache
-def _kernel(expression):
-    import cupy
-
-    return cupy.ElementwiseKernel(
-        "T theta, T shift, float64 sign, T alpha",
-        "T out",
-        # the product is exact, so contracting it into the sum leaves the bits as they are
-        f"const T x = theta + T(sign) * shift; out = {expression};",
-        "minizo_shift_and_map",
-    )
-
-
 def synchronize(xp):
     """Wait until the device has finished, so that a clock read next is honest."""
     if is_cupy(xp):
@@ -305,34 +278,6 @@ def device_name(xp):
         return "cpu"
     properties = xp.cuda.runtime.getDeviceProperties(xp.cuda.Device().id)
     return properties["name"].decode()
-
-
-def device_uniform(out, words):
-    """Fill a CuPy array as `minizo.rng.Stream.uniform` does, with numbers made on the GPU."""
-    xp = namespace(out)
-    m = 24 if out.dtype == np.float32 else 53
-    _device_generator(xp, words).random(out.shape, dtype=out.dtype, out=out)
-    # p in [0, 1] -> j = floor(p 2^m) of {0, ..., 2^m - 1} -> c = (2 j + 1 - 2^m) / 2^m : odd / 2^m.
-    # The device's p may reach 1 and may lie between the multiples of 2^-m.
-    out *= 2.0**m
-    xp.floor(out, out=out)
-    xp.minimum(out, 2.0**m - 1.0, out=out)
-    out *= 2.0 ** (1 - m)
-    out -= 1.0 - 2.0**-m
-    return out
-
-
-def device_normal(out, words):
-    """Fill a CuPy array with standard normal numbers made on the GPU."""
-    xp = namespace(out)
-    out[...] = _device_generator(xp, words).standard_normal(out.shape, dtype=out.dtype)
-    return out
-
-
-def _device_generator(xp, words):
-    # Philox is cheap to start anywhere; the words that name a stream become its seed
-    digest = hashlib.sha256(repr(tuple(words)).encode()).digest()
-    return xp.random.Generator(xp.random.Philox4x3210(int.from_bytes(digest[:8], "little")))
 
 
 def sha256(x):

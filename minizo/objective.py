@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from . import backend
+from . import backend, kernels
 from .errors import InputError, require
 from .losses import SoftmaxCrossEntropy
 from .network import Network
@@ -201,7 +201,7 @@ class Objective:
             return self.quantize(point, overwrite=True, noise=noise)
         for name, part in self.network.slices.items():
             if name in self.quantized:
-                backend.shift_and_map(
+                kernels.shift_and_map(
                     self.quantizer.kernel, theta[..., part], shift[..., part], sign,
                     self.scales[name], point[..., part],
                 )  # fmt: skip

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from . import backend
+from . import backend, kernels
 from .errors import require
 
 CHUNK = 2**16  # numbers drawn at a time; part of what a seed means
@@ -67,6 +67,23 @@ class Stream:
         """The integers that identify this stream."""
         return (self.seed, PURPOSES[self.purpose], *self.path)
 
+    def philox(self):
+        """(key, place) of this stream among those of Philox 4x64-10, for `minizo.kernels.fill`.
+
+        key = (seed + 2^32 purpose, length of the path) and place = the path, two of its numbers a
+        word: another (key, place) for every stream. With one key, two places never give the same
+        block at the same index, since Philox is a bijection of the counter.
+
+        >>> at(7, "noise", 3, 1).philox()
+        ((8589934599, 2), (4294967299, 0, 0))
+        """
+        path = (*self.path, *(0,) * (6 - len(self.path)))
+        right = len(path) == 6 and all(0 <= word < 2**32 for word in path)
+        remedy = "on a GPU a stream has at most 6 numbers from 0 to 2^32 - 1"
+        require(right, "path", self.path, remedy)
+        place = tuple(low + 2**32 * high for low, high in zip(path[::2], path[1::2], strict=True))
+        return (self.seed + 2**32 * PURPOSES[self.purpose], len(self.path)), place
+
     def host(self):
         """NumPy generator of this stream (SFC64: the fastest of NumPy's for float32)."""
         return np.random.Generator(np.random.SFC64(np.random.SeedSequence(self.words())))
@@ -85,7 +102,7 @@ class Stream:
         """
         xp = backend.namespace(out)
         if self.source == "device" and backend.is_cupy(xp):
-            return backend.device_uniform(out, self.words())
+            return kernels.fill("uniform", out, *self.philox())
         host = out if backend.is_numpy(xp) else np.empty(out.shape, backend.numpy_dtype(out))
         integer, spare, m = (np.int32, 7, 24) if host.itemsize == 4 else (np.int64, 10, 53)
         generator, flat = self.host(), host.reshape(-1)
@@ -103,7 +120,7 @@ class Stream:
         """Fill ``out`` with standard normal numbers; otherwise as `uniform`."""
         xp = backend.namespace(out)
         if self.source == "device" and backend.is_cupy(xp):
-            return backend.device_normal(out, self.words())
+            return kernels.fill("normal", out, *self.philox())
         host = out if backend.is_numpy(xp) else np.empty(out.shape, backend.numpy_dtype(out))
         self.host().standard_normal(dtype=host.dtype, out=host)
         return _deliver(host, out)

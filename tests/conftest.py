@@ -4,13 +4,54 @@ import os
 from pathlib import Path
 from zlib import crc32
 
+import fakegpu
 import numpy as np
 import pytest
 
-from minizo import Batch, Objective, models, quantizers
+from minizo import Batch, InputError, Objective, backend, models, quantizers
 from minizo.data import load
 from minizo.data.dataset import Dataset
 from minizo.data.idx import write_idx
+
+collect_ignore = ["fakegpu"]  # its modules want the simulated card to be in place
+
+
+def pytest_addoption(parser):
+    """``--fakegpu``."""
+    parser.addoption(
+        "--fakegpu", action="store_true", help="run the tests marked gpu on a simulated card"
+    )
+
+
+def pytest_configure(config):
+    """Put the simulated card under CuPy before any test imports it."""
+    if config.getoption("--fakegpu") and fakegpu.missing() is None:
+        fakegpu.install()
+
+
+@pytest.fixture(scope="session")
+def cupy(request):
+    """CuPy where there is a usable card, real or simulated; skipped elsewhere."""
+    try:
+        return backend.get("cupy")
+    except InputError:
+        wanted = request.config.getoption("--fakegpu")
+        pytest.skip(wanted and fakegpu.missing() or "needs CuPy and a usable GPU, or --fakegpu")
+
+
+@pytest.fixture
+def on_strict():
+    """What puts host data on the fake device of array-api-strict; skipped where that is missing."""
+    strict = pytest.importorskip("array_api_strict")
+    return lambda x: strict.asarray(np.asarray(x), device=strict.Device("device1"))
+
+
+@pytest.fixture(scope="session")
+def card(request, cupy):
+    """The simulated card, which counts and which has as much memory as it is told."""
+    if not request.config.getoption("--fakegpu"):
+        pytest.skip("needs the simulated card: --fakegpu")
+    return fakegpu
 
 
 def blobs(n, classes, inputs, seed, dtype=np.float32):

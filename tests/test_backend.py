@@ -188,15 +188,13 @@ def test_everything_asked_of_the_namespace_exists_in_cupy():
     assert {"matmul", "clip", "tanh", "asnumpy"} <= asked  # the scan finds what is known to be used
     missing = {name for name in asked if not hasattr(cupy, name)}
     assert missing <= {"Device"}, missing  # `Device` is array-api-strict's
-    for name in ("standard_normal", "random"):
-        assert hasattr(cupy.random.Generator, name)
-    assert hasattr(cupy.random, "Philox4x3210")
 
 
 def test_everything_else_asked_of_the_namespace_exists_in_numpy():
     """Negative control of the scan: NumPy lacks only what is CuPy's or array-api-strict's own."""
     missing = {name for name in asked_of_the_namespace() if not hasattr(np, name)}
-    assert missing == {"asnumpy", "cuda", "get_default_memory_pool", "Device"}
+    own = {"asnumpy", "cuda", "get_default_memory_pool", "Device", "ElementwiseKernel"}
+    assert missing == own
 
 
 def test_cupy_without_a_gpu_says_what_to_do(monkeypatch):
@@ -224,11 +222,8 @@ def test_only_backend_imports_cupy():
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=str)
-def test_gpu_step_equals_numpy(estimator):
-    """On a real GPU, float64: loss equal to 1e-9; the gradient too where no noise is drawn."""
-    if backend.get("auto") is np:
-        pytest.skip("needs CuPy and a usable NVIDIA GPU")
-    cupy = backend.get("cupy")
+def test_gpu_step_equals_numpy(estimator, cupy):
+    """On a GPU, float64: loss equal to 1e-9; the gradient too where no noise is drawn."""
     (reference, theta, batch), _ = problem(quantizers.MidRise(), "float64")
     theta_g, batch_g = cupy.asarray(theta), Batch(cupy.asarray(batch.x), cupy.asarray(batch.labels))
     ours = Objective(reference.network, reference.quantizer).calibrate(theta_g)

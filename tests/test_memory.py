@@ -193,12 +193,9 @@ def test_memory_is_reported():
 
 
 @pytest.mark.gpu
-def test_gpu_out_of_memory_is_a_memory_error():
+def test_gpu_out_of_memory_is_a_memory_error(cupy):
     """CuPy's own error is one, its pool is emptied, and what it holds is reported."""
-    try:
-        xp = backend.get("cupy")
-    except InputError:
-        pytest.skip("needs CuPy and a usable NVIDIA GPU")
+    xp = cupy
     assert issubclass(xp.cuda.memory.OutOfMemoryError, MemoryError)
     array = xp.zeros(2**20, dtype="float32")
     assert backend.memory_used(xp) >= array.nbytes

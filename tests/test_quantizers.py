@@ -23,7 +23,7 @@ from strategies import (
     scales,
 )
 
-from minizo import backend, rng
+from minizo import kernels, rng
 from minizo.errors import InputError
 from minizo.laws import LAWS
 from minizo.quantizers import QUANTIZERS, DoReFa, FullPrecision, MidRise, MidTread, Sign, rms
@@ -236,11 +236,8 @@ def test_the_kernel_of_a_gpu_is_the_quantiser(quantizer, dtype):
 @pytest.mark.gpu
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("quantizer", [*ALL, FullPrecision()], ids=name_of)
-def test_gpu_kernel_equals_the_plain_quantiser(quantizer, dtype):
-    """On a real GPU: one kernel gives the bits of sum and quantiser, on slices of a population."""
-    if backend.get("auto") is np:
-        pytest.skip("needs CuPy and a usable NVIDIA GPU")
-    cupy = backend.get("cupy")
+def test_gpu_kernel_equals_the_plain_quantiser(quantizer, dtype, cupy):
+    """On a GPU: one kernel gives the bits of sum and quantiser, on slices of a population."""
     theta = generator(4).normal(size=40).astype(dtype)
     shift = generator(5).normal(size=(7, 60)).astype(dtype)[:, 10:50]
     shift[0, 0] = -theta[0]  # exactly at 0, a threshold of most
@@ -248,7 +245,7 @@ def test_gpu_kernel_equals_the_plain_quantiser(quantizer, dtype):
     for sign in (1.0, -1.0):
         out = cupy.empty((7, 90), dtype)[:, 20:60]
         t, s, a = map(cupy.asarray, (theta, shift, alpha))
-        backend.shift_and_map(quantizer.kernel, t, s, sign, a, out)
+        kernels.shift_and_map(quantizer.kernel, t, s, sign, a, out)
         plain = quantizer.quantize(theta + shift if sign > 0 else theta - shift, alpha)
         np.testing.assert_array_equal(cupy.asnumpy(out), plain)
 

@@ -132,7 +132,7 @@ class _Codes(KBit):
 
     @property
     def kernel(self):
-        """Q for `minizo.backend.shift_and_map`."""
+        """Q for `minizo.kernels.shift_and_map`."""
         lo, hi = self.bounds
         code = f"min(max(floor(x / alpha + T({self.shift})), T({lo})), T({hi}))"
         return f"alpha * ({code} + T({self.offset}))"

@@ -75,10 +75,7 @@ def test_to_another_namespace():
 
 
 @pytest.mark.gpu
-def test_to_the_gpu_and_back():
-    cupy = pytest.importorskip("cupy")
-    if not cupy.is_available():
-        pytest.skip("no usable GPU")
+def test_to_the_gpu_and_back(cupy):
     data = small()
     back = data.to(cupy).to(np)
     assert isinstance(data.to(cupy).y_train, cupy.ndarray)
