@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from . import backend, experiment, planning
+from . import backend, experiment, memory, planning
 from .data import AUGMENTATIONS, load
 from .errors import InputError, choose
 from .estimators import ESTIMATORS
@@ -73,6 +73,9 @@ def guarded(command):
         return command()
     except InputError as error:
         print(f"minizo: {error}", file=sys.stderr)
+        return 2
+    except MemoryError as error:
+        print(f"minizo: {memory.sentence(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("minizo: stopped; what was finished is kept", file=sys.stderr)

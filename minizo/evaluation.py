@@ -1,12 +1,13 @@
 """Loss and accuracy over a whole data set."""
 
 from . import backend
-from .memory import in_parts
+from .memory import in_parts, told
 
 EVALUATION_BATCH = 5000
 EVALUATION_NUMBERS = 2**22  # in the widest layer's output: 16 MiB in float32
 
 
+@told
 def evaluate(objective, theta, x, labels, state=None):
     """Mean loss and accuracy over a whole data set, with running statistics ``state``.
 

@@ -24,7 +24,7 @@ from . import backend, sharing
 from .errors import require
 from .estimators import Step
 from .evaluation import EVALUATION_BATCH, EVALUATION_NUMBERS, totals
-from .memory import in_parts
+from .memory import in_parts, told
 from .objective import Batch
 from .population import BLOCK_DIRECTIONS, Pool
 from .recipe import COLUMNS, Diverged, Recipe, Run
@@ -34,6 +34,7 @@ from .train import batches, check, diverged, fit
 ROW_NUMBERS = 2**22  # of all the runs that are trained together: 16 MiB in float32
 
 
+@told
 def fit_many(
     objective,
     data,
@@ -210,7 +211,6 @@ class _Rows:
 
     def _batches(self):
         # one feed a seed, whatever the number of optimisers
-        xp = backend.namespace(self.theta)
         feeds = {
             recipe.seed: batches(recipe, 0)
             for recipe in {recipe.seed: recipe for recipe in self.recipes}.values()
@@ -218,7 +218,7 @@ class _Rows:
 
         def rows(values):
             # (N, ...) each -> (S, 1, N, ...)
-            return xp.stack(values)[:, None, ...]
+            return backend.stack(values)[:, None, ...]
 
         while True:
             own = {seed: next(feed) for seed, feed in feeds.items()}

@@ -5,6 +5,7 @@ on the card and on what else it holds, which nobody can know beforehand. So a pa
 is cut in two and tried again, with a notice; what was done stays done.
 """
 
+import functools
 import warnings
 
 from . import backend
@@ -72,6 +73,30 @@ def in_parts(function, count, what, like, most=None, key=()):
             stacklevel=2,
         )
     return results
+
+
+def told(function):
+    """Decorate ``function``: where memory ends, it raises an `InputError` of one sentence.
+
+    What can be done in smaller parts has been (`in_parts`); this is for everything else.
+    """
+
+    @functools.wraps(function)
+    def wrapped(*args, **options):
+        try:
+            return function(*args, **options)
+        except MemoryError as error:
+            raise InputError(sentence(error)) from error
+
+    return wrapped
+
+
+def sentence(error):
+    """What a user is told of a `MemoryError`."""
+    return (
+        f"memory ran out ({str(error).rstrip('.') or 'no more is known'}); use a smaller batch, "
+        "network or data set, free memory that other programs hold, or use --backend numpy"
+    )
 
 
 def forget():

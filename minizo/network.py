@@ -195,7 +195,7 @@ class Network:
         values = [named[name] for name in self.shapes]
         xp = backend.namespace(*values)
         axes = [len(shape) for shape in self.shapes.values()]
-        return xp.concat(
+        return backend.concat(
             [
                 xp.reshape(value, (*value.shape[: value.ndim - n], -1))
                 for value, n in zip(values, axes, strict=True)

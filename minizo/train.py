@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import backend, checkpoint, rng, sharing
+from . import backend, checkpoint, memory, rng, sharing
 from .errors import InputError, is_whole, require
 from .estimators import Step
 from .evaluation import evaluate
@@ -198,6 +198,7 @@ def check(data, steps, batch, seed, loss_examples=None):
     require(right, "seed", seed, "it must be a whole number from 0 to 2^32 - 1")
 
 
+@memory.told
 def fit(
     objective,
     data,

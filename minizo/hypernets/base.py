@@ -37,7 +37,7 @@ class Hypernet:
         """The inverse of `views`: one new vector (size,)."""
         values = [named[name] for name in self.shapes]
         xp = backend.namespace(*values)
-        return xp.concat([xp.reshape(value, (-1,)) for value in values])
+        return backend.concat([xp.reshape(value, (-1,)) for value in values])
 
     def draw(self, fill, like):
         """Random numbers for every parameter, drawn on the host in one go: name -> ndarray.

@@ -114,7 +114,7 @@ class LSTM(Hypernet):
             h = o * squashed
             cache.append((before, (i, f, g, o), squashed))
             outputs.append(h)
-        return xp.stack(outputs, axis=-2), (h, c), (x, cache)
+        return backend.stack(outputs, axis=-2), (h, c), (x, cache)
 
     def _gates(self, a):
         xp, n = backend.namespace(a), self.hidden
@@ -160,8 +160,8 @@ class LSTM(Hypernet):
             )
             rows.append(da)
             dh, dc = xp.matmul(da, params["Whh"]), dc * f
-        da = xp.stack(rows[::-1], axis=-2)  # (..., L, 4H)
-        before = xp.stack([h for (h, _), _, _ in steps], axis=-2)
+        da = backend.stack(rows[::-1], axis=-2)  # (..., L, 4H)
+        before = backend.stack([h for (h, _), _, _ in steps], axis=-2)
         # sums over rows and time as products: (..., L, c) -> (R*L, c)
         turned = xp.matrix_transpose(xp.reshape(da, (-1, da.shape[-1])))
         total = xp.sum(turned, axis=-1)

@@ -84,7 +84,7 @@ def forward(x, h=None):
         a, b = coefficients(x, t)
         states.append(a * states[-1] + b)
         outputs.append(xp.sum(x.C[..., t, :, None] * states[-1], axis=-2))
-    return xp.stack(outputs, axis=-2), states
+    return backend.stack(outputs, axis=-2), states
 
 
 def backward(x, states, dy, dh=None):
@@ -125,5 +125,5 @@ def backward(x, states, dy, dh=None):
         dc = xp.sum(states[t + 1] * dy[..., t, None, :], axis=-1)
         da = da + xp.sum(flat(w * dt[..., None, :], 2), axis=0)
         rows.append((dt * taken, ddt, db, dc))
-    du, ddt, db, dc = (xp.stack(row[::-1], axis=-2) for row in zip(*rows, strict=True))
+    du, ddt, db, dc = (backend.stack(row[::-1], axis=-2) for row in zip(*rows, strict=True))
     return Selected(du, ddt, xp.matrix_transpose(da), db, dc), mu

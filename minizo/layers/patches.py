@@ -99,7 +99,7 @@ def weight_gradient(patches, dy, kernel_rows, stride):
     for i in range(kernel_rows):
         slab = xp.matrix_transpose(_slab(patches, i, rows, stride))
         found.append(xp.sum(xp.matmul(slab, dy), axis=-3))
-    return xp.stack(found, axis=-3)
+    return backend.stack(found, axis=-3)
 
 
 class _Along(NamedTuple):

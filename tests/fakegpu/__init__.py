@@ -76,6 +76,13 @@ def counted():
     return counted()
 
 
+def counts():
+    """A `card.Counts` of what the device has been asked so far."""
+    from .card import counts
+
+    return counts()
+
+
 def limit(nbytes):
     """Let the card have ``nbytes`` of memory; ``None`` for no end."""
     from .card import DRIVER

@@ -180,6 +180,11 @@ class Counts(dict):
     kernels = Counter()
 
 
+def counts():
+    """`Counts` of everything so far, or since `counted` began; without ``kernels``."""
+    return Counts({kind: DRIVER.fk_count(i) for i, kind in enumerate(KINDS)})
+
+
 @contextlib.contextmanager
 def counted():
     """A `Counts` of what the device is asked inside; filled when the block ends."""
@@ -189,7 +194,7 @@ def counted():
     try:
         yield found
     finally:
-        found.update({kind: DRIVER.fk_count(i) for i, kind in enumerate(KINDS)})
+        found.update(counts())
         events = range(DRIVER.fk_events())
         launches = (i for i in events if DRIVER.fk_event_kind(i) == KINDS.index("launch"))
         found.kernels = Counter(DRIVER.fk_event_name(i).decode() for i in launches)

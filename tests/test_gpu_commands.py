@@ -1,0 +1,161 @@
+"""The commands on a card, real or simulated: with the host's random numbers, NumPy's results."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cifar_files
+import numpy as np
+import pytest
+from conftest import write_corners
+
+from minizo import checkpoint, cifar, mnist
+from minizo.export import __main__ as export
+
+pytestmark = pytest.mark.gpu
+
+SAME = ("--rng", "host", "--dtype", "float64", "--quiet")
+SMALL_FSG = ("--units", 3, "--expand", 3, "--states", 2, "--length", 2)
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    """A small data set in IDX files."""
+    return write_corners(tmp_path_factory.mktemp("corners"), 8)
+
+
+@pytest.fixture(scope="module")
+def large_digits(tmp_path_factory):
+    """The same in 28 x 28 pixels."""
+    return write_corners(tmp_path_factory.mktemp("large"), 28)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """60 training and 12 test images in CIFAR-10's format."""
+    batches = cifar_files.contents(n=12, test=12)
+    return cifar_files.write_folder(tmp_path_factory.mktemp("photos"), batches)
+
+
+def losses(folder):
+    """The column train_loss of a run folder's records."""
+    with open(folder / "records.csv") as file:
+        return [float(row["train_loss"]) for row in csv.DictReader(file)]
+
+
+def assert_equal_runs(ours, reference):
+    """Assert that two run folders hold the same losses, 1e-10, and the same quantised weights."""
+    found, expected = losses(ours), losses(reference)
+    assert len(set(expected)) > 1
+    np.testing.assert_allclose(found, expected, rtol=1e-10)
+    files = sorted(path.name for path in reference.glob("*.npz"))
+    assert files == sorted(path.name for path in ours.glob("*.npz"))
+    for name in files:
+        saved, known = (checkpoint.load(folder / name)[1] for folder in (ours, reference))
+        assert list(saved) == list(known)
+        for key in (key for key in known if key.startswith("quantized.")):
+            if len(np.unique(known[key])) <= 4:
+                # the levels are the scale's, which may differ in a last bit; which level, may not
+                levels = [np.unique(x[key], return_inverse=True)[1] for x in (saved, known)]
+                np.testing.assert_array_equal(*levels)
+            np.testing.assert_allclose(saved[key], known[key], rtol=1e-9, atol=1e-12)
+
+
+@pytest.fixture
+def both(command, cupy, tmp_path):
+    """both(main, *flags): the command on NumPy and on CuPy, compared; the folder of the latter."""
+
+    def run(main, *flags):
+        for name in ("numpy", "cupy"):
+            code, out, err = command(main, *flags, *SAME, "--backend", name, "--out", name)
+            assert code == 0 and err == "", err
+        assert_equal_runs(tmp_path / "cupy", tmp_path / "numpy")
+        return tmp_path / "cupy"
+
+    return run
+
+
+METHODS = {
+    "ste": (),
+    "spsa": ("--n", 2),
+    "fogzo": ("--n", 2),
+    "fsg": SMALL_FSG,
+    "proxquant": (),
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_methods(name, both, digits):
+    """`minizo.mnist --backend cupy` with one method of each kind."""
+    flags = ("--data", digits, "--steps", 12, "--batch", 30, "--records", 3)
+    both(mnist.main, "--estimator", name, *METHODS[name], *flags)
+
+
+def test_lenet(both, large_digits):
+    flags = ("--steps", 4, "--batch", 8, "--records", 2, "--loss-examples", 20)
+    both(mnist.main, "--data", large_digits, "--model", "lenet", "--estimator", "ste", *flags)
+
+
+def test_seeds_together(both, digits, tmp_path):
+    """`--seeds 4`: four rows of one array."""
+    flags = ("--data", digits, "--steps", 8, "--batch", 30, "--records", 2)
+    both(mnist.main, "--seeds", 4, "--estimator", "fogzo", "--n", 2, *flags)
+    found, expected = (
+        json.loads((tmp_path / name / "results.json").read_text()) for name in ("cupy", "numpy")
+    )
+    assert len(found) == 4 and found[0]["backend"] == "cupy"
+    assert [row["test_accuracy"] for row in found] == [row["test_accuracy"] for row in expected]
+
+
+def test_cifar_with_augmentation_and_export(both, photos, command):
+    """`minizo.cifar --augment crop-flip`; its checkpoint goes through `minizo.export`."""
+    flags = ("--steps", 4, "--batch", 6, "--records", 2, "--loss-examples", 12)
+    folder = both(cifar.main, "--data", photos, "--augment", "crop-flip", *flags)
+    code, out, err = command(export.main, folder, "--json")
+    assert code == 0 and err == ""
+    row = json.loads(out)
+    assert row["equal"] == row["images"] == 12
+
+
+@pytest.fixture
+def started(request, cupy, tmp_path):
+    """started(*flags) -> the running process of `python -m minizo.mnist` on this card."""
+    simulated = request.config.getoption("--fakegpu")
+    paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+
+    def start(*flags):
+        module = ["fakegpu", "minizo.mnist"] if simulated else ["minizo.mnist"]
+        command = [sys.executable, "-m", *module, "--backend", "cupy", *map(str, flags)]
+        return subprocess.Popen(command, cwd=tmp_path, env=env, stdout=subprocess.PIPE)
+
+    return start
+
+
+def test_killed_and_resumed_equals_never_stopped(started, digits, tmp_path):
+    """`kill -9` after a checkpoint, then --resume, with the device's own random numbers."""
+    flags = ("--data", digits, "--batch", 30, "--quiet", "--json", "--estimator", "fogzo")
+    flags += ("--n", 2, "--steps", 120, "--records", 2, "--checkpoint-every", 10)
+
+    def sha(*more):
+        process = started(*flags, *more)
+        out = process.communicate()[0]
+        assert process.returncode == 0
+        return json.loads(out)["theta_sha256"]
+
+    whole = sha("--out", "whole")
+    process, path = started(*flags, "--out", "cut"), tmp_path / "cut" / "fogzo-n2-seed0.npz"
+    deadline = time.monotonic() + 120
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    process.stdout.close()
+    assert int(checkpoint.load(path)[1]["state.step"]) < 120  # it was in the middle
+    assert not (tmp_path / "cut" / "results.json").exists()
+    assert sha("--resume", "cut") == whole
