@@ -1,7 +1,7 @@
 """The flags of the training commands: each belongs to one part, and has an effect or is refused."""
 
 import json
-from functools import cache
+from functools import cache, partial
 from itertools import cycle, islice
 from types import SimpleNamespace
 
@@ -9,10 +9,15 @@ import numpy as np
 import pytest
 from conftest import write_corners
 
-from minizo import cifar, mnist, planning
+from minizo import cifar, gallery, mnist, planning
+from minizo.bench import __main__ as bench
 from minizo.estimators import FSG, FastOnly, FSGAverage, FSGGain, FSGScaled
+from minizo.export import __main__ as export
+from minizo.lab import microscope, runner
+from minizo.lab.experiments import EXPERIMENTS, PARTS
 from minizo.optim import Adam
 from minizo.planning import KINDS, TAKERS
+from minizo.reproduce import compute796, fsg, mnist_grid, proxquant, zoo
 
 DEFAULTS = vars(mnist.build_parser().parse_args([]))
 # A value of every flag that is not its default.
@@ -238,6 +243,30 @@ TWICE = [
 def test_of_two_flags_none_is_dropped_in_silence(call, tmp_path, flags, sentence):
     code, out, err = call(*flags.split())
     assert (code, out) == (2, "") and sentence in err and len(err.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+COMMANDS = {
+    "mnist": (mnist.main, "--seed 0 --estimat ste"),
+    "cifar": (cifar.main, "--epoch 2"),
+    "compute796": (compute796.main, "--seed 5"),
+    "fsg": (fsg.main, "--seed 5"),
+    "mnist_grid": (mnist_grid.main, "--seed 5"),
+    "proxquant": (proxquant.main, "--seed 5"),
+    "zoo": (zoo.main, "--seed 5"),
+    "bench": (bench.main, "step --round 2"),
+    "export": (export.main, "run --ou there"),
+    "gallery": (gallery.main, "--pict file"),
+    "lab": (partial(runner.main, EXPERIMENTS, PARTS), "A-1 --larg"),
+    "microscope": (microscope.main, "--draw 3"),
+}
+
+
+@pytest.mark.parametrize("main, flags", COMMANDS.values(), ids=COMMANDS)
+def test_flags_are_written_out(command, tmp_path, main, flags):
+    """In no command does --seed 5 pass for --seeds 5, which is five seeds."""
+    code, out, err = command(main, *flags.split())
+    assert (code, out) == (2, "") and "unrecognized arguments" in err
     assert list(tmp_path.iterdir()) == []
 
 
