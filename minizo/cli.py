@@ -256,17 +256,29 @@ def parse(parser, argv):
 
 POSITIVE = ("steps", "epochs", "pretrain_steps", "pretrain_epochs", "batch", "records",
             "loss_examples", "memory", "checkpoint_every", "workers", "seeds")  # fmt: skip
-LENGTHS = (("steps", "epochs"), ("pretrain_steps", "pretrain_epochs"))
+# Two flags that say the same thing in different ways.
+ALTERNATIVES = {
+    ("steps", "epochs"): "how long",
+    ("pretrain_steps", "pretrain_epochs"): "how long",
+    ("seed", "seeds"): "which seeds",
+    ("lr", "lr_grid"): "which learning rates",
+    ("out", "resume"): "which folder",
+}
 
 
-def refuse_in_a_sweep(settings):
+def refuse_in_a_sweep(settings, given):
     """Raise an `InputError` for what runs that are trained together cannot do."""
     if settings["resume"] is not None:
         raise InputError(
             f"--resume {settings['resume']}: runs that are trained together keep no checkpoints; "
             "start the sweep again"
         )
-    for name in LENGTHS[1]:
+    if "checkpoint_every" in given:
+        raise InputError(
+            f"--checkpoint-every is {given['checkpoint_every']}, but runs that are trained "
+            "together (--seeds, --lr-grid) keep no checkpoints; leave it out"
+        )
+    for name in ("pretrain_steps", "pretrain_epochs"):
         if settings[name] is not None:
             raise InputError(
                 f"--{name.replace('_', '-')} is {settings[name]}, but runs that are trained "
@@ -286,17 +298,17 @@ def training_command(parser, argv, command):
         Name that is kept in the run folder.
     """
     defaults, given = parse(parser, argv)
-    for pair in LENGTHS:
+    for pair, what in ALTERNATIVES.items():
         if given.keys() >= set(pair):
             first, second = (name.replace("_", "-") for name in pair)
-            raise InputError(f"--{first} and --{second} both say how long; give one of them")
+            raise InputError(f"--{first} and --{second} both say {what}; give one of them")
     resume = given.get("resume")
     if resume is not None:
         settings = experiment.resumed_settings(resume, command, defaults, given)
     else:
-        # what is given of steps and epochs takes the place of the default of the other
+        # --epochs, for example, takes the place of the default of --steps
         settings = defaults | given
-        for pair in LENGTHS:
+        for pair in ALTERNATIVES:
             if given.keys() & set(pair):
                 settings |= {name: given.get(name) for name in pair}
 
@@ -311,9 +323,10 @@ def training_command(parser, argv, command):
             flag = "--" + name.replace("_", "-")
             raise InputError(f"{flag} is {value}, but it must be at least 1")
     if planning.is_sweep(settings):
-        refuse_in_a_sweep(settings)
+        refuse_in_a_sweep(settings, given)
     planning.plan(settings, 1)
     planning.build_activation(settings)
+    planning.refuse_useless(settings, given)
     choose("--augment", settings["augment"], AUGMENTATIONS)
     if settings["dtype"] not in ("float32", "float64"):
         raise InputError(f"--dtype is {settings['dtype']!r}, but it must be float32 or float64")

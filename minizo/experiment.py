@@ -77,12 +77,20 @@ def resumed_settings(folder, command, defaults, given):
         stored = json.loads(path.read_text())
         if stored["command"] != command:
             raise InputError(f"--resume {folder}: that is a run of `{stored['command']}`")
-        stored = stored["settings"]
+        version, stored = stored.get("version"), stored["settings"]
+        settings = defaults | stored
     except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise InputError(
             f"--resume {folder}: there is no readable settings.json in it ({error}); name the "
             "folder that the interrupted command printed"
         ) from None
+    unknown = sorted(stored.keys() - defaults.keys())
+    if unknown:
+        raise InputError(
+            f"--resume {folder}: minizo {version} made that run with settings that minizo "
+            f"{__version__} does not know ({', '.join(unknown)}); resume it with the version that "
+            "began it, or start a new run"
+        )
     for name, value in given.items():
         if name not in FREE and stored.get(name) != value:
             flag = "--" + name.replace("_", "-")
@@ -90,7 +98,7 @@ def resumed_settings(folder, command, defaults, given):
                 f"{flag} is {value!r}, but the run in {folder} was started with "
                 f"{stored.get(name)!r}; leave {flag} out to resume it, or start a new run"
             )
-    return defaults | stored | given
+    return settings | given
 
 
 def evaluation(settings, data):

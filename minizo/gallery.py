@@ -217,8 +217,11 @@ def write_gallery(path, shown):
 
 def main(argv=None):
     """Run the command; returns its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m minizo.gallery",
-                                     description=__doc__.partition("\n\n")[2])  # fmt: skip
+    parser = argparse.ArgumentParser(
+        prog="python -m minizo.gallery",
+        description=__doc__.partition("\n\n")[2],
+        allow_abbrev=False,
+    )
     parser.add_argument("--picture", default="figures/gallery.png", metavar="FILE")
     parser.add_argument("--csv", default="figures/gallery.csv", metavar="FILE")
     arguments = parser.parse_args(argv)

@@ -1,7 +1,9 @@
 """What the settings of a command mean: runs, networks, objectives, optimisers, words."""
 
 import math
+import shlex
 from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,6 +24,54 @@ ACTIVATIONS["dorefa"] = DoReFaActivation  # of [0, 1], as DoReFa's weights have 
 ACTIVATIONS["lsq"] = LSQ  # from 0 up, its step learned
 # Which weights are quantised: name -> with those of the first and the last layer?
 QUANTIZED = {"all": True, "inner": False}
+
+
+class Kind(NamedTuple):
+    """One kind of part: the classes to choose from, and the field that each setting of it fills."""
+
+    choices: dict
+    fields: dict
+
+
+def _named(text):
+    # settings that are called like the field they fill
+    return {name: name for name in text.split()}
+
+
+# Each setting belongs to one kind, and a part is made of the settings of its kind alone: --eps is
+# the perturbation of an estimator, and Adam's eps, a field of the same name, never sees it.
+KINDS = {
+    "estimator": Kind(
+        ESTIMATORS,
+        _named(
+            "n law eps eps_scale perturb beta beta_schedule ste_share "
+            "prox lam homotopy growth convention rounds harden freeze clip "
+            "rho steepness centre sharpness final_sharpness "
+            "lookahead hyper_lr slow_net slow_share length layout commit fast_lr slow_lr start "
+            "units expand states"
+        ),
+    ),
+    "quantizer": Kind(QUANTIZERS, _named("bits surrogate per rule in_use detach_rotation")),
+    "activation": Kind(
+        ACTIVATIONS, {"activation_bits": "bits", "activation_surrogate": "surrogate"}
+    ),
+    "optimizer": Kind(OPTIMIZERS, _named("lr schedule gamma threshold")),
+    "model": Kind(MODELS, {}),  # functions, which have no fields
+}
+
+
+def settable(cls):
+    """Names of the fields of a dataclass that may be given when an object of it is made."""
+    return {field.name for field in fields(cls) if field.init}
+
+
+# setting -> (its kind, the choices that take it)
+TAKERS = {
+    setting: (kind, [name for name, cls in choices.items() if field in settable(cls)])
+    for kind, (choices, own) in KINDS.items()
+    for setting, field in own.items()
+}
+TAKERS["hidden"] = "model", ["mlp"]
 
 
 @dataclass(frozen=True)
@@ -55,11 +105,58 @@ class Planned:
         return "pre-training" if self.pretraining else f"{self.estimator.label}{rate}"
 
 
-def pick(cls, settings, **chosen):
-    """An object of the dataclass ``cls`` from those settings that are fields of it."""
-    names = {field.name for field in fields(cls)}
-    values = {name: settings[name] for name in names if settings.get(name) is not None}
-    return cls(**values | chosen)
+def pick(cls, values, **chosen):
+    """Make an object of the dataclass ``cls`` from those of the named values that it takes."""
+    own = {name: values[name] for name in settable(cls) if values.get(name) is not None}
+    return cls(**own | chosen)
+
+
+def build(kind, name, settings, **chosen):
+    """Make the part of a kind that is called ``name`` from the settings of its kind alone."""
+    choices, own = KINDS[kind]
+    values = {field: settings[setting] for setting, field in own.items()}
+    return pick(choose(f"--{kind}", name, choices), values, **chosen)
+
+
+def chosen_names(kind, settings):
+    """The choices of a kind that the settings name: one, but of estimators perhaps several."""
+    names = settings[kind]
+    return names if isinstance(names, list) else [names]
+
+
+def refuse_useless(settings, given):
+    """Raise an `InputError` for a setting that was given, but that nothing chosen takes.
+
+    Parameters
+    ----------
+    settings : dict
+        All of them.
+    given : dict
+        Those that the user gave; the defaults of the others may well be of no use.
+    """
+    for kind, (choices, _) in KINDS.items():
+        for name in chosen_names(kind, settings):
+            choose(f"--{kind}", name, choices)
+    for setting in (name for name in given if name in TAKERS):
+        kind, takers = TAKERS[setting]
+        names = chosen_names(kind, settings)
+        if not set(names) & set(takers):
+            raise InputError(
+                f"{in_flags(setting, given[setting])} has no effect with {in_flags(kind, names)}; "
+                f"leave it out, or choose --{kind} {' | '.join(takers)}"
+            )
+
+
+def in_flags(setting, value):
+    """Write a setting as the command line has it: ``--n 1 --n 10``, ``--detach-rotation``.
+
+    >>> in_flags("eps_scale", 0.5), in_flags("n", [1, 10])
+    ('--eps-scale 0.5', '--n 1 --n 10')
+    """
+    flag = "--" + setting.replace("_", "-")
+    if isinstance(value, list):
+        return " ".join(in_flags(setting, item) for item in value)
+    return flag if value is True else f"{flag} {shlex.quote(str(value))}"
 
 
 def plan(settings, examples):
@@ -83,9 +180,9 @@ def plan(settings, examples):
         ]
     for name in dict.fromkeys(settings["estimator"]):
         cls = choose("--estimator", name, ESTIMATORS)
-        several = any(field.name == "n" for field in fields(cls))
+        several = "n" in settable(cls)
         for n in dict.fromkeys(settings["n"]) if several else [None]:
-            estimator = pick(cls, settings, **({} if n is None else {"n": n}))
+            estimator = build("estimator", name, settings, **({} if n is None else {"n": n}))
             runs += [
                 Planned(name, estimator, seed, steps, rule, in_grid=grid)
                 for rule in rules
@@ -121,9 +218,8 @@ def build_activation(settings):
     kind = choose("--activation", settings["activation"], ACTIVATIONS)
     if issubclass(kind, Layer):
         return kind()
-    own = {"signed": False} if kind is LSQ else {}
-    own["surrogate"] = settings["activation_surrogate"]
-    quantizer = pick(kind, {"bits": settings["activation_bits"]}, **own)
+    chosen = {"signed": False} if kind is LSQ else {}
+    quantizer = build("activation", settings["activation"], settings, **chosen)
     # Batch normalisation makes numbers of variance 1, and takes a common factor of two levels out
     # again. More levels take the step that fits such numbers.
     scale = 1.0 if quantizer.levels == 2 else float(quantizer.scale(np.ones(1))[0])
@@ -162,7 +258,7 @@ def title(settings, data, steps):
 
 def in_words(quantizer, bits):
     """Such as ``binary`` or ``2-bit midrise``."""
-    if any(field.name == "bits" for field in fields(QUANTIZERS[quantizer])):
+    if "bits" in settable(QUANTIZERS[quantizer]):
         return f"{bits}-bit {quantizer}"
     return {"none": "full-precision", "sign": "binary"}.get(quantizer, quantizer)
 
@@ -170,7 +266,7 @@ def in_words(quantizer, bits):
 def build_objective(settings, network, quantizer=None):
     """The network with the loss of the settings, and their quantiser or the given one."""
     if quantizer is None:
-        quantizer = pick(choose("--quantizer", settings["quantizer"], QUANTIZERS), settings)
+        quantizer = build("quantizer", settings["quantizer"], settings)
     names = weights(network, ends=choose("--quantize", settings["quantize"], QUANTIZED))
     if not names:
         raise InputError(
@@ -183,13 +279,12 @@ def build_objective(settings, network, quantizer=None):
 
 def build_optimizers(settings):
     """The optimiser with each learning rate of the settings; without any, its own default."""
-    cls = choose("--optimizer", settings["optimizer"], OPTIMIZERS)
-    grid = settings["lr_grid"]
+    name, grid = settings["optimizer"], settings["lr_grid"]
     if grid is None:
-        return [pick(cls, settings)]
+        return [build("optimizer", name, settings)]
     try:
         rates = [float(word) for word in grid.split(",")]
     except ValueError:
         remedy = f"--lr-grid is {grid!r}, but it must be learning rates such as .01,.03,.1"
         raise InputError(remedy) from None
-    return [pick(cls, settings, lr=rate) for rate in dict.fromkeys(rates)]
+    return [build("optimizer", name, settings, lr=rate) for rate in dict.fromkeys(rates)]

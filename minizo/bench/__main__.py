@@ -27,6 +27,7 @@ def main(argv=None):
         prog="python -m minizo.bench",
         description="Time minizo beside PyTorch, in one run on one machine; ratios are what "
         "counts. Without PyTorch the comparison is left out.",
+        allow_abbrev=False,
     )
     parser.add_argument(
         "name",

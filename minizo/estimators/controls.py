@@ -16,7 +16,7 @@ A. G. Baydin, R. Cornish, D. Martinez Rubio, M. Schmidt, F. Wood, "Online learni
 with hypergradient descent", ICLR 2018, equations 5 to 7.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..hypernets.generators import Gain as OneGain
 from .fsg import FSG
@@ -73,23 +73,23 @@ class LayerGain(Gain):
 
 @dataclass(frozen=True)
 class FastOnly(FSG):
-    """FSG without a slow-net; parameters as in `FSG`."""
+    """FSG without a slow-net; other parameters as in `FSG`."""
 
-    slow_net: str = "none"
+    slow_net: str = field(default="none", init=False)
 
 
 @dataclass(frozen=True)
 class FSGGain(FSG):
-    """FSG with S = k g; parameters as in `FSG`."""
+    """FSG with S = k g; other parameters as in `FSG`."""
 
-    slow_net: str = "gain"
+    slow_net: str = field(default="gain", init=False)
 
 
 @dataclass(frozen=True)
 class FSGAverage(FSG):
-    """FSG with S <- mu S + (1 - mu) g; parameters as in `FSG`."""
+    """FSG with S <- mu S + (1 - mu) g; other parameters as in `FSG`."""
 
-    slow_net: str = "ema"
+    slow_net: str = field(default="ema", init=False)
 
 
 @dataclass(frozen=True)

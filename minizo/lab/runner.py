@@ -136,6 +136,10 @@ def work(arguments, table, parts):
     require(whole, "--seed", arguments.seed, "it must lie between 0 and 2^32 - 1")
     if arguments.workers is not None:
         require(arguments.workers >= 1, "--workers", arguments.workers, "it must be at least 1")
+    if arguments.all and arguments.names:
+        raise InputError(
+            f"--all and {' '.join(arguments.names)} both say which experiments; give one of them"
+        )
     experiments = list(table.values()) if arguments.all else chosen(arguments.names, table)
     if not experiments:
         print(listing(table, parts))

@@ -20,7 +20,7 @@ def parser(module, description, steps, seeds="3", folder=None):
         What the default of a third is; else ``runs/`` and the module.
     """
     found = argparse.ArgumentParser(
-        prog=f"python -m minizo.reproduce.{module}", description=description
+        prog=f"python -m minizo.reproduce.{module}", description=description, allow_abbrev=False
     )
     add = found.add_argument
     add("--folder", help=f"where runs are kept (default: {folder or f'runs/{module}'})")

@@ -247,8 +247,10 @@ def work(arguments):
     for name in parts:
         if name not in PARTS:
             raise cli.InputError(f"part {name!r} is unknown (known: {', '.join(PARTS)})")
-    if arguments.full and "cifar" not in parts:
-        raise cli.InputError("--full is of the part cifar; name that part, too")
+    given = {"full": arguments.full, "long": arguments.long, "short": arguments.short}
+    for flag, part in {"full": "cifar", "long": "long", "short": "size"}.items():
+        if given[flag] and part not in parts:
+            raise cli.InputError(f"--{flag} is of the part {part}; name that part, too")
     seeds, steps, long, short = command.counts(
         arguments, seeds=1 if quick else 3, steps=40 if quick else 100, long=600, short=25
     )
