@@ -1,4 +1,4 @@
-"""Golden traces: five steps of every estimator on three networks, kept to find what changes numbers.
+"""Golden traces: five steps of every estimator on three networks, so that changes are seen.
 
 ``python tests/golden.py`` writes ``tests/golden.json`` anew; do that only where a change of the
 numbers is meant, and say why in the commit.
@@ -44,7 +44,7 @@ def rule(name):
 def trace(network, estimator):
     """Losses, passes, and projections of theta on four fixed vectors of signs: {name: numbers}."""
     make, shape = NETWORKS[network]
-    objective, theta = Objective(make(), quantizers.MidRise("tanh")), []
+    objective = Objective(make(), quantizers.MidRise("tanh"))
     run = fit(
         objective, images(shape), rule(estimator), optim.Adam(0.01), steps=STEPS, batch=BATCH,
         seed=SEED, record_every=1, watch={"norm": lambda o, s: float(np.linalg.norm(s.theta))},
