@@ -162,13 +162,15 @@ def _alone(objective, data, estimator, optimizer, seed, options, progress):
 
 
 def finite_rows(state, count):
-    """Whether no number of each row of a nested state is NaN or infinite: bool (count,), on the host.
+    """Whether no number of each row of a nested state is NaN or infinite: bool (count,).
 
     Its arrays are (count, ...), and its numbers, such as counts of updates, are everybody's.
     """
     if isinstance(state, tuple | Mapping):
-        parts = state.values() if isinstance(state, Mapping) else state
-        return np.logical_and.reduce([finite_rows(part, count) for part in parts] or [True] * count)
+        good = np.full(count, True)
+        for part in state.values() if isinstance(state, Mapping) else state:
+            good &= finite_rows(part, count)
+        return good
     if isinstance(state, int | float):
         return np.full(count, isfinite(state))
     xp = backend.namespace(state)

@@ -14,6 +14,7 @@ from strategies import generator, seeds
 
 from minizo import (
     STE,
+    Batch,
     BinaryConnect,
     Objective,
     ProxQuant,
@@ -25,6 +26,7 @@ from minizo import (
     models,
     optim,
     quantizers,
+    rng,
     sweep,
 )
 from minizo.data.dataset import Dataset

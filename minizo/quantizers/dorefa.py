@@ -10,9 +10,10 @@ from .staircase import KBit
 class DoReFa(KBit):
     """Q(x) = 2 round((2^b - 1) A(x)) / (2^b - 1) - 1,  A(x) = tanh(x) / (2 M) + 1/2.
 
-    M = max |tanh x| over the tensor, anew at every call and constant in the derivative, 1 where all
+    M = max |tanh x| over the tensor, anew at every call and constant in the derivative; 1 where all
     x are 0. 2^b levels from -1 to 1, without a scale: alpha is not used. b = 1 is sign(x) with
-    sign(0) = -1, because 1/2 is rounded to even. The surrogate's slope is multiplied by the *calibration*
+    sign(0) = -1, because 1/2 is rounded to even. The surrogate's slope is multiplied by the
+    *calibration*
 
         c(x) = d(2 A)/dx = (1 - tanh^2 x) / M.
 
