@@ -11,7 +11,8 @@ from . import backend
 def rescaled(x, axis=-1):
     """(x / p, p) with a power of two p near the largest |x| of a row: (..., m) -> (..., 1).
 
-    p is 1 for a row of zeros. A row is what lies along ``axis``; ``None`` is the whole array.
+    p is 1 for a row of zeros, or with a NaN or infinity. A row is what lies along ``axis``, or for
+    ``None`` the whole array.
 
     >>> import numpy as np
     >>> rescaled(np.array([3.0, -6.0]))
@@ -23,7 +24,7 @@ def rescaled(x, axis=-1):
     # of eps: no logarithm, whose rounding differs between libraries
     gap = largest - xp.nextafter(largest, xp.zeros_like(largest))
     p = gap / float(xp.finfo(x.dtype).eps)
-    p = xp.where(p > 0.0, p, xp.ones_like(p))
+    p = xp.where(xp.logical_and(p > 0.0, xp.isfinite(p)), p, xp.ones_like(p))
     return x / p, p
 
 
