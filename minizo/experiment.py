@@ -158,7 +158,6 @@ def run_all(settings, network, data, folder, resume=False, notice=print):
                         loss_examples=loss_examples,
                         augment=AUGMENTATIONS[settings["augment"]],
                         start=None if begin is None else weights_of(begin, objective, run.seed),
-                        state=None if begin is None else begin.state,
                         checkpoint_every=settings["checkpoint_every"], progress=progress,
                         rng=settings["rng"],
                     )  # fmt: skip
