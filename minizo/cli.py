@@ -59,7 +59,6 @@ DEFAULTS = {
     "backend": "numpy",
     "rng": "device",
     "dtype": "float32",
-    "memory": 256,
     "checkpoint_every": 200,
 }
 
@@ -211,7 +210,6 @@ def training_parser(prog, description, epilog):
     add("--rng", "WHERE", "cupy: where random numbers are made, device | host (NumPy's numbers)")
     add("--dtype", "NAME", "float32 | float64")
     add("--workers", "W", "threads (default: one a processor); changes nothing but time", int)
-    add("--memory", "MIB", "for blocks of directions; changes nothing but time", int)
 
     group = parser.add_argument_group("output")
     add("--out", "FOLDER", "run folder (default: runs/ and a name from the clock)")
@@ -255,7 +253,7 @@ def parse(parser, argv):
 
 
 POSITIVE = ("steps", "epochs", "pretrain_steps", "pretrain_epochs", "batch", "records",
-            "loss_examples", "memory", "checkpoint_every", "workers", "seeds")  # fmt: skip
+            "loss_examples", "checkpoint_every", "workers", "seeds")  # fmt: skip
 # Two flags that say the same thing in different ways.
 ALTERNATIVES = {
     ("steps", "epochs"): "how long",

@@ -24,7 +24,7 @@ from .recipe import COLUMNS, Diverged
 from .train import fit
 
 # Settings that change nothing about the numbers, and may therefore differ when a run is resumed.
-FREE = {"workers", "memory", "out", "quiet", "json", "checkpoint_every", "resume"}
+FREE = {"workers", "out", "quiet", "json", "checkpoint_every", "resume"}
 
 
 def new_folder(out, command):
@@ -135,7 +135,7 @@ def run_all(settings, network, data, folder, resume=False, notice=print):
         return _together(settings, objective, data, notice)
     runs, results, curves, starts = plan(settings, data.y_train.shape[0]), [], [], {}
     records, loss_examples = evaluation(settings, data)
-    with threads(_workers(settings, data), settings["memory"] * 2**20) as pool:
+    with threads(_workers(settings, data)) as pool:
         with _bar(sum(run.steps for run in runs), settings["quiet"]) as bar:
             done = 0
             for run in runs:

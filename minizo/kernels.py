@@ -1,29 +1,10 @@
-"""CUDA C++ of our own: what would take CuPy several passes over memory, as one kernel each.
-
-Only `minizo.backend` and `minizo.rng` use it, and only for CuPy's arrays.
-"""
+"""CUDA C++ of our own: random numbers on the device, for `minizo.rng`."""
 
 from functools import cache
 
 import numpy as np
 
 from .backend import namespace
-
-
-def shift_and_map(expression, theta, shift, sign, alpha, out):
-    """``out[...] = f(theta + sign shift, alpha)`` in one pass instead of six.
-
-    Parameters
-    ----------
-    expression : str
-        C++ in ``x`` (= theta + sign shift) and ``alpha``, of the arrays' own number type ``T``.
-    theta, shift, alpha, out : cupy.ndarray
-        Of one dtype; they broadcast to ``out``.
-    sign : float
-        1 or -1.
-    """
-    kernel(namespace(out), "shift_and_map", expression)(theta, shift, sign, alpha, out)
-    return out
 
 
 def fill(law, out, key, place):
@@ -94,12 +75,7 @@ PLACE = "uint64 k0, uint64 k1, uint64 c1, uint64 c2, uint64 c3, int64 n"
 
 
 @cache
-def kernel(xp, name, expression=""):
-    """One of the kernels of this file, compiled when it is first called."""
-    if name == "shift_and_map":
-        # the product is exact, so contracting it into the sum leaves the bits as they are
-        body = f"const T x = theta + T(sign) * shift; out = {expression};"
-        given = "T theta, T shift, float64 sign, T alpha"
-        return xp.ElementwiseKernel(given, "T out", body, f"minizo_{name}")
-    body = BLOCK + {"uniform": UNIFORM, "normal": NORMAL}[name]
-    return xp.ElementwiseKernel(PLACE, "raw T out", body, f"minizo_{name}", preamble=PHILOX)
+def kernel(xp, law):
+    """The kernel of ``law``, compiled when it is first called."""
+    body = BLOCK + {"uniform": UNIFORM, "normal": NORMAL}[law]
+    return xp.ElementwiseKernel(PLACE, "raw T out", body, f"minizo_{law}", preamble=PHILOX)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from . import backend, kernels
+from . import backend
 from .errors import InputError, require
 from .losses import SoftmaxCrossEntropy
 from .network import Network
@@ -133,14 +133,12 @@ class Objective:
         own = {part: source[full] for part, full in given if full in source}
         return {"alpha": self.scales[name], **own}
 
-    def quantize(self, theta, overwrite=False, noise=None):
+    def quantize(self, theta, noise=None):
         """The weights that the network computes with: name -> (..., *shape).
 
         Parameters
         ----------
         theta : ndarray (..., d)
-        overwrite : bool
-            They may be written over theta, which must be the caller's own buffer.
         noise : dict of str to ndarray, optional
             Of a batch: random numbers for a stochastic quantiser, which without them gives its
             weights in use.
@@ -151,7 +149,7 @@ class Objective:
         weights = dict(views)
         for name in self.quantized:
             x, scale = self.cut(theta, name), self.beside(name, views, noise)
-            q = self.quantizer.quantize(x, scale, overwrite)
+            q = self.quantizer.quantize(x, scale)
             weights[name] = xp.reshape(q, weights[name].shape)
         return weights
 
@@ -175,39 +173,6 @@ class Objective:
     def kept(self):
         """Names of the entries of theta that only `refresh` changes."""
         return tuple(f"{name}.{part}" for name in self.quantized for part in self.quantizer.kept)
-
-    def quantize_shifted(self, theta, shift, sign=1.0, noise=None):
-        """`quantize` at theta + sign shift: name -> (P, *shape), in a scratch buffer.
-
-        Parameters
-        ----------
-        theta : ndarray (d,), or (S, 1, d)
-        shift : ndarray (P, d), or (S, P, d)
-        sign : float
-            1 or -1.
-
-        Notes
-        -----
-        On CuPy the sum and the quantiser are one kernel for each tensor, to the same bits.
-        """
-        self._need_scales()
-        xp = backend.namespace(theta)
-        # theta + shift and theta - shift, each computed afresh: adding, evaluating and taking away
-        # again in place would leave rounding errors behind in theta
-        point = backend.scratch("point", shift.shape, shift)
-        move = xp.add if sign > 0 else xp.subtract
-        if not (backend.is_cupy(xp) and self.quantizer.kernel):
-            backend.into(point, move, theta, shift)
-            return self.quantize(point, overwrite=True, noise=noise)
-        for name, part in self.network.slices.items():
-            if name in self.quantized:
-                kernels.shift_and_map(
-                    self.quantizer.kernel, theta[..., part], shift[..., part], sign,
-                    self.scales[name], point[..., part],
-                )  # fmt: skip
-            else:
-                backend.into(point[..., part], move, theta[..., part], shift[..., part])
-        return self.network.views(point)
 
     def _need_scales(self):
         if self.scales is None:
@@ -243,12 +208,9 @@ class Objective:
                 noise |= {f"{name}.{part}": value for part, value in own.items()}
         return noise or None
 
-    def training_params(self, theta, batch, shift=None, sign=1.0):
+    def training_params(self, theta, batch):
         """What the network is given in training: the quantised weights, and the batch's noise."""
-        if shift is None:
-            weights = self.quantize(theta, noise=batch.noise)
-        else:
-            weights = self.quantize_shifted(theta, shift, sign, batch.noise)
+        weights = self.quantize(theta, batch.noise)
         return weights if batch.noise is None else {**weights, **batch.noise}
 
     def outputs(self, theta, x, state=None):
@@ -273,12 +235,9 @@ class Objective:
             )
         return self.quantize(theta) | (state or {})
 
-    def evaluate(self, theta, batch, shift=None, sign=1.0):
-        """F(theta), () or (P,); with a ``shift`` (P, d), F(theta + sign shift).
-
-        Cost: 1 forward for each of the P.
-        """
-        params = self.training_params(theta, batch, shift, sign)
+    def evaluate(self, theta, batch):
+        """F(theta), () for (d,) or (..., P) for (..., P, d). Cost: 1 forward for each theta."""
+        params = self.training_params(theta, batch)
         return self.loss.forward(self.network.predict(params, batch.x), batch.labels)[0]
 
     def statistics(self, theta, batch):
@@ -365,12 +324,9 @@ class Objective:
             eps[..., part] = self.quantizer.epsbar * scale
         return eps
 
-    def workspace(self, batch):
-        """Numbers that `evaluate` holds at once for one theta and ``batch``, beside theta.
-
-        The outputs of the widest layer, of its neighbour, and two temporaries of that size.
-        """
-        return 4 * batch.labels.shape[-1] * self.network.widest
+    def footprint(self, batch):
+        """Numbers in the largest array that `evaluate` makes of one theta: of d, or of outputs."""
+        return max(self.network.d, batch.labels.shape[-1] * self.network.widest)
 
     def cost(self, forwards, backwards, examples):
         """Multiply-accumulates of so many forwards and backwards on batches of ``examples``."""

@@ -132,6 +132,30 @@ def _deliver(host, out):
     return out
 
 
+@dataclass(frozen=True)
+class Rows:
+    """A stream for each row of the arrays that are filled: (S, ...)."""
+
+    streams: tuple
+
+    def uniform(self, out):
+        """`Stream.uniform`, row by row."""
+        for row, stream in enumerate(self.streams):
+            stream.uniform(out[row, ...])
+        return out
+
+    def normal(self, out):
+        """`Stream.normal`, row by row."""
+        for row, stream in enumerate(self.streams):
+            stream.normal(out[row, ...])
+        return out
+
+
 def at(seed, purpose, *path, source="device"):
-    """The stream for ``purpose`` at ``path`` of the run with ``seed``; see `Stream`."""
+    """The stream for ``purpose`` at ``path`` of the run with ``seed``; see `Stream`.
+
+    For a tuple of seeds a stream for each: `Rows`.
+    """
+    if isinstance(seed, tuple):
+        return Rows(tuple(Stream(own, purpose, path, source) for own in seed))
     return Stream(seed, purpose, path, source)

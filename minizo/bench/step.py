@@ -16,7 +16,7 @@ from .. import (
     report,
     sharing,
 )
-from ..population import Pool, block_size, threads
+from ..population import Pool, blocks, threads
 from . import rivals, timing
 
 QUICK = {"rounds": 3}
@@ -62,12 +62,13 @@ def products_alone(n, pool=None, hidden=10):
     """The matrix products of 2n forwards, block by block in ``pool``: the floor of n-SPSA."""
     pool = Pool() if pool is None else pool
     objective, theta, batch = problem(hidden=hidden)
-    size = block_size(theta.shape[0])
+    parts = [(count,) for _, count in blocks(n, objective.footprint(batch))]
+    size = parts[0][0]
     x = np.ascontiguousarray(batch.x.reshape(100, 784).T)
     weights = objective.quantize(theta)
     # every direction has weights of its own, in memory of their own
-    w1 = np.repeat(weights["fc1.weight"][None], min(n, size), axis=0)
-    w2 = np.repeat(weights["fc2.weight"][None], min(n, size), axis=0)
+    w1 = np.repeat(weights["fc1.weight"][None], size, axis=0)
+    w2 = np.repeat(weights["fc2.weight"][None], size, axis=0)
     h = np.matmul(w1, x)
 
     def block(count):
@@ -76,7 +77,7 @@ def products_alone(n, pool=None, hidden=10):
             np.matmul(w2[:count], h[:count])
 
     def work():
-        for _ in pool.map(block, ((min(size, n - start),) for start in range(0, n, size)), 1):
+        for _ in pool.map(block, parts):
             pass
 
     return work

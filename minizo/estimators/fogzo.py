@@ -1,14 +1,51 @@
-"""FOGZO: first-order-guided zeroth-order gradient descent."""
+"""FOGZO: n-SPSA whose directions are tilted towards the STE gradient g.
+
+    ghat = g / ||g||,    v_i = sqrt(beta) s_i ghat + sqrt(1 - beta) u_i,    s_i = +-1
+    G    = (1/n) sum_i [F(theta + eps v_i) - F(theta - eps v_i)] / (2 eps) v_i
+"""
 
 from dataclasses import dataclass
+from math import sqrt
 
-from .. import backend
+from .. import backend, rng
 from ..errors import choose, require
 from ..norms import norm
-from ..population import two_point_gradient
 from ..schedules import SHAPES, schedule
 from .base import Estimate
-from .spsa import SPSA
+from .spsa import SPSA, Noise, two_point_gradient
+
+
+@dataclass(frozen=True)
+class Guided:
+    """Directions v = sqrt(beta) s ghat + sqrt(1 - beta) u, with a random sign s of each.
+
+    Parameters
+    ----------
+    u : Noise
+        Its seed, step and source are those of the signs, too.
+    ghat : ndarray like theta
+        The guide, a unit vector.
+    beta : float
+        Its share, in [0, 1].
+    """
+
+    u: Noise
+    ghat: object
+    beta: float
+
+    def __call__(self, block, theta, count):
+        """``count`` directions: (count, d) for theta (d,), or (S, count, d) for (S, 1, d)."""
+        u = self.u
+        signs = rng.at(u.seed, "sign", u.step, block, source=u.source)
+        s = signs.uniform(backend.empty((*theta.shape[:-2], count, 1), theta))
+        s = backend.namespace(s).sign(s)
+        return sqrt(self.beta) * s * self.ghat + sqrt(1 - self.beta) * u(block, theta, count)
+
+
+def unit(g):
+    """ghat = g / ||g||; where g is 0 it stays 0, and the directions are n-SPSA's, shortened."""
+    xp, length = backend.namespace(g), norm(g)
+    return g / xp.where(length > 0.0, length, xp.ones_like(length))
 
 
 @dataclass(frozen=True)
@@ -73,19 +110,13 @@ class FOGZO(SPSA):
         return schedule(self.beta_schedule, 1.0, self.beta, progress)
 
     def estimate(self, objective, theta, batch, state, step):
-        """The `Estimate` at theta (d,), and the next state."""
-        xp = backend.namespace(theta)
+        """The `Estimate` at theta (d,) or (S, 1, d), and the next state."""
         loss, g, seen = objective.ste_gradient(theta, batch)
         if step.progress < self.ste_share:
             return Estimate(g, loss, forwards=1, backwards=1, statistics=seen), state
-        perturbed = xp.astype(state.eps > 0.0, g.dtype)
-        guide = g * perturbed
-        # ghat = g / ||g||; where g is 0 it stays 0, and the directions are n-SPSA's, shortened
-        length = norm(guide)
-        guide = guide / xp.where(length > 0.0, length, xp.ones_like(length))
-        query = self.query(objective, theta, batch, state, step)
-        query = query._replace(guide=guide, beta=self.beta_at(step.progress))
-        grad, _ = two_point_gradient(query, self.n, step.pool)
-        if self.perturb != "all":
-            grad = grad + (1.0 - perturbed) * g
+        u, beta = self.noise(objective, state, step), self.beta_at(step.progress)
+        v = Guided(u, unit(state.moved * g), beta)
+        grad, _ = two_point_gradient(objective, theta, batch, state.eps, v, self.n, step.pool)
+        # what is not perturbed keeps its back-propagated gradient
+        grad = grad if self.perturb == "all" else grad + (1.0 - state.moved) * g
         return Estimate(grad, loss, 2 * self.n + 1, backwards=1, statistics=seen), state

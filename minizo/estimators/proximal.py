@@ -46,7 +46,7 @@ class Seen:
     quantizer: object
     step: object
 
-    def quantize(self, x, alpha, overwrite=False):
+    def quantize(self, x, alpha):
         """seen(x): (..., m) -> (..., m)."""
         return self.rule.seen(x, self.quantizer, alpha, self.step)
 

@@ -1,22 +1,167 @@
-"""n-SPSA: the zeroth-order estimator."""
+"""n-SPSA: the gradient from differences of the loss at perturbed weights.
+
+    G = (1/n) sum_i [F(theta + eps u_i) - F(theta - eps u_i)] / (2 eps) u_i
+
+`two_point_gradient` is this quotient for any directions v_i; `SPSA` takes them from a law of
+independent coordinates, `minizo.estimators.fogzo` tilts them towards a guide. Directions come in
+blocks, each from a stream of its own, and the sums of the blocks are added in their order: the
+result is the same, bit for bit, whoever computes the blocks and how many at a time.
+"""
 
 from dataclasses import dataclass
 from math import isfinite
 from typing import NamedTuple
 
-from .. import backend
+from .. import backend, rng
 from ..errors import choose, is_whole, require
 from ..laws import LAWS
-from ..population import Query, two_point_gradient
+from ..population import blocks
 from .base import Estimate, Estimator
 
 PERTURB = ("all", "quantized")
 
 
+@dataclass(frozen=True)
+class Noise:
+    """Directions u with independent coordinates; a block has a stream of its own.
+
+    Parameters
+    ----------
+    law : minizo.laws.Law
+    seed : int, or tuple of int
+        Of the run; of each row, where theta is (S, 1, d).
+    step : int
+    source : {"device", "host"}
+        Where random numbers are made: `minizo.rng.Stream`.
+    moved : ndarray like theta, optional
+        1 where a parameter is perturbed, and 0 where u is 0; by default all are perturbed.
+    """
+
+    law: object
+    seed: int | tuple
+    step: int
+    source: str = "device"
+    moved: object = None
+
+    def __call__(self, block, theta, count):
+        """``count`` directions: (count, d) for theta (d,), or (S, count, d) for (S, 1, d)."""
+        u = backend.empty((*theta.shape[:-2], count, theta.shape[-1]), theta)
+        u = self.law.sample(rng.at(self.seed, "noise", self.step, block, source=self.source), u)
+        return u if self.moved is None else self.moved * u
+
+
+def both_sides(objective, theta, batch, eps, v):
+    """F(theta + eps v) and F(theta - eps v), (..., P) each, for directions v (..., P, d)."""
+    move = eps * v
+    return objective.evaluate(theta + move, batch), objective.evaluate(theta - move, batch)
+
+
+def block_sum(objective, theta, batch, eps, directions, block, count):
+    """Over one block: sum_i [F(theta + eps v_i) - F(theta - eps v_i)] v_i, and the sum of all F."""
+    xp = backend.namespace(theta)
+    v = directions(block, theta, count)
+    above, below = both_sides(objective, theta, batch, eps, v)
+    # (..., 1, P) @ (..., P, d) -> (..., 1, d) -> like theta
+    total = xp.reshape(xp.matmul((above - below)[..., None, :], v), theta.shape)
+    return total, xp.sum(above, axis=-1) + xp.sum(below, axis=-1)
+
+
+def two_point_gradient(objective, theta, batch, eps, directions, n, pool):
+    """G = (1/n) sum_i [F(theta + eps v_i) - F(theta - eps v_i)] / (2 eps) v_i.
+
+    Parameters
+    ----------
+    objective : Objective
+    theta : ndarray (d,), or (S, 1, d)
+    batch : Batch
+    eps : ndarray like theta
+        Size of the perturbation of each parameter, above 0. With different sizes parameter l moves
+        by eps_l v_l, and G_l = (1/n) sum_i [F+ - F-] / (2 eps_l) v_il.
+    directions : callable
+        ``directions(block, theta, count)`` -> v of shape (count, d), or (S, count, d); the same for
+        the same block whenever it is asked, and picklable where ``pool`` has processes.
+    n : int
+        Number of directions.
+    pool : minizo.Pool
+
+    Returns
+    -------
+    gradient : ndarray like theta
+    loss : ndarray (), or (S,)
+        Mean of the 2n evaluations. Cost: 2n forwards.
+
+    Examples
+    --------
+    Of a linear loss, (2, -1) . theta, along both axes:
+
+    >>> import numpy as np
+    >>> from minizo import Pool
+    >>> class Linear:
+    ...     def evaluate(self, theta, batch):
+    ...         return theta @ np.array([2.0, -1.0])
+    ...     def footprint(self, batch):
+    ...         return 2
+    >>> def axes(block, theta, count):
+    ...     return np.eye(2)
+    >>> g, loss = two_point_gradient(Linear(), np.zeros(2), None, np.full(2, 0.1), axes, 2, Pool())
+    >>> 2 * g
+    array([ 2., -1.])
+    """
+    shared = (objective, theta, batch, eps, directions)
+    calls = [(*shared, *call) for call in blocks(n, objective.footprint(batch))]
+    total = loss = 0.0
+    for block_total, block_loss in pool.map(block_sum, calls):
+        total, loss = total + block_total, loss + block_loss
+    return total / (2 * n * eps), loss / (2 * n)
+
+
+def block_differences(objective, theta, batch, eps, directions, block, count):
+    """F(theta + eps v_i) - F(theta - eps v_i) over one block, (..., P)."""
+    above, below = both_sides(objective, theta, batch, eps, directions(block, theta, count))
+    return above - below
+
+
+def differences(objective, theta, batch, eps, directions, n, pool):
+    """F(theta + eps v_i) - F(theta - eps v_i) of each direction, (n,) or (S, n).
+
+    For estimators that weigh directions in another way than by their difference, such as by its
+    rank; `weighted_sum` puts the weights to the directions. Parameters as in `two_point_gradient`.
+    Cost: 2n forwards.
+    """
+    shared = (objective, theta, batch, eps, directions)
+    calls = [(*shared, *call) for call in blocks(n, objective.footprint(batch))]
+    return backend.concat(pool.map(block_differences, calls), axis=-1)
+
+
+def block_weighted(theta, directions, weights, block, count):
+    """sum_i w_i v_i over one block, like theta."""
+    xp = backend.namespace(theta)
+    v = directions(block, theta, count)
+    return xp.reshape(xp.matmul(weights[..., None, :], v), theta.shape)
+
+
+def weighted_sum(objective, theta, batch, directions, weights, pool):
+    """sum_i w_i v_i for weights (n,) or (S, n), like theta; directions are drawn once more."""
+    calls, start = [], 0
+    for block, count in blocks(weights.shape[-1], objective.footprint(batch)):
+        part = weights[..., start : start + count]
+        calls.append((theta, directions, part, block, count))
+        start += count
+    total = 0.0
+    for block_total in pool.map(block_weighted, calls):
+        total = total + block_total
+    return total
+
+
 class SPSAState(NamedTuple):
-    """eps : ndarray like theta, size of each parameter's perturbation, 0 where it is left alone."""
+    """What `SPSA` keeps: arrays like theta.
+
+    eps : size of each parameter's perturbation, above 0;
+    moved : 1 where a parameter is perturbed, 0 where it is left alone.
+    """
 
     eps: object
+    moved: object
 
 
 @dataclass(frozen=True)
@@ -95,34 +240,30 @@ class SPSA(Estimator):
         return f"n-SPSA n={self.n}"
 
     def init(self, objective, theta):
-        """The perturbation sizes, from the calibrated objective."""
-        if self.eps is None:
-            eps = objective.matched_eps(theta)
-        else:
-            eps = backend.empty(theta.shape, theta)
-            eps[...] = self.eps
-        eps *= self.eps_scale
-        for name in objective.kept:
-            eps[..., objective.network.slices[name]] = 0.0
-        if self.perturb == "quantized":
-            for name, part in objective.network.slices.items():
-                if name not in objective.quantized:
-                    eps[..., part] = 0.0
-        return SPSAState(eps)
+        """The perturbation sizes, from the calibrated objective, and what is perturbed."""
+        ones = backend.namespace(theta).ones_like(theta)
+        eps = objective.matched_eps(theta) if self.eps is None else self.eps * ones
+        return SPSAState(self.eps_scale * eps, moved(objective, ones, self.perturb))
+
+    def noise(self, objective, state, step):
+        """The directions u of this step."""
+        law = objective.quantizer.law if self.law == "matched" else LAWS[self.law]
+        return Noise(law, step.seed, step.index, step.rng, state.moved)
 
     def estimate(self, objective, theta, batch, state, step):
-        """The `Estimate` at theta (d,), and the next state."""
-        grad, loss = two_point_gradient(
-            self.query(objective, theta, batch, state, step), self.n, step.pool
-        )
+        """The `Estimate` at theta (d,) or (S, 1, d), and the next state."""
+        u = self.noise(objective, state, step)
+        grad, loss = two_point_gradient(objective, theta, batch, state.eps, u, self.n, step.pool)
         seen = objective.statistics(theta, batch)
         forwards = 2 * self.n + bool(seen)
         return Estimate(grad, loss, forwards, backwards=0, statistics=seen), state
 
-    def query(self, objective, theta, batch, state, step):
-        """What the blocks of this step have in common; without a guide."""
-        law = objective.quantizer.law if self.law == "matched" else LAWS[self.law]
-        return Query(
-            objective, theta, batch, state.eps, law, step.seed, step.index,
-            workspace=objective.workspace(batch), rng=step.rng,
-        )  # fmt: skip
+
+def moved(objective, ones, perturb):
+    """``ones`` like theta, with 0 for the parameters that are left alone."""
+    still = set(objective.kept)
+    if perturb == "quantized":
+        still |= objective.network.slices.keys() - set(objective.quantized)
+    for name in still:
+        ones[..., objective.network.slices[name]] = 0.0
+    return ones

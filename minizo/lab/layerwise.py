@@ -7,13 +7,14 @@ from typing import NamedTuple
 from .. import backend
 from ..errors import require
 from ..estimators import SPSA, Estimate
-from ..population import block_size, directions
+from ..population import blocks
 
 
 class LayerwiseState(NamedTuple):
-    """eps : ndarray (d,);  masks : ndarray (L, d), 1 where a parameter is in the group, else 0."""
+    """`SPSAState`, and masks : ndarray (L, d), 1 where a parameter is in the group, else 0."""
 
     eps: object
+    moved: object
     masks: object
 
 
@@ -29,17 +30,16 @@ def allocate(n, sizes):
     return [max(1, round(n * sqrt(size) / total)) for size in sizes]
 
 
-def group_sum(query, mask, block, count):
-    """Sum of [F(theta + eps u) - F(theta + eps u')] eps u over one block: (d,), and of F: ().
+def group_sum(objective, theta, batch, eps, directions, mask, block, count):
+    """Sum of [F(theta + eps u) - F(theta + eps u')] u over one block: (d,), and of F: ().
 
     u' is u with the sign turned in the group of ``mask``. Cost: 2 count forwards.
     """
-    xp = backend.namespace(query.theta)
-    pert = directions(query, block, count)  # (count, d)
-    pert *= query.eps
-    above = query.objective.evaluate(query.theta, query.batch, pert)
-    below = query.objective.evaluate(query.theta, query.batch, pert * (1.0 - 2.0 * mask))
-    return xp.matmul(above - below, pert) * mask, xp.sum(above) + xp.sum(below)
+    xp = backend.namespace(theta)
+    u = directions(block, theta, count)  # (count, d)
+    above = objective.evaluate(theta + eps * u, batch)
+    below = objective.evaluate(theta + eps * u * (1.0 - 2.0 * mask), batch)
+    return xp.matmul(above - below, u) * mask, xp.sum(above) + xp.sum(below)
 
 
 @dataclass(frozen=True)
@@ -73,31 +73,26 @@ class LayerwiseSPSA(SPSA):
     def init(self, objective, theta):
         """The perturbation sizes, and which parameters share one."""
         xp = backend.namespace(theta)
-        eps = super().init(objective, theta).eps
-        sizes = sorted({float(e) for e in backend.to_numpy(eps)} - {0.0})
+        eps, moved = super().init(objective, theta)
+        sizes = sorted({float(e) for e in backend.to_numpy(eps * moved)} - {0.0})
         require(len(sizes) > 0, "eps", 0.0, "at least one parameter must be perturbed")
-        return LayerwiseState(eps, xp.stack([xp.astype(eps == e, eps.dtype) for e in sizes]))
+        masks = xp.stack([xp.astype(eps * moved == e, eps.dtype) for e in sizes])
+        return LayerwiseState(eps, moved, masks)
 
     def estimate(self, objective, theta, batch, state, step):
         """The `Estimate` at theta (d,), and the next state."""
-        xp = backend.namespace(theta)
-        query = self.query(objective, theta, batch, state, step)
+        xp, u = backend.namespace(theta), self.noise(objective, state, step)
         masks = [state.masks[group, :] for group in range(state.masks.shape[0])]
         shares = allocate(self.n, [float(xp.sum(mask)) for mask in masks])
-        size = block_size(theta.shape[0])
         work = [
-            (mask, share, min(size, share - start))
+            (mask, share, count)
             for mask, share in zip(masks, shares, strict=True)
-            for start in range(0, share, size)
+            for _, count in blocks(share, objective.footprint(batch))
         ]
-        calls = ((query, mask, block, count) for block, (mask, _, count) in enumerate(work))
-        numbers = min(size, max(shares)) * (2 * theta.shape[0] + query.workspace)
-        nbytes = numbers * xp.finfo(theta.dtype).bits // 8
-        total, loss = xp.zeros_like(theta), 0.0
-        results = step.pool.map(group_sum, calls, nbytes)
-        for (_, share, _), (part, losses) in zip(work, results, strict=True):
-            total = total + part / share
-            loss = loss + losses
-        scale = xp.where(state.eps > 0.0, 2.0 * state.eps * state.eps, 1.0)
+        shared = (objective, theta, batch, state.eps, u)
+        calls = [(*shared, mask, block, count) for block, (mask, _, count) in enumerate(work)]
+        total = loss = 0.0
+        for (_, share, _), (part, losses) in zip(work, step.pool.map(group_sum, calls), strict=True):
+            total, loss = total + part / share, loss + losses
         forwards = 2 * sum(shares)
-        return Estimate(total / scale, loss / forwards, forwards=forwards, backwards=0), state
+        return Estimate(total / (2 * state.eps), loss / forwards, forwards, backwards=0), state

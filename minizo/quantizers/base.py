@@ -66,9 +66,6 @@ class Quantizer:
     epsbar : float or None
         Standard deviation of the noise that turns Q into its surrogate, in units of `scale`; None
         where no noise of one size does. A zeroth-order estimator must then be told its eps.
-    kernel : str or None
-        Q as an expression of x and alpha that is both C++ and Python, T the number type: a GPU
-        computes it in the same pass as the perturbation.
 
     Raises
     ------
@@ -83,8 +80,6 @@ class Quantizer:
     - for a quantiser with `shapes` or `random`, a dict of that array (``"alpha"``) and of those, by
       name. What it learns is a few more entries of theta, so estimators and optimisers treat it as
       any parameter.
-
-    With ``overwrite``, `quantize` may use the memory of x, which must be the caller's own buffer.
     """
 
     surrogate: str = "identity"
@@ -98,7 +93,6 @@ class Quantizer:
     diagonal = True
     levels = None
     epsbar = None
-    kernel = None
 
     def __post_init__(self):
         choose("surrogate", self.surrogate, SURROGATES)
@@ -192,9 +186,7 @@ class FullPrecision(Quantizer):
     It implies no noise, so a zeroth-order estimator must be told its eps.
     """
 
-    kernel = "x"
-
-    def quantize(self, x, scale, overwrite=False):
+    def quantize(self, x, scale):
         """x itself."""
         return x
 

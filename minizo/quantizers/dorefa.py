@@ -52,13 +52,12 @@ class DoReFa(KBit):
         t, largest = _largest_tanh(x)
         return t / (2.0 * largest) + 0.5
 
-    def quantize(self, x, alpha, overwrite=False):
+    def quantize(self, x, alpha):
         """Q(x); see `Quantizer`."""
         xp = backend.namespace(x)
         n = self.levels - 1
         # Q(x) = 2 round(n A(x)) / n - 1
-        q = 2.0 / n * xp.round(n * self.squash(x)) - 1.0
-        return backend.into(x, xp.multiply, q, 1.0) if overwrite else q
+        return 2.0 / n * xp.round(n * self.squash(x)) - 1.0
 
     def smooth(self, x, alpha):
         """The surrogate's staircase at 2 A(x) - 1 (2 A(x) - 1 itself for the identity)."""
@@ -102,7 +101,7 @@ class DoReFaActivation(KBit):
         xp = backend.namespace(w)
         return xp.max(xp.abs(w), axis=-1, keepdims=True)
 
-    def quantize(self, x, alpha, overwrite=False):
+    def quantize(self, x, alpha):
         """Q(x); see `Quantizer`."""
         xp, n = backend.namespace(x), self.levels - 1
         # Q(x) = alpha floor(n clip(x/alpha, 0, 1) + 1/2) / n

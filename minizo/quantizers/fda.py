@@ -75,7 +75,7 @@ class FDA(Quantizer):
             for i, (name, shape) in enumerate(self.shapes(w.shape).items())
         }
 
-    def quantize(self, x, scale, overwrite=False):
+    def quantize(self, x, scale):
         """Q(x); see `Quantizer`."""
         return mean_abs(x) * (sign(x) + self.share * self._eta(x, scale))
 

@@ -42,14 +42,10 @@ class Fitted(Quantizer):
         """A(x), what the staircase is applied to: x itself."""
         return x
 
-    def quantize(self, x, alpha=None, overwrite=False):
+    def quantize(self, x, alpha=None):
         """Q(x), levels fitted to x itself: (..., m) -> (..., m). alpha is not used."""
         levels, thresholds = self.fit(x)
-        q = staircase(x, levels, thresholds)
-        if not overwrite:
-            return q
-        x[...] = q
-        return x
+        return staircase(x, levels, thresholds)
 
     def _steps(self, x):
         # threshold and half the jump of each step, (..., 1), and the same for flat steps

@@ -52,7 +52,6 @@ class LSQ(MidTread):
     signed: bool = True
     rescale: bool = True
     diagonal = False
-    kernel = None
     least = MappingProxyType({"step": 2.0**-10})
 
     def __post_init__(self):
@@ -87,9 +86,9 @@ class LSQ(MidTread):
         # s = alpha r
         return scale["alpha"] * xp.clip(scale["step"], self.least["step"], None)
 
-    def quantize(self, x, scale, overwrite=False):
+    def quantize(self, x, scale):
         """Q(x); see `Quantizer`."""
-        return super().quantize(x, self.step(scale), overwrite)
+        return super().quantize(x, self.step(scale))
 
     def smooth(self, x, scale):
         """As `MidTread`, with the step s."""
@@ -132,13 +131,12 @@ class QuEST(MidRise):
     of LLMs with 1-bit weights and activations", 2025, section 3.
     """
 
-    kernel = None
     epsbar = None
     pointwise = False
 
-    def quantize(self, x, scale, overwrite=False):
+    def quantize(self, x, scale):
         """Q(x); see `Quantizer`."""
-        return super().quantize(x, self._step(x), overwrite)
+        return super().quantize(x, self._step(x))
 
     def smooth(self, x, scale):
         """Q_smooth(clip(x, -s 2^(b-1), s 2^(b-1))), s held."""

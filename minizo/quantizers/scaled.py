@@ -75,7 +75,7 @@ class Xnor(Quantizer):
         """Standard deviation of the noise, in the units of x."""
         return None if self.scheduled else self.curve.epsbar
 
-    def quantize(self, x, scale, overwrite=False):
+    def quantize(self, x, scale):
         """Q(x); see `Quantizer`."""
         # Q(x) = mean|x| sign(x)
         return mean_abs(x) * sign(x)

@@ -36,7 +36,7 @@ from math import pi, sqrt
 from .. import backend
 from ..errors import is_whole, require
 from ..norms import rms
-from .base import Quantizer
+from .base import Quantizer, sign
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,6 @@ class Sign(Staircase):
     half_step = 1.0
     centre = 0.0
     levels = 2
-    kernel = "alpha * (T(2) * T(x >= T(0)) - T(1))"
 
     def thresholds(self):
         """Where the staircase jumps, in units of alpha."""
@@ -93,16 +92,10 @@ class Sign(Staircase):
         """alpha for the initial weights ``w``: (..., m) -> (..., 1)."""
         return sqrt(2.0 / pi) * rms(w)
 
-    def quantize(self, x, alpha, overwrite=False):
+    def quantize(self, x, alpha):
         """Q(x); see `Quantizer`."""
-        xp = backend.namespace(x)
-        # Q(x) = alpha (2 [x >= 0] - 1)
-        q = x if overwrite else xp.empty_like(x)
-        q[...] = xp.astype(x >= 0.0, x.dtype)
-        q *= 2.0
-        q -= 1.0
-        q *= alpha
-        return q
+        # Q(x) = alpha sign(x)
+        return alpha * sign(x)
 
 
 @dataclass(frozen=True)
@@ -131,31 +124,16 @@ class _Codes(KBit):
         """(lo, hi) = (-2^(b-1), 2^(b-1) - 1), the integer codes at the ends."""
         return -(2.0 ** (self.bits - 1)), 2.0 ** (self.bits - 1) - 1.0
 
-    @property
-    def kernel(self):
-        """Q for `minizo.kernels.shift_and_map`."""
-        lo, hi = self.bounds
-        code = f"min(max(floor(x / alpha + T({self.shift})), T({lo})), T({hi}))"
-        return f"alpha * ({code} + T({self.offset}))"
-
     def scale(self, w):
         """alpha = c_b RMS(w), of least squared error for Gaussian weights: (..., m) -> (..., 1)."""
         return self.gaussian_step[self.bits - 1] * rms(w)
 
-    def quantize(self, x, alpha, overwrite=False):
+    def quantize(self, x, alpha):
         """Q(x); see `Quantizer`."""
         xp = backend.namespace(x)
         lo, hi = self.bounds
-        # Q(x) = alpha (clip(floor(x/alpha + shift), lo, hi) + offset), in one buffer
-        q = backend.into(x, xp.divide, x, alpha) if overwrite else x / alpha
-        if self.shift:
-            q += self.shift
-        backend.into(q, xp.floor, q)
-        backend.into(q, xp.clip, q, lo, hi)
-        if self.offset:
-            q += self.offset
-        q *= alpha
-        return q
+        # Q(x) = alpha (clip(floor(x/alpha + shift), lo, hi) + offset)
+        return alpha * (xp.clip(xp.floor(x / alpha + self.shift), lo, hi) + self.offset)
 
 
 @dataclass(frozen=True)

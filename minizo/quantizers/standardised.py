@@ -84,7 +84,7 @@ class IRNet(Standardised):
 
     surrogate: str = "ede"
 
-    def quantize(self, x, scale, overwrite=False):
+    def quantize(self, x, scale):
         """Q(x); see `Quantizer`."""
         z, _ = standardise(x)
         return _shift(z) * sign(z)
@@ -191,7 +191,7 @@ class RBNN(Standardised):
         share = xp.abs(xp.sin(scale["angle"]))
         return z, s, share, moved, z + share * moved
 
-    def quantize(self, x, scale, overwrite=False):
+    def quantize(self, x, scale):
         """Q(x); see `Quantizer`."""
         *_, y = self._turned(x, scale)
         return scale["gain"] * sign(y)

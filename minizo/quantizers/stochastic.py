@@ -60,7 +60,7 @@ class Stochastic(Quantizer):
         """c, one a weight."""
         return {"coins": stream.uniform(backend.empty(shape, like))}
 
-    def quantize(self, x, scale, overwrite=False):
+    def quantize(self, x, scale):
         """Q(x), or what is in use where no coins are given; see `Quantizer`."""
         xp = backend.namespace(x)
         given = isinstance(scale, dict)
