@@ -71,18 +71,18 @@ MUTATIONS = (
         "test_smoothing.py::test_tanh_asks_for_a_law_of_its_own",
     ),
     Mutation(
-        "beta in the place of sqrt(beta)", "population.py",
-        "v += (sqrt(query.beta) * s) * query.guide", "v += (query.beta * s) * query.guide",
+        "beta in the place of sqrt(beta)", "estimators/fogzo.py",
+        "return sqrt(self.beta) * s", "return self.beta * s",
         "test_zeroth_order.py::test_mean_of_fogzo",
     ),
     Mutation(
-        "1 - beta in the place of sqrt(1 - beta)", "population.py",
-        "v *= sqrt(1.0 - query.beta)", "v *= 1.0 - query.beta",
+        "1 - beta in the place of sqrt(1 - beta)", "estimators/fogzo.py",
+        "+ sqrt(1 - self.beta) * u(", "+ (1 - self.beta) * u(",
         "test_zeroth_order.py::test_mean_of_fogzo",
     ),
     Mutation(
-        "eps in the place of 2 eps below the difference", "population.py",
-        "2.0 * n * query.eps * query.eps", "n * query.eps * query.eps",
+        "eps in the place of 2 eps below the difference", "estimators/spsa.py",
+        "total / (2 * n * eps)", "total / (n * eps)",
         "test_zeroth_order.py::test_one_direction_of_a_quadratic_loss_is_the_slope_along_it",
     ),
     Mutation(

@@ -3,17 +3,21 @@
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from math import sqrt
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from minizo import population
 from minizo.errors import InputError
+from minizo.estimators import spsa
+from minizo.estimators.fogzo import Guided
+from minizo.estimators.spsa import Noise
 from minizo.laws import LAWS
 from minizo.models import mlp
 from minizo.objective import Batch, Gradient, Objective
+from minizo.population import Pool
 from minizo.quantizers import MidRise, MidTread, Sign
 from minizo.rng import Stream
 
@@ -156,9 +160,9 @@ class Toy:
 
     kept = ()
 
-    def evaluate(self, theta, batch, shift=0.0, sign=1.0):
-        """F(theta + sign shift): (P, d) -> (P,)."""
-        return self.loss(theta + sign * shift)
+    def evaluate(self, theta, batch):
+        """F: (P, d) -> (P,)."""
+        return self.loss(theta)
 
     def ste_gradient(self, theta, batch):
         """The loss and its exact gradient in the place of a straight-through one."""
@@ -168,9 +172,9 @@ class Toy:
         """None: there is no network."""
         return {}
 
-    def workspace(self, batch):
-        """Numbers needed for one theta beside it."""
-        return 0
+    def footprint(self, batch):
+        """Numbers in the largest array for one theta."""
+        return 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -265,10 +269,10 @@ class Recording:
     def __getattr__(self, name):
         return getattr(self.inner, name)
 
-    def evaluate(self, theta, batch, shift=0.0, sign=1.0):
+    def evaluate(self, theta, batch):
         """As the inner one's, after a copy of the points."""
-        self.points.append(np.atleast_2d(theta + sign * shift).copy())
-        return self.inner.evaluate(theta, batch, shift, sign)
+        self.points.append(np.atleast_2d(theta).copy())
+        return self.inner.evaluate(theta, batch)
 
     def ste_gradient(self, theta, batch):
         """As the inner one's, after a copy of theta."""
@@ -284,16 +288,51 @@ def recording(inner):
 # The engine ------------------------------------------------------------------------------------
 
 
+class Query(NamedTuple):
+    """What a test asks of `two_point_gradient`; ``guide`` is FOGZO's ghat."""
+
+    objective: object
+    theta: object
+    batch: object
+    eps: object
+    law: object
+    seed: int = 0
+    step: int = 0
+    guide: object = None
+    beta: float = 0.0
+    moved: object = None
+
+    @property
+    def v(self):
+        """The directions."""
+        u = Noise(self.law, self.seed, self.step, moved=self.moved)
+        return u if self.guide is None else Guided(u, self.guide, self.beta)
+
+
 def make_query(objective, theta, eps, law="gaussian", batch=None, **rest):
     """A `Query` with seed 0 and step 0 unless ``rest`` says otherwise; eps a number or (d,)."""
     eps = np.zeros_like(theta) + np.asarray(eps, theta.dtype)
-    settings = {"seed": 0, "step": 0} | rest
-    return population.Query(objective, theta, batch, eps, LAWS[law], **settings)
+    return Query(objective, theta, batch, eps, LAWS[law], **rest)
+
+
+def directions(query, block, count):
+    """The ``count`` directions of a block."""
+    return query.v(block, query.theta, count)
+
+
+def block_sum(query, block, count):
+    """The sums of a block."""
+    return spsa.block_sum(*query[:4], query.v, block, count)
+
+
+def two_point_gradient(query, n, pool):
+    """The package's own."""
+    return spsa.two_point_gradient(*query[:4], query.v, n, pool)
 
 
 def one_direction_samples(query, count):
     """G of each of ``count`` directions alone, by the equation as it is written: (count, d)."""
-    v = population.directions(query, 0, count).copy()
+    v = directions(query, 0, count)
     above = query.objective.loss(query.theta + query.eps * v)
     below = query.objective.loss(query.theta - query.eps * v)
     return (above - below)[:, None] / (2.0 * query.eps) * v
@@ -301,13 +340,8 @@ def one_direction_samples(query, count):
 
 def estimates(query, n, repeats):
     """Independent n-direction estimates by the package's own engine: (repeats, d)."""
-    pool = population.Pool()
-    return np.stack(
-        [
-            population.two_point_gradient(query._replace(step=step), n, pool)[0]
-            for step in range(repeats)
-        ]
-    )
+    steps = (query._replace(step=step) for step in range(repeats))
+    return np.stack([two_point_gradient(own, n, Pool())[0] for own in steps])
 
 
 class _Deferred(Future):

@@ -27,7 +27,7 @@ def error(x, q):
 
 @pytest.mark.parametrize("quantizer", ALL, ids=IDS)
 def test_rows_have_their_own_levels(quantizer):
-    """(2, 3, m) is row by row (m,), to rounding; dtype kept, input untouched or overwritten."""
+    """(2, 3, m) is row by row (m,), to rounding; dtype kept, input untouched."""
     for dtype, tolerance in ((np.float32, 2e-6), (np.float64, 1e-13)):
         x = (generator(1).normal(size=(2, 3, 40)) * [[[1.0], [0.1], [5.0]]]).astype(dtype)
         before = x.copy()
@@ -37,9 +37,6 @@ def test_rows_have_their_own_levels(quantizer):
         for i, j in np.ndindex(2, 3):
             np.testing.assert_allclose(q[i, j], quantizer.quantize(x[i, j]), rtol=tolerance)
             assert len(np.unique(q[i, j])) <= quantizer.levels
-        written = quantizer.quantize(before, overwrite=True)
-        assert written is before
-        np.testing.assert_array_equal(before, q)
         assert quantizer.scale(x).shape == (2, 3, 1)
 
 

@@ -39,7 +39,7 @@ VALUES = {
     "schedule": "cosine", "steps": 7, "epochs": 2, "batch": 50, "augment": "crop",
     "pretrain_steps": 4, "pretrain_epochs": 1,
     "data": "synthetic", "backend": "auto", "rng": "host", "dtype": "float64", "workers": 3,
-    "memory": 100, "out": "there", "records": 5, "loss_examples": 60, "checkpoint_every": 9,
+    "out": "there", "records": 5, "loss_examples": 60, "checkpoint_every": 9,
     "resume": "here", "json": True, "quiet": True,
 }  # fmt: skip
 # The part that each flag reaches: by the tables, and those that are no part's setting.
@@ -49,7 +49,7 @@ OWNERS |= {"model": "network", "hidden": "network", "quantize": "quantized", "lr
 OWNERS |= dict.fromkeys(["activation", "activation_bits", "activation_surrogate"], "network")
 OWNERS |= dict.fromkeys(["seed", "seeds", "steps", "epochs", "batch"], "runs")
 OWNERS |= dict.fromkeys(["pretrain_steps", "pretrain_epochs"], "runs")
-OWNERS |= dict.fromkeys(["data", "augment", "backend", "rng", "dtype", "workers", "memory"])
+OWNERS |= dict.fromkeys(["data", "augment", "backend", "rng", "dtype", "workers"])
 OWNERS |= dict.fromkeys(["out", "records", "loss_examples", "checkpoint_every"])
 OWNERS |= dict.fromkeys(["resume", "json", "quiet"])
 

@@ -30,7 +30,6 @@ from minizo.models import mlp
 from minizo.network import Network
 from minizo.optim import OPTIMIZERS
 from minizo.planning import pick
-from minizo.population import Pool, two_point_gradient
 from minizo.quantizers import QUANTIZERS, MidRise
 from minizo.surrogates import SURROGATES
 
@@ -399,8 +398,8 @@ def test_device_noise_gives_the_same_estimate_in_distribution(library):
         for index in range(repeats):
             # other steps for the other source: its numbers are others on every library
             step = minizo.Step(seed=0, index=index + 1000 * (source == "device"), rng=source)
-            query = estimator.query(own, move(theta), batch, state, step)
-            samples.append(backend.to_numpy(two_point_gradient(query, n, Pool())[0]))
+            estimate, _ = estimator.estimate(own, move(theta), batch, state, step)
+            samples.append(backend.to_numpy(estimate.grad))
         found[source] = np.stack(samples)
     host, device = found["host"], found["device"]
     gap = np.abs(host.mean(axis=0) - device.mean(axis=0))

@@ -239,7 +239,7 @@ class Smooth(DoReFa):
         """tanh(x) / (2 M) + 1/2 with one M for good; it is not called with alpha."""
         return np.tanh(x) / 1.8 + 0.5
 
-    def quantize(self, x, alpha, overwrite=False):
+    def quantize(self, x, alpha):
         """2 A(x) - 1."""
         return 2.0 * self.squash(x) - 1.0
 

@@ -142,19 +142,6 @@ def test_population_axis_equals_the_loop(widths, population, batch, quantizer, d
         np.testing.assert_allclose(grads[index], grad, rtol=50 * tolerance, atol=50 * tolerance)
 
 
-@pytest.mark.parametrize("sign", [1.0, -1.0])
-def test_evaluate_shifted(toy_problem, sign):
-    """F(theta + sign shift) to the bit, theta and shift left alone."""
-    objective, theta, batch = toy_problem
-    shift = np.random.default_rng(0).normal(size=(5, theta.size)).astype(theta.dtype)
-    kept, kept_shift = theta.copy(), shift.copy()
-    values = objective.evaluate(theta, batch, shift, sign)
-    np.testing.assert_array_equal(values, objective.evaluate(theta + sign * shift, batch))
-    assert len(np.unique(values)) == 5
-    np.testing.assert_array_equal(theta, kept)
-    np.testing.assert_array_equal(shift, kept_shift)
-
-
 def test_quantised_weights_have_the_levels(toy_problem):
     objective, theta, _ = toy_problem
     weights = objective.quantize(theta)

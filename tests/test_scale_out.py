@@ -17,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from strategies import Query, two_point_gradient
 
 from minizo import FOGZO, SPSA, Batch, Objective, Pool, Step, models, quantizers, sharing
 from minizo.laws import LAWS
-from minizo.population import two_point_gradient
 
 N = 64 * 8 + 5  # eight full blocks and a short one
 
@@ -33,8 +33,8 @@ def query(n=N):
     x = numbers.random((100, 1, 28, 28), dtype=np.float32)
     batch = Batch(x, numbers.integers(0, 10, 100))
     objective = Objective(net, quantizers.MidRise(bits=2)).calibrate(theta)
-    spsa = SPSA(n=n)
-    return spsa.query(objective, theta, batch, spsa.init(objective, theta), Step(seed=7, index=3))
+    eps = SPSA(n=n).init(objective, theta).eps
+    return Query(objective, theta, batch, eps, objective.quantizer.law, 7, 3)
 
 
 def alone(query):
@@ -128,7 +128,11 @@ class Mortal:
     objective: Objective
     marker: Path
 
-    def evaluate(self, theta, batch, shift, sign=1.0):
+    def footprint(self, batch):
+        """The objective's."""
+        return self.objective.footprint(batch)
+
+    def evaluate(self, theta, batch):
         """The objective's loss, if the process lives."""
         global _evaluations
         _evaluations += 1
@@ -141,7 +145,7 @@ class Mortal:
                 pass
             else:
                 os.kill(os.getpid(), signal.SIGKILL)
-        return self.objective.evaluate(theta, batch, shift, sign)
+        return self.objective.evaluate(theta, batch)
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,11 @@ from strategies import (
     Cubic,
     LastFirst,
     Linear,
+    Query,
     Steps,
     agree,
+    block_sum,
+    directions,
     estimates,
     expectation,
     float_dtypes,
@@ -33,13 +36,15 @@ from strategies import (
     same_mean,
     seeds,
     small_network,
+    two_point_gradient,
     z_scores,
 )
 
-from minizo import FOGZO, SPSA, STE, Pool, Step, population, rng, threads
+from minizo import FOGZO, SPSA, STE, Batch, Objective, Pool, Step, rng, threads
 from minizo.errors import InputError
 from minizo.laws import LAWS
-from minizo.population import block_size, block_sum, directions, two_point_gradient
+from minizo.models import lenet
+from minizo.population import blocks
 from minizo.quantizers import FullPrecision, MidRise, Sign
 
 NAMES = sorted(LAWS)
@@ -53,10 +58,9 @@ def unit(x):
 
 def loop(query, n):
     """The estimate as a plain loop over single directions: no blocks of losses, one sum."""
-    size = block_size(query.theta.size)
     total, losses = np.zeros_like(query.theta), 0.0
-    for block, start in enumerate(range(0, n, size)):
-        for v in directions(query, block, min(size, n - start)).copy():
+    for block, count in blocks(n, query.theta.size):
+        for v in directions(query, block, count):
             above = query.objective.evaluate((query.theta + query.eps * v)[None], query.batch)[0]
             below = query.objective.evaluate((query.theta - query.eps * v)[None], query.batch)[0]
             total += (above - below) / (2.0 * query.eps) * v
@@ -90,7 +94,7 @@ def test_one_direction_of_a_quadratic_loss_is_the_slope_along_it(name, eps):
     objective, theta = random_quadratic(7)
     for step in range(5):
         query = make_query(objective, theta, eps, name, step=step)
-        u = directions(query, 0, 1)[0].copy()
+        u = directions(query, 0, 1)[0]
         gradient, _ = two_point_gradient(query, 1, Pool())
         target = (u @ objective.gradient(theta)) * u
         np.testing.assert_allclose(
@@ -103,7 +107,7 @@ def test_a_linear_loss_leaves_no_rounding_to_hide_behind():
     """Powers of two: G = (u . g) u exactly, in float32."""
     objective = Linear(np.array([2.0, -1.0, 0.5, 4.0], np.float32))
     query = make_query(objective, np.zeros(4, np.float32), 0.25, "rademacher")
-    u = directions(query, 0, 1)[0].copy()
+    u = directions(query, 0, 1)[0]
     gradient, loss = two_point_gradient(query, 1, Pool())
     np.testing.assert_array_equal(gradient, (u @ objective.slope) * u)
     assert loss == 0.0 and gradient.dtype == np.float32
@@ -332,7 +336,7 @@ def test_both_signs_of_the_guide_are_drawn_and_the_noise_has_its_share(name):
     """v . ghat has mean 0 and E[v v^T] = beta ghat ghat^T + (1 - beta) I, 6 SE."""
     guide = unit(np.array([1.0, 2.0, -0.5]))
     query = make_query(Linear(np.ones(3)), np.zeros(3), 1.0, name, guide=guide, beta=0.7)
-    v = directions(query, 0, 200_000).copy()
+    v = directions(query, 0, 200_000)
     assert agree(v, 0.0)
     assert agree(products(v, 0.0), 0.7 * np.outer(guide, guide) + 0.3 * np.eye(3))
     assert not agree(products(v, 0.0), 0.7**2 * np.outer(guide, guide) + 0.3 * np.eye(3))
@@ -346,7 +350,7 @@ def test_the_sign_of_the_guide_is_independent_of_the_noise():
     """
     guide = unit(np.array([1.0, 2.0, -0.5]))
     query = make_query(Linear(np.ones(3)), np.zeros(3), 1.0, "uniform", guide=guide, beta=0.5)
-    v = np.concatenate([directions(query._replace(step=t), 0, 1).copy() for t in range(4000)])
+    v = np.concatenate([directions(query._replace(step=t), 0, 1) for t in range(4000)])
     expected = 0.5 * np.outer(guide, guide) + 0.5 * np.eye(3)
     assert agree(products(v, 0.0), expected)
     u = LAWS["uniform"].sample(rng.at(18, "noise", 0, 0), np.empty((4000, 3)))
@@ -429,7 +433,7 @@ def test_all_directions_differ(name):
     theta = np.zeros(128)
     rows = [
         directions(make_query(Linear(theta), theta, 1.0, name, seed=seed, step=step), block, 50)
-        .copy()
+
         for seed in (0, 1) for step in (0, 1) for block in (0, 1, 2, 3)
     ]  # fmt: skip
     rows = np.concatenate(rows)
@@ -499,8 +503,7 @@ def test_points_are_theta_plus_and_minus_eps_v_each_afresh(seed, dtype, name, n)
     objective = recording(inner)
     query = make_query(objective, theta, 0.1, name, seed=seed)
     two_point_gradient(query, n, Pool())
-    size = block_size(6)
-    counts = [min(size, n - start) for start in range(0, n, size)]
+    counts = [count for _, count in blocks(n, 6)]
     assert len(objective.points) == 2 * len(counts)
     for block, count in enumerate(counts):
         moves = query.eps * directions(query, block, count)
@@ -549,7 +552,7 @@ def test_eps_of_each_tensor():
     objective, theta = random_quadratic(4)
     eps = np.array([0.02, 0.02, 0.6, 0.6])
     query = make_query(objective, theta, eps, "uniform")
-    v = directions(query, 0, 1)[0].copy()
+    v = directions(query, 0, 1)[0]
     one, _ = two_point_gradient(query, 1, Pool())
     dF = objective.loss(theta + eps * v) - objective.loss(theta - eps * v)
     np.testing.assert_allclose(one, dF / (2.0 * eps) * v, rtol=1e-11)
@@ -563,17 +566,18 @@ def test_eps_of_each_tensor():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_parameters_with_eps_0_are_not_touched(name):
+def test_parameters_that_are_not_moved_are_not_touched(name):
     """Their entries of every point have theta's bits, their gradient is exactly 0."""
     inner, theta = random_quadratic(6)
     objective = recording(inner)
-    eps = np.array([0.3, 0.0, 0.3, 0.0, 0.0, 0.1])
-    gradient, _ = two_point_gradient(make_query(objective, theta, eps, name), 80, Pool())
+    moved = np.array([1.0, 0.0, 1.0, 0.0, 0.0, 1.0])
+    query = make_query(objective, theta, 0.3, name, moved=moved)
+    gradient, _ = two_point_gradient(query, 80, Pool())
     for rows in objective.points:
-        assert np.all(rows[:, eps == 0.0] == theta[eps == 0.0])
-        assert np.all(rows[:, eps > 0.0] != theta[eps > 0.0])
-    np.testing.assert_array_equal(gradient[eps == 0.0], 0.0)
-    assert np.all(gradient[eps > 0.0] != 0.0)
+        assert np.all(rows[:, moved == 0.0] == theta[moved == 0.0])
+        assert np.all(rows[:, moved > 0.0] != theta[moved > 0.0])
+    np.testing.assert_array_equal(gradient[moved == 0.0], 0.0)
+    assert np.all(gradient[moved > 0.0] != 0.0)
 
 
 @pytest.mark.parametrize("surrogate", ["identity", "hardtanh", "tanh", "approxsign"])
@@ -581,7 +585,7 @@ def test_parameters_with_eps_0_are_not_touched(name):
 def test_matched_eps_and_law(kind, surrogate):
     """eps = eps_scale alpha epsbar by layer, biases like their layer's weights, law the STE's."""
     quantizer = kind(surrogate)
-    objective, theta, batch = small_network(quantizer)
+    objective, theta, _ = small_network(quantizer)
     spsa = SPSA(eps_scale=2.0)
     eps = spsa.init(objective, theta).eps
     for layer in ("fc1", "fc2"):
@@ -589,12 +593,10 @@ def test_matched_eps_and_law(kind, surrogate):
         for part in ("weight", "bias"):
             found = eps[objective.network.slices[f"{layer}.{part}"]]
             np.testing.assert_allclose(found, expected, rtol=1e-6)
-    query = spsa.query(objective, theta, batch, spsa.init(objective, theta), Step())
-    assert query.law is quantizer.law
+    state = spsa.init(objective, theta)
+    assert spsa.noise(objective, state, Step()).law is quantizer.law
     other = replace(spsa, law="gaussian")
-    assert other.query(objective, theta, batch, other.init(objective, theta), Step()).law.name == (
-        "gaussian"
-    )
+    assert other.noise(objective, state, Step()).law is LAWS["gaussian"]
 
 
 def test_a_given_eps_is_the_same_for_every_parameter():
@@ -654,9 +656,8 @@ def test_guide_is_the_unit_vector_of_the_perturbed_parameters():
         step = Step(seed=2, index=5, total=9)
         estimate, _ = fogzo.estimate(objective, theta, batch, state, step)
         moved = np.ones(theta.size) if perturb == "all" else 1.0 - biases_of(objective)
-        query = population.Query(
-            objective, theta, batch, state.eps, objective.quantizer.law, 2, 5, unit(g * moved), 0.8
-        )
+        guide, law = unit(g * moved), objective.quantizer.law
+        query = Query(objective, theta, batch, state.eps, law, 2, 5, guide, 0.8, moved)
         expected = two_point_gradient(query, 30, Pool())[0] + (1.0 - moved) * g
         np.testing.assert_allclose(estimate.grad, expected, rtol=1e-12, atol=1e-14)
         assert estimate.loss == loss
@@ -725,9 +726,9 @@ def test_ste_share_switches_at_its_step(share, first):
 
 
 def test_block_size_in_numbers():
-    """min(64, 2^19 / d), at least 1: it defines the sums, so it may not drift."""
+    """min(64, 2^19 / numbers), at least 1: it defines the sums, so it may not drift."""
     sizes = {1: 64, 7960: 64, 8192: 64, 8193: 63, 2**18: 2, 2**18 + 1: 1, 2**19: 1, 2_000_000: 1}
-    assert {d: block_size(d) for d in sizes} == sizes
+    assert {numbers: blocks(100, numbers)[0][1] for numbers in sizes} == sizes
 
 
 @pytest.mark.parametrize("n", [1, 63, 64, 65, 300])
@@ -756,7 +757,7 @@ def test_block_sums_are_added_in_block_order():
         total = parts[0]
         for part in parts[1:]:
             total = total + part
-        return total / (2.0 * 384 * query.eps * query.eps)
+        return total / (2 * 384 * query.eps)
 
     gradient, _ = two_point_gradient(query, 384, Pool())
     np.testing.assert_array_equal(gradient, added(parts))
@@ -776,32 +777,34 @@ def test_blocks_that_finish_out_of_order_give_the_same_bits(in_flight):
     assert executor.most == min(in_flight, 8)
 
 
-@pytest.mark.parametrize(("blocks", "most"), [(0.01, 1), (1, 1), (2.5, 2), (4, 4), (100, 5)])
-def test_the_memory_budget_limits_the_blocks_in_flight(blocks, most):
-    """At most budget / bytes of a block wait at once, at least 1; the bits stay the same.
-
-    A block of 64 directions holds v, the point and the objective's workspace for each of them.
-    """
-    objective, theta = random_quadratic(12, np.float32)
-    query = make_query(objective, theta, 0.25, "uniform", workspace=100)
-    one_block = 64 * (12 + 12 + 100) * 4
+@pytest.mark.parametrize(("budget", "most"), [(1, 1), (99, 1), (250, 2), (400, 4), (10**6, 5)])
+def test_the_memory_budget_limits_the_blocks_in_flight(budget, most):
+    """At most budget / bytes of a block wait at once, at least 1; results stay in order."""
     executor = LastFirst()
-    found, _ = two_point_gradient(query, 600, Pool(executor, 5, max(1, int(blocks * one_block))))
+    found = Pool(executor, 5, budget).map(divmod, [(i, 3) for i in range(20)], nbytes=100)
+    assert list(found) == [divmod(i, 3) for i in range(20)]
     assert executor.most == most
-    np.testing.assert_array_equal(found, two_point_gradient(query, 600, Pool())[0])
+
+
+def test_blocks_are_smaller_where_outputs_are_wide():
+    """A block's largest array, theta or outputs, has at most 2^19 numbers: LeNet, batch 100."""
+    objective = Objective(lenet(), MidRise())
+    batch = Batch(np.empty((100, 1, 28, 28)), np.zeros(100, int))
+    numbers = objective.footprint(batch)
+    assert numbers == 100 * objective.network.widest > objective.network.d
+    assert [count for _, count in blocks(3, numbers)] == [1, 1, 1]
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
-@pytest.mark.parametrize("memory", [1, 2**28])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_threads_give_the_same_bits(workers, memory, dtype):
-    """1, 2 or 3 threads, any budget: FOGZO's gradient of a real network has the same bits."""
+def test_threads_give_the_same_bits(workers, dtype):
+    """1, 2 or 3 threads: FOGZO's gradient of a real network has the same bits."""
     objective, theta, batch = small_network(dtype=dtype)
     fogzo = FOGZO(n=400, beta=0.9)
     state = fogzo.init(objective, theta)
     with threads(1) as pool:
         expected, _ = fogzo.estimate(objective, theta, batch, state, Step(seed=3, pool=pool))
-    with threads(workers, memory) as pool:
+    with threads(workers) as pool:
         found, _ = fogzo.estimate(objective, theta, batch, state, Step(seed=3, pool=pool))
     np.testing.assert_array_equal(found.grad, expected.grad)
     np.testing.assert_array_equal(found.loss, expected.loss)

@@ -526,8 +526,6 @@ def test_contract(name, dtype):
         np.testing.assert_allclose(one, dx[i], rtol=1e-4, atol=1e-5)
         for part, value in one_grads.items():
             np.testing.assert_allclose(value, grads[part][i], rtol=1e-4, atol=1e-4)
-    buffer = x.copy()
-    np.testing.assert_array_equal(quantizer.quantize(buffer, scale, overwrite=True), q)
 
 
 def test_wrong_names_are_refused():

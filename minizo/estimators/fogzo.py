@@ -1,7 +1,7 @@
 """FOGZO: n-SPSA whose directions are tilted towards the STE gradient g.
 
-    ghat = g / ||g||,    v_i = sqrt(beta) s_i ghat + sqrt(1 - beta) u_i,    s_i = +-1
-    G    = (1/n) sum_i [F(theta + eps v_i) - F(theta - eps v_i)] / (2 eps) v_i
+ghat = g / ||g||,    v_i = sqrt(beta) s_i ghat + sqrt(1 - beta) u_i,    s_i = +-1
+G    = (1/n) sum_i [F(theta + eps v_i) - F(theta - eps v_i)] / (2 eps) v_i
 """
 
 from dataclasses import dataclass

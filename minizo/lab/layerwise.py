@@ -92,7 +92,9 @@ class LayerwiseSPSA(SPSA):
         shared = (objective, theta, batch, state.eps, u)
         calls = [(*shared, mask, block, count) for block, (mask, _, count) in enumerate(work)]
         total = loss = 0.0
-        for (_, share, _), (part, losses) in zip(work, step.pool.map(group_sum, calls), strict=True):
+        for (_, share, _), (part, losses) in zip(
+            work, step.pool.map(group_sum, calls), strict=True
+        ):
             total, loss = total + part / share, loss + losses
         forwards = 2 * sum(shares)
         return Estimate(total / (2 * state.eps), loss / forwards, forwards, backwards=0), state
