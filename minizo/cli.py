@@ -4,7 +4,6 @@ import argparse
 import json
 import os
 import sys
-from pathlib import Path
 
 from . import backend, experiment, planning
 from .data import AUGMENTATIONS, load
@@ -15,6 +14,7 @@ from .estimators.learned import LOOKAHEADS
 from .estimators.proximal import HOMOTOPIES, PROX
 from .estimators.spsa import PERTURB
 from .experiment import results_table, run_all, write_results
+from .files import make_folder
 from .hypernets.mlp import STARTS
 from .hypernets.slow import LAYOUTS
 from .laws import LAWS
@@ -330,7 +330,7 @@ def training_command(parser, argv, command):
         run.estimator.init(objective.calibrate(theta), theta)
         run.optimizer.init(theta, unquantized if run.pretraining else objective)
     if resume is not None:
-        folder = Path(resume)
+        folder = make_folder(resume, "--resume")
     else:
         folder = experiment.new_folder(settings["out"], command.rpartition(".")[2])
         experiment.write_settings(folder, command, settings)

@@ -21,7 +21,7 @@ import numpy as np
 
 from . import __version__, cli, figures, report, rng
 from . import quantizers as q
-from .files import write_csv
+from .files import require_writable, write_csv
 from .laws import LAWS
 from .surrogates import SURROGATES
 
@@ -224,6 +224,8 @@ def main(argv=None):
     arguments = parser.parse_args(argv)
 
     def command():
+        for flag in ("picture", "csv"):
+            require_writable(getattr(arguments, flag), f"--{flag}")
         shown = gallery()
         write_gallery(arguments.csv, shown)
         title = f"Quantisers and surrogates of minizo {__version__}"

@@ -5,7 +5,7 @@ import json
 import sys
 
 from .. import cli
-from ..files import write_text
+from ..files import require_writable, write_text
 from . import cnn, hypernets, scaling, spsa, step, steps, sweep
 
 # Each has run(rounds, ...) -> record, show(record) -> text, and QUICK, arguments of a short run;
@@ -56,6 +56,9 @@ def main(argv=None):
             raise cli.InputError(
                 f"--picture: {arguments.name} draws nothing; only scaling and steps do"
             )
+        for flag in ("out", "picture"):
+            if getattr(arguments, flag):
+                require_writable(getattr(arguments, flag), f"--{flag}")
         options = dict(bench.QUICK) if arguments.quick else {}
         if rounds is not None:
             options["rounds"] = rounds

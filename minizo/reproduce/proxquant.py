@@ -85,7 +85,7 @@ class WarmCase(ModelCase):
 
     def options(self, data, path):
         """The warm start, and what is watched."""
-        stored = None if path is None else path.parent / f"{self.warm.key(data.name)}.npz"
+        stored = None if path is None else path.parent / f"{self.warm.key(data)}.npz"
         warm = self.warm.train(data, stored)
         start = warm.theta
         watch = {
