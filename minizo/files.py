@@ -43,7 +43,7 @@ def make_folder(path, name="folder"):
     except (OSError, ValueError) as error:
         what = "written to" if os.path.isdir(path) else "made"
         raise InputError(
-            f"{name} {path} cannot be {what} ({_reason(error)}); name a folder you may write to"
+            f"{name} {path} cannot be {what} ({reason(error)}); name a folder you may write to"
         ) from error
     return path
 
@@ -64,7 +64,7 @@ def require_writable(path, name):
             _try(os.path.dirname(target))
     except OSError as error:
         raise InputError(
-            f"{name} {path} cannot be written ({_reason(error)}); name a place you may write to, "
+            f"{name} {path} cannot be written ({reason(error)}); name a place you may write to, "
             "in a folder that is there"
         ) from error
 
@@ -101,7 +101,7 @@ def write_atomically(path, write):
             raise
     except OSError as error:
         raise InputError(
-            f"cannot write {path}: {_reason(error)}; free some space or choose another "
+            f"cannot write {path}: {reason(error)}; free some space or choose another "
             "place (what was there before is untouched)"
         ) from error
 
@@ -143,7 +143,8 @@ def _open_in(folder, mode):
             return os.open(temporary, flags, mode), temporary
 
 
-def _reason(error):
+def reason(error):
+    """What went wrong with a file or stream, in a few words: ``No space left on device``."""
     return getattr(error, "strerror", None) or str(error)
 
 

@@ -221,9 +221,9 @@ def main(argv=None):
                                      description=__doc__.partition("\n\n")[2])  # fmt: skip
     parser.add_argument("--picture", default="figures/gallery.png", metavar="FILE")
     parser.add_argument("--csv", default="figures/gallery.csv", metavar="FILE")
-    arguments = parser.parse_args(argv)
 
     def command():
+        arguments = parser.parse_args(argv)
         for flag in ("picture", "csv"):
             require_writable(getattr(arguments, flag), f"--{flag}")
         shown = gallery()

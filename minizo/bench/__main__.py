@@ -46,9 +46,9 @@ def main(argv=None):
     parser.add_argument("--json", action="store_true", help="print the record, not the table")
     parser.add_argument("--out", metavar="FILE", help="also write the record to this file")
     parser.add_argument("--picture", metavar="FILE", help="scaling, steps: also draw it, as PNG")
-    arguments = parser.parse_args(argv)
 
     def command():
+        arguments = parser.parse_args(argv)
         rounds, bench = arguments.rounds, BENCHMARKS[arguments.name]
         if rounds is not None and rounds < 1:
             raise cli.InputError(f"--rounds is {rounds}, but it must be at least 1")

@@ -270,8 +270,7 @@ def main(argv=None):
     )
     add("--warm", type=int, help="steps of the warm start (default: as many)")
     add("--hidden", type=int, help="width of the mlp's hidden layer (default: 32)")
-    arguments = parser.parse_args(argv)
-    return cli.guarded(lambda: work(arguments))
+    return cli.guarded(lambda: work(parser.parse_args(argv)))
 
 
 def work(arguments):
