@@ -33,7 +33,11 @@ def new_folder(out, command):
     if out is None:
         return _unused(make_folder("runs", "--out"), f"{command}-{time.strftime('%Y%m%d-%H%M%S')}")
     folder = make_folder(out, "--out")
-    if os.listdir(folder):
+    try:
+        held = os.listdir(folder)
+    except PermissionError:
+        held = "something that nobody may see"
+    if held:
         raise InputError(
             f"--out {folder} already holds something; name a new folder, or continue that run "
             f"with --resume {folder}"

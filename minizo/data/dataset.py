@@ -195,7 +195,9 @@ def float_dtype(dtype):
     return result
 
 
-def from_bytes(name, x_train, y_train, x_test, y_test, dtype="float32", mean=None, std=None):
+def from_bytes(
+    name, x_train, y_train, x_test, y_test, dtype="float32", mean=None, std=None, classes=10
+):
     """A `Dataset` from uint8 arrays as files hold them.
 
     Parameters
@@ -205,11 +207,13 @@ def from_bytes(name, x_train, y_train, x_test, y_test, dtype="float32", mean=Non
     x_train, x_test : ndarray of shape (N, H, W) or (N, C, H, W)
         Images, uint8.
     y_train, y_test : ndarray of shape (N,)
-        Labels, uint8.
+        Labels, of any integer type.
     dtype : str or dtype, default "float32"
         Type of the images; bytes 0 .. 255 become 0 .. 1.
     mean, std : sequence of float, optional
         One number a channel: normalised images (x - mean) / std instead.
+    classes : int, default 10
+        Number of classes.
 
     Returns
     -------
@@ -229,5 +233,10 @@ def from_bytes(name, x_train, y_train, x_test, y_test, dtype="float32", mean=Non
         return centred
 
     return Dataset(
-        name, images(x_train), y_train.astype(np.int64), images(x_test), y_test.astype(np.int64)
+        name,
+        images(x_train),
+        y_train.astype(np.int64),
+        images(x_test),
+        y_test.astype(np.int64),
+        classes,
     )
