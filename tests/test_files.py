@@ -206,7 +206,7 @@ def test_a_finished_run_is_read_from_a_place_that_cannot_be_written(tmp_path, mo
 
 
 def protect(monkeypatch, place):
-    """No file can be made below ``place`` any more, as on a disk that is mounted to be read only."""
+    """No file can be made below ``place`` any more, as on a disk that is mounted read-only."""
     real = files._open_in
 
     def refuse(folder, mode):

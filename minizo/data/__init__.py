@@ -60,7 +60,8 @@ NAMES = (*PUBLIC, *DRAWN)
 
 def to_stderr(line):
     """Print a line to standard error, as standard output may be reserved for results."""
-    print(line, file=sys.stderr, flush=True)
+    if sys.stderr is not None:  # print would take standard output in its place
+        print(line, file=sys.stderr, flush=True)
 
 
 def load(name, *, dtype="float32", progress=True, notice=to_stderr):

@@ -205,6 +205,8 @@ class _Progress:
         self.file, self.total, self.bar = file, 0, None
 
     def update(self, n):
+        if sys.stderr is None:  # closed
+            return
         if self.bar is None:
             try:
                 from tqdm import tqdm

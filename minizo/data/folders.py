@@ -26,6 +26,7 @@ FILE = re.compile(
     r"(?P<idx>[-_.]idx)(?P<axes>[123])(?:[-_.](?:ubyte|int))?(?P<packed>\.(?:gz|xz))?",
     re.IGNORECASE,
 )
+EMNIST = re.compile(r"(?:.*[-_.])?emnist")  # whose images are stored transposed
 # Of which part, and what: the order of `NAMES`.
 ROLES = (("train", "images"), ("train", "labels"), ("test", "images"), ("test", "labels"))
 UNPACKED = ("raw", "gzip")  # what torchvision and EMNIST's archive call the folder of the files
@@ -117,7 +118,7 @@ def read_set(found):
             f"holds {len(images)} images, but {paths[i + 1].name} holds {len(labels)} labels",
             "they belong to different data sets",
         )
-    train, test = arrays[0].shape[1:], arrays[2].shape[1:]
+    train, test = (x.shape[1:] for x in arrays[0::2])
     require_file(
         train == test,
         paths[2],
@@ -125,7 +126,7 @@ def read_set(found):
         f"{train[0]} x {train[1]}",
         "they belong to different data sets",
     )
-    if found.prefix.startswith("emnist"):  # (N, W, H) -> (N, H, W)
+    if EMNIST.match(found.prefix):  # (N, W, H) -> (N, H, W)
         arrays[0::2] = [np.ascontiguousarray(x.swapaxes(1, 2)) for x in arrays[0::2]]
     first, classes = _classes(arrays[1], arrays[3], paths[1], paths[3])
     arrays[1::2] = [labels.astype(np.int64) - first for labels in arrays[1::2]]
@@ -213,7 +214,8 @@ def _files(folder, names):
         role, path = (part, match["kind"].lower()), folder / name
         alone = not path.is_dir()
         if not alone:
-            inside = [f for f in _files(path, os.listdir(path)) if f[0] == role]
+            plain = [n for n in names_in(path, name) if not (path / n).is_dir()]
+            inside = [f for f in _files(path, plain) if f[0] == role]
             if not inside:
                 continue
             path = inside[0][2]

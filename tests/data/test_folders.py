@@ -66,7 +66,7 @@ def test_every_split_of_emnist(tmp_path, split):
 
 
 def test_letters_are_upright(tmp_path):
-    """An L, stored as EMNIST documents it: inverted horizontally, rotated 90 degrees to the left."""
+    """An L, stored as EMNIST is said to be: inverted horizontally, rotated 90 degrees left."""
     upright = np.zeros((9, 7), np.uint8)
     upright[:, 1] = upright[-1, 1:] = 255
     stored = np.rot90(np.fliplr(upright))
@@ -128,7 +128,7 @@ def test_a_command_trains_on_letters(command, tmp_path):
 
 def qmnist_labels(labels):
     """QMNIST's extended labels by hand: big-endian int32 (N, 8), the class in the first column."""
-    rows = np.arange(8 * len(labels), dtype=">i4").reshape(-1, 8) + 1000
+    rows = np.arange(1000, 1000 + 8 * len(labels)).reshape(-1, 8).astype(">i4")
     rows[:, 0] = labels
     header = bytes([0, 0, 0x0C, 2]) + len(labels).to_bytes(4, "big") + (8).to_bytes(4, "big")
     return header + rows.tobytes()
@@ -137,8 +137,7 @@ def qmnist_labels(labels):
 def test_qmnist(tmp_path):
     folder = tmp_path / "QMNIST" / "raw"
     x, y, test_x, test_y = arrays()
-    write_idx_gz = {"train": (x, y), "test": (test_x, test_y)}
-    for part, (own, labels) in write_idx_gz.items():
+    for part, own, labels in ("train", x, y), ("test", test_x, test_y):
         write_set(folder, [f"qmnist-{part}-images-idx3-ubyte.gz"], [own])
         content = gzip.compress(qmnist_labels(labels))
         (folder / f"qmnist-{part}-labels-idx2-int.gz").write_bytes(content)
