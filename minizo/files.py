@@ -109,17 +109,17 @@ def write_atomically(path, write):
 def _target(path):
     # (path with all links followed, mode of what is there or None)
     try:
-        target = os.path.realpath(path)
-        mode = os.stat(target).st_mode
+        mode = os.stat(path).st_mode
     except FileNotFoundError:
-        return target, None
+        return os.path.realpath(path), None
     except ValueError as error:  # a null byte
         raise OSError(str(error)) from error
     if stat.S_ISDIR(mode):
         raise IsADirectoryError("it is a folder")
-    if not os.access(target, os.W_OK):
+    if not os.access(path, os.W_OK):
         raise PermissionError("it is write-protected")
-    return target, mode
+    # the links of /dev/stdout end in something that has no name
+    return os.path.realpath(path) if _regular(mode) else path, mode
 
 
 def _regular(mode):

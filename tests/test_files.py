@@ -114,6 +114,18 @@ def test_pipes_are_written_to_and_stay(write, tmp_path):
     assert os.listdir(tmp_path) == ["pipe"]
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/fd"), reason="needs /dev/fd")
+def test_dev_stdout_into_a_pipe():
+    """A link to a pipe that has no name: what ``--out /dev/stdout | jq`` is given."""
+    reading, writing = os.pipe()
+    path = f"/dev/fd/{writing}"
+    files.require_writable(path, "--out")
+    files.write_text(path, "text")
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        assert pipe.read() == "text"
+
+
 @every_writer
 def test_failure_leaves_what_was_there(write, tmp_path, monkeypatch):
     path = tmp_path / "file"

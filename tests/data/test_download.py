@@ -3,7 +3,6 @@
 import hashlib
 import io
 import os
-import pwd
 import socket
 import sys
 import threading
@@ -226,6 +225,7 @@ def test_the_cache_is_in_the_same_place_without_pooch(home, monkeypatch, tmp_pat
 @pytest.mark.parametrize("with_pooch", [True, False])
 def test_no_home_folder(with_pooch, monkeypatch, tmp_path):
     """Neither HOME nor an entry in passwd, as in containers: said, and no folder called ~ made."""
+    pwd = pytest.importorskip("pwd")
     monkeypatch.chdir(tmp_path)
     for name in "HOME", "XDG_CACHE_HOME", "MINIZO_DATA":
         monkeypatch.delenv(name, raising=False)
