@@ -5,8 +5,21 @@ from dataclasses import replace
 import array_api_strict
 import numpy as np
 import pytest
+from conftest import write_corners
 
-from minizo import FOGZO, STE, InputError, Objective, backend, fit, models, optim, quantizers
+from minizo import (
+    FOGZO,
+    STE,
+    InputError,
+    Objective,
+    backend,
+    fit,
+    mnist,
+    models,
+    optim,
+    quantizers,
+)
+from minizo.data import read_idx, write_idx
 from minizo.layers import BatchNorm1d, Flatten, Linear, QuantizedActivation, ReLU
 from minizo.losses import MeanSquaredError
 from minizo.network import Network
@@ -151,3 +164,20 @@ def test_seeds_have_scales_of_their_own(toy, tmp_path):
             for _ in range(2)
         ]
         assert backend.sha256(runs[0].theta) == backend.sha256(runs[1].theta)
+
+
+def test_a_command_refuses_data_that_have_changed(command, tmp_path):
+    """The folder has the same name, but one of its files is another one now."""
+    folder = tmp_path / "corners"
+    folder.mkdir()
+    write_corners(folder, 8)
+    flags = ["--data", "corners", "--estimator", "ste", "--steps", 8, "--quiet", "--out", "run"]
+    assert command(mnist.main, *flags)[0] == 0
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    labels = read_idx(folder / "train-labels-idx1-ubyte.gz")
+    write_idx(folder / "train-labels-idx1-ubyte.gz", labels[::-1])
+    code, out, err = command(mnist.main, "--resume", "run", "--quiet")
+    assert (code, out) == (2, "") and "run/ste-seed0.npz was made with data_sha256 = " in err
+    assert before == {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    write_idx(folder / "train-labels-idx1-ubyte.gz", labels)  # control
+    assert command(mnist.main, "--resume", "run", "--quiet")[0] == 0
