@@ -23,7 +23,7 @@ from .packed import names_in, require_file
 
 FILE = re.compile(
     r"(?:(?P<set>.+?)[-_.])?(?P<part>train|t10k|test)[-_.](?P<kind>images|labels)"
-    r"(?P<idx>[-_.]idx)(?P<axes>[123])(?:[-_.](?:ubyte|int))?(?P<packed>\.(?:gz|xz))?",
+    r"(?P<idx>[-_.]idx)[123](?:[-_.](?:ubyte|int))?(?P<packed>\.(?:gz|xz))?",
     re.IGNORECASE,
 )
 EMNIST = re.compile(r"(?:.*[-_.])?emnist")  # whose images are stored transposed
@@ -101,9 +101,11 @@ def read_set(found):
     paths = [found.paths[role] for role in ROLES]
     arrays = []
     for path, (_, kind) in zip(paths, ROLES, strict=True):
-        axes = 3 if kind == "images" else 2 if FILE.fullmatch(path.name)["axes"] == "2" else 1
-        array = read_idx(path, axes)
-        arrays.append(array[:, 0] if axes == 2 and array.shape[1] else array)
+        array = read_idx(path, 3 if kind == "images" else (1, 2))
+        if array.ndim == 2:
+            require_file(array.shape[1] > 0, path, "has no columns", "fetch it again")
+            array = array[:, 0]
+        arrays.append(array)
     for i in (0, 2):
         images, labels = arrays[i : i + 2]
         require_file(
@@ -136,15 +138,13 @@ def read_set(found):
 def _classes(train, test, *paths):
     # (the label of the first class, number of classes)
     both = np.unique(np.concatenate([train, test]))
-    if 0 <= both[0] and both[-1] <= 9:
-        return 0, 10
-    # A wrong byte must not pass for the last of 256 classes: all of them must occur.
-    first, present = min(int(both[0]), 1), np.unique(train)
-    expected = np.arange(first, first + len(present))
-    if first >= 0 and np.array_equal(present, expected) and both[-1] == present[-1]:
-        return first, len(present)
+    first, present = int(both[0] > 0), np.unique(train)
+    # A wrong byte must not pass for the last of 256 classes: those above 9 must all occur.
+    gaps = present != np.arange(first, first + len(present))
+    occurring = int(np.append(gaps, True).argmax())
+    last = max(9, first + occurring - 1)
     for labels, path in zip((train, test), paths, strict=True):
-        wrong = np.flatnonzero((labels < 0) | (labels > 9))
+        wrong = np.flatnonzero((labels < 0) | (labels > last))
         require_file(
             len(wrong) == 0,
             path,
@@ -152,6 +152,7 @@ def _classes(train, test, *paths):
             "labels lie in 0 .. 9, or in 0 .. K - 1 or 1 .. K where each of K classes occurs in "
             "training",
         )
+    return (0, 10) if both[-1] <= 9 else (first, occurring)
 
 
 def names_a_set(place):

@@ -38,7 +38,7 @@ def read_idx(path, ndim=None):
     path : str or path-like
         The file.  Its content tells whether it is packed, not its name: browsers like to unpack a
         download and leave the name as it was.
-    ndim : {1, 2, 3}, optional
+    ndim : {1, 2, 3} or tuple of them, optional
         The expected number of axes: 1 for labels, 2 for QMNIST's labels, 3 for images.
 
     Returns
@@ -54,7 +54,7 @@ def read_idx(path, ndim=None):
     data = unpack(path, read(path))
     require_file(len(data) > 0, path, "is empty", "fetch it again")
 
-    expected = [KINDS[n][0] for n in (KINDS if ndim is None else (ndim,))]
+    expected = [KINDS[n][0] for n in np.atleast_1d(list(KINDS) if ndim is None else ndim)]
     found = data[:4].hex()
     require_file(
         found in expected,

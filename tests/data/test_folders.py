@@ -154,6 +154,9 @@ def test_qmnist(tmp_path):
     labels.write_bytes(gzip.compress(qmnist_labels([1])[:-1]))
     with pytest.raises(InputError, match=r"holds 31 bytes .* promises 32 \(1 x 8\)"):
         load(folder)
+    labels.write_bytes(bytes([0, 0, 0x0C, 2, 0, 0, 0, 1, 0, 0, 0, 0]))
+    with pytest.raises(InputError, match="labels-idx2-int.gz: has no columns; fetch it again"):
+        load(folder)
     labels.unlink()
     with pytest.raises(InputError, match="lacks qmnist-test-labels-idx2-int; put"):
         load(folder)
@@ -187,7 +190,7 @@ def test_classes_are_found(tmp_path, train, test, classes, first):
         ([*range(2, 13)], [5], "train-labels-idx1-ubyte: holds the label 10 at position 8"),
         ([0, 1, 2], [200], "t10k-labels-idx1-ubyte: holds the label 200 at position 0"),
         ([*range(1, 12)], [0], "train-labels-idx1-ubyte: holds the label 10 at position 9"),
-        ([*range(11)], [11], "train-labels-idx1-ubyte: holds the label 10 at position 10"),
+        ([*range(11)], [11], "t10k-labels-idx1-ubyte: holds the label 11 at position 0"),
     ],
 )
 def test_labels_with_gaps_are_damage(tmp_path, train, test, sentence):
