@@ -126,7 +126,6 @@ class Recipe:
             "loss": in_words(self.objective.loss),
             "data": f"{self.data.name}, {self.data.y_train.shape[0]} training examples",
             "data_sha256": self.data.digest,
-            "scales": backend.sha256(scales)[:16],
             "estimator": in_words(self.estimator),
             "optimizer": in_words(self.optimizer),
             "steps": self.steps,
@@ -141,4 +140,6 @@ class Recipe:
             "backend": xp.__name__,
             "dtype": str(theta.dtype),
             "rng": "host" if backend.is_numpy(xp) else self.rng,
+            # after what they come from, so that a refusal names the cause
+            "scales": backend.sha256(scales)[:16],
         }

@@ -73,7 +73,7 @@ def test_every_command_says_it_in_one_sentence(name, stream, monkeypatch):
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     """A small data set in IDX files."""
-    return write_corners(tmp_path_factory.mktemp("corners", numbered=False), 8)
+    return write_corners(tmp_path_factory.mktemp("streams"), 8)
 
 
 # what the shell does -> (exit code, what standard error says)
