@@ -2,10 +2,10 @@
 
 import itertools
 import json
+import os
 import time
 from collections.abc import Mapping
 from math import isfinite
-from pathlib import Path
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from . import backend, checkpoint, memory, rng, sharing
 from .errors import InputError, is_whole, require
 from .estimators import Step
 from .evaluation import evaluate
+from .files import require_writable
 from .objective import Batch
 from .population import Pool
 from .recipe import COLUMNS, Diverged, Recipe, Run, TrainState
@@ -276,7 +277,8 @@ def fit(
     Raises
     ------
     InputError
-        For values out of range, or a checkpoint that is damaged or made with other settings.
+        For values out of range, a ``path`` that cannot be written, or a checkpoint that is damaged
+        or was made with other settings or data.
     Diverged
         When a loss or a parameter is NaN or infinite. This is looked for where a record or a
         checkpoint is due, so that a GPU is not stopped at every step; the sentence names the exact
@@ -304,8 +306,10 @@ def fit(
     )  # fmt: skip
     state = start_state(recipe, theta)
     records = {name: [] for name in (*COLUMNS, *watch)}
-    if resume and path is not None and Path(path).exists():
+    if resume and path is not None and os.path.exists(path):
         state, records = restore(path, recipe, state)
+    if path is not None and state.step < steps:
+        require_writable(path, "path")
 
     # NaN and infinity are looked for in `advance` and `record`, not warned about everywhere
     with sharing.one_blas_thread(), np.errstate(all="ignore"):
