@@ -3,19 +3,19 @@
 import itertools
 import json
 import time
-from collections.abc import Mapping
 from math import isfinite
 from pathlib import Path
 
 import numpy as np
 
 from . import backend, checkpoint, rng, sharing
+from .divergence import CALLED, diverged, finite
 from .errors import InputError, is_whole, require
 from .estimators import Step
 from .evaluation import evaluate
 from .objective import Batch
 from .population import Pool
-from .recipe import COLUMNS, Diverged, Recipe, Run, TrainState
+from .recipe import COLUMNS, Recipe, Run, TrainState
 from .rng import SOURCES
 
 
@@ -120,54 +120,6 @@ def advance(recipe, state, feed, end, pool, tick):
         if not finite(getattr(state, what)):
             raise diverged(recipe, CALLED[what], end - 1, updates=end)
     return state._replace(seconds=state.seconds + time.perf_counter() - began)
-
-
-# What a part of the `TrainState` is called where it is found not to be finite.
-CALLED = {
-    "theta": "parameters",
-    "optimizer": "optimiser's state",
-    "estimator": "estimator's state",
-    "running": "running statistics",
-}
-
-
-def finite(state):
-    """Whether no number of a nested state is NaN or infinite."""
-    if isinstance(state, tuple | Mapping):
-        return all(map(finite, state.values() if isinstance(state, Mapping) else state))
-    if isinstance(state, int | float):
-        return isfinite(state)
-    xp = backend.namespace(state)
-    return bool(xp.all(xp.isfinite(state)))
-
-
-def diverged(recipe, what, step, updates):
-    """The `Diverged` error that says where it happened, whether after an update, and what to do."""
-    x = recipe.data.x_train
-    xp = backend.namespace(x)
-    # (N, *shape) -> (N,)
-    bad = ~xp.all(xp.isfinite(x), axis=tuple(range(1, x.ndim)))
-    if backend.to_numpy(xp.any(bad)):
-        image = int(backend.to_numpy(xp.argmax(xp.astype(bad, x.dtype))))
-        cause = f"; training image {image} holds a NaN or infinity: mend the data"
-    elif updates == 0 and recipe.state is not None:
-        cause = (
-            "; the images and the weights are finite, so leave out the running statistics given as "
-            "state, which need not fit the quantised weights"
-        )
-    elif updates == 0:
-        cause = (
-            "; the images and the weights are finite, but the network overflows: use smaller "
-            "images, weights or perturbations"
-        )
-    else:
-        rule = type(recipe.optimizer).__name__
-        cause = f" with learning rate {recipe.optimizer.lr} ({rule}); try a smaller learning rate"
-    done = "before anything was updated" if updates == 0 else f"after {updates} updates"
-    return Diverged(
-        f"{recipe.estimator.label}: the {what} became NaN or infinite at step {step} of "
-        f"{recipe.steps}, {done}{cause}"
-    )
 
 
 def record(records, recipe, state):

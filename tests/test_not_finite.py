@@ -8,10 +8,9 @@ from strategies import error_of
 
 from minizo import FOGZO, SPSA, STE, Diverged, Objective, fit, fit_many, models, optim, quantizers
 from minizo.data.dataset import Dataset
+from minizo.divergence import finite, finite_rows
 from minizo.layers import BatchNorm1d, Flatten, Linear
-from minizo.many import finite_rows
 from minizo.network import Network
-from minizo.train import finite
 
 ESTIMATORS = [STE(), SPSA(n=2), FOGZO(n=2)]
 OPTIONS = {"steps": 6, "batch": 20, "record_every": 2}
