@@ -66,8 +66,9 @@ def diverged(recipe, what, step, updates):
     else:
         rule = type(recipe.optimizer).__name__
         cause = f" with learning rate {recipe.optimizer.lr} ({rule}); try a smaller learning rate"
-    done = "before anything was updated" if updates == 0 else f"after {updates} updates"
+    done = f"after {updates} update{'s' if updates > 1 else ''}"
+    done = "before anything was updated" if updates == 0 else done
     return Diverged(
         f"{recipe.estimator.label}: the {what} became NaN or infinite at step {step} of "
-        f"{recipe.steps}, {done}{cause}"
+        f"{recipe.steps} ({done}){cause}"
     )
