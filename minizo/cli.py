@@ -29,7 +29,7 @@ from .rng import SOURCES
 from .schedules import SHAPES
 from .streams import lasting
 from .surrogates import SURROGATES
-from .train import check
+from .train import check, check_batch
 
 DEFAULTS = {
     "estimator": ["ste", "spsa", "fogzo"],
@@ -358,6 +358,7 @@ def training_command(parser, argv, command):
     for run in runs:
         loss_examples = experiment.evaluation(settings, data)[1]
         check(data, run.steps, settings["batch"], run.seed, loss_examples)
+        check_batch(network, settings["batch"])
         run.estimator.init(objective.calibrate(theta), theta)
         run.optimizer.init(theta, unquantized if run.pretraining else objective)
     if resume is not None:

@@ -142,6 +142,7 @@ def run_all(settings, network, data, folder, resume=False, notice=print):
                     bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
 
                 error = result = None
+                path = folder / f"{run.slug}.npz"
                 try:
                     begin = starts.get(run.seed)
                     if begin is None and run.seed in starts:
@@ -149,19 +150,19 @@ def run_all(settings, network, data, folder, resume=False, notice=print):
                     result = fit(
                         unquantized if run.pretraining else objective, data, run.estimator,
                         run.optimizer, steps=run.steps, batch=settings["batch"], seed=run.seed,
-                        pool=pool, path=folder / f"{run.slug}.npz", resume=resume,
+                        pool=pool, path=path, resume=resume,
                         record_every=max(1, run.steps // records),
                         loss_examples=loss_examples,
                         augment=AUGMENTATIONS[settings["augment"]],
                         start=None if begin is None else weights_of(begin, objective, run.seed),
-                        state=None if begin is None else begin.state,
                         checkpoint_every=settings["checkpoint_every"], progress=progress,
                         rng=settings["rng"],
                     )  # fmt: skip
                     curves.append((run.label, result.records))
                 except Diverged as problem:
                     error = str(problem)
-                    notice(f"minizo: {error} (the last good checkpoint is kept)")
+                    kept = " (the last good checkpoint is kept)" if path.exists() else ""
+                    notice(f"minizo: {error}{kept}")
                 if run.pretraining:
                     starts[run.seed] = result
                 done += run.steps

@@ -27,6 +27,9 @@ def one_hot(labels, classes, like):
 class SoftmaxCrossEntropy:
     """L = mean_n [ log sum_k exp z_nk - z_n,y(n) ].
 
+    A logit of -inf is a class of probability 0: it costs nothing unless it is the right one. One
+    of +inf, or a row of -inf alone, says nothing about the others and gives NaN.
+
     Examples
     --------
     >>> import numpy as np
@@ -43,7 +46,8 @@ class SoftmaxCrossEntropy:
         z = outputs - xp.max(outputs, axis=-1, keepdims=True)
         e = xp.exp(z)
         total = xp.sum(e, axis=-1, keepdims=True)
-        z *= target
+        # z_n,y(n): a product with the target would make 0 * -inf = NaN of a class with e^z = 0
+        z = xp.where(target > 0.0, z, xp.zeros_like(z))
         loss = xp.mean(xp.log(total[..., 0]) - xp.sum(z, axis=-1), axis=-1)
         return loss, (e, total, target)
 

@@ -21,6 +21,7 @@ from math import ceil, isfinite, prod
 import numpy as np
 
 from . import backend, sharing
+from .divergence import CALLED, diverged, finite_rows
 from .errors import require
 from .estimators import Step
 from .evaluation import EVALUATION_BATCH, EVALUATION_NUMBERS, totals
@@ -29,7 +30,7 @@ from .objective import Batch
 from .population import BLOCK_DIRECTIONS, Pool
 from .recipe import COLUMNS, Diverged, Recipe, Run
 from .rng import SOURCES
-from .train import batches, check, diverged, fit
+from .train import batches, check, check_batch, fit
 
 ROW_NUMBERS = 2**22  # of all the runs that are trained together: 16 MiB in float32
 
@@ -101,6 +102,7 @@ def fit_many(
     require(rng in SOURCES, "rng", rng, f"choose from {SOURCES}")
     for _, seed in pairs:
         check(data, steps, batch, seed, loss_examples)
+    check_batch(objective.network, batch)
     record_every = record_every or max(1, steps // 20)
     if not estimator.rowwise:
         options = {"steps": steps, "batch": batch, "record_every": record_every, "rng": rng}
@@ -199,6 +201,9 @@ class _Rows:
         """All steps and records; a `Run` or `Diverged` for each row."""
         steps, every = self.lead.steps, self.lead.record_every
         with np.errstate(all="ignore"):
+            if self.running:  # as `minizo.train.first_statistics`
+                objective, batch = self.objective.at(0.0), next(self._batches())
+                self.running = objective.statistics(self.theta, batch)
             self._record(0)
             feed = self._batches()
             for first in range(0, steps, every):
@@ -251,7 +256,8 @@ class _Rows:
                     self.theta[rows, ...], step,
                 )  # fmt: skip
                 moved.append(theta)
-            self.theta = moved[0] if len(moved) == 1 else xp.concat(moved)
+            moved = moved[0] if len(moved) == 1 else xp.concat(moved)
+            self.theta = self.objective.network.project(moved)
             losses[index - first, :] = xp.reshape(estimate.loss, (count,))
             self.running = self.objective.network.next_state(self.running, estimate.statistics)
             self.forwards += estimate.forwards
@@ -260,16 +266,24 @@ class _Rows:
             if progress is not None:
                 progress(count)
         bad = backend.to_numpy(~xp.isfinite(losses))
-        lost = backend.to_numpy(~xp.all(xp.isfinite(self.theta[:, 0, :]), axis=-1))
+        memories = [(memory, part.stop - part.start) for part, _, _, memory in self.parts]
+        kept = {
+            "theta": finite_rows(self.theta, count),
+            "optimizer": np.concatenate([finite_rows(*own) for own in memories]),
+            "estimator": finite_rows(self.state, count),
+            "running": finite_rows(self.running, count),
+        }
         self.seconds += time.perf_counter() - began
         for row in range(count):
             if bad[:, row].any():
-                self._fail(row, "loss", first + int(bad[:, row].argmax()))
-            elif lost[row]:
-                self._fail(row, "parameters", end - 1)
+                step = first + int(bad[:, row].argmax())
+                self._fail(row, "loss", step, updates=step)
+            for part, good in kept.items():
+                if not good[row]:
+                    self._fail(row, CALLED[part], end - 1, updates=end)
 
-    def _fail(self, row, what, step):
-        self.errors[row] = self.errors[row] or diverged(self.recipes[row], what, step)
+    def _fail(self, row, what, step, updates):
+        self.errors[row] = self.errors[row] or diverged(self.recipes[row], what, step, updates)
 
     def _record(self, step):
         # as `minizo.train.record`, for all rows
@@ -287,7 +301,7 @@ class _Rows:
         for row, records in enumerate(self.records):
             loss, accuracy = float(losses[row]), float(accuracies[row])
             if not isfinite(loss):
-                self._fail(row, "training loss", step)
+                self._fail(row, "training loss", step, updates=step)
             if self.errors[row] is None:
                 passes = (self.forwards, self.backwards, macs, self.seconds / count)
                 for column, value in zip(COLUMNS, (step, loss, accuracy, *passes), strict=True):

@@ -51,8 +51,8 @@ class Network:
 
     @cached_property
     def stack(self):
-        """The layers as one."""
-        return Stack(self.layers)
+        """The layers as one, each of which knows what it is fed."""
+        return Stack(self.layers).fed(self.input_shape)
 
     @cached_property
     def _shapes_between(self):
@@ -70,6 +70,15 @@ class Network:
             f"{name}.{part}": shape
             for name, companion in self.companions.items()
             for part, shape in companion.shapes(self.rows(name, companion)).items()
+        }
+
+    @cached_property
+    def least(self):
+        """Parameter name -> the value that training keeps it at or above, such as LSQ's steps."""
+        return self.stack.least | {
+            f"{name}.{part}": value
+            for name, companion in self.companions.items()
+            for part, value in companion.least.items()
         }
 
     def rows(self, name, quantizer):
@@ -102,6 +111,11 @@ class Network:
     def d(self):
         """Number of parameters."""
         return sum(prod(shape) for shape in self.shapes.values())
+
+    @cached_property
+    def least_batch(self):
+        """Examples that a batch needs in training: 2 where one alone has nothing to normalise."""
+        return self.stack.least_batch(self.input_shape)
 
     @cached_property
     def macs(self):
@@ -170,6 +184,20 @@ class Network:
                     "running statistics hands on those that the objective gave it"
                 )
         return self.stack.next_state(state, statistics) if self.running else state
+
+    def project(self, theta):
+        """theta with what must not fall below a value raised to it; theta itself where nothing is.
+
+        The training loop does this after every step.
+        """
+        if not self.least:
+            return theta
+        xp = backend.namespace(theta)
+        new = xp.asarray(theta, copy=True)
+        for name, value in self.least.items():
+            own = new[..., self.slices[name]]
+            own[...] = xp.clip(own, value, None)
+        return new
 
     def noise(self, stream, examples, like):
         """Random arrays that layers (Dropout) need in training on a batch: name -> array."""

@@ -4,19 +4,19 @@ import itertools
 import json
 import os
 import time
-from collections.abc import Mapping
 from math import isfinite
 
 import numpy as np
 
 from . import backend, checkpoint, memory, rng, sharing
+from .divergence import CALLED, diverged, finite
 from .errors import InputError, is_whole, require
 from .estimators import Step
 from .evaluation import evaluate
 from .files import require_writable
 from .objective import Batch
 from .population import Pool
-from .recipe import COLUMNS, Diverged, Recipe, Run, TrainState
+from .recipe import COLUMNS, Recipe, Run, TrainState
 from .rng import SOURCES
 
 
@@ -49,9 +49,24 @@ def batches(recipe, start):
         epoch, skip = epoch + 1, 0
 
 
+def first_statistics(recipe, theta):
+    """Running statistics before the first step, for latent parameters ``theta`` (d,).
+
+    Those given, or what the quantised network sees of the first batch in training. (A first state
+    of mean 0 and variance 1 fits no quantised network: its outputs in use grow by a factor a layer,
+    and overflow in a deep one.)
+    """
+    objective = recipe.objective
+    if recipe.state is not None or not objective.network.running:
+        return recipe.state or {}
+    return objective.at(0.0).statistics(theta, next(batches(recipe, 0)))
+
+
 def start_state(recipe, theta):
-    """The state before the first step, from latent parameters ``theta`` (d,)."""
-    fresh = recipe.objective.network.init_state(theta)
+    """The state before the first step, from latent parameters ``theta`` (d,).
+
+    Running statistics are not yet those of `first_statistics`.
+    """
     return TrainState(
         theta,
         recipe.optimizer.init(theta, recipe.objective),
@@ -60,7 +75,7 @@ def start_state(recipe, theta):
         forwards=0,
         backwards=0,
         seconds=0.0,
-        running=fresh if recipe.state is None else recipe.state,
+        running=recipe.objective.network.init_state(theta),
         macs=0,
     )
 
@@ -87,7 +102,7 @@ def advance(recipe, state, feed, end, pool, tick):
         )
         losses[index - first] = estimate.loss
         state = TrainState(
-            theta,
+            recipe.objective.network.project(theta),
             optimizer,
             estimator,
             index + 1,
@@ -100,30 +115,12 @@ def advance(recipe, state, feed, end, pool, tick):
         tick()
     bad = backend.to_numpy(~xp.isfinite(losses))
     if bad.any():
-        raise diverged(recipe, "loss", first + int(bad.argmax()))
-    for what, part in (("parameters", state.theta), ("estimator's state", state.estimator)):
-        if not finite(part):
-            raise diverged(recipe, what, end - 1)
+        step = first + int(bad.argmax())
+        raise diverged(recipe, "loss", step, updates=step)
+    for what in ("theta", "optimizer", "estimator", "running"):
+        if not finite(getattr(state, what)):
+            raise diverged(recipe, CALLED[what], end - 1, updates=end)
     return state._replace(seconds=state.seconds + time.perf_counter() - began)
-
-
-def finite(state):
-    """Whether no number of a nested state is NaN or infinite."""
-    if isinstance(state, tuple | Mapping):
-        return all(map(finite, state.values() if isinstance(state, Mapping) else state))
-    if isinstance(state, int | float):
-        return isfinite(state)
-    xp = backend.namespace(state)
-    return bool(xp.all(xp.isfinite(state)))
-
-
-def diverged(recipe, what, step):
-    """The `Diverged` error that says where it happened and what to do."""
-    return Diverged(
-        f"{recipe.estimator.label}: the {what} became NaN or infinite at step {step} of "
-        f"{recipe.steps} with learning rate {recipe.optimizer.lr} "
-        f"({type(recipe.optimizer).__name__}); try a smaller learning rate"
-    )
 
 
 def record(records, recipe, state):
@@ -133,7 +130,7 @@ def record(records, recipe, state):
     x, labels = data.x_train[part, ...], data.y_train[part]
     train_loss, _ = evaluate(objective, state.theta, x, labels, state.running)
     if not isfinite(train_loss):
-        raise diverged(recipe, "training loss", state.step)
+        raise diverged(recipe, "training loss", state.step, updates=state.step)
     _, accuracy = evaluate(objective, state.theta, data.x_test, data.y_test, state.running)
     macs = objective.cost(state.forwards, state.backwards, recipe.batch) + state.macs
     row = (state.step, train_loss, accuracy, state.forwards, state.backwards, macs, state.seconds)
@@ -182,10 +179,26 @@ def check_start(network, start, state):
         found = tuple(start.shape)
         d = network.d
         require(found == (d,), "start's shape", found, f"this network has {d} parameters")
+        for name, value in network.views(start).items():
+            remedy = f"{name} holds a NaN or infinity; start from weights that are finite"
+            require(finite(value), "start", "not finite", remedy)
     if state is not None:
         known = ", ".join(network.running) or "none"
         same = set(state) == set(network.running)
         require(same, "state", sorted(state), f"this network has the statistics {known}")
+        for name, value in state.items():
+            remedy = f"{name} holds a NaN or infinity; leave it out for those of the first batch"
+            require(finite(value), "state", "not finite", remedy)
+
+
+def check_batch(network, batch):
+    """Raise an `InputError` for a batch that leaves a layer nothing to normalise."""
+    least = network.least_batch
+    remedy = (
+        f"this network's batch normalisation over one value a channel would give a constant: use "
+        f"at least {least}"
+    )
+    require(batch >= least, "batch", batch, remedy)
 
 
 def check(data, steps, batch, seed, loss_examples=None):
@@ -253,7 +266,10 @@ def fit(
         ``run.theta`` of a run in full precision; by default those that the network draws from
         ``seed``. The quantiser scales fit them.
     state : dict of str to ndarray, optional
-        Running statistics to start from, such as ``run.state``; by default new ones.
+        Running statistics to start from, taken as they are. They must be those of the network with
+        its *quantised* weights: ``run.state`` of a run that goes on with the same quantiser. Those
+        of a run in full precision are not: leave them out. By default they are those of the first
+        batch, which the quantised network sees in training.
     path : path, optional
         Where the checkpoint goes.
     checkpoint_every : int, optional
@@ -286,9 +302,11 @@ def fit(
 
     Notes
     -----
-    Cost: that of ``steps`` estimates, and two evaluations of the data sets a record.
+    Cost: that of ``steps`` estimates, and two evaluations of the data sets a record. Neither these
+    nor the one forward of the first running statistics are counted in the records.
     """
     check(data, steps, batch, seed, loss_examples)
+    check_batch(objective.network, batch)
     require(rng in SOURCES, "rng", rng, f"choose from {SOURCES}")
     record_every = record_every or max(1, steps // 20)
     checkpoint_every = checkpoint_every or steps
@@ -314,6 +332,7 @@ def fit(
     # NaN and infinity are looked for in `advance` and `record`, not warned about everywhere
     with sharing.one_blas_thread(), np.errstate(all="ignore"):
         if not records["step"]:
+            state = state._replace(running=first_statistics(recipe, theta))
             record(records, recipe, state)
         feed = batches(recipe, state.step)
         done = itertools.count(state.step + 1)

@@ -14,6 +14,7 @@ from strategies import generator, seeds
 
 from minizo import (
     STE,
+    Batch,
     BinaryConnect,
     Objective,
     ProxQuant,
@@ -25,6 +26,7 @@ from minizo import (
     models,
     optim,
     quantizers,
+    rng,
     sweep,
 )
 from minizo.data.dataset import Dataset
@@ -175,8 +177,8 @@ def images():
 
 
 @pytest.mark.parametrize("model", ["lenet", "small-resnet"])
-def test_running_statistics_are_handed_over(images, model):
-    """The first record is that of the warm start's weights and statistics, not of fresh ones."""
+def test_running_statistics_fit_the_quantised_start(images, model):
+    """The first record has the statistics of the quantised start, not those of the real one."""
     warm = ModelCase(STE(), optim.Adam(0.02), 0, steps=12, batch=50, model=model,
                      quantizer=quantizers.FullPrecision())  # fmt: skip
     end = warm.train(images)
@@ -184,12 +186,15 @@ def test_running_statistics_are_handed_over(images, model):
     run = case.train(images)
     net = run.objective.network
     objective = Objective(net, quantizers.Sign()).calibrate(end.theta)
-    fresh = net.init_state(end.theta)
-    handed, other = (
+    chosen = rng.at(0, "data", 0).host().permutation(200)[:50]
+    batch = Batch(images.x_train[chosen], images.y_train[chosen])
+    seen = objective.statistics(end.theta, batch)
+    fitting, real, fresh = (
         evaluate(objective, end.theta, images.x_train, images.y_train, state)[0]
-        for state in (end.state, fresh)
+        for state in (seen, end.state, net.init_state(end.theta))
     )
-    assert run.records["train_loss"][0] == handed != other
+    assert run.records["train_loss"][0] == fitting
+    assert fitting not in (real, fresh)
     assert set(run.state) == set(net.running) != set()
 
 

@@ -42,6 +42,10 @@ class BlendedCoarseGradient(Proximal):
         """Q(x)."""
         return quantizer.quantize(x, alpha)
 
+    def sees_levels(self, step):
+        """Always."""
+        return True
+
     def before(self, x, quantizer, alpha, step):
         """(1 - rho) x + rho Q(x)."""
         return prox.blend(x, quantizer.quantize(x, alpha), self.rho)

@@ -51,6 +51,10 @@ class BinaryConnect(Proximal):
         """Q(x)."""
         return quantizer.quantize(x, alpha)
 
+    def sees_levels(self, step):
+        """Always."""
+        return True
+
 
 @dataclass(frozen=True)
 class ProxConnect(Homotopy):
@@ -79,9 +83,13 @@ class ProxConnect(Homotopy):
         """What tables and legends call it."""
         return f"ProxConnect {self.prox.upper()}"
 
+    def sees_levels(self, step):
+        """After ``harden``."""
+        return step.progress >= self.harden
+
     def seen(self, x, quantizer, alpha, step):
         """prox_{lam_t R}(x), and Q(x) after ``harden``."""
-        if step.progress >= self.harden:
+        if self.sees_levels(step):
             return quantizer.quantize(x, alpha)
         return self.towards(x, quantizer, alpha, self.strength(step))
 

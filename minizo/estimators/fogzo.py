@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from .. import backend
 from ..errors import choose, require
+from ..norms import norm
 from ..population import two_point_gradient
 from ..schedules import SHAPES, schedule
 from .base import Estimate
@@ -80,8 +81,8 @@ class FOGZO(SPSA):
         perturbed = xp.astype(state.eps > 0.0, g.dtype)
         guide = g * perturbed
         # ghat = g / ||g||; where g is 0 it stays 0, and the directions are n-SPSA's, shortened
-        norm = xp.sqrt(xp.sum(guide * guide, axis=-1, keepdims=True))
-        guide = guide / xp.where(norm > 0.0, norm, xp.ones_like(norm))
+        length = norm(guide)
+        guide = guide / xp.where(length > 0.0, length, xp.ones_like(length))
         query = self.query(objective, theta, batch, state, step)
         query = query._replace(guide=guide, beta=self.beta_at(step.progress))
         grad, _ = two_point_gradient(query, self.n, step.pool)

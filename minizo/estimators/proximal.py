@@ -102,6 +102,10 @@ class Proximal(Estimator):
         """The weights at which the gradient is taken: (..., m) -> (..., m)."""
         return x
 
+    def sees_levels(self, step):
+        """Whether `seen` is Q in this step: then its forward is the quantised network's."""
+        return False
+
     def before(self, x, quantizer, alpha, step):
         """Where the step begins: (..., m) -> (..., m)."""
         return x
@@ -133,11 +137,18 @@ class Proximal(Estimator):
         return max(1, round(self.freeze * step.total))
 
     def estimate(self, objective, theta, batch, state, step):
-        """The `Estimate` at theta (d,), and the next state. Cost: 1 forward, 1 backward."""
+        """The `Estimate` at theta (d,), and the next state.
+
+        Cost: 1 forward, 1 backward. For a network with running statistics one more forward, at
+        Q(theta), sees what goes into them, unless the weights that are seen are Q(theta).
+        """
         frozen = step.index >= self.freezes(step)
         view = FullPrecision() if frozen else Seen(self, objective.quantizer, step)
         loss, grad, seen = replace(objective, quantizer=view).ste_gradient(theta, batch)
-        return Estimate(grad, loss, forwards=1, backwards=1, statistics=seen), state
+        if not seen or frozen or self.sees_levels(step):
+            return Estimate(grad, loss, forwards=1, backwards=1, statistics=seen), state
+        seen = objective.statistics(theta, batch)
+        return Estimate(grad, loss, forwards=2, backwards=1, statistics=seen), state
 
     def update(self, objective, optimizer, grad, state, theta, step):
         """The next theta and the optimiser's next state; see `Estimator.update`."""

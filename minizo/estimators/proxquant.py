@@ -33,7 +33,7 @@ class ProxQuant(Homotopy):
     add up to D / alpha; with L2 the distance shrinks by 1 / (1 + eta_t lam_t) a step and never
     ends. (Both where no gradient interferes.)
 
-    Cost of an estimate: 1 forward, 1 backward.
+    Cost of an estimate: 1 forward, 1 backward (a network with running statistics: `Proximal`).
 
     References
     ----------

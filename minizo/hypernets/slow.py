@@ -29,6 +29,7 @@ import numpy as np
 
 from .. import backend
 from ..errors import require
+from ..norms import rms
 from .generators import Generator
 from .lstm import LSTM
 
@@ -105,7 +106,7 @@ class SlowNet(Generator):
         m, xi = given.history.shape
         scale = 1.0
         if self.scaled:
-            size = xp.sqrt(xp.mean(given.history * given.history))
+            size = xp.reshape(rms(given.history, axis=None), ())
             scale = xp.where(size > 0.0, size, xp.ones_like(size))  # a history of zeros stays so
         h = given.history / scale
         first = params["LRE"][given.layer : given.layer + 1, :]  # (1, D)

@@ -16,6 +16,9 @@ there says what it does:
                                     absent: it uses those of the batch (training)
     Dropout     ``mask``            there: it multiplies by it (training);  absent: nothing to do
 
+A layer that must know how many axes an example has is told by the network, with ``fed(shape)``:
+which axes are the population's is never guessed from their sizes.
+
 So no layer has a mode, a memory or a generator of its own. The running statistics are the caller's,
 who gets a first state from ``init_state``, what the batch had to say from ``statistics(cache)``,
 and the next state from ``next_state(state, statistics)``. The masks are drawn by ``noise``.

@@ -1,6 +1,6 @@
 """Activations, elementwise; among them those that quantise."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import isfinite
 
 import numpy as np
@@ -58,6 +58,9 @@ class QuantizedActivation(Layer):
         activation of binarised networks.
     scale : float
         Its alpha: the distance from 0 to a level for a sign, between two levels for k bits.
+    axes : int, optional
+        How many axes an example has, which a `Network` tells it. Only a quantiser that learns, with
+        parameters that have population axes, must know which axes of x are those.
 
     Raises
     ------
@@ -77,6 +80,7 @@ class QuantizedActivation(Layer):
 
     quantizer: object
     scale: float = 1.0
+    axes: int | None = field(default=None, kw_only=True, repr=False)
 
     def __post_init__(self):
         positive = isfinite(self.scale) and self.scale > 0
@@ -90,6 +94,11 @@ class QuantizedActivation(Layer):
         """What the quantiser learns: LSQ's step, one for the whole layer."""
         return self.quantizer.shapes((1,))
 
+    @property
+    def least(self):
+        """The quantiser's."""
+        return self.quantizer.least
+
     def init(self, stream, like):
         """Initial values of what the quantiser learns."""
         return self.quantizer.init(np.ones(1), stream)
@@ -99,25 +108,46 @@ class QuantizedActivation(Layer):
         quantizer = self.quantizer.at(progress)
         return self if quantizer is self.quantizer else replace(self, quantizer=quantizer)
 
+    def fed(self, shape):
+        """With ``axes``, where they matter."""
+        same = not self.shapes or self.axes == len(shape)
+        return self if same else replace(self, axes=len(shape))
+
     def forward(self, params, x):
         """y, elementwise."""
-        flat, scale = self._rows(params, x)
-        return backend.namespace(x).reshape(self.quantizer.quantize(flat, scale), x.shape), x
+        scale = self._beside(params)
+        return self._unrolled(self.quantizer.quantize(self._rows(x), scale), x), x
 
     def backward(self, params, cache, dy, wanted=True):
         """dx by the quantiser's backward rule, and the gradients of what it learns."""
-        xp = backend.namespace(dy)
-        flat, scale = self._rows(params, cache)
-        dx, grads = self.quantizer.backward(flat, scale, xp.reshape(dy, flat.shape))
-        return xp.reshape(dx, dy.shape), grads
+        x, scale = cache, self._beside(params)
+        dx, grads = self.quantizer.backward(self._rows(x), scale, self._rows(dy))
+        return self._unrolled(dx, x), grads
 
-    def _rows(self, params, x):
-        # x with all but the population axes in one, and what the quantiser is given beside it
+    def _beside(self, params):
+        # what the quantiser is given beside x
         if not self.shapes:
-            return x, self.scale
-        xp = backend.namespace(x)
+            return self.scale
         own = {name: params[name] for name in self.shapes}
-        lead = max((value.shape[:-1] for value in own.values()), key=len)
-        # (P, N, C, H, W) -> (P, N*C*H*W); of inputs without population axes, all in one
-        shape = (*lead, -1) if x.shape[: len(lead)] == lead else (-1,)
-        return xp.reshape(x, shape), {"alpha": self.scale, **own}
+        if self.axes is None:
+            population = max(value.ndim - 1 for value in own.values())
+            remedy = "parameters with population axes need it: give the number of an example's axes"
+            require(population == 0, "QuantizedActivation.axes", None, remedy)
+        return {"alpha": self.scale, **own}
+
+    def _lead(self, x):
+        # how many population axes x has
+        return 0 if self.axes is None else x.ndim - 1 - self.axes
+
+    def _rows(self, x):
+        # (..., N, C, H, W) -> (..., N*C*H*W): a row is what shares what is learned
+        if not self.shapes:
+            return x
+        return backend.namespace(x).reshape(x, (*x.shape[: self._lead(x)], -1))
+
+    def _unrolled(self, rows, x):
+        # the inverse; rows may have population axes that x has not
+        if not self.shapes:
+            return rows
+        shape = (*rows.shape[:-1], *x.shape[self._lead(x) :])
+        return backend.namespace(rows).reshape(rows, shape)

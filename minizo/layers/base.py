@@ -14,9 +14,12 @@ class Layer:
         Names of the running statistics.
     random : tuple of str
         Names of the random arrays that `noise` draws.
+    least : dict of str to float
+        Parameters that training keeps at this value or above.
     """
 
     shapes = {}
+    least = {}
     running = ()
     random = ()
 
@@ -50,6 +53,14 @@ class Layer:
             Whose library, device and dtype they have.
         """
         return {}
+
+    def fed(self, shape):
+        """This layer where the examples that come in have this shape: itself."""
+        return self
+
+    def least_batch(self, shape):
+        """How many examples of this shape a batch needs in training: 1."""
+        return 1
 
     def at(self, progress):
         """This layer when the part ``progress`` in [0, 1] of a run is over: itself."""

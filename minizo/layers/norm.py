@@ -46,9 +46,10 @@ class _BatchNorm(Layer):
     def statistics(self, cache):
         """Mean of the batch, and its variance divided by m - 1: (..., C)."""
         x, mean, var, _, training = cache
+        if not training:
+            return {}
         m = x.shape[-4] * x.shape[-2] * x.shape[-1] if self.pixels else x.shape[-2]
-        unbiased = var * (m / max(1, m - 1))
-        return {"mean": mean, "var": unbiased} if training else {}
+        return {"mean": mean, "var": var * (m / (m - 1))}
 
     def next_state(self, state, statistics):
         """r <- (1 - momentum) r + momentum s."""
@@ -56,6 +57,10 @@ class _BatchNorm(Layer):
             name: (1.0 - self.momentum) * state[name] + self.momentum * statistics[name]
             for name in self.running
         }
+
+    def least_batch(self, shape):
+        """Two examples where each has one value a channel: of one value, y is always the shift."""
+        return 1 if prod(shape[1:]) > 1 else 2
 
     def output_shape(self, shape):
         """Unchanged."""
@@ -130,6 +135,12 @@ class _BatchNorm(Layer):
         lead = np.broadcast_shapes(params["scale"].shape[:-1], rows.shape[:-3])
         parts = self._parts(rows, lead)
         if training:
+            values = prod(rows.shape[-3:]) // self.channels
+            remedy = (
+                f"{type(self).__name__}({self.channels}) in training then gives a constant, from "
+                "which nothing can be learned: use a batch of 2 examples or more"
+            )
+            require(values > 1, "the number of values of a channel", values, remedy)
             mean, var = self._batch_statistics(rows, parts)
         else:
             mean, var = params["mean"], params["var"]
@@ -221,7 +232,7 @@ class BatchNorm2d(_BatchNorm):
     examples and pixels, and the gradient goes through them. Every member of a population has its
     own. In evaluation they are the running ones, found in params, and constant. The variance of a
     batch is divided by the number of values m; what goes into the running one is divided by m - 1,
-    as in the paper.
+    as in the paper. A batch with m = 1 is refused: its y would be a constant.
 
     Start: scale 1, shift 0, running mean 0, running variance 1. They are not called weight and bias
     because nobody wants them quantised.
@@ -241,7 +252,7 @@ class LayerNorm(Layer):
     Parameters
     ----------
     shape : tuple of int
-        Of an example.
+        Of an example, which has two numbers at least: of one alone, y is always the shift.
     eps : float
         Keeps the division from blowing up.
 
@@ -261,6 +272,8 @@ class LayerNorm(Layer):
     def __post_init__(self):
         right = len(self.shape) > 0 and all(is_whole(n) and n > 0 for n in self.shape)
         require(right, "LayerNorm.shape", self.shape, "it must be whole numbers above 0")
+        remedy = "it normalises over the numbers of an example, of which there must be two or more"
+        require(prod(self.shape) > 1, "LayerNorm.shape", self.shape, remedy)
         require(self.eps > 0, "LayerNorm.eps", self.eps, "it must be above 0")
 
     @property

@@ -13,6 +13,7 @@ from .stack import (
     advanced,
     backward_macs_through,
     backward_through,
+    fed,
     forward_through,
     shapes_through,
 )
@@ -50,6 +51,13 @@ class Residual(Composite):
     def inputs(self, shape):
         """Shapes of the examples that the layers are fed."""
         return [*shapes_through(self.body, shape)[:-1], tuple(shape)]
+
+    def fed(self, shape):
+        """With every layer fed its examples; itself where none looks."""
+        body = fed(self.body, self.inputs(shape)[:-1])
+        shortcut = fed(self.shortcut, shapes_through(self.shortcut, shape)[:-1])
+        same = body is self.body and shortcut is self.shortcut
+        return self if same else replace(self, body=body, shortcut=shortcut)
 
     def output_shape(self, shape):
         """Shape of one example that goes out, the same along both ways."""

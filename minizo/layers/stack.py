@@ -52,6 +52,11 @@ class Composite(Layer):
         return self._renamed([layer.shapes for layer in self.layers.values()])
 
     @cached_property
+    def least(self):
+        """Parameters of all layers that training keeps above a value."""
+        return self._renamed([layer.least for layer in self.layers.values()])
+
+    @cached_property
     def running(self):
         """Names of the running statistics of all layers."""
         return tuple(f"{name}.{p}" for name, layer in self.layers.items() for p in layer.running)
@@ -65,6 +70,11 @@ class Composite(Layer):
         """Multiply-accumulates of one forward, per example."""
         pairs = zip(self.layers.values(), self.inputs(shape), strict=True)
         return sum(layer.macs(own) for layer, own in pairs)
+
+    def least_batch(self, shape):
+        """The most that any layer needs."""
+        pairs = zip(self.layers.values(), self.inputs(shape), strict=True)
+        return max((layer.least_batch(own) for layer, own in pairs), default=1)
 
     def init(self, stream, like):
         """Initial parameters of all layers, each from a stream of its own."""
@@ -106,6 +116,13 @@ def shapes_through(layers, shape):
         except InputError as error:
             raise InputError(f"layer {name!r}: {error}") from None
     return shapes
+
+
+def fed(layers, shapes):
+    """The layers where each is fed examples of its shape; the same mapping where none looks."""
+    pairs = zip(layers.items(), shapes, strict=True)
+    new = {name: layer.fed(tuple(shape)) for (name, layer), shape in pairs}
+    return layers if all(new[name] is layer for name, layer in layers.items()) else new
 
 
 def advanced(layers, progress):
@@ -165,6 +182,11 @@ class Stack(Composite):
     def inputs(self, shape):
         """Shapes of the examples that the layers are fed."""
         return shapes_through(self.layers, shape)[:-1]
+
+    def fed(self, shape):
+        """With every layer fed what comes out of the one below; itself where none looks."""
+        layers = fed(self.layers, self.inputs(shape))
+        return self if layers is self.layers else replace(self, layers=layers)
 
     def output_shape(self, shape):
         """Shape of one example that goes out."""

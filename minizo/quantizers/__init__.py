@@ -13,7 +13,8 @@ One idea a file, from the top down:
     stochastic    stochastic BinaryConnect
 """
 
-from .base import FullPrecision, Quantizer, rms
+from ..norms import rms
+from .base import FullPrecision, Quantizer
 from .dorefa import DoReFa, DoReFaActivation
 from .fda import FDA
 from .fitted import TWN, MultiBit, Ternary

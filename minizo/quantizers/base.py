@@ -17,12 +17,6 @@ from ..errors import choose
 from ..surrogates import SURROGATES
 
 
-def rms(w):
-    """Root mean square over the last axis, kept: (..., m) -> (..., 1)."""
-    xp = backend.namespace(w)
-    return xp.sqrt(xp.mean(w * w, axis=-1, keepdims=True))
-
-
 def mean_abs(w):
     """Mean absolute value over the last axis, kept: (..., m) -> (..., 1)."""
     xp = backend.namespace(w)
@@ -60,6 +54,9 @@ class Quantizer:
         Names of the random arrays that `noise` draws; they belong to the batch.
     kept : tuple of str
         Those of `shapes` that no gradient changes, only `refresh`, once an epoch.
+    least : dict of str to float
+        Those of `shapes` that must stay positive, and the value that training keeps them at or
+        above.
     pointwise : bool
         Whether a number is quantised without a look at the others, so that activations can be.
     diagonal : bool
@@ -96,6 +93,7 @@ class Quantizer:
     by_filter = False
     random = ()
     kept = ()
+    least = {}
     pointwise = True
     diagonal = True
     levels = None

@@ -10,9 +10,10 @@ from .staircase import KBit
 class DoReFa(KBit):
     """Q(x) = 2 round((2^b - 1) A(x)) / (2^b - 1) - 1,  A(x) = tanh(x) / (2 M) + 1/2.
 
-    M = max |tanh x| over the tensor, anew at every call and constant in the derivative. 2^b levels
-    from -1 to 1, without a scale: alpha is not used. b = 1 is sign(x) with sign(0) = -1, because
-    1/2 is rounded to even. The surrogate's slope is multiplied by the *calibration*
+    M = max |tanh x| over the tensor, anew at every call and constant in the derivative; 1 where all
+    x are 0. 2^b levels from -1 to 1, without a scale: alpha is not used. b = 1 is sign(x) with
+    sign(0) = -1, because 1/2 is rounded to even. The surrogate's slope is multiplied by the
+    *calibration*
 
         c(x) = d(2 A)/dx = (1 - tanh^2 x) / M.
 
@@ -43,7 +44,8 @@ class DoReFa(KBit):
 
     def scale(self, w):
         """M of the initial weights, which must not all be 0: (..., m) -> (..., 1)."""
-        return _largest_tanh(w)[1]
+        xp = backend.namespace(w)
+        return xp.max(xp.abs(xp.tanh(w)), axis=-1, keepdims=True)
 
     def squash(self, x):
         """A(x) in [0, 1]; the largest |x| of the tensor gives 0 or 1."""
@@ -108,7 +110,8 @@ class DoReFaActivation(KBit):
 
 
 def _largest_tanh(x):
-    # tanh x, and M = max |tanh x| over the last axis
+    # tanh x, and M = max |tanh x| over the last axis, 1 where that is 0
     xp = backend.namespace(x)
     t = xp.tanh(x)
-    return t, xp.max(xp.abs(t), axis=-1, keepdims=True)
+    largest = xp.max(xp.abs(t), axis=-1, keepdims=True)
+    return t, xp.where(largest == 0.0, xp.ones_like(largest), largest)

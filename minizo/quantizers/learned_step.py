@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 from math import sqrt
+from types import MappingProxyType
 
 import numpy as np
 
 from .. import backend
 from ..errors import require
-from .base import Quantizer, mean_abs, rms, total
+from ..norms import rms
+from .base import Quantizer, mean_abs, total
 from .staircase import MidRise, MidTread
 
 
@@ -36,7 +38,9 @@ class LSQ(MidTread):
     -----
     alpha = 2 mean|w|/sqrt(hi) of the initial weights is the paper's initial step. The paper learns
     s itself; here r = s/alpha, which starts at 1, so that an optimiser that is blind to scale, such
-    as Adam, moves s by a share of itself instead of across 0. A step of 0 is not caught.
+    as Adam, moves s by a share of itself instead of across 0. Where it would still get there, r is
+    kept at 2^-10: with a step below 0 the levels turn round, and unsigned ones are all 0 for good.
+    At 2^-10 the gradient of r is as it is, so that r can grow again.
 
     References
     ----------
@@ -49,6 +53,7 @@ class LSQ(MidTread):
     rescale: bool = True
     diagonal = False
     kernel = None
+    least = MappingProxyType({"step": 2.0**-10})
 
     def __post_init__(self):
         super().__post_init__()
@@ -76,24 +81,30 @@ class LSQ(MidTread):
         """r = 1."""
         return {"step": np.ones(1)}
 
+    def step(self, scale):
+        """s; a perturbation may take r below its least value, and the levels stay in order."""
+        xp = backend.namespace(scale["step"])
+        # s = alpha r
+        return scale["alpha"] * xp.clip(scale["step"], self.least["step"], None)
+
     def quantize(self, x, scale, overwrite=False):
         """Q(x); see `Quantizer`."""
-        return super().quantize(x, scale["alpha"] * scale["step"], overwrite)
+        return super().quantize(x, self.step(scale), overwrite)
 
     def smooth(self, x, scale):
         """As `MidTread`, with the step s."""
-        return super().smooth(x, scale["alpha"] * scale["step"])
+        return super().smooth(x, self.step(scale))
 
     def derivative(self, x, scale):
         """As `MidTread`, with the step s."""
-        return super().derivative(x, scale["alpha"] * scale["step"])
+        return super().derivative(x, self.step(scale))
 
     def backward(self, x, scale, dw):
         """dx, and the gradient of r; see `Quantizer`."""
         xp = backend.namespace(x)
         dx, _ = Quantizer.backward(self, x, scale, dw)
         lo, hi = self.bounds
-        z = x / (scale["alpha"] * scale["step"])
+        z = x / self.step(scale)
         # ds = c sum dw (Q(x)/s - clip(z)) inside, dw Q(x)/s outside
         code = xp.clip(xp.floor(z + 0.5), lo, hi)
         inside = xp.astype(xp.logical_and(z > lo, z < hi), x.dtype)

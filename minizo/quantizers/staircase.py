@@ -35,7 +35,8 @@ from math import pi, sqrt
 
 from .. import backend
 from ..errors import is_whole, require
-from .base import Quantizer, rms
+from ..norms import rms
+from .base import Quantizer
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ from math import isqrt, pi
 import numpy as np
 
 from .. import backend
+from ..errors import require
+from ..norms import rescaled
 from .base import Quantizer, mean_abs, sign, total
 
 
@@ -22,7 +24,12 @@ def standardise(x):
     """(z, s): (..., n) -> (..., n), (..., 1)."""
     xp = backend.namespace(x)
     centred = x - xp.mean(x, axis=-1, keepdims=True)
-    s = xp.sqrt(total(centred * centred) / max(1, x.shape[-1] - 1))
+    # the mean of equal numbers may round to another number: then 0 is what is meant
+    equal = xp.all(x - x[..., :1] == 0.0, axis=-1, keepdims=True)
+    centred = xp.where(equal, xp.zeros_like(centred), centred)
+    # s^2 = sum (x - mean x)^2 / (n - 1)
+    y, p = rescaled(centred)
+    s = p * xp.sqrt(total(y * y) / max(1, x.shape[-1] - 1))
     s = xp.where(s > 0.0, s, xp.ones_like(s))
     return centred / s, s
 
@@ -36,7 +43,26 @@ def standardise_backward(dz, z, s):
 
 
 @dataclass(frozen=True)
-class IRNet(Quantizer):
+class Standardised(Quantizer):
+    """What `IRNet` and `RBNN` share: they see filters, of two weights at least."""
+
+    by_filter = True
+    pointwise = False
+    diagonal = False
+    levels = 2
+
+    def scale(self, w):
+        """1, once it is clear that there is something to standardise: (..., n) -> (..., 1)."""
+        remedy = (
+            f"{type(self).__name__} standardises a filter, and one weight alone always becomes 0: "
+            "leave this tensor out of what is quantised, or use another quantiser"
+        )
+        require(w.shape[-1] > 1, "the number of weights of a filter", w.shape[-1], remedy)
+        return super().scale(w)
+
+
+@dataclass(frozen=True)
+class IRNet(Standardised):
     """Q(x) = 2^round(log2 mean|z|) sign(z), z the standardised filter; sign(0) = +1.
 
         dz = a dw s'(z),  a = 2^round(log2 mean|z|) held;  dx through the standardisation
@@ -57,10 +83,6 @@ class IRNet(Quantizer):
     """
 
     surrogate: str = "ede"
-    by_filter = True
-    pointwise = False
-    diagonal = False
-    levels = 2
 
     def quantize(self, x, scale, overwrite=False):
         """Q(x); see `Quantizer`."""
@@ -88,7 +110,7 @@ def _shift(z):
 
 
 @dataclass(frozen=True)
-class RBNN(Quantizer):
+class RBNN(Standardised):
     """Q(x) = g sign(z + |sin h| (Rot(z) - z)),  Rot(z) = R1^T Z R2,  Z the filter z as (a, b).
 
     z is the standardised filter of n = a b weights, a the largest divisor up to sqrt(n). R1 and R2
@@ -124,11 +146,7 @@ class RBNN(Quantizer):
 
     surrogate: str = "rbnn"
     detach_rotation: bool = False
-    by_filter = True
-    pointwise = False
-    diagonal = False
     kept = ("R1", "R2")
-    levels = 2
 
     ROUNDS = 3  # of the alternating update of the rotations
 

@@ -5,7 +5,8 @@ from math import sqrt
 
 from .. import backend
 from ..errors import require
-from .base import Quantizer, rms, sign
+from ..norms import rms
+from .base import Quantizer, sign
 
 IN_USE = ("real", "sign")
 

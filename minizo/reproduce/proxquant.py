@@ -76,8 +76,8 @@ class WarmCase(ModelCase):
     Parameters
     ----------
     warm : ModelCase
-        The run whose latent weights, and running statistics if its network has any, this one starts
-        from; made by whoever needs it first.
+        The run whose latent weights this one starts from; made by whoever needs it first. (Its
+        running statistics, if its network has any, do not fit the quantised weights.)
     """
 
     warm: object = None
@@ -93,7 +93,7 @@ class WarmCase(ModelCase):
         }
         if isinstance(self.estimator, CountFlips):
             watch["flips"] = lambda objective, state: state.estimator.flips
-        return {"start": start, "state": warm.state, "watch": watch}
+        return {"start": start, "watch": watch}
 
 
 # ------------------------------------------------------------------ what is compared

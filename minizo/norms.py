@@ -1,0 +1,42 @@
+"""Root mean squares and norms whose squares neither overflow nor vanish.
+
+float32 squares numbers from 1e-22 to 1e19 only; gradients and weights may lie outside. So each row
+is divided by a power of two near its largest |x| first. That division and its inverse are exact:
+norms of rows whose squares are ordinary numbers keep their bits, and norm(2^k x) = 2^k norm(x).
+"""
+
+from . import backend
+
+
+def rescaled(x, axis=-1):
+    """(x / p, p) with a power of two p near the largest |x| of a row: (..., m) -> (..., 1).
+
+    p is 1 for a row of zeros, or with a NaN or infinity. A row is what lies along ``axis``, or for
+    ``None`` the whole array.
+
+    >>> import numpy as np
+    >>> rescaled(np.array([3.0, -6.0]))
+    (array([ 0.75, -1.5 ]), array([4.]))
+    """
+    xp = backend.namespace(x)
+    largest = xp.max(xp.abs(x), axis=axis, keepdims=True)
+    # the gap to the next smaller number is eps / 2 or eps times a power of two, by the definition
+    # of eps: no logarithm, whose rounding differs between libraries
+    gap = largest - xp.nextafter(largest, xp.zeros_like(largest))
+    p = gap / float(xp.finfo(x.dtype).eps)
+    p = xp.where(xp.logical_and(p > 0.0, xp.isfinite(p)), p, xp.ones_like(p))
+    return x / p, p
+
+
+def norm(x):
+    """Euclidean norm over the last axis, kept: (..., m) -> (..., 1)."""
+    xp = backend.namespace(x)
+    y, p = rescaled(x)
+    return p * xp.sqrt(xp.sum(y * y, axis=-1, keepdims=True))
+
+
+def rms(x, axis=-1):
+    """Root mean square over the last axis (``None``: over all), kept: (..., m) -> (..., 1)."""
+    xp = backend.namespace(x)
+    y, p = rescaled(x, axis)
+    return p * xp.sqrt(xp.mean(y * y, axis=axis, keepdims=True))
