@@ -323,4 +323,5 @@ def sha256(x):
     'af5570f5'
     """
     host = np.ascontiguousarray(to_numpy(x))
-    return hashlib.sha256(host.astype(host.dtype.newbyteorder("<")).tobytes()).hexdigest()
+    host = host.astype(host.dtype.newbyteorder("<"), copy=False)
+    return hashlib.sha256(host.data).hexdigest()

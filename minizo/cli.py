@@ -2,9 +2,7 @@
 
 import argparse
 import json
-import os
 import sys
-from pathlib import Path
 
 from . import backend, experiment, memory, planning
 from .data import AUGMENTATIONS, load
@@ -15,6 +13,7 @@ from .estimators.learned import LOOKAHEADS
 from .estimators.proximal import HOMOTOPIES, PROX
 from .estimators.spsa import PERTURB
 from .experiment import results_table, run_all, write_results
+from .files import make_folder, reason
 from .hypernets.mlp import STARTS
 from .hypernets.slow import LAYOUTS
 from .laws import LAWS
@@ -28,6 +27,7 @@ from .quantizers.scaled import PER, RULES
 from .quantizers.stochastic import IN_USE
 from .rng import SOURCES
 from .schedules import SHAPES
+from .streams import lasting
 from .surrogates import SURROGATES
 from .train import check, check_batch
 
@@ -66,22 +66,37 @@ DEFAULTS = {
 def guarded(command):
     """Run ``command()``; turn bad input into one sentence on standard error and exit code 2.
 
+    Standard output that is full or closed does not stop the work; it is told at its end, with code
+    2. A reader that has left, as in ``... | head``, wanted no more, and nothing is told.
+
     Returns the exit code: that of ``command``, 2 for bad input, 130 after Ctrl-C.
     """
-    try:
-        return command()
-    except InputError as error:
-        print(f"minizo: {error}", file=sys.stderr)
-        return 2
-    except MemoryError as error:
-        print(f"minizo: {memory.sentence(error)}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("minizo: stopped; what was finished is kept", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # the reader of our output has left, as in `... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    leave = False
+    with lasting() as (out, err):
+        try:
+            code = command()
+        except InputError as error:
+            print(f"minizo: {error}", file=err)
+            code = 2
+        except MemoryError as error:
+            print(f"minizo: {memory.sentence(error)}", file=err)
+            code = 2
+        except KeyboardInterrupt:
+            print("minizo: stopped; what was finished is kept", file=err)
+            code = 130
+        except SystemExit as stop:  # argparse, after --help or a mistake
+            code, leave = stop.code, True
+        out.flush()
+        if out.failure is not None and not isinstance(out.failure, BrokenPipeError):
+            print(
+                f"minizo: cannot write to standard output ({reason(out.failure)}); send it "
+                "elsewhere (files that the command writes are whole)",
+                file=err,
+            )
+            code = code or 2
+    if leave:
+        raise SystemExit(code)
+    return code
 
 
 def names(table):
@@ -345,7 +360,7 @@ def training_command(parser, argv, command):
         run.estimator.init(objective.calibrate(theta), theta)
         run.optimizer.init(theta, unquantized if run.pretraining else objective)
     if resume is not None:
-        folder = Path(resume)
+        folder = make_folder(resume, "--resume")
     else:
         folder = experiment.new_folder(settings["out"], command.rpartition(".")[2])
         experiment.write_settings(folder, command, settings)

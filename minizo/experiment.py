@@ -9,13 +9,14 @@ import json
 import math
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 
 from . import __version__, backend, figures, report
 from .data import AUGMENTATIONS
 from .errors import InputError
-from .files import write_csv, write_text
+from .files import make_folder, write_csv, write_text
 from .many import fit_many
 from .planning import build_objective, is_sweep, plan
 from .population import threads
@@ -29,32 +30,27 @@ FREE = {"workers", "out", "quiet", "json", "checkpoint_every", "resume"}
 
 def new_folder(out, command):
     """An empty folder for a new run: ``out``, or a new one ``runs/<command>-<time>``."""
+    if out is None:
+        return _unused(make_folder("runs", "--out"), f"{command}-{time.strftime('%Y%m%d-%H%M%S')}")
+    folder = make_folder(out, "--out")
     try:
-        if out is None:
-            return _unused(Path("runs") / f"{command}-{time.strftime('%Y%m%d-%H%M%S')}")
-        folder = Path(out)
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise InputError(
-                f"--out {folder} already holds something; name a new folder, or continue that run "
-                f"with --resume {folder}"
-            )
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+        held = os.listdir(folder)
+    except PermissionError:
+        held = "something that nobody may see"
+    if held:
         raise InputError(
-            f"--out {out or 'runs/'} cannot be made ({error.strerror}); name a folder you may "
-            "write to"
-        ) from error
+            f"--out {folder} already holds something; name a new folder, or continue that run "
+            f"with --resume {folder}"
+        )
     return folder
 
 
-def _unused(folder):
+def _unused(parent, name):
     # two runs may begin in the same second: making the folder decides whose it is
-    for name in itertools.chain([folder.name], (f"{folder.name}-{i}" for i in itertools.count(2))):
-        try:
-            folder.with_name(name).mkdir(parents=True)
-            return folder.with_name(name)
-        except FileExistsError:
-            pass
+    for own in itertools.chain([name], (f"{name}-{i}" for i in itertools.count(2))):
+        with suppress(FileExistsError):
+            (parent / own).mkdir()
+            return parent / own
 
 
 def write_settings(folder, command, settings):
@@ -146,6 +142,7 @@ def run_all(settings, network, data, folder, resume=False, notice=print):
                     bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
 
                 error = result = None
+                path = folder / f"{run.slug}.npz"
                 try:
                     begin = starts.get(run.seed)
                     if begin is None and run.seed in starts:
@@ -153,7 +150,7 @@ def run_all(settings, network, data, folder, resume=False, notice=print):
                     result = fit(
                         unquantized if run.pretraining else objective, data, run.estimator,
                         run.optimizer, steps=run.steps, batch=settings["batch"], seed=run.seed,
-                        pool=pool, path=folder / f"{run.slug}.npz", resume=resume,
+                        pool=pool, path=path, resume=resume,
                         record_every=max(1, run.steps // records),
                         loss_examples=loss_examples,
                         augment=AUGMENTATIONS[settings["augment"]],
@@ -164,7 +161,8 @@ def run_all(settings, network, data, folder, resume=False, notice=print):
                     curves.append((run.label, result.records))
                 except Diverged as problem:
                     error = str(problem)
-                    notice(f"minizo: {error} (the last good checkpoint is kept)")
+                    kept = " (the last good checkpoint is kept)" if path.exists() else ""
+                    notice(f"minizo: {error}{kept}")
                 if run.pretraining:
                     starts[run.seed] = result
                 done += run.steps

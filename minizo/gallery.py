@@ -21,7 +21,7 @@ import numpy as np
 
 from . import __version__, cli, figures, report, rng
 from . import quantizers as q
-from .files import write_csv
+from .files import require_writable, write_csv
 from .laws import LAWS
 from .surrogates import SURROGATES
 
@@ -224,9 +224,11 @@ def main(argv=None):
     )
     parser.add_argument("--picture", default="figures/gallery.png", metavar="FILE")
     parser.add_argument("--csv", default="figures/gallery.csv", metavar="FILE")
-    arguments = parser.parse_args(argv)
 
     def command():
+        arguments = parser.parse_args(argv)
+        for flag in ("picture", "csv"):
+            require_writable(getattr(arguments, flag), f"--{flag}")
         shown = gallery()
         write_gallery(arguments.csv, shown)
         title = f"Quantisers and surrogates of minizo {__version__}"

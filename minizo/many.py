@@ -14,7 +14,6 @@ standard deviation over seeds would leave out what the order of the examples doe
 
 import itertools
 import time
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from math import ceil, isfinite, prod
@@ -22,6 +21,7 @@ from math import ceil, isfinite, prod
 import numpy as np
 
 from . import backend, sharing
+from .divergence import CALLED, diverged, finite_rows
 from .errors import require
 from .estimators import Step
 from .evaluation import EVALUATION_BATCH, EVALUATION_NUMBERS, totals
@@ -30,7 +30,7 @@ from .objective import Batch
 from .population import BLOCK_DIRECTIONS, Pool
 from .recipe import COLUMNS, Diverged, Recipe, Run
 from .rng import SOURCES
-from .train import CALLED, batches, check, check_batch, diverged, fit
+from .train import batches, check, check_batch, fit
 
 ROW_NUMBERS = 2**22  # of all the runs that are trained together: 16 MiB in float32
 
@@ -160,23 +160,6 @@ def _alone(objective, data, estimator, optimizer, seed, options, progress):
         return fit(objective, data, estimator, optimizer, seed=seed, progress=tick, **options)
     except Diverged as error:
         return error
-
-
-def finite_rows(state, count):
-    """Whether no number of each row of a nested state is NaN or infinite: bool (count,).
-
-    Its arrays are (count, ...), and its numbers, such as counts of updates, are everybody's.
-    """
-    if isinstance(state, tuple | Mapping):
-        good = np.full(count, True)
-        for part in state.values() if isinstance(state, Mapping) else state:
-            good &= finite_rows(part, count)
-        return good
-    if isinstance(state, int | float):
-        return np.full(count, isfinite(state))
-    xp = backend.namespace(state)
-    rows = xp.reshape(xp.isfinite(state), (count, -1))
-    return backend.to_numpy(xp.all(rows, axis=-1))
 
 
 class _Rows:

@@ -1,8 +1,12 @@
 """What determines a run, what changes while it lasts, and what it gives."""
 
+import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
+
+import numpy as np
 
 from . import backend
 from .objective import Objective
@@ -71,6 +75,20 @@ class Run:
         return self.records[column][-1]
 
 
+def in_words(part):
+    """The ``repr`` of a part of a recipe, equal in every process and different for different parts.
+
+    Functions are called by their names, without an address, and no array is abridged.
+
+    >>> def double(x):
+    ...     return 2 * x
+    >>> in_words(double), in_words(None), in_words({"step": np.arange(2.0)})
+    ('<function double>', 'None', "{'step': array([0., 1.])}")
+    """
+    with np.printoptions(threshold=sys.maxsize, floatmode="unique"):
+        return re.sub(r"(<function \S+) at 0x[0-9a-fA-F]+>", r"\1>", repr(part))
+
+
 @dataclass(frozen=True, eq=False)
 class Recipe:
     """What a run is made of: everything that determines its result."""
@@ -93,30 +111,35 @@ class Recipe:
     def settings(self):
         """The recipe in words, for records and for refusing a checkpoint of another run."""
         theta = self.objective.scales[self.objective.quantized[0]]
+        xp = backend.namespace(theta)
+        scales = xp.concat([xp.reshape(s, (-1,)) for s in self.objective.scales.values()])
         network = self.objective.network
-        layers = {name: repr(layer) for name, layer in network.layers.items()}
+        layers = {name: in_words(layer) for name, layer in network.layers.items()}
         state = None
         if self.state:
             parts = [self.state[name] for name in network.running]
-            state = backend.sha256(backend.namespace(theta).concat(parts))
+            state = backend.sha256(xp.concat(parts))
         return {
             "network": layers,
-            "quantizer": repr(self.objective.quantizer),
+            "quantizer": in_words(self.objective.quantizer),
             "quantized": list(self.objective.quantized),
-            "loss": repr(self.objective.loss),
+            "loss": in_words(self.objective.loss),
             "data": f"{self.data.name}, {self.data.y_train.shape[0]} training examples",
-            "estimator": repr(self.estimator),
-            "optimizer": repr(self.optimizer),
+            "data_sha256": self.data.digest,
+            "estimator": in_words(self.estimator),
+            "optimizer": in_words(self.optimizer),
             "steps": self.steps,
             "batch": self.batch,
             "seed": self.seed,
             "record_every": self.record_every,
             "loss_examples": self.loss_examples,
-            "augment": None if self.augment is None else repr(self.augment),
+            "augment": None if self.augment is None else in_words(self.augment),
             "start": None if self.start is None else backend.sha256(self.start),
             "state": state,
             "watch": sorted(self.watch) or None,
-            "backend": backend.namespace(theta).__name__,
+            "backend": xp.__name__,
             "dtype": str(theta.dtype),
-            "rng": "host" if backend.is_numpy(backend.namespace(theta)) else self.rng,
+            "rng": "host" if backend.is_numpy(xp) else self.rng,
+            # after what they come from, so that a refusal names the cause
+            "scales": backend.sha256(scales)[:16],
         }

@@ -24,7 +24,7 @@ from .many import fit_many, rows_at_once
 from .models import mlp
 from .objective import Objective
 from .optim import Adam
-from .recipe import Diverged
+from .recipe import Diverged, in_words
 from .train import fit
 
 
@@ -64,12 +64,13 @@ class Case:
                 else item.default
             )
             if value != default:
-                parts.append(f"{item.name}={value!r}")
+                parts.append(f"{item.name}={in_words(value)}")
         return ", ".join(parts)
 
     def key(self, data):
         """File name: readable, and different for every different case and data set."""
-        digest = hashlib.sha256(f"{self.settings()} {data}".encode()).hexdigest()[:10]
+        text = f"{self.settings()} {data.digest}"
+        digest = hashlib.sha256(text.encode()).hexdigest()[:10]
         label = self.estimator.label.replace(" ", "-").replace("=", "").lower()
         return f"{label}-{type(self.optimizer).__name__.lower()}{self.optimizer.lr:g}-{digest}"
 
@@ -144,6 +145,7 @@ class Case:
             "seed": self.seed,
             "case": self.settings(),
             "data": data.name,
+            "data_sha256": data.digest,
         }
         if isinstance(outcome, Diverged):
             return record | {"error": str(outcome)}
@@ -151,11 +153,11 @@ class Case:
 
 
 def read(path, case, data):
-    """The record at ``path`` if it is whole and of this case; otherwise ``None``."""
+    """The record at ``path`` if it is whole and of this case and data set; otherwise ``None``."""
     try:
         record = json.loads(Path(path).read_text())
-        whole = record["case"] == case.settings() and record["data"] == data
-        return record if whole and ("error" in record or record["records"]["step"]) else None
+        same = (record["case"], record["data_sha256"]) == (case.settings(), data.digest)
+        return record if same and ("error" in record or record["records"]["step"]) else None
     except (OSError, ValueError, KeyError, TypeError, IndexError):
         return None
 
@@ -230,9 +232,8 @@ def run(cases, load, folder, workers=None, quiet=False):
     require(workers >= 1, "workers", workers, "it must be at least 1")
     folder = make_folder(folder)
     _start(load)
-    name = _data.name
-    paths = {case: folder / f"{case.key(name)}.json" for case in cases}
-    records = {case: read(path, case, name) for case, path in paths.items()}
+    paths = {case: folder / f"{case.key(_data)}.json" for case in cases}
+    records = {case: read(path, case, _data) for case, path in paths.items()}
     missing = [case for case in paths if records[case] is None]
     # the most expensive first, so that no processor waits long at the end
     waiting = [(group, [paths[case] for case in group]) for group in groups(missing, _data)]

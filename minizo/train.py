@@ -2,20 +2,21 @@
 
 import itertools
 import json
+import os
 import time
-from collections.abc import Mapping
 from math import isfinite
-from pathlib import Path
 
 import numpy as np
 
 from . import backend, checkpoint, memory, rng, sharing
+from .divergence import CALLED, diverged, finite
 from .errors import InputError, is_whole, require
 from .estimators import Step
 from .evaluation import evaluate
+from .files import require_writable
 from .objective import Batch
 from .population import Pool
-from .recipe import COLUMNS, Diverged, Recipe, Run, TrainState
+from .recipe import COLUMNS, Recipe, Run, TrainState
 from .rng import SOURCES
 
 
@@ -120,54 +121,6 @@ def advance(recipe, state, feed, end, pool, tick):
         if not finite(getattr(state, what)):
             raise diverged(recipe, CALLED[what], end - 1, updates=end)
     return state._replace(seconds=state.seconds + time.perf_counter() - began)
-
-
-# What a part of the `TrainState` is called where it is found not to be finite.
-CALLED = {
-    "theta": "parameters",
-    "optimizer": "optimiser's state",
-    "estimator": "estimator's state",
-    "running": "running statistics",
-}
-
-
-def finite(state):
-    """Whether no number of a nested state is NaN or infinite."""
-    if isinstance(state, tuple | Mapping):
-        return all(map(finite, state.values() if isinstance(state, Mapping) else state))
-    if isinstance(state, int | float):
-        return isfinite(state)
-    xp = backend.namespace(state)
-    return bool(xp.all(xp.isfinite(state)))
-
-
-def diverged(recipe, what, step, updates):
-    """The `Diverged` error that says where it happened, whether after an update, and what to do."""
-    x = recipe.data.x_train
-    xp = backend.namespace(x)
-    # (N, *shape) -> (N,)
-    bad = ~xp.all(xp.isfinite(x), axis=tuple(range(1, x.ndim)))
-    if backend.to_numpy(xp.any(bad)):
-        image = int(backend.to_numpy(xp.argmax(xp.astype(bad, x.dtype))))
-        cause = f"; training image {image} holds a NaN or infinity: mend the data"
-    elif updates == 0 and recipe.state is not None:
-        cause = (
-            "; the images and the weights are finite, so leave out the running statistics given as "
-            "state, which need not fit the quantised weights"
-        )
-    elif updates == 0:
-        cause = (
-            "; the images and the weights are finite, but the network overflows: use smaller "
-            "images, weights or perturbations"
-        )
-    else:
-        rule = type(recipe.optimizer).__name__
-        cause = f" with learning rate {recipe.optimizer.lr} ({rule}); try a smaller learning rate"
-    done = "before anything was updated" if updates == 0 else f"after {updates} updates"
-    return Diverged(
-        f"{recipe.estimator.label}: the {what} became NaN or infinite at step {step} of "
-        f"{recipe.steps}, {done}{cause}"
-    )
 
 
 def record(records, recipe, state):
@@ -340,7 +293,8 @@ def fit(
     Raises
     ------
     InputError
-        For values out of range, or a checkpoint that is damaged or made with other settings.
+        For values out of range, a ``path`` that cannot be written, or a checkpoint that is damaged
+        or was made with other settings or data.
     Diverged
         When a loss or a parameter is NaN or infinite. This is looked for where a record or a
         checkpoint is due, so that a GPU is not stopped at every step; the sentence names the exact
@@ -370,8 +324,10 @@ def fit(
     )  # fmt: skip
     state = start_state(recipe, theta)
     records = {name: [] for name in (*COLUMNS, *watch)}
-    if resume and path is not None and Path(path).exists():
+    if resume and path is not None and os.path.exists(path):
         state, records = restore(path, recipe, state)
+    if path is not None and state.step < steps:
+        require_writable(path, "path")
 
     # NaN and infinity are looked for in `advance` and `record`, not warned about everywhere
     with sharing.one_blas_thread(), np.errstate(all="ignore"):

@@ -118,6 +118,32 @@ MUTATIONS = (
         "(2.0 * rate - rate**2) * tau", "2.0 * rate * tau",
         "test_lab_relatives.py::test_the_closed_form_solves_its_equation",
     ),
+    Mutation(
+        "FOGZO's length of g from squares that overflow", "estimators/fogzo.py",
+        "length = norm(guide)",
+        "length = xp.sqrt(xp.sum(guide * guide, axis=-1, keepdims=True))",
+        "test_scales.py::test_estimators_are_homogeneous[fogzo-70]",
+    ),
+    Mutation(
+        "the mean of equal weights taken as it rounds", "quantizers/standardised.py",
+        "centred = xp.where(equal, xp.zeros_like(centred), centred)", "centred = 1.0 * centred",
+        "test_degenerate.py::test_constant_filters_have_no_deviation",
+    ),
+    Mutation(
+        "examples taken for the members of a population", "layers/activations.py",
+        "x.ndim - 1 - self.axes", "1",
+        "test_axes.py::test_a_learned_step_is_that_of_the_member_and_not_of_the_example",
+    ),
+    Mutation(
+        "running statistics of mean 0 and variance 1 at the start", "train.py",
+        "state = state._replace(running=first_statistics(recipe, theta))", "pass",
+        "test_first_statistics.py::test_deep_binary_resnets_start[20]",
+    ),
+    Mutation(
+        "running statistics of the weights that a proximal rule sees", "estimators/proximal.py",
+        "seen = objective.statistics(theta, batch)", "pass",
+        "test_first_statistics.py::test_records_have_statistics_of_the_quantised_weights[proxquant]",
+    ),
 )  # fmt: skip
 
 

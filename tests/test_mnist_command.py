@@ -393,5 +393,5 @@ def test_runs_that_begin_in_one_second_have_folders_of_their_own(tmp_path, monke
     assert names == [f"mnist-20260101-000000{end}" for end in ("", "-2", "-3")]
     monkeypatch.chdir(tmp_path / "runs" / names[0])
     (tmp_path / "runs" / names[0] / "runs").write_text("a file")
-    with pytest.raises(InputError, match="runs/ cannot be made"):
+    with pytest.raises(InputError, match="runs cannot be made"):
         experiment.new_folder(None, "mnist")

@@ -231,7 +231,7 @@ def test_networks_of_the_comparison(case, shape, weights, real):
     assert sum(int(np.prod(network.shapes[name])) for name in objective.quantized) == weights
     all_of_them = {name for name in network.shapes if name.endswith(".weight")}
     assert all_of_them - set(objective.quantized) == {f"{name}.weight" for name in real}
-    assert case.key("a") != replace(case, seed=1).key("a")
+    assert case.key(images) != replace(case, seed=1).key(images)
     assert replace(case, estimator=FSG()).cost() > replace(case, estimator=FCGrad()).cost()
 
 

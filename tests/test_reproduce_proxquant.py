@@ -163,8 +163,8 @@ def test_a_warm_case_starts_where_the_other_ended(toy, tmp_path):
     assert run.records["sign_change"][0] == run.records["flips"][0] == 0.0
     assert run.final("sign_change") == level_change(objective, end, run.theta)
     # kept beside the case, and read back by the next one
-    assert (tmp_path / f"{warm.key('toy blobs')}.npz").exists()
-    assert case.key("toy blobs") != replace(case, warm=warm_case(1)).key("toy blobs")
+    assert (tmp_path / f"{warm.key(toy)}.npz").exists()
+    assert case.key(toy) != replace(case, warm=warm_case(1)).key(toy)
     again = case.train(toy)
     assert backend.sha256(again.theta) == backend.sha256(run.theta)
 

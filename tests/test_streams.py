@@ -1,154 +1,165 @@
-"""Random streams: the device's generator, and that no two streams of a run are the same."""
+"""Standard output and error that are full, closed or left: a sentence, a code, and all results."""
 
-from collections import Counter
-from hashlib import sha256
-from unittest import mock
+import io
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
 
-import numpy as np
 import pytest
-from conftest import blobs
-from test_hidden_traffic import NETWORKS, SMALL
+from conftest import write_corners
 
-from minizo import InputError, Objective, fit, kernels, optim, quantizers, rng
-from minizo.data.dataset import Dataset
-from minizo.estimators import ESTIMATORS
-from minizo.planning import pick
+import minizo
+from minizo import cli
+from minizo.streams import Lasting, lasting
 
-STREAMS = [
-    rng.at(7, "noise", 3, 1),
-    rng.at(2**32 - 1, "augment", 2**32 - 1, 0, 5, 1),
-    rng.at(0, "test"),
-]
-
-
-def numpy_words(stream, count):
-    """The first 64-bit words of the stream by `numpy.random.Philox`."""
-    key, place = stream.philox()
-    # NumPy counts before it makes a block, so its first is block 1, as ours is
-    counter = sum(word << (64 * (i + 1)) for i, word in enumerate(place))
-    return np.random.Philox(key=key[0] + (key[1] << 64), counter=counter).random_raw(count)
+PACKAGE = Path(minizo.__file__).parent
+# every module that is a command, by looking
+COMMANDS = sorted(
+    ".".join(("minizo", *path.relative_to(PACKAGE).with_suffix("").parts))
+    for path in PACKAGE.rglob("*.py")
+    if '__name__ == "__main__"' in path.read_text()
+)
+SENTENCE = "minizo: cannot write to standard output ({}); send it elsewhere (files that the command"
+needs_full = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 
 
-@pytest.mark.gpu
-@pytest.mark.parametrize("size", [1, 4, 7, 8, 1001])
-@pytest.mark.parametrize("stream", STREAMS, ids=str)
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_device_numbers_are_those_of_philox(dtype, stream, size, cupy):
-    """Bit for bit what NumPy's own Philox 4x64-10 gives, as odd integers over 2^24 or 2^53."""
-    found = stream.uniform(cupy.full((size,), cupy.nan, dtype))
-    words = numpy_words(stream, size + 3)
-    if dtype == "float32":
-        expected = ((words.view(np.int32) >> 7) | 1) * np.float32(2.0**-24)
+def full():
+    return open("/dev/full", "w")
+
+
+def closed():
+    return None
+
+
+def left():
+    """The writing end of a pipe that nobody reads."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    return os.fdopen(writing, "w")
+
+
+# what standard output is -> (exit code of --help, what standard error says)
+STREAMS = {
+    "full": (full, 2, SENTENCE.format("No space left on device")),
+    "closed": (closed, 2, SENTENCE.format("Bad file descriptor")),
+    "left": (left, 0, ""),
+}
+
+
+def test_the_commands_are_found():
+    assert {"minizo.mnist", "minizo.lab.__main__", "minizo.reproduce.fsg"} <= set(COMMANDS)
+
+
+@needs_full
+@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("stream", STREAMS)
+def test_every_command_says_it_in_one_sentence(name, stream, monkeypatch):
+    make, code, sentence = STREAMS[stream]
+    out, err = make(), io.StringIO()
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setattr(sys, "argv", [name, "--help"])
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", err)
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_module(name, run_name="__main__")
+    if out is not None:
+        out.close()  # as the interpreter does at its exit: nothing is left to fail
+    assert stop.value.code == code
+    assert err.getvalue().startswith(sentence) and err.getvalue().count("\n") == bool(sentence)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A small data set in IDX files."""
+    return write_corners(tmp_path_factory.mktemp("streams"), 8)
+
+
+# what the shell does -> (exit code, what standard error says)
+SHELL = {
+    "": (0, ""),
+    ">/dev/full": (2, SENTENCE.format("No space left on device")),
+    ">&-": (2, SENTENCE.format("Bad file descriptor")),
+    ">/dev/full 2>&1": (2, None),
+    ">&- 2>&-": (2, None),
+    "<&- >&- 2>/dev/full": (2, None),
+    "2>&-": (0, None),
+    "2>/dev/full": (0, None),
+}
+
+
+@needs_full
+@pytest.mark.parametrize("redirection", SHELL)
+def test_a_run_is_finished_all_the_same(redirection, data, tmp_path):
+    """In a process of its own, to its very end: also what the interpreter flushes at its exit."""
+    code, sentence = SHELL[redirection]
+    command = (
+        f"{sys.executable} -m minizo.mnist --estimator ste --steps 4 --batch 20 --data {data} "
+        f"--quiet --out run {redirection}"
+    )
+    environment = os.environ | {"PYTHONPATH": str(PACKAGE.parent)}
+    done = subprocess.run(
+        command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True,
+        timeout=120,
+    )  # fmt: skip
+    assert done.returncode == code
+    kept = sorted(path.name for path in (tmp_path / "run").iterdir())
+    assert kept == ["records.csv", "results.json", "settings.json", "ste-seed0.npz", "table.txt",
+                    "training.png"]  # fmt: skip
+    if sentence is None:  # nobody can be told
+        assert done.stderr == ""
     else:
-        expected = ((words.view(np.int64) >> 10) | 1) * 2.0**-53
-    assert found.dtype == dtype
-    np.testing.assert_array_equal(cupy.asnumpy(found), expected[:size])
-    other = stream.child(1).uniform(cupy.empty((size,), dtype))
-    assert not np.array_equal(cupy.asnumpy(other), expected[:size])
+        assert done.stderr.startswith(sentence)
+        assert done.stderr.count("\n") == bool(sentence)
+    # control: what can be printed is
+    assert ("run folder: run" in done.stdout) == (redirection in ("", "2>&-", "2>/dev/full"))
 
 
-@pytest.mark.gpu
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_device_normal_numbers_are_box_and_mullers(dtype, cupy):
-    """Neighbours are sqrt(-2 ln |a|) (cos pi b, sin pi b) of the uniform numbers a, b."""
-    stream, size = rng.at(1, "noise", 0, 0), 1001
-    uniform = cupy.asnumpy(stream.uniform(cupy.empty((size + 7,), dtype))).astype(float)
-    a, b = uniform[::2], np.pi * uniform[1::2]
-    r = np.sqrt(-2.0 * np.log(np.abs(a)))
-    expected = np.stack([r * np.cos(b), r * np.sin(b)], axis=-1).reshape(-1)[:size]
-    found = cupy.asnumpy(stream.normal(cupy.empty((size,), dtype)))
-    np.testing.assert_allclose(found, expected, rtol=0, atol=5e-6 if dtype == "float32" else 1e-13)
+@needs_full
+def test_work_goes_on_after_the_failure(monkeypatch, capsys):
+    """A command that prints in between does the rest of its work, and keeps its own code."""
+    done = []
+
+    def command():
+        for i in range(3):
+            print(i, flush=True)
+            done.append(i)
+        return 1
+
+    assert cli.guarded(command) == 1 and capsys.readouterr().out == "0\n1\n2\n"  # control
+    with full() as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        assert cli.guarded(command) == 1
+        assert sys.stdout is stream
+    assert done == [0, 1, 2] * 2
+    assert "cannot write to standard output (No space left" in capsys.readouterr().err
 
 
-@pytest.mark.gpu
-@pytest.mark.parametrize("law", ["uniform", "normal"])
-def test_device_numbers_need_no_order_of_storage(law, cupy):
-    """A slice of a larger array gets the same numbers, and nothing beside it is touched."""
-    stream = rng.at(3, "noise", 1, 2)
-    whole = getattr(stream, law)(cupy.empty((5, 9), "float32"))
-    frame = cupy.zeros((7, 20), "float32")
-    getattr(stream, law)(frame[1:6, 4:13])
-    np.testing.assert_array_equal(cupy.asnumpy(frame[1:6, 4:13]), cupy.asnumpy(whole))
-    assert int(cupy.count_nonzero(frame)) == 45
+def test_closed_numbers_are_taken(tmp_path):
+    """A file that is opened later never gets the number of standard output or error."""
+    code = (
+        "from minizo.streams import lasting\n"
+        "with lasting(): number = open('first', 'w').fileno()\n"
+        "open('number', 'w').write(str(number))"
+    )
+    subprocess.run(
+        f'{sys.executable} -c "{code}" >&- 2>&-', shell=True, cwd=tmp_path, check=True,
+        env=os.environ | {"PYTHONPATH": str(PACKAGE.parent)}, timeout=60,
+    )  # fmt: skip
+    assert int((tmp_path / "number").read_text()) > 2
 
 
-def test_every_stream_has_a_place_of_its_own():
-    """(seed, purpose, path) -> (key, place) is one to one, also where paths differ in zeros."""
-    edges = (0, 1, 2**31, 2**32 - 1)
-    streams = [rng.at(seed, purpose) for seed in edges for purpose in ("init", "noise", "augment")]
-    for _ in range(3):
-        streams += [stream.child(i) for stream in streams for i in edges]
-        streams = list(dict.fromkeys(streams))
-    places = {stream.philox() for stream in streams}
-    assert len(places) == len(streams) > 1000
-    for key, place in places:
-        assert len(key) == 2 and len(place) == 3
-        assert all(0 <= word < 2**64 for word in (*key, *place))
+def test_characters_that_a_stream_has_not():
+    raw = io.BytesIO()
+    stream = Lasting(io.TextIOWrapper(raw, encoding="ascii"))
+    print("données \udcff", file=stream, flush=True)
+    assert raw.getvalue() == b"donn\\xe9es \\udcff\n" and stream.failure is None
 
 
-def test_the_places_of_a_run_are_told_apart_where_32_bits_are_not_enough():
-    """150,000 streams: all places differ; a hash of 32 bits, the control, has collisions."""
-    places = [
-        rng.at(0, "noise", step, block).philox() for step in range(1200) for block in range(125)
-    ]
-    assert len(set(places)) == 150_000
-    hashes = {sha256(repr(place).encode()).digest()[:4] for place in places}
-    assert len(hashes) < 150_000
-
-
-@pytest.mark.parametrize("path", [(2**32,), (-1,), (1, 2, 3, 4, 5, 6, 7)])
-def test_a_path_that_has_no_place_is_refused(path):
-    with pytest.raises(InputError, match="path is .* at most 6 numbers from 0 to 2"):
-        rng.at(0, "noise", *path).philox()
-
-
-def drawn(network, estimator, quantizer):
-    """How often a short run draws from each stream, as SeedSequence tells streams apart."""
-    x, labels = blobs(30, 3, 24, 1)
-    x, found = x.reshape(-1, *network.input_shape), Counter()
-    host = rng.Stream.host
-
-    def noted(stream):
-        words = list(stream.words())
-        while (
-            words and words[-1] == 0
-        ):  # to SeedSequence, words with more zeros at the end are the same
-            words.pop()
-        found[tuple(words)] += 1
-        return host(stream)
-
-    with mock.patch.object(rng.Stream, "host", noted):
-        data = Dataset("toy", x, labels, x, labels, classes=3)
-        rule = optim.Adam(0.01)
-        fit(Objective(network, quantizer), data, estimator, rule, steps=5, batch=10)
-    return found
-
-
-@pytest.mark.parametrize("network", NETWORKS)
-@pytest.mark.parametrize("estimator", ESTIMATORS)
-def test_no_stream_is_drawn_from_twice(estimator, network):
-    """Every estimator in both networks, over two epochs."""
-    found = drawn(NETWORKS[network], pick(ESTIMATORS[estimator], SMALL), quantizers.MidRise("tanh"))
-    assert len(found) > 2
-    assert max(found.values()) == 1, found.most_common(3)
-
-
-@pytest.mark.parametrize("network", NETWORKS)
-@pytest.mark.parametrize("estimator", ["ste", "spsa", "fogzo", "binaryconnect"])
-def test_no_stream_is_drawn_from_twice_by_a_quantizer(estimator, network):
-    """With a quantiser that draws, too."""
-    rule, q = pick(ESTIMATORS[estimator], SMALL), quantizers.QUANTIZERS["stochastic"]()
-    assert max(drawn(NETWORKS[network], rule, q).values()) == 1
-
-
-def test_streams_drawn_from_twice_are_noticed():
-    """Negative control: two blocks that share a path."""
-    stream = rng.Stream.words
-    with mock.patch.object(rng.Stream, "words", lambda self: stream(self)[:3]):
-        found = drawn(NETWORKS["mlp"], ESTIMATORS["spsa"](n=200), quantizers.MidRise())
-    assert max(found.values()) > 1
-
-
-@pytest.mark.gpu
-def test_kernels_are_made_once(cupy):
-    assert kernels.kernel(cupy, "uniform") is kernels.kernel(cupy, "uniform")
+def test_streams_are_put_back(monkeypatch):
+    streams = sys.stdout, sys.stderr
+    with pytest.raises(KeyError), lasting() as inside:
+        assert (sys.stdout, sys.stderr) == inside != streams
+        raise KeyError
+    assert (sys.stdout, sys.stderr) == streams

@@ -45,7 +45,7 @@ def test_finished_cases_are_not_run_again(load, tmp_path, monkeypatch):
 
 def test_a_record_cut_short_is_noticed_and_only_that_run_repeated(load, tmp_path, monkeypatch):
     first = run(CASES, load, tmp_path)
-    path = tmp_path / f"{CASES[1].key('toy blobs')}.json"
+    path = tmp_path / f"{CASES[1].key(load())}.json"
     path.write_text(path.read_text()[:-20])
     ran, real = [], sweep.Case.run
     monkeypatch.setattr(sweep.Case, "run", lambda *a: ran.append(a[0]) or real(*a))
@@ -118,7 +118,7 @@ def test_cases_that_cannot_train_together_do_not(toy):
     assert sizes(wide, SPSA(n=100)) == [1, 1, 1]
 
 
-def test_different_cases_never_share_a_file():
+def test_different_cases_never_share_a_file(toy):
     cases = [
         sweep.Case(STE()),
         sweep.Case(STE(), seed=1),
@@ -129,8 +129,8 @@ def test_different_cases_never_share_a_file():
         sweep.Case(FOGZO(n=10)),
         sweep.Case(FOGZO(n=10, beta=0.9)),
     ]
-    assert len({case.key("MNIST") for case in cases}) == len(cases)
-    assert cases[0].key("MNIST") != cases[0].key("synthetic digits (seed 0)")
+    assert len({case.key(toy) for case in cases}) == len(cases)
+    assert cases[0].key(toy) != cases[0].key(replace(toy, x_train=toy.x_train + 1))
 
 
 def test_divergence_is_a_result(load, tmp_path):
@@ -313,3 +313,13 @@ def test_mnist_grid_end_to_end(toy, tmp_path, monkeypatch, capsys):
     assert len(list((tmp_path / "f").glob("*.json"))) == 8
     record = json.loads(next((tmp_path / "f").glob("*.json")).read_text())
     assert set(record) >= {"label", "estimator", "optimizer", "seed", "data", "records"}
+
+
+def test_records_of_other_data_with_the_same_name_are_not_taken(toy, tmp_path):
+    """Also where a file has been renamed to fit: the record itself knows its data."""
+    other = replace(toy, y_train=(toy.y_train + 1) % 3)
+    first, second = (run(CASES[:1], lambda d=d: d, tmp_path)[0] for d in (toy, other))
+    assert first["data"] == second["data"] and first["records"] != second["records"]
+    paths = [tmp_path / f"{CASES[0].key(d)}.json" for d in (toy, other)]
+    assert sweep.read(paths[0], CASES[0], toy) == first
+    assert sweep.read(paths[0], CASES[0], other) is None

@@ -5,7 +5,7 @@ import json
 import sys
 
 from .. import cli
-from ..files import write_text
+from ..files import require_writable, write_text
 from . import cnn, hypernets, scaling, spsa, step, steps, sweep
 
 # Each has run(rounds, ...) -> record, show(record) -> text, and QUICK, arguments of a short run;
@@ -47,9 +47,9 @@ def main(argv=None):
     parser.add_argument("--json", action="store_true", help="print the record, not the table")
     parser.add_argument("--out", metavar="FILE", help="also write the record to this file")
     parser.add_argument("--picture", metavar="FILE", help="scaling, steps: also draw it, as PNG")
-    arguments = parser.parse_args(argv)
 
     def command():
+        arguments = parser.parse_args(argv)
         rounds, bench = arguments.rounds, BENCHMARKS[arguments.name]
         if rounds is not None and rounds < 1:
             raise cli.InputError(f"--rounds is {rounds}, but it must be at least 1")
@@ -57,6 +57,9 @@ def main(argv=None):
             raise cli.InputError(
                 f"--picture: {arguments.name} draws nothing; only scaling and steps do"
             )
+        for flag in ("out", "picture"):
+            if getattr(arguments, flag):
+                require_writable(getattr(arguments, flag), f"--{flag}")
         options = dict(bench.QUICK) if arguments.quick else {}
         if rounds is not None:
             options["rounds"] = rounds

@@ -15,7 +15,8 @@ from .cifar import MEAN, STD, holds_batches, read_batches
 from .dataset import Dataset, float_dtype, from_bytes
 from .digits import synthetic_digits
 from .download import Unavailable, fetch
-from .idx import read_folder, read_idx, write_idx
+from .folders import find_set, names_a_set, read_folder, read_set
+from .idx import read_idx, write_idx
 from .shapes import synthetic_shapes
 
 __all__ = [
@@ -59,7 +60,8 @@ NAMES = (*PUBLIC, *DRAWN)
 
 def to_stderr(line):
     """Print a line to standard error, as standard output may be reserved for results."""
-    print(line, file=sys.stderr, flush=True)
+    if sys.stderr is not None:  # print would take standard output in its place
+        print(line, file=sys.stderr, flush=True)
 
 
 def load(name, *, dtype="float32", progress=True, notice=to_stderr):
@@ -73,9 +75,9 @@ def load(name, *, dtype="float32", progress=True, notice=to_stderr):
     ----------
     name : str or path-like
         ``"mnist"``, ``"fashion-mnist"``, ``"cifar10"``; ``"synthetic"`` (digits),
-        ``"synthetic-shapes"``; or the path of a folder with four files in MNIST's format
-        (`read_folder`), or of a folder or an archive in CIFAR-10's (`read_batches`); a folder
-        called ``mnist`` is ``"./mnist"``.
+        ``"synthetic-shapes"``; or the path of a folder with four files in MNIST's format, such as
+        EMNIST, KMNIST or QMNIST (`read_folder`), or of a folder or an archive in CIFAR-10's
+        (`read_batches`); a folder called ``mnist`` is ``"./mnist"``.
     dtype : str or dtype, default "float32"
         Type of the images.
     progress : bool, default True
@@ -87,8 +89,10 @@ def load(name, *, dtype="float32", progress=True, notice=to_stderr):
     -------
     Dataset
         Its ``name`` says what it is: ``"MNIST"``, ``"CIFAR-10"``, ``"synthetic digits (seed 0)"``
-        or the name of the folder. Grey images have values in [0, 1]; images in CIFAR-10's format,
-        and drawn shapes, are normalised: (x - `minizo.data.cifar.MEAN`) / `minizo.data.cifar.STD`.
+        or the name of the folder, with the number of classes where that is not 10, as in
+        ``"emnist-letters (26 classes)"``. Grey images have values in [0, 1]; images in CIFAR-10's
+        format, and drawn shapes, are normalised: (x - `minizo.data.cifar.MEAN`) /
+        `minizo.data.cifar.STD`.
 
     Raises
     ------
@@ -104,20 +108,25 @@ def load(name, *, dtype="float32", progress=True, notice=to_stderr):
     if name in DRAWN:
         return _draw(DRAWN[name], dtype)
     if name not in PUBLIC:
-        if not os.path.exists(name):
+        if not (os.path.exists(name) or names_a_set(name)):
             raise InputError(
                 f"data set {str(name)!r} is neither known ({', '.join(NAMES)}) nor an "
                 f"existing folder{nearest(str(name).lower(), NAMES)}"
             )
-        return _read(Path(name).resolve().name, name, dtype, holds_batches(name))
+        if holds_batches(name):
+            return _read_batches(Path(name).resolve().name, name, dtype)
+        found = find_set(name)
+        *arrays, classes = read_set(found)
+        title = found.name if classes == 10 else f"{found.name} ({classes} classes)"
+        return from_bytes(title, *arrays, dtype, classes=classes)
 
     title, places, stand_in = PUBLIC[name]
     root = os.environ.get("MINIZO_DATA")
     for folder in [Path(root, place) for place in places] if root else []:
         if os.path.lexists(folder):
-            return _read(title, folder, dtype, name == "cifar10")
+            return _read_public(name, folder, dtype)
     try:
-        return _read(title, fetch(name, progress), dtype, name == "cifar10")
+        return _read_public(name, fetch(name, progress), dtype)
     except Unavailable as reason:
         place = f"no folder {os.path.join(root, name)}" if root else "$MINIZO_DATA unset"
         notice(
@@ -131,10 +140,21 @@ def _draw(what, dtype):
     return synthetic_digits(dtype=dtype) if what == "digits" else synthetic_shapes(dtype=dtype)
 
 
-def _read(title, place, dtype, batches):
-    if batches:
-        return from_bytes(title, *read_batches(place), dtype, MEAN, STD)
-    return from_bytes(title, *read_folder(place), dtype)
+def _read_public(name, place, dtype):
+    title = PUBLIC[name].title
+    if name == "cifar10":
+        return _read_batches(title, place, dtype)
+    *arrays, classes = read_set(find_set(place))
+    if classes != 10:
+        raise InputError(
+            f"{place}: holds {classes} classes, but {title} has 10; put {title} there, or name "
+            "that folder by its path"
+        )
+    return from_bytes(title, *arrays, dtype)
+
+
+def _read_batches(title, place, dtype):
+    return from_bytes(title, *read_batches(place), dtype, MEAN, STD)
 
 
 def mnist(**options):

@@ -1,12 +1,16 @@
 """Fetch the public data sets into the user's cache, verified by their SHA-256."""
 
 import hashlib
+import io
 import os
 import socket
 import sys
 import threading
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from ..errors import InputError
+from ..files import make_folder, write_atomically
 
 # (mirrors, {file: SHA-256}); the mirrors are tried in turn.
 SOURCES = {
@@ -63,13 +67,24 @@ def cache_folder(name):
     -------
     Path
         The folder ``minizo/<name>`` of the user's cache, such as ``~/.cache``; it need not exist.
+
+    Raises
+    ------
+    Unavailable
+        If the user has no home folder, as in some containers.
     """
     try:
         import pooch
+
+        cache = Path(pooch.os_cache("minizo"))
     except ImportError:  # the same place without it, on Linux at least
-        home = os.environ.get("XDG_CACHE_HOME", "").strip() or Path.home() / ".cache"
-        return Path(home) / "minizo" / name
-    return Path(pooch.os_cache("minizo")) / name
+        home = os.environ.get("XDG_CACHE_HOME", "").strip() or os.path.expanduser("~/.cache")
+        cache = Path(home, "minizo")
+    except RuntimeError:  # that there is none; others leave the tilde as it is
+        cache = Path("~")
+    if cache.parts[0] == "~":
+        raise Unavailable("no home folder to keep it in: set XDG_CACHE_HOME or MINIZO_DATA")
+    return cache / name
 
 
 def fetch(name, progress=True):
@@ -116,14 +131,15 @@ def _download(mirrors, file, digest, folder, progress):
     except ImportError:
         raise Unavailable("the package pooch is not installed") from None
 
-    logger = pooch.get_logger()
-    level = logger.level
+    try:
+        make_folder(folder, "cache")
+    except InputError as error:
+        raise Unavailable(str(error)) from error
     reasons = []
     for mirror in list(mirrors):
         url = mirror + file
         bar = _Progress(file)
         try:
-            logger.setLevel("ERROR")  # it would announce each file; the progress bar does
             _knock(url, requests)
             # As it is stored: a server that packs or unpacks on the way would change the hash.
             downloader = pooch.HTTPDownloader(
@@ -132,8 +148,13 @@ def _download(mirrors, file, digest, folder, progress):
                 timeout=(CONNECT_SECONDS, READ_SECONDS),
                 headers={"Accept-Encoding": "identity"},
             )
-            # pooch downloads to a temporary file and moves it only if the hash is right.
-            pooch.retrieve(url, f"sha256:{digest}", fname=file, path=folder, downloader=downloader)
+            content = io.BytesIO()
+            downloader(url, content, None)
+            if hashlib.sha256(content.getbuffer()).hexdigest() != digest:
+                raise ValueError("wrong SHA-256")
+            write_atomically(
+                folder / file, lambda target, own=content: target.write(own.getbuffer())
+            )
         except (OSError, ValueError) as error:  # requests' errors are OSErrors
             reasons.append(f"{urlsplit(url).hostname}: {_reason(error, requests)}")
         else:
@@ -141,7 +162,6 @@ def _download(mirrors, file, digest, folder, progress):
             mirrors.insert(0, mirror)
             return
         finally:
-            logger.setLevel(level)
             bar.close()  # an unfinished one too, so that the next line is not glued to it
     raise Unavailable(f"{file}: {', '.join(reasons)}")
 
@@ -185,6 +205,8 @@ class _Progress:
         self.file, self.total, self.bar = file, 0, None
 
     def update(self, n):
+        if sys.stderr is None:  # closed
+            return
         if self.bar is None:
             try:
                 from tqdm import tqdm
@@ -222,6 +244,4 @@ def _reason(error, requests):
         return "no secure connection"
     if isinstance(error, (ConnectionError, requests.ConnectionError)):
         return "no connection"
-    if isinstance(error, ValueError):
-        return "wrong SHA-256"
     return " ".join(str(error).split())

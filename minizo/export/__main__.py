@@ -42,8 +42,7 @@ def main(argv=None):
     parser.add_argument(
         "--json", action="store_true", help="print one JSON object a network, no more"
     )
-    arguments = parser.parse_args(argv)
-    return cli.guarded(lambda: command(arguments))
+    return cli.guarded(lambda: command(parser.parse_args(argv)))
 
 
 def command(arguments):

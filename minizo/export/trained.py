@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from .. import backend, checkpoint
 from ..errors import InputError
+from ..recipe import in_words
 
 
 class Trained(NamedTuple):
@@ -99,7 +100,7 @@ def read_run(folder, network):
         raise InputError(
             f"the run in {folder} is not finished; finish it first, with --resume {folder}"
         )
-    layers = {name: repr(layer) for name, layer in network.layers.items()}
+    layers = {name: in_words(layer) for name, layer in network.layers.items()}
     found = {}
     for path in sorted(folder.glob("*.npz")):
         header, arrays = checkpoint.load(path)

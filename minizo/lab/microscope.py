@@ -300,8 +300,7 @@ def build_parser():
 
 def main(argv=None):
     """Run the command; returns its exit code."""
-    arguments = build_parser().parse_args(argv)
-    return cli.guarded(lambda: work(arguments))
+    return cli.guarded(lambda: work(build_parser().parse_args(argv)))
 
 
 if __name__ == "__main__":

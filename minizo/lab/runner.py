@@ -232,5 +232,4 @@ def main(table, parts, argv=None):
         Letter -> title, in the order of the listing.
     argv : list of str, optional
     """
-    arguments = build_parser().parse_args(argv)
-    return cli.guarded(lambda: work(arguments, table, parts))
+    return cli.guarded(lambda: work(build_parser().parse_args(argv), table, parts))

@@ -1,7 +1,6 @@
 """What the comparisons have in common as commands: their flags, and where runs and results go."""
 
 import argparse
-from pathlib import Path
 
 from .. import cli, data, sweep
 from ..files import make_folder
@@ -54,12 +53,12 @@ def places(arguments, stem):
     The function takes the cases and what loads their data, by default MNIST, as `minizo.sweep.run`
     does; runs are kept in ``--folder``, by default ``runs/`` and ``stem``.
     """
-    folder = Path(arguments.folder or f"runs/{stem}")
+    folder = make_folder(arguments.folder or f"runs/{stem}", "--folder")
 
     def run(cases, load=None):
         return sweep.run(cases, load or data.mnist, folder, arguments.workers, arguments.quiet)
 
-    return run, make_folder(arguments.out or folder, "--out" if arguments.out else "--folder")
+    return run, make_folder(arguments.out, "--out") if arguments.out else folder
 
 
 def in_words(seeds):

@@ -161,8 +161,7 @@ def main(argv=None):
         help="under 3 minutes on 2 cores: 300 steps, 1 seed, 2 rates, no n = 7960")  # fmt: skip
     add("--why", action="store_true",
         help="also other perturbations, more steps, other quantisers, hardtanh")  # fmt: skip
-    arguments = parser.parse_args(argv)
-    return cli.guarded(lambda: work(arguments))
+    return cli.guarded(lambda: work(parser.parse_args(argv)))
 
 
 def work(arguments):

@@ -236,8 +236,7 @@ def main(argv=None):
     add("--long", type=int, help="steps a run in the part long (default: 600)")
     add("--short", type=int, help="steps a run in the part size (default: 25)")
     add("--full", action="store_true", help="cifar: ResNet-20, all images, on a GPU (needs CuPy)")
-    arguments = parser.parse_args(argv)
-    return cli.guarded(lambda: work(arguments))
+    return cli.guarded(lambda: work(parser.parse_args(argv)))
 
 
 def work(arguments):

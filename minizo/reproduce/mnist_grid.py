@@ -91,8 +91,7 @@ def write_grid(path, table):
 def main(argv=None):
     """Run the command; returns its exit code."""
     parser = command.parser("mnist_grid", __doc__.partition("\n\n")[2], "1200")
-    arguments = parser.parse_args(argv)
-    return cli.guarded(lambda: work(arguments))
+    return cli.guarded(lambda: work(parser.parse_args(argv)))
 
 
 def work(arguments):

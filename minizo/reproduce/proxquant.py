@@ -85,7 +85,7 @@ class WarmCase(ModelCase):
 
     def options(self, data, path):
         """The warm start, and what is watched."""
-        stored = None if path is None else path.parent / f"{self.warm.key(data.name)}.npz"
+        stored = None if path is None else path.parent / f"{self.warm.key(data)}.npz"
         warm = self.warm.train(data, stored)
         start = warm.theta
         watch = {
@@ -270,8 +270,7 @@ def main(argv=None):
     )
     add("--warm", type=int, help="steps of the warm start (default: as many)")
     add("--hidden", type=int, help="width of the mlp's hidden layer (default: 32)")
-    arguments = parser.parse_args(argv)
-    return cli.guarded(lambda: work(arguments))
+    return cli.guarded(lambda: work(parser.parse_args(argv)))
 
 
 def work(arguments):

@@ -287,8 +287,7 @@ def write_rows(path, rows, costs):
 def main(argv=None):
     """Run the command; returns its exit code."""
     parser = command.parser("zoo", __doc__.partition("\n\n")[2], "600", "3, of the best setting")
-    arguments = parser.parse_args(argv)
-    return cli.guarded(lambda: work(arguments))
+    return cli.guarded(lambda: work(parser.parse_args(argv)))
 
 
 def work(arguments):

@@ -71,12 +71,15 @@ def test_the_fallback_names_the_folder_that_is_missing(places, quick, monkeypatc
     assert f"(no folder {places / 'data' / 'mnist'}, no cached copy, " in lines[0]
 
 
-def test_the_notice_goes_to_stderr(places, quick, capfd):
+def test_the_notice_goes_to_stderr(places, quick, capfd, monkeypatch):
     mnist()
     out, err = capfd.readouterr()
     assert out == "" and err.count("\n") == 1 and err.startswith("minizo: MNIST not found")
     load("synthetic")
     assert capfd.readouterr() == ("", "")  # what was asked for needs no notice
+    monkeypatch.setattr(sys, "stderr", None)  # closed
+    mnist()
+    assert capfd.readouterr() == ("", "")
 
 
 def test_order_of_the_places(places, monkeypatch):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from minizo import data
 from minizo.data import download
 from minizo.data.cifar import ARCHIVE
 from minizo.data.download import SOURCES, Unavailable, fetch
@@ -206,15 +207,6 @@ def test_progress_without_tqdm(server, cache, mirrors, monkeypatch, capfd):
     assert fetch("mnist", progress=True) == cache and capfd.readouterr() == ("", "")
 
 
-def test_log_level_of_pooch_is_restored(server, cache, mirrors):
-    pooch = pytest.importorskip("pooch")
-    before = pooch.get_logger().level
-    mirrors(server.url)
-    with pytest.raises(Unavailable):
-        fetch("mnist")
-    assert pooch.get_logger().level == before
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="the fallback knows Linux's place only")
 @pytest.mark.parametrize("home", [None, "", "elsewhere"])
 def test_the_cache_is_in_the_same_place_without_pooch(home, monkeypatch, tmp_path):
@@ -227,6 +219,43 @@ def test_the_cache_is_in_the_same_place_without_pooch(home, monkeypatch, tmp_pat
     monkeypatch.setitem(sys.modules, "pooch", None)
     assert download.cache_folder("mnist") == with_pooch
     assert with_pooch.parts[-2:] == ("minizo", "mnist") and isinstance(with_pooch, Path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="homes are found in another way elsewhere")
+@pytest.mark.parametrize("with_pooch", [True, False])
+def test_no_home_folder(with_pooch, monkeypatch, tmp_path):
+    """Neither HOME nor an entry in passwd, as in containers: said, and no folder called ~ made."""
+    pwd = pytest.importorskip("pwd")
+    monkeypatch.chdir(tmp_path)
+    for name in "HOME", "XDG_CACHE_HOME", "MINIZO_DATA":
+        monkeypatch.delenv(name, raising=False)
+
+    def unknown(uid):
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    if not with_pooch:
+        monkeypatch.setitem(sys.modules, "pooch", None)
+    with pytest.raises(Unavailable, match="no home folder to keep it in: set XDG_CACHE_HOME or"):
+        fetch("mnist")
+    lines = []
+    drawn = data.synthetic_digits(10, 10)
+    monkeypatch.setattr(data, "synthetic_digits", lambda dtype: drawn)
+    assert data.mnist(notice=lines.append) is drawn
+    assert len(lines) == 1 and "no home folder" in lines[0] and list(tmp_path.iterdir()) == []
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # control
+    assert download.cache_folder("mnist") == tmp_path / "minizo" / "mnist"
+
+
+def test_what_is_downloaded_has_the_mode_that_the_umask_asks_for(server, cache, mirrors):
+    mirrors(server.url)
+    server.pages.update({f"/{name}": body for name, body in FILES.items()})
+    before = os.umask(0o027)
+    try:
+        fetch("mnist", progress=False)
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in cache.iterdir()} == {0o640}
 
 
 def test_the_table_is_well_formed():
