@@ -1,6 +1,7 @@
 """Bad input: one clear sentence that names the argument, its value and the remedy."""
 
 import difflib
+from collections.abc import Hashable
 from numbers import Integral
 
 
@@ -35,7 +36,7 @@ def choose(argument, name, table):
     InputError
         If ``name`` is not a key of ``table``.
     """
-    if name in table:
+    if isinstance(name, Hashable) and name in table:
         return table[name]
     known = ", ".join(sorted(table))
     raise InputError(f"{argument}: unknown name {name!r}{nearest(name, table)} (known: {known})")

@@ -24,12 +24,13 @@ from . import backend, sharing
 from .errors import require
 from .estimators import Step
 from .evaluation import EVALUATION_BATCH, EVALUATION_NUMBERS, totals
+from .inputs import check_data, check_numbers, check_seed
 from .memory import in_parts
 from .objective import Batch
 from .population import BLOCK_DIRECTIONS, Pool
 from .recipe import COLUMNS, Diverged, Recipe, Run
-from .rng import SOURCES
-from .train import batches, check, diverged, fit
+from .settings import whole
+from .train import batches, diverged, fit
 
 ROW_NUMBERS = 2**22  # of all the runs that are trained together: 16 MiB in float32
 
@@ -96,11 +97,12 @@ def fit_many(
     """
     pairs = tuple(pairs)
     require(len(pairs) > 0, "pairs", pairs, "at least one is needed")
-    require(workers >= 1, "workers", workers, "it must be at least 1")
-    require(rng in SOURCES, "rng", rng, f"choose from {SOURCES}")
-    for _, seed in pairs:
-        check(data, steps, batch, seed, loss_examples)
-    record_every = record_every or max(1, steps // 20)
+    workers = whole("workers", workers)
+    pairs = tuple((optimizer, check_seed(seed)) for optimizer, seed in pairs)
+    steps, batch, record_every, loss_examples = check_numbers(
+        data, steps, batch, record_every, loss_examples, rng
+    )
+    check_data(objective.network, data)
     if not estimator.rowwise:
         options = {"steps": steps, "batch": batch, "record_every": record_every, "rng": rng}
         options |= {"loss_examples": loss_examples, "augment": augment}

@@ -55,13 +55,14 @@ class Network:
         return Stack(self.layers)
 
     @cached_property
-    def _shapes_between(self):
+    def shapes_between(self):
+        """Shapes of an example before the first layer, between them, and after the last."""
         return shapes_through(self.layers, self.input_shape)
 
     @property
     def output_shape(self):
         """Shape of the output for one example."""
-        return self._shapes_between[-1]
+        return self.shapes_between[-1]
 
     @cached_property
     def shapes(self):
@@ -119,7 +120,7 @@ class Network:
     @cached_property
     def widest(self):
         """Size of the largest output that depends on theta, per example."""
-        above = self._shapes_between[lowest(self.stack.parts) + 1 :]
+        above = self.shapes_between[lowest(self.stack.parts) + 1 :]
         return max(prod(shape) for shape in above)
 
     def at(self, progress):
@@ -242,7 +243,7 @@ class Network:
             f"{name:10} {type(layer).__name__:10} {shape!s:10} "
             f"{sum(prod(s) for s in layer.shapes.values()):5} parameters"
             for (name, layer), shape in zip(
-                self.layers.items(), self._shapes_between[1:], strict=True
+                self.layers.items(), self.shapes_between[1:], strict=True
             )
         ]
         rows += [

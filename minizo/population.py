@@ -22,8 +22,8 @@ from typing import NamedTuple
 from uuid import uuid4
 
 from . import backend, rng, sharing
-from .errors import require
 from .memory import in_parts
+from .settings import Count, Settings, whole
 
 BLOCK_ELEMENTS = 2**19  # of one block's (directions, d) array: 2 MiB in float32, about one L2 cache
 BLOCK_DIRECTIONS = 64
@@ -39,7 +39,7 @@ def block_size(d):
 
 
 @dataclass(frozen=True)
-class Pool:
+class Pool(Settings):
     """Where blocks run: an executor, and how many blocks it is handed at once.
 
     Parameters
@@ -56,12 +56,8 @@ class Pool:
     """
 
     executor: Executor | None = None
-    in_flight: int = 1
-    memory: int = 256 * 2**20
-
-    def __post_init__(self):
-        require(self.in_flight >= 1, "in_flight", self.in_flight, "at least 1 block must be")
-        require(self.memory > 0, "memory", self.memory, "it must be above 0 bytes")
+    in_flight: Count = 1
+    memory: Count = 256 * 2**20
 
     def map(self, function, calls, nbytes):
         """Results of ``function(*call)`` in the order of ``calls``, few enough at a time."""
@@ -115,7 +111,7 @@ def threads(workers=None, memory=Pool.memory):
     On a GPU one worker is right: the device itself is the parallel machine.
     """
     workers = (os.cpu_count() or 1) if workers is None else workers
-    require(workers >= 1, "workers", workers, "it must be at least 1")
+    workers = whole("workers", workers)
     if workers == 1:
         with sharing.one_blas_thread():
             yield Pool(memory=memory)

@@ -92,13 +92,13 @@ class Recipe:
 
     def settings(self):
         """The recipe in words, for records and for refusing a checkpoint of another run."""
-        theta = self.objective.scales[self.objective.quantized[0]]
+        like = self.data.x_train  # theta has its library and dtype
         network = self.objective.network
         layers = {name: repr(layer) for name, layer in network.layers.items()}
         state = None
         if self.state:
             parts = [self.state[name] for name in network.running]
-            state = backend.sha256(backend.namespace(theta).concat(parts))
+            state = backend.sha256(backend.namespace(like).concat(parts))
         return {
             "network": layers,
             "quantizer": repr(self.objective.quantizer),
@@ -116,7 +116,7 @@ class Recipe:
             "start": None if self.start is None else backend.sha256(self.start),
             "state": state,
             "watch": sorted(self.watch) or None,
-            "backend": backend.namespace(theta).__name__,
-            "dtype": str(theta.dtype),
-            "rng": "host" if backend.is_numpy(backend.namespace(theta)) else self.rng,
+            "backend": backend.namespace(like).__name__,
+            "dtype": str(like.dtype),
+            "rng": "host" if backend.is_numpy(backend.namespace(like)) else self.rng,
         }

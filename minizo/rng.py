@@ -17,6 +17,8 @@ CHUNK = 2**16  # numbers drawn at a time; part of what a seed means
 # Where the numbers of a stream are made on a GPU. On the host there is one way.
 SOURCES = ("device", "host")
 
+SEEDS = "[0, 4294967295]"  # a larger one would take two of a stream's words
+
 # What the numbers are for. Different purposes never share a stream.
 PURPOSES = {
     "init": 0, "data": 1, "noise": 2, "sign": 3, "test": 4, "layers": 5, "hypernet": 6, "beside": 7,

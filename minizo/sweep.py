@@ -18,13 +18,13 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from . import quantizers
-from .errors import require
 from .files import make_folder, write_text
 from .many import fit_many, rows_at_once
 from .models import mlp
 from .objective import Objective
 from .optim import Adam
 from .recipe import Diverged
+from .settings import whole
 from .train import fit
 
 
@@ -226,8 +226,7 @@ def run(cases, load, folder, workers=None, quiet=False):
     list of dict
         As `Case.run` makes them.
     """
-    workers = workers or os.cpu_count() or 1
-    require(workers >= 1, "workers", workers, "it must be at least 1")
+    workers = (os.cpu_count() or 1) if workers is None else whole("workers", workers)
     folder = make_folder(folder)
     _start(load)
     name = _data.name

@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from . import backend, checkpoint, rng, sharing
-from .errors import InputError, is_whole, require
+from .errors import InputError, require
 from .estimators import Step
 from .evaluation import evaluate
+from .inputs import check_data, check_numbers, check_seed, check_start
 from .objective import Batch
 from .population import Pool
 from .recipe import COLUMNS, Diverged, Recipe, Run, TrainState
-from .rng import SOURCES
+from .settings import whole
 
 
 def batches(recipe, start):
@@ -175,29 +176,6 @@ def restore(path, recipe, state):
     return state, header["records"]
 
 
-def check_start(network, start, state):
-    """Raise an `InputError` for latent parameters or statistics of another network."""
-    if start is not None:
-        found = tuple(start.shape)
-        d = network.d
-        require(found == (d,), "start's shape", found, f"this network has {d} parameters")
-    if state is not None:
-        known = ", ".join(network.running) or "none"
-        same = set(state) == set(network.running)
-        require(same, "state", sorted(state), f"this network has the statistics {known}")
-
-
-def check(data, steps, batch, seed, loss_examples=None):
-    """Raise an `InputError` for a number that `fit` cannot use."""
-    n = data.y_train.shape[0]
-    right = loss_examples is None or 1 <= loss_examples <= n
-    require(right, "loss_examples", loss_examples, f"it must lie between 1 and the {n} examples")
-    require(steps >= 1, "steps", steps, "at least one step is needed")
-    require(1 <= batch <= n, "batch", batch, f"it must lie between 1 and the {n} examples")
-    right = is_whole(seed) and 0 <= seed < 2**32  # more would take two of a stream's words
-    require(right, "seed", seed, "it must be a whole number from 0 to 2^32 - 1")
-
-
 def fit(
     objective,
     data,
@@ -285,16 +263,20 @@ def fit(
     -----
     Cost: that of ``steps`` estimates, and two evaluations of the data sets a record.
     """
-    check(data, steps, batch, seed, loss_examples)
-    require(rng in SOURCES, "rng", rng, f"choose from {SOURCES}")
-    record_every = record_every or max(1, steps // 20)
-    checkpoint_every = checkpoint_every or steps
+    steps, batch, record_every, loss_examples = check_numbers(
+        data, steps, batch, record_every, loss_examples, rng
+    )
+    seed = check_seed(seed)
+    checkpoint_every = (
+        steps if checkpoint_every is None else whole("checkpoint_every", checkpoint_every)
+    )
+    check_data(objective.network, data)
+    check_start(objective.network, data, start, state)
     pool = pool or Pool()
 
     watch = {} if watch is None else watch
     for name in watch:
         require(name not in COLUMNS, "watch", name, "this column is recorded already; rename it")
-    check_start(objective.network, start, state)
     theta = objective.network.init(seed, like=data.x_train) if start is None else start
     objective = objective.calibrate(theta)
     recipe = Recipe(

@@ -219,7 +219,7 @@ BAD = [
     (("--memory", 0), "--memory is 0"),
     (("--checkpoint-every", 0), "--checkpoint-every is 0"),
     (("--steps", 0), "--steps is 0"),
-    (("--batch", 301), "batch is 301, but it must lie between 1 and the 300 examples"),
+    (("--batch", 301), "batch is 301, but there are only 300 examples"),
     (("--quantizer", "none"), "eps is None, but FullPrecision weights imply no perturbation size"),
     (("--quantizer", "irnet"), "eps is None, but IRNet weights imply no perturbation size"),
     (("--quantizer", "xnor", "--rule", "exat"), "unknown name 'exat'; did you mean 'exact'?"),
