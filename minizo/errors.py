@@ -2,7 +2,6 @@
 
 import difflib
 from collections.abc import Hashable
-from numbers import Integral
 
 
 class InputError(ValueError):
@@ -46,12 +45,3 @@ def require(condition, argument, value, remedy):
     """Raise an `InputError` naming ``argument``, ``value`` and ``remedy`` unless ``condition``."""
     if not condition:
         raise InputError(f"{argument} is {value!r}, but {remedy}")
-
-
-def is_whole(value):
-    """Whether ``value`` is a whole number (NumPy's count, ``True`` does not).
-
-    >>> is_whole(3), is_whole(3.0), is_whole(True)
-    (True, False, False)
-    """
-    return isinstance(value, Integral) and not isinstance(value, bool)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
+from typing import Annotated
 
 import numpy as np
 
@@ -11,10 +12,11 @@ from . import backend, rng
 from .errors import InputError, require
 from .layers import Stack
 from .layers.stack import lowest, shapes_through
+from .settings import Settings
 
 
 @dataclass(frozen=True, eq=False)
-class Network:
+class Network(Settings):
     """Named layers, one on top of the other.
 
     Parameters
@@ -42,10 +44,11 @@ class Network:
     """
 
     layers: Mapping
-    input_shape: tuple
+    input_shape: Annotated[tuple, "[1, inf)"]
     companions: Mapping = field(default_factory=dict)
 
     def __post_init__(self):
+        super().__post_init__()
         require(len(self.layers) > 0, "layers", self.layers, "a network needs at least one")
         _ = self.output_shape  # a wrong stack is refused when it is built, not when it runs
 

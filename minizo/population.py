@@ -21,6 +21,8 @@ from math import prod, sqrt
 from typing import NamedTuple
 from uuid import uuid4
 
+import numpy as np
+
 from . import backend, rng, sharing
 from .memory import in_parts
 from .settings import Count, Settings, whole
@@ -70,7 +72,8 @@ class Pool(Settings):
             for call in calls:
                 if len(pending) == limit:
                     yield pending.popleft().result()
-                pending.append(self.executor.submit(_run, _this_process(), function, *call))
+                work = (_run, _this_process(), np.geterr(), function, *call)
+                pending.append(self.executor.submit(*work))
             while pending:
                 yield pending.popleft().result()
         finally:
@@ -87,18 +90,17 @@ def _this_process():
 
 @cache
 def _hold_blas():
-    from threadpoolctl import threadpool_limits
-
-    threadpool_limits(limits=1, user_api="blas")
+    sharing.one_blas_thread().__enter__()  # for good
 
 
-def _run(home, function, *call):
+def _run(home, errors, function, *call):
     # In a worker process nobody has entered `sharing.one_blas_thread`, and a BLAS with several
-    # threads adds up in another order. One limit for good: threads of a worker could not each
-    # enter and leave it. The process at home is its owner's business.
+    # threads adds up in another order. The process at home is its owner's business. What NumPy does
+    # about an overflow (``errors``) is the caller's choice, wherever it happens.
     if home != _this_process():
         _hold_blas()
-    return function(*call)
+    with np.errstate(**errors):
+        return function(*call)
 
 
 @contextmanager
@@ -228,7 +230,7 @@ def two_point_gradient(query, n, pool):
     loss : ndarray (), or (S,)
         Mean of the 2n evaluations.
     """
-    xp = backend.namespace(query.theta)
+    xp, n = backend.namespace(query.theta), whole("n", n)
     *lead, d = query.theta.shape
     size = block_size(d)
     counts = [min(size, n - start) for start in range(0, n, size)]

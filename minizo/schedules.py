@@ -3,6 +3,7 @@
 from math import cos, pi
 
 from .errors import choose
+from .settings import plain
 
 
 def _step(p):
@@ -36,4 +37,5 @@ def schedule(shape, start, end, progress):
     >>> schedule("linear", 0.1, 0.0, 0.25)
     0.07500000000000001
     """
+    start, end, progress = plain(start), plain(end), plain(progress)
     return end + (start - end) * choose("schedule", shape, SHAPES)(progress)

@@ -22,7 +22,7 @@ Functions ask `real`, `whole` and `wholes` for their arguments.
 """
 
 from dataclasses import fields
-from functools import cache
+from functools import cache, wraps
 from math import inf
 from numbers import Integral, Real
 from types import UnionType
@@ -45,7 +45,8 @@ def plain(value):
     (0.5, 3, 'x')
     """
     if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
-        return value.item()
+        number = value.item()
+        return float(number) if isinstance(number, np.longdouble) else number  # it has no other
     return value
 
 
@@ -186,6 +187,7 @@ def _check(annotation):
 
 @cache
 def _optional(check):
+    @wraps(check)
     def optional(argument, value, interval):
         return None if value is None else check(argument, value, interval)
 

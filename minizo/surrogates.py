@@ -30,10 +30,11 @@ from dataclasses import dataclass
 from math import cos, log10, pi, sin, sqrt
 
 from . import backend
+from .settings import Positive, Settings, plain
 
 
 @dataclass(frozen=True)
-class Surrogate:
+class Surrogate(Settings):
     """A smooth stand-in for sign(x).
 
     Attributes
@@ -59,9 +60,9 @@ class Surrogate:
     value: Callable
     derivative: Callable
     law: str = "uniform"
-    epsbar: float | None = None
+    epsbar: Positive | None = None
     schedule: Callable | None = None
-    gain: float = 1.0
+    gain: Positive = 1.0
 
     def at(self, progress):
         """This surrogate when the part ``progress`` in [0, 1] of a run is over."""
@@ -133,7 +134,7 @@ def geometric(start, end, progress):
     >>> geometric(0.1, 10.0, 0.5)
     1.0
     """
-    return 10.0 ** (log10(start) + progress * log10(end / start))
+    return 10.0 ** (log10(start) + plain(progress) * log10(end / start))
 
 
 def ede(progress):

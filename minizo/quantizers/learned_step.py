@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 from math import sqrt
+from typing import Annotated
 
 import numpy as np
 
 from .. import backend
-from ..errors import require
 from .base import Quantizer, mean_abs, rms, total
 from .staircase import MidRise, MidTread
 
@@ -45,14 +45,11 @@ class LSQ(MidTread):
     """
 
     surrogate: str = "hardtanh"
+    bits: Annotated[int, "[2, 8]"] = 2
     signed: bool = True
     rescale: bool = True
     diagonal = False
     kernel = None
-
-    def __post_init__(self):
-        super().__post_init__()
-        require(self.bits >= 2, "bits", self.bits, "it must be at least 2 for a learned step")
 
     @property
     def bounds(self):
