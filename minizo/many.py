@@ -79,7 +79,7 @@ def fit_many(
     Raises
     ------
     InputError
-        For values out of range.
+        For values out of range, or data that do not fit the network.
 
     Notes
     -----

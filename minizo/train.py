@@ -253,7 +253,8 @@ def fit(
     Raises
     ------
     InputError
-        For values out of range, or a checkpoint that is damaged or made with other settings.
+        For values out of range, data that do not fit the network (sizes, labels beyond its outputs,
+        an empty set), or a checkpoint that is damaged or made with other settings.
     Diverged
         When a loss or a parameter is NaN or infinite. This is looked for where a record or a
         checkpoint is due, so that a GPU is not stopped at every step; the sentence names the exact

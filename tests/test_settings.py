@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import minizo
-from minizo import STE, InputError, optim
+from minizo import STE, InputError, optim, prox, surrogates
 from minizo.data import CropFlip
 from minizo.estimators import ESTIMATORS, Step
 from minizo.hypernets import LSTM, MLP, Mamba
@@ -27,6 +27,7 @@ from minizo.network import Network
 from minizo.optim import OPTIMIZERS
 from minizo.quantizers import QUANTIZERS, Sign
 from minizo.rng import at
+from minizo.schedules import schedule
 from minizo.settings import CHECKS, Settings, checks, plain, real, truth, whole, wholes
 
 # Made by the package itself, from what was looked at before
@@ -248,3 +249,31 @@ def test_what_plain_and_the_checks_give():
 def test_what_a_number_must_be_in_words(interval, words):
     with pytest.raises(InputError, match=f"^x is nan, but it must be {words}$"):
         real("x", nan, interval)
+
+
+X = np.linspace(-1.0, 1.0, 9)
+FUNCTIONS = {
+    "start": (lambda v: schedule("linear", v, 0.0, 0.5), (nan, inf, "1", True)),
+    "end": (lambda v: schedule("linear", 1.0, v, 0.5), (nan, inf, None)),
+    "progress": (lambda v: schedule("cosine", 1.0, 0.0, v), (-0.1, 1.1, nan, "0")),
+    "lam": (lambda v: prox.prox_l1(X, X, v), (-0.1, nan, True)),
+    "lam of l2": (lambda v: prox.prox_l2(X, X, v), (-0.1, nan, "1")),
+    "rho": (lambda v: prox.blend(X, X, v), (-0.1, 1.1, nan)),
+    "iota": (lambda v: prox.piecewise_affine(X, X, 1.0, v), (1.1, nan, inf)),
+    "sharpness": (lambda v: prox.soft_staircase(X, Sign(), 1.0, v), (0.0, -1.0, inf, nan)),
+    "steepness": (lambda v: prox.logistic_fall(0.5, v), (0.0, 101.0, nan)),
+    "centre": (lambda v: prox.logistic_fall(0.5, 10.0, v), (-0.1, 1.1, nan)),
+    **{
+        f"progress of {own.__name__}": (own, (-0.1, 1.1, nan, "0"))
+        for own in (surrogates.ede, surrogates.rbnn, surrogates.reste, surrogates.fda)
+    },
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_wrong_numbers_of_functions(name):
+    call, wrong = FUNCTIONS[name]
+    call(1.0)  # control
+    for value in wrong:
+        with pytest.raises(InputError, match=f"^{name.partition(' ')[0]} is .*, but it must "):
+            call(value)

@@ -7,21 +7,23 @@ import numpy as np
 
 from .. import backend, sharing
 from ..errors import InputError, require
-from ..settings import Count, plain, wholes
+from ..settings import Count, plain, whole, wholes
 from .base import Layer, examples
 from .patches import matrices, multiply, phases, row_patches, weight_gradient
 
 
-def pair(value):
-    """A number as (rows, columns); a pair as it is.
+def pair(argument, value, interval="[1, inf)"):
+    """A whole number as (rows, columns); a pair as it is.
 
-    >>> pair(3), pair((1, 2))
+    >>> pair("kernel", 3), pair("kernel", (1, 2))
     ((3, 3), (1, 2))
     """
     value = plain(value)
-    if isinstance(value, np.ndarray):
-        value = value.tolist()
-    return tuple(value) if isinstance(value, tuple | list) else (value, value)
+    if not isinstance(value, tuple | list | np.ndarray):
+        return (whole(argument, value, interval),) * 2
+    both = wholes(argument, value, interval)
+    require(len(both) == 2, argument, value, "it must be one number or two")
+    return both
 
 
 @dataclass(frozen=True)
@@ -62,9 +64,7 @@ class Conv2d(Layer):
     def __post_init__(self):
         super().__post_init__()
         for name, least in (("kernel", 1), ("stride", 1), ("padding", 0)):
-            given = getattr(self, name)
-            both = wholes(f"Conv2d.{name}", pair(given), f"[{least}, inf)")
-            require(len(both) == 2, f"Conv2d.{name}", given, "it must be one number or two")
+            both = pair(f"Conv2d.{name}", getattr(self, name), f"[{least}, inf)")
             object.__setattr__(self, name, both)
 
     @property
