@@ -21,9 +21,11 @@ from math import prod, sqrt
 from typing import NamedTuple
 from uuid import uuid4
 
+import numpy as np
+
 from . import backend, rng, sharing
-from .errors import require
 from .memory import in_parts
+from .settings import Count, Settings, whole
 
 BLOCK_ELEMENTS = 2**19  # of one block's (directions, d) array: 2 MiB in float32, about one L2 cache
 BLOCK_DIRECTIONS = 64
@@ -39,7 +41,7 @@ def block_size(d):
 
 
 @dataclass(frozen=True)
-class Pool:
+class Pool(Settings):
     """Where blocks run: an executor, and how many blocks it is handed at once.
 
     Parameters
@@ -56,12 +58,8 @@ class Pool:
     """
 
     executor: Executor | None = None
-    in_flight: int = 1
-    memory: int = 256 * 2**20
-
-    def __post_init__(self):
-        require(self.in_flight >= 1, "in_flight", self.in_flight, "at least 1 block must be")
-        require(self.memory > 0, "memory", self.memory, "it must be above 0 bytes")
+    in_flight: Count = 1
+    memory: Count = 256 * 2**20
 
     def map(self, function, calls, nbytes):
         """Results of ``function(*call)`` in the order of ``calls``, few enough at a time."""
@@ -74,7 +72,8 @@ class Pool:
             for call in calls:
                 if len(pending) == limit:
                     yield pending.popleft().result()
-                pending.append(self.executor.submit(_run, _this_process(), function, *call))
+                work = (_run, _this_process(), np.geterr(), function, *call)
+                pending.append(self.executor.submit(*work))
             while pending:
                 yield pending.popleft().result()
         finally:
@@ -91,18 +90,17 @@ def _this_process():
 
 @cache
 def _hold_blas():
-    from threadpoolctl import threadpool_limits
-
-    threadpool_limits(limits=1, user_api="blas")
+    sharing.one_blas_thread().__enter__()  # for good
 
 
-def _run(home, function, *call):
+def _run(home, errors, function, *call):
     # In a worker process nobody has entered `sharing.one_blas_thread`, and a BLAS with several
-    # threads adds up in another order. One limit for good: threads of a worker could not each
-    # enter and leave it. The process at home is its owner's business.
+    # threads adds up in another order. The process at home is its owner's business. What NumPy does
+    # about an overflow (``errors``) is the caller's choice, wherever it happens.
     if home != _this_process():
         _hold_blas()
-    return function(*call)
+    with np.errstate(**errors):
+        return function(*call)
 
 
 @contextmanager
@@ -115,7 +113,7 @@ def threads(workers=None, memory=Pool.memory):
     On a GPU one worker is right: the device itself is the parallel machine.
     """
     workers = (os.cpu_count() or 1) if workers is None else workers
-    require(workers >= 1, "workers", workers, "it must be at least 1")
+    workers = whole("workers", workers)
     if workers == 1:
         with sharing.one_blas_thread():
             yield Pool(memory=memory)
@@ -232,7 +230,7 @@ def two_point_gradient(query, n, pool):
     loss : ndarray (), or (S,)
         Mean of the 2n evaluations.
     """
-    xp = backend.namespace(query.theta)
+    xp, n = backend.namespace(query.theta), whole("n", n)
     *lead, d = query.theta.shape
     size = block_size(d)
     counts = [min(size, n - start) for start in range(0, n, size)]

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 from .. import backend
-from ..errors import choose, require
+from ..errors import choose
 from ..norms import norm
 from ..population import two_point_gradient
 from ..schedules import SHAPES, schedule
+from ..settings import Share
 from .base import Estimate
 from .spsa import SPSA
 
@@ -51,15 +52,13 @@ class FOGZO(SPSA):
     information", NeurIPS 2025, arXiv 2510.23926.
     """
 
-    beta: float = 0.999
+    beta: Share = 0.999
     beta_schedule: str = "constant"
-    ste_share: float = 0.0
+    ste_share: Share = 0.0
 
     def __post_init__(self):
         super().__post_init__()
-        require(0 <= self.beta <= 1, "beta", self.beta, "it must lie in [0, 1]")
         choose("beta_schedule", self.beta_schedule, SHAPES)
-        require(0 <= self.ste_share <= 1, "ste_share", self.ste_share, "it must lie in [0, 1]")
 
     @property
     def label(self):

@@ -1,13 +1,13 @@
 """n-SPSA: the zeroth-order estimator."""
 
 from dataclasses import dataclass
-from math import isfinite
 from typing import NamedTuple
 
 from .. import backend
-from ..errors import choose, is_whole, require
+from ..errors import choose, require
 from ..laws import LAWS
 from ..population import Query, two_point_gradient
+from ..settings import Count, Positive
 from .base import Estimate, Estimator
 
 PERTURB = ("all", "quantized")
@@ -71,22 +71,16 @@ class SPSA(Estimator):
 
     rowwise = True
 
-    n: int = 1
+    n: Count = 1
     law: str = "matched"
-    eps: float | None = None
-    eps_scale: float = 1.0
+    eps: Positive | None = None
+    eps_scale: Positive = 1.0
     perturb: str = "all"
 
     def __post_init__(self):
-        right = is_whole(self.n) and self.n >= 1
-        require(right, "n", self.n, "it must be a whole number of directions, at least 1")
+        super().__post_init__()
         if self.law != "matched":
             choose("law", self.law, LAWS | {"matched": None})
-        if self.eps is not None:
-            positive = isfinite(self.eps) and self.eps > 0
-            require(positive, "eps", self.eps, "a perturbation must be finite and above 0")
-        positive = isfinite(self.eps_scale) and self.eps_scale > 0
-        require(positive, "eps_scale", self.eps_scale, "it must be finite and above 0")
         require(self.perturb in PERTURB, "perturb", self.perturb, f"choose from {PERTURB}")
 
     @property
