@@ -16,6 +16,7 @@ from .experiment import results_table, run_all, write_results
 from .files import make_folder, reason
 from .hypernets.mlp import STARTS
 from .hypernets.slow import LAYOUTS
+from .inputs import check_batch, check_data, check_numbers, check_seed
 from .laws import LAWS
 from .losses import LOSSES
 from .models import MODELS
@@ -29,7 +30,6 @@ from .rng import SOURCES
 from .schedules import SHAPES
 from .streams import lasting
 from .surrogates import SURROGATES
-from .train import check, check_batch
 
 DEFAULTS = {
     "estimator": ["ste", "spsa", "fogzo"],
@@ -352,10 +352,12 @@ def training_command(parser, argv, command):
     objective = planning.build_objective(settings, network)
     unquantized = planning.build_objective(settings, network, FullPrecision())
     theta = objective.network.init(0, like=data.x_train)
+    check_data(network, data)
     runs = planning.plan(settings, data.y_train.shape[0])
     for run in runs:
         loss_examples = experiment.evaluation(settings, data)[1]
-        check(data, run.steps, settings["batch"], run.seed, loss_examples)
+        check_numbers(data, run.steps, settings["batch"], None, loss_examples)
+        check_seed(run.seed)
         check_batch(network, settings["batch"])
         run.estimator.init(objective.calibrate(theta), theta)
         run.optimizer.init(theta, unquantized if run.pretraining else objective)

@@ -1,7 +1,7 @@
 """Bad input: one clear sentence that names the argument, its value and the remedy."""
 
 import difflib
-from numbers import Integral
+from collections.abc import Hashable
 
 
 class InputError(ValueError):
@@ -35,7 +35,7 @@ def choose(argument, name, table):
     InputError
         If ``name`` is not a key of ``table``.
     """
-    if name in table:
+    if isinstance(name, Hashable) and name in table:
         return table[name]
     known = ", ".join(sorted(table))
     raise InputError(f"{argument}: unknown name {name!r}{nearest(name, table)} (known: {known})")
@@ -45,12 +45,3 @@ def require(condition, argument, value, remedy):
     """Raise an `InputError` naming ``argument``, ``value`` and ``remedy`` unless ``condition``."""
     if not condition:
         raise InputError(f"{argument} is {value!r}, but {remedy}")
-
-
-def is_whole(value):
-    """Whether ``value`` is a whole number (NumPy's count, ``True`` does not).
-
-    >>> is_whole(3), is_whole(3.0), is_whole(True)
-    (True, False, False)
-    """
-    return isinstance(value, Integral) and not isinstance(value, bool)

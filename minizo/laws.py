@@ -18,17 +18,18 @@ approximation", IEEE Transactions on Automatic Control, 1992 (SPSA).
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import pi, sqrt
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 
 from . import backend
+from .settings import Settings
 
 LOGISTIC_EPSBAR = pi / sqrt(12.0)
 
 
 @dataclass(frozen=True)
-class Law:
+class Law(Settings):
     """A unit-variance symmetric law with its sampler and densities.
 
     Attributes
@@ -53,7 +54,7 @@ class Law:
     sample: Callable
     pdf: Callable | None
     zero_bias_pdf: Callable
-    kurtosis: float
+    kurtosis: Annotated[float, "[1, inf)"]
     score: Callable | None = None
 
 

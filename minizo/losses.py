@@ -1,24 +1,33 @@
 """Losses: forward / backward pairs over a batch, with any leading population axes.
 
 forward(outputs, labels) -> (loss, cache),  backward(cache) -> d loss / d outputs.
-outputs : ndarray of shape (..., N, K);  labels : int ndarray of shape (N,), or (..., N) where every
-member of a population has a batch of its own, with values 0..K-1;  loss : ndarray of shape (...),
-the mean over the N examples.
+outputs : ndarray of shape (..., N, K);  labels : ndarray of any integer type, of shape (N,), or
+(..., N) where every member of a population has a batch of its own, with values 0..K-1;  loss :
+ndarray of shape (...), the mean over the N examples.
 """
 
 from dataclasses import dataclass
 
 from . import backend
+from .errors import require
 
 
 def one_hot(labels, classes, like):
     """Labels (..., N) as rows of zeros and one 1: (..., N, K), in the dtype of ``like``.
 
     A comparison rather than a scatter: it has no write conflicts, and a label out of range gives a
-    row of zeros instead of wrapping round. Stored class by class (each column contiguous), as the
-    layers store their outputs.
+    row of zeros instead of wrapping round (`minizo.fit` refuses data that have one). Stored class
+    by class (each column contiguous), as the layers store their outputs.
+
+    Raises
+    ------
+    InputError
+        For labels of another type than whole numbers.
     """
     xp = backend.namespace(labels)
+    right = backend.numpy_dtype(labels).kind in "iu"
+    require(right, "the labels' dtype", str(labels.dtype), "they are whole numbers, such as int64")
+    labels = xp.astype(labels, xp.int64, copy=False)  # a byte cannot count more than 255 classes
     codes = backend.arange(classes, labels)
     return xp.matrix_transpose(xp.astype(codes[:, None] == labels[..., None, :], like.dtype))
 

@@ -25,12 +25,13 @@ from .divergence import CALLED, diverged, finite_rows
 from .errors import require
 from .estimators import Step
 from .evaluation import EVALUATION_BATCH, EVALUATION_NUMBERS, totals
+from .inputs import check_batch, check_data, check_numbers, check_seed
 from .memory import in_parts, told
 from .objective import Batch
 from .population import BLOCK_DIRECTIONS, Pool
 from .recipe import COLUMNS, Diverged, Recipe, Run
-from .rng import SOURCES
-from .train import batches, check, check_batch, fit
+from .settings import whole
+from .train import batches, fit
 
 ROW_NUMBERS = 2**22  # of all the runs that are trained together: 16 MiB in float32
 
@@ -80,7 +81,7 @@ def fit_many(
     Raises
     ------
     InputError
-        For values out of range.
+        For values out of range, or data that do not fit the network.
 
     Notes
     -----
@@ -98,12 +99,13 @@ def fit_many(
     """
     pairs = tuple(pairs)
     require(len(pairs) > 0, "pairs", pairs, "at least one is needed")
-    require(workers >= 1, "workers", workers, "it must be at least 1")
-    require(rng in SOURCES, "rng", rng, f"choose from {SOURCES}")
-    for _, seed in pairs:
-        check(data, steps, batch, seed, loss_examples)
+    workers = whole("workers", workers)
+    pairs = tuple((optimizer, check_seed(seed)) for optimizer, seed in pairs)
+    steps, batch, record_every, loss_examples = check_numbers(
+        data, steps, batch, record_every, loss_examples, rng
+    )
     check_batch(objective.network, batch)
-    record_every = record_every or max(1, steps // 20)
+    check_data(objective.network, data)
     if not estimator.rowwise:
         options = {"steps": steps, "batch": batch, "record_every": record_every, "rng": rng}
         options |= {"loss_examples": loss_examples, "augment": augment}

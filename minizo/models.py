@@ -2,7 +2,7 @@
 
 from math import prod
 
-from .errors import choose, is_whole, require
+from .errors import choose, require
 from .layers import (
     BatchNorm1d,
     BatchNorm2d,
@@ -19,6 +19,7 @@ from .layers import (
 )
 from .network import Network
 from .quantizers import Sign
+from .settings import truth, whole, wholes
 
 
 def binary():
@@ -33,6 +34,21 @@ SHORTCUTS = ("conv", "pad")
 def _activation(given):
     # a layer, from its name or as it is
     return choose("activation", given, ACTIVATIONS)() if isinstance(given, str) else given
+
+
+def _image(shape):
+    # the shape of one image
+    image = wholes("input_shape", shape)
+    require(len(image) == 3, "input_shape", image, "it must be (C, H, W)")
+    return image
+
+
+def _sizes(channels, number=None):
+    # channels of so many convolutions
+    channels = wholes("channels", channels)
+    right = channels and number in (None, len(channels))
+    require(right, "channels", channels, f"it must hold {number or 'at least one'} of them")
+    return channels
 
 
 def mlp(*widths, activation="relu", input_shape=None):
@@ -57,6 +73,7 @@ def mlp(*widths, activation="relu", input_shape=None):
     >>> mlp(784, 10, 10).d
     7960
     """
+    widths = wholes("widths", widths)
     require(len(widths) >= 2, "widths", widths, "an MLP needs at least inputs and outputs")
     act = _activation(activation)
     if input_shape is None:
@@ -67,7 +84,7 @@ def mlp(*widths, activation="relu", input_shape=None):
         layers[f"fc{i}"] = Linear(widths[i - 1], widths[i])
         if i < last:
             layers[f"act{i}"] = act
-    return Network(layers, tuple(input_shape))
+    return Network(layers, input_shape)
 
 
 def lenet(channels=(16, 32), classes=10, activation="relu", input_shape=(1, 28, 28)):
@@ -98,10 +115,11 @@ def lenet(channels=(16, 32), classes=10, activation="relu", input_shape=(1, 28, 
     >>> lenet().d
     28996
     """
+    channels, image = _sizes(channels, 2), _image(input_shape)
     first, second = channels
     act = _activation(activation)
     layers = {
-        "conv1": Conv2d(input_shape[0], first, 5, padding=2),
+        "conv1": Conv2d(image[0], first, 5, padding=2),
         "pool1": MaxPool2d(),
         "bn1": BatchNorm2d(first),
         "act1": act,
@@ -110,10 +128,10 @@ def lenet(channels=(16, 32), classes=10, activation="relu", input_shape=(1, 28, 
         "bn2": BatchNorm2d(second),
         "act2": act,
         "flatten": Flatten(),
-        "fc": Linear(second * (input_shape[1] // 4) * (input_shape[2] // 4), classes, bias=False),
+        "fc": Linear(second * (image[1] // 4) * (image[2] // 4), classes, bias=False),
         "bn3": BatchNorm1d(classes),
     }
-    return Network(layers, tuple(input_shape))
+    return Network(layers, image)
 
 
 def _block(inputs, outputs, stride, shortcut, activation, before):
@@ -184,12 +202,14 @@ def resnet(
     >>> resnet(20).d, resnet(20, shortcut="pad").d
     (272474, 269722)
     """
-    right = is_whole(depth) and depth >= 8 and depth % 6 == 2
+    depth, width = whole("depth", depth), whole("width", width)
+    right = depth >= 8 and depth % 6 == 2
     require(right, "depth", depth, "it must be 6n + 2: 8, 14, 20, 32, 44, 56, 110")
     require(shortcut in SHORTCUTS, "shortcut", shortcut, f"choose from {SHORTCUTS}")
+    final_norm, image = truth("final_norm", final_norm), _image(input_shape)
     act = _activation(activation)
     layers = {
-        "conv1": Conv2d(input_shape[0], width, 3, padding=1),
+        "conv1": Conv2d(image[0], width, 3, padding=1),
         "bn1": BatchNorm2d(width),
         "act1": act,
     }
@@ -205,7 +225,7 @@ def resnet(
     if final_norm:
         layers["bn"] = BatchNorm1d(channels)
     layers["fc"] = Linear(channels, classes)
-    return Network(layers, tuple(input_shape))
+    return Network(layers, image)
 
 
 def small_resnet(classes=10, input_shape=(3, 32, 32), **options):
@@ -246,8 +266,9 @@ def small(channels=(16, 32, 64), classes=10, activation="relu", input_shape=(3, 
     >>> small().d, round(small().macs / resnet(20).macs, 3)
     (33956, 0.069)
     """
+    channels, image = _sizes(channels), _image(input_shape)
     act = _activation(activation)
-    layers, (inputs, *size) = {}, input_shape
+    layers, (inputs, *size) = {}, image
     for i, outputs in enumerate(channels, 1):
         layers |= {
             f"conv{i}": Conv2d(inputs, outputs, 3, padding=1),
@@ -261,7 +282,7 @@ def small(channels=(16, 32, 64), classes=10, activation="relu", input_shape=(3, 
         "fc": Linear(inputs * prod(size), classes, bias=False),
         "bn": BatchNorm1d(classes),
     }
-    return Network(layers, tuple(input_shape))
+    return Network(layers, image)
 
 
 # What commands call them; each is built as (input_shape, classes, activation, hidden widths).

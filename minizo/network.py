@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
+from typing import Annotated
 
 import numpy as np
 
@@ -11,10 +12,11 @@ from . import backend, rng
 from .errors import InputError, require
 from .layers import Stack
 from .layers.stack import lowest, shapes_through
+from .settings import Settings
 
 
 @dataclass(frozen=True, eq=False)
-class Network:
+class Network(Settings):
     """Named layers, one on top of the other.
 
     Parameters
@@ -42,10 +44,11 @@ class Network:
     """
 
     layers: Mapping
-    input_shape: tuple
+    input_shape: Annotated[tuple, "[1, inf)"]
     companions: Mapping = field(default_factory=dict)
 
     def __post_init__(self):
+        super().__post_init__()
         require(len(self.layers) > 0, "layers", self.layers, "a network needs at least one")
         _ = self.output_shape  # a wrong stack is refused when it is built, not when it runs
 
@@ -55,13 +58,14 @@ class Network:
         return Stack(self.layers).fed(self.input_shape)
 
     @cached_property
-    def _shapes_between(self):
+    def shapes_between(self):
+        """Shapes of an example before the first layer, between them, and after the last."""
         return shapes_through(self.layers, self.input_shape)
 
     @property
     def output_shape(self):
         """Shape of the output for one example."""
-        return self._shapes_between[-1]
+        return self.shapes_between[-1]
 
     @cached_property
     def shapes(self):
@@ -133,7 +137,7 @@ class Network:
     @cached_property
     def widest(self):
         """Size of the largest output that depends on theta, per example."""
-        above = self._shapes_between[lowest(self.stack.parts) + 1 :]
+        above = self.shapes_between[lowest(self.stack.parts) + 1 :]
         return max(prod(shape) for shape in above)
 
     def at(self, progress):
@@ -270,7 +274,7 @@ class Network:
             f"{name:10} {type(layer).__name__:10} {shape!s:10} "
             f"{sum(prod(s) for s in layer.shapes.values()):5} parameters"
             for (name, layer), shape in zip(
-                self.layers.items(), self._shapes_between[1:], strict=True
+                self.layers.items(), self.shapes_between[1:], strict=True
             )
         ]
         rows += [

@@ -54,7 +54,8 @@ class Objective:
     quantizer : quantizer
         From `minizo.quantizers`.
     quantized : tuple of str, optional
-        Parameters that are quantised; by default every one called ``*.weight``.
+        Parameters that are quantised; by default every one called ``*.weight``. With ``()`` the
+        network trains in full precision.
     loss : loss
         From `minizo.losses`.
     scales : dict of str to ndarray of shape (..., 1) or (..., F, 1), optional
@@ -81,6 +82,11 @@ class Objective:
         if self.quantized is None:
             weights = tuple(name for name in names if name.endswith(".weight"))
             object.__setattr__(self, "quantized", weights)
+        several = not isinstance(self.quantized, str)
+        require(several, "quantized", self.quantized, "it must be a tuple of names")
+        object.__setattr__(self, "quantized", tuple(self.quantized))
+        once = len(set(self.quantized)) == len(self.quantized)
+        require(once, "quantized", self.quantized, "each name must be there once")
         for name in self.quantized:
             known = f"it must be a parameter of the network: {', '.join(names)}"
             require(name in names, "quantized", name, known)

@@ -7,16 +7,17 @@ learning rate lr(t) = lr shape(t / T). Only `Bop` looks at the objective: which 
 """
 
 from dataclasses import dataclass
-from math import isfinite, sqrt
-from typing import NamedTuple
+from math import sqrt
+from typing import Annotated, NamedTuple
 
 from . import backend
 from .errors import choose, require
 from .schedules import SHAPES, schedule
+from .settings import Positive, Settings
 
 
 @dataclass(frozen=True)
-class SGD:
+class SGD(Settings):
     """theta <- theta - lr(t) g.
 
     Parameters
@@ -32,12 +33,11 @@ class SGD:
     1951, equation 8.
     """
 
-    lr: float = 0.1
+    lr: Positive = 0.1
     schedule: str = "linear"
 
     def __post_init__(self):
-        positive = isfinite(self.lr) and self.lr > 0
-        require(positive, "lr", self.lr, "a learning rate must be finite and above 0")
+        super().__post_init__()
         choose("schedule", self.schedule, SHAPES)
 
     def rate(self, progress):
@@ -69,11 +69,7 @@ class Momentum(SGD):
     Computational Mathematics and Mathematical Physics, 1964.
     """
 
-    mu: float = 0.9
-
-    def __post_init__(self):
-        super().__post_init__()
-        require(0 <= self.mu < 1, "momentum mu", self.mu, "it must lie in [0, 1)")
+    mu: Annotated[float, "[0, 1)"] = 0.9
 
     def init(self, theta, objective=None):
         """State of a new run."""
@@ -105,16 +101,10 @@ class Adam(SGD):
     D. P. Kingma, J. Ba, "Adam: a method for stochastic optimization", ICLR 2015, algorithm 1.
     """
 
-    lr: float = 0.01
-    b1: float = 0.9
-    b2: float = 0.999
-    eps: float = 1e-8
-
-    def __post_init__(self):
-        super().__post_init__()
-        for name in ("b1", "b2"):
-            value = getattr(self, name)
-            require(0 <= value < 1, f"Adam.{name}", value, "it must lie in [0, 1)")
+    lr: Positive = 0.01
+    b1: Annotated[float, "[0, 1)"] = 0.9
+    b2: Annotated[float, "[0, 1)"] = 0.999
+    eps: Positive = 1e-8  # with 0 a parameter that never had a gradient would become 0 / 0
 
     def init(self, theta, objective=None):
         """State of a new run."""
@@ -176,14 +166,8 @@ class Bop(Adam):
     for tens of thousands of steps: gamma 1e-4, threshold 1e-8).
     """
 
-    gamma: float = 1e-3
-    threshold: float = 1e-8
-
-    def __post_init__(self):
-        super().__post_init__()
-        require(0 < self.gamma <= 1, "Bop.gamma", self.gamma, "it must lie in (0, 1]")
-        right = isfinite(self.threshold) and self.threshold >= 0
-        require(right, "Bop.threshold", self.threshold, "it must be finite and at least 0")
+    gamma: Annotated[float, "(0, 1]"] = 1e-3
+    threshold: Annotated[float, "[0, inf)"] = 1e-8
 
     def init(self, theta, objective=None):
         """State of a new run of ``objective``; without one every parameter is binary."""

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from functools import cache
 from uuid import uuid4
 
+import numpy as np
+
 from . import sharing
-from .errors import require
+from .settings import Count, Settings, whole
 
 BLOCK_NUMBERS = 2**19  # in the largest array of a block: 2 MiB in float32, about one L2 cache
 BLOCK_DIRECTIONS = 64
@@ -34,7 +36,7 @@ def blocks(n, numbers):
 
 
 @dataclass(frozen=True)
-class Pool:
+class Pool(Settings):
     """Where blocks run: an executor, and how many blocks it is handed at once.
 
     Parameters
@@ -51,12 +53,8 @@ class Pool:
     """
 
     executor: Executor | None = None
-    in_flight: int = 1
-    memory: int = 256 * 2**20
-
-    def __post_init__(self):
-        require(self.in_flight >= 1, "in_flight", self.in_flight, "at least 1 block must be")
-        require(self.memory > 0, "memory", self.memory, "it must be above 0 bytes")
+    in_flight: Count = 1
+    memory: Count = 256 * 2**20
 
     def map(self, function, calls, nbytes=1):
         """Results of ``function(*call)`` in the order of ``calls``, few enough at a time."""
@@ -69,7 +67,8 @@ class Pool:
             for call in calls:
                 if len(pending) == limit:
                     yield pending.popleft().result()
-                pending.append(self.executor.submit(_run, _this_process(), function, *call))
+                work = (_run, _this_process(), np.geterr(), function, *call)
+                pending.append(self.executor.submit(*work))
             while pending:
                 yield pending.popleft().result()
         finally:
@@ -86,18 +85,17 @@ def _this_process():
 
 @cache
 def _hold_blas():
-    from threadpoolctl import threadpool_limits
-
-    threadpool_limits(limits=1, user_api="blas")
+    sharing.one_blas_thread().__enter__()  # for good
 
 
-def _run(home, function, *call):
+def _run(home, errors, function, *call):
     # In a worker process nobody has entered `sharing.one_blas_thread`, and a BLAS with several
-    # threads adds up in another order. One limit for good: threads of a worker could not each
-    # enter and leave it. The process at home is its owner's business.
+    # threads adds up in another order. The process at home is its owner's business. What NumPy does
+    # about an overflow (``errors``) is the caller's choice, wherever it happens.
     if home != _this_process():
         _hold_blas()
-    return function(*call)
+    with np.errstate(**errors):
+        return function(*call)
 
 
 @contextmanager
@@ -110,7 +108,7 @@ def threads(workers=None):
     On a GPU one worker is right: the device itself is the parallel machine.
     """
     workers = (os.cpu_count() or 1) if workers is None else workers
-    require(workers >= 1, "workers", workers, "it must be at least 1")
+    workers = whole("workers", workers)
     if workers == 1:
         with sharing.one_blas_thread():
             yield Pool()

@@ -32,6 +32,7 @@ from math import exp, inf
 
 from . import backend
 from .errors import choose
+from .settings import plain, real
 
 CONVENTIONS = {"half": 1.0, "full": 2.0}
 
@@ -68,7 +69,9 @@ def prox_l1(x, q, lam):
     Fixed points: all x with lam = 0, the levels otherwise. While the nearest level stays the same,
     prox_a(prox_b(x)) = prox_{a+b}(x).
     """
-    xp = backend.namespace(x)
+    xp, lam = backend.namespace(x), plain(lam)
+    if isinstance(lam, int | float):
+        lam = real("lam", lam, "[0, inf]")
     e = x - q
     # u = q where |x - q| <= lam, x - lam sign(x - q) elsewhere
     return xp.where(xp.abs(e) <= lam, q, x - xp.clip(e, -lam, lam))
@@ -80,12 +83,13 @@ def share(lam, convention="half"):
     >>> share(1.0), share(1.0, "full"), share(float("inf"))
     (0.5, 0.6666666666666666, 1.0)
     """
-    lam = choose("convention", convention, CONVENTIONS) * lam
+    lam = choose("convention", convention, CONVENTIONS) * real("lam", lam, "[0, inf]")
     return 1.0 if lam == inf else lam / (1.0 + lam)
 
 
 def blend(x, q, rho):
     """(1 - rho) x + rho q: the blending of coarse gradient descent, exact for rho = 0 and 1."""
+    rho = real("rho", rho, "[0, 1]")
     return (1.0 - rho) * x + rho * q
 
 
@@ -125,6 +129,7 @@ def piecewise_affine(x, q, half, iota):
     threshold of `prox_l1` with lam = (1 - iota) half, stretched by 1/iota so that nothing jumps at
     the midpoint.
     """
+    half, iota = plain(half), real("iota", iota, "(-inf, 1]")
     if iota <= 0.0:
         return q
     xp = backend.namespace(x)
@@ -136,7 +141,7 @@ def piecewise_affine(x, q, half, iota):
 
 def ramp(x, quantizer, alpha, iota):
     """`piecewise_affine` for a quantiser with equal steps; outside its levels, the end levels."""
-    xp = backend.namespace(x)
+    xp, alpha = backend.namespace(x), plain(alpha)
     reach = quantizer.half_step * (quantizer.levels - 1)
     low, high = alpha * (quantizer.centre - reach), alpha * (quantizer.centre + reach)
     inside = xp.clip(x, low, high)
@@ -152,6 +157,7 @@ def soft_staircase(x, quantizer, alpha, sharpness):
     With two levels it is the mirror map alpha tanh(sharpness x / alpha) of Ajanthan et al.; the sum
     over the thresholds t_k of more levels is this package's.
     """
+    alpha, sharpness = plain(alpha), real("sharpness", sharpness, "(0, inf)")
     h, tanh = quantizer.half_step, backend.namespace(x).tanh
     z = x / alpha
     total = sum(h * tanh(sharpness / h * (z - t)) for t in quantizer.thresholds())
@@ -178,5 +184,7 @@ def logistic_fall(progress, steepness=10.0, centre=0.5):
     >>> [round(logistic_fall(p), 3) for p in (0.0, 0.25, 0.5, 1.0)]
     [1.0, 0.93, 0.5, 0.0]
     """
+    progress, centre = real("progress", progress, "[0, 1]"), real("centre", centre, "[0, 1]")
+    steepness = real("steepness", steepness, "(0, 100]")
     high, low = 1.0 / (1.0 + exp(-0.5 * steepness)), 1.0 / (1.0 + exp(0.5 * steepness))
     return (1.0 / (1.0 + exp(steepness * (progress - centre))) - low) / (high - low)

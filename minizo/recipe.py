@@ -110,9 +110,9 @@ class Recipe:
 
     def settings(self):
         """The recipe in words, for records and for refusing a checkpoint of another run."""
-        theta = self.objective.scales[self.objective.quantized[0]]
-        xp = backend.namespace(theta)
-        scales = xp.concat([xp.reshape(s, (-1,)) for s in self.objective.scales.values()])
+        like = self.data.x_train  # theta has its library and dtype
+        xp = backend.namespace(like)
+        scales = [xp.reshape(s, (-1,)) for s in self.objective.scales.values()]
         network = self.objective.network
         layers = {name: in_words(layer) for name, layer in network.layers.items()}
         state = None
@@ -138,8 +138,8 @@ class Recipe:
             "state": state,
             "watch": sorted(self.watch) or None,
             "backend": xp.__name__,
-            "dtype": str(theta.dtype),
+            "dtype": str(like.dtype),
             "rng": "host" if backend.is_numpy(xp) else self.rng,
             # after what they come from, so that a refusal names the cause
-            "scales": backend.sha256(scales)[:16],
+            "scales": backend.sha256(xp.concat(scales))[:16] if scales else None,
         }

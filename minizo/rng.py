@@ -6,16 +6,20 @@ there are, and a resumed run sees what the uninterrupted one would have seen.
 """
 
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import numpy as np
 
 from . import backend, kernels
-from .errors import require
+from .errors import choose, require
+from .settings import Settings
 
 CHUNK = 2**16  # numbers drawn at a time; part of what a seed means
 
 # Where the numbers of a stream are made on a GPU. On the host there is one way.
 SOURCES = ("device", "host")
+
+SEEDS = "[0, 4294967295]"  # a larger one would take two of a stream's words
 
 # What the numbers are for. Different purposes never share a stream.
 PURPOSES = {
@@ -25,7 +29,7 @@ PURPOSES = {
 
 
 @dataclass(frozen=True)
-class Stream:
+class Stream(Settings):
     """The place of a random stream; drawing starts at its beginning every time.
 
     Parameters
@@ -35,8 +39,8 @@ class Stream:
     purpose : str
         One of `PURPOSES`.
     path : tuple of int
-        Where in the run, usually ``(step, block)``. Of two paths of one purpose none may be the
-        other with more at its end: ``(3,)`` and ``(3, 0)`` are the same stream.
+        Where in the run, usually ``(step, block)``, each below 2^32. Of two paths of one purpose
+        none may be the other with more at its end: ``(3,)`` and ``(3, 0)`` are the same stream.
     source : {"device", "host"}
         For arrays on a GPU: numbers made there, in an order of its own, or NumPy's numbers, copied
         to it. The second is slower, and is what makes runs on two backends comparable.
@@ -48,12 +52,14 @@ class Stream:
     True
     """
 
-    seed: int
+    seed: Annotated[int, SEEDS]
     purpose: str
-    path: tuple = ()
+    path: Annotated[tuple, SEEDS] = ()
     source: str = "device"
 
     def __post_init__(self):
+        super().__post_init__()
+        choose("purpose", self.purpose, PURPOSES)
         require(self.source in SOURCES, "rng", self.source, f"choose from {SOURCES}")
 
     def child(self, index):

@@ -3,6 +3,7 @@
 from math import cos, pi
 
 from .errors import choose
+from .settings import real
 
 
 def _step(p):
@@ -36,4 +37,6 @@ def schedule(shape, start, end, progress):
     >>> schedule("linear", 0.1, 0.0, 0.25)
     0.07500000000000001
     """
+    start, end = real("start", start), real("end", end)
+    progress = real("progress", progress, "[0, 1]")
     return end + (start - end) * choose("schedule", shape, SHAPES)(progress)

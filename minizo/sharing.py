@@ -105,15 +105,50 @@ def blockwise(function, *arrays):
     return out
 
 
-@contextmanager
+class _BlasLimit:
+    # The limit belongs to the process, not to whoever asks for it: the first to enter sets it, and
+    # the last to leave lifts it, in whatever thread that happens.
+
+    def __init__(self):
+        self.lock, self.inside, self.limits = threading.Lock(), 0, None
+
+    def __enter__(self):
+        from threadpoolctl import threadpool_limits
+
+        with self.lock:
+            if self.inside == 0:
+                self.limits = _in_any_thread(threadpool_limits, limits=1, user_api="blas")
+            self.inside += 1
+
+    def __exit__(self, *error):
+        with self.lock:
+            self.inside -= 1
+            if self.inside == 0:
+                _in_any_thread(self.limits.restore_original_limits)
+
+
+def _in_any_thread(change, **options):
+    # Since 3.8 threadpoolctl listens to the first thread that sets a limit, and silently ignores
+    # all others until that thread gives its place away.
+    from threadpoolctl import OpenBLASController
+
+    give_away = getattr(OpenBLASController, "clear_controlling_thread", lambda force: None)
+    give_away(force=True)
+    try:
+        return change(**options)
+    finally:
+        give_away(force=True)
+
+
+_blas_limit = _BlasLimit()
+
+
 def one_blas_thread():
-    """Hold the host's BLAS to one thread.
+    """Hold the host's BLAS to one thread, for a ``with`` block.
 
     Blocks of work are spread over threads by the package itself (`minizo.population`). A BLAS that
     starts its own threads below them makes every product wait for the slowest core, and may add up
-    in another order, which would change the bits.
+    in another order, which would change the bits. Several threads of a process may be in such
+    blocks at once.
     """
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(limits=1, user_api="blas"):
-        yield
+    return _blas_limit

@@ -30,10 +30,11 @@ from dataclasses import dataclass
 from math import cos, log10, pi, sin, sqrt
 
 from . import backend
+from .settings import Positive, Settings, real
 
 
 @dataclass(frozen=True)
-class Surrogate:
+class Surrogate(Settings):
     """A smooth stand-in for sign(x).
 
     Attributes
@@ -59,9 +60,9 @@ class Surrogate:
     value: Callable
     derivative: Callable
     law: str = "uniform"
-    epsbar: float | None = None
+    epsbar: Positive | None = None
     schedule: Callable | None = None
-    gain: float = 1.0
+    gain: Positive = 1.0
 
     def at(self, progress):
         """This surrogate when the part ``progress`` in [0, 1] of a run is over."""
@@ -133,6 +134,7 @@ def geometric(start, end, progress):
     >>> geometric(0.1, 10.0, 0.5)
     1.0
     """
+    progress = real("progress", progress, "[0, 1]")
     return 10.0 ** (log10(start) + progress * log10(end / start))
 
 
@@ -182,6 +184,7 @@ def reste(progress, last=3.0, low=0.1, high=1.5):
 
     o = 1 + (1 - cos(pi/2 progress)) (last - 1): the clipped identity at the start.
     """
+    progress = real("progress", progress, "[0, 1]")
     o = 1.0 + (1.0 - cos(0.5 * pi * progress)) * (last - 1.0)
     steep = low ** (1.0 / o) / low
 
@@ -208,7 +211,7 @@ def fda(progress, omega=0.1):
 
     w = 0.1: a square wave of period 20 pi, of which one jump is used.
     """
-    n = 9 + int(9 * progress)
+    n = 9 + int(9 * real("progress", progress, "[0, 1]"))
 
     def value(x):
         xp = backend.namespace(x)

@@ -16,20 +16,22 @@ from contextlib import ExitStack
 from dataclasses import MISSING, dataclass, field, fields, replace
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Annotated
 
 from . import quantizers
-from .errors import require
 from .files import make_folder, write_text
 from .many import fit_many, rows_at_once
 from .models import mlp
 from .objective import Objective
 from .optim import Adam
 from .recipe import Diverged, in_words
+from .rng import SEEDS
+from .settings import Count, Settings, whole
 from .train import fit
 
 
 @dataclass(frozen=True)
-class Case:
+class Case(Settings):
     """One run of a sweep: what `minizo.fit` is given.
 
     Parameters
@@ -45,13 +47,13 @@ class Case:
 
     estimator: object
     optimizer: object = field(default_factory=Adam)
-    seed: int = 0
-    steps: int = 1200
-    batch: int = 100
-    widths: tuple = (10,)
+    seed: Annotated[int, SEEDS] = 0
+    steps: Count = 1200
+    batch: Count = 100
+    widths: Annotated[tuple, "[1, inf)"] = (10,)
     activation: str = "relu"
     quantizer: object = field(default_factory=quantizers.MidRise)
-    record_every: int | None = None
+    record_every: Count | None = None
 
     def settings(self):
         """The settings that differ from the defaults, as text: what tells cases apart."""
@@ -162,7 +164,7 @@ def read(path, case, data):
         return None
 
 
-_data = None  # of this process: loaded once, used by every case that it is given
+_data = None  # of a worker process: loaded once, used by every case that it is given
 
 
 def _start(load):
@@ -170,21 +172,25 @@ def _start(load):
     _data = load()
 
 
-def _work(cases, paths):
+def _work_there(cases, paths):
+    return _work(cases, paths, _data)
+
+
+def _work(cases, paths, data):
     if len(cases) == 1:
-        records = [cases[0].run(_data, paths[0].with_suffix(".npz"))]
+        records = [cases[0].run(data, paths[0].with_suffix(".npz"))]
     else:
         first = cases[0]
         outcomes = fit_many(
-            first.objective(_data),
-            _data,
+            first.objective(data),
+            data,
             first.estimator,
             [(case.optimizer, case.seed) for case in cases],
             steps=first.steps,
             batch=first.batch,
             record_every=first.record_every,
         )
-        records = [case.record(_data, found) for case, found in zip(cases, outcomes, strict=True)]
+        records = [case.record(data, found) for case, found in zip(cases, outcomes, strict=True)]
     for record, path in zip(records, paths, strict=True):
         write_text(path, json.dumps(record) + "\n")
     return records
@@ -228,26 +234,25 @@ def run(cases, load, folder, workers=None, quiet=False):
     list of dict
         As `Case.run` makes them.
     """
-    workers = workers or os.cpu_count() or 1
-    require(workers >= 1, "workers", workers, "it must be at least 1")
+    workers = (os.cpu_count() or 1) if workers is None else whole("workers", workers)
     folder = make_folder(folder)
-    _start(load)
-    paths = {case: folder / f"{case.key(_data)}.json" for case in cases}
-    records = {case: read(path, case, _data) for case, path in paths.items()}
+    data = load()
+    paths = {case: folder / f"{case.key(data)}.json" for case in cases}
+    records = {case: read(path, case, data) for case, path in paths.items()}
     missing = [case for case in paths if records[case] is None]
     # the most expensive first, so that no processor waits long at the end
-    waiting = [(group, [paths[case] for case in group]) for group in groups(missing, _data)]
+    waiting = [(group, [paths[case] for case in group]) for group in groups(missing, data)]
 
     with ExitStack() as stack:
         bar = stack.enter_context(_bar(cases, missing, quiet))
         if workers == 1:
-            finished = ((group, _work(group, own)) for group, own in waiting)
+            finished = ((group, _work(group, own, data)) for group, own in waiting)
         else:
             context = get_context("spawn")  # a forked BLAS may hang
             pool = stack.enter_context(
                 ProcessPoolExecutor(workers, context, initializer=_start, initargs=(load,))
             )
-            futures = {pool.submit(_work, *item): item[0] for item in waiting}
+            futures = {pool.submit(_work_there, *item): item[0] for item in waiting}
             stack.callback(pool.shutdown, wait=False, cancel_futures=True)
             finished = ((futures[f], f.result()) for f in as_completed(futures))
         for group, own in finished:

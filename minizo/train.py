@@ -10,14 +10,15 @@ import numpy as np
 
 from . import backend, checkpoint, memory, rng, sharing
 from .divergence import CALLED, diverged, finite
-from .errors import InputError, is_whole, require
+from .errors import InputError, require
 from .estimators import Step
 from .evaluation import evaluate
 from .files import require_writable
+from .inputs import check_batch, check_data, check_numbers, check_seed, check_start
 from .objective import Batch
 from .population import Pool
 from .recipe import COLUMNS, Recipe, Run, TrainState
-from .rng import SOURCES
+from .settings import whole
 
 
 def batches(recipe, start):
@@ -173,45 +174,6 @@ def restore(path, recipe, state):
     return state, header["records"]
 
 
-def check_start(network, start, state):
-    """Raise an `InputError` for latent parameters or statistics of another network."""
-    if start is not None:
-        found = tuple(start.shape)
-        d = network.d
-        require(found == (d,), "start's shape", found, f"this network has {d} parameters")
-        for name, value in network.views(start).items():
-            remedy = f"{name} holds a NaN or infinity; start from weights that are finite"
-            require(finite(value), "start", "not finite", remedy)
-    if state is not None:
-        known = ", ".join(network.running) or "none"
-        same = set(state) == set(network.running)
-        require(same, "state", sorted(state), f"this network has the statistics {known}")
-        for name, value in state.items():
-            remedy = f"{name} holds a NaN or infinity; leave it out for those of the first batch"
-            require(finite(value), "state", "not finite", remedy)
-
-
-def check_batch(network, batch):
-    """Raise an `InputError` for a batch that leaves a layer nothing to normalise."""
-    least = network.least_batch
-    remedy = (
-        f"this network's batch normalisation over one value a channel would give a constant: use "
-        f"at least {least}"
-    )
-    require(batch >= least, "batch", batch, remedy)
-
-
-def check(data, steps, batch, seed, loss_examples=None):
-    """Raise an `InputError` for a number that `fit` cannot use."""
-    n = data.y_train.shape[0]
-    right = loss_examples is None or 1 <= loss_examples <= n
-    require(right, "loss_examples", loss_examples, f"it must lie between 1 and the {n} examples")
-    require(steps >= 1, "steps", steps, "at least one step is needed")
-    require(1 <= batch <= n, "batch", batch, f"it must lie between 1 and the {n} examples")
-    right = is_whole(seed) and 0 <= seed < 2**32  # more would take two of a stream's words
-    require(right, "seed", seed, "it must be a whole number from 0 to 2^32 - 1")
-
-
 @memory.told
 def fit(
     objective,
@@ -293,8 +255,9 @@ def fit(
     Raises
     ------
     InputError
-        For values out of range, a ``path`` that cannot be written, or a checkpoint that is damaged
-        or was made with other settings or data.
+        For values out of range, data that do not fit the network (sizes, labels beyond its outputs,
+        an empty set), a ``path`` that cannot be written, or a checkpoint that is damaged or was
+        made with other settings or data.
     Diverged
         When a loss or a parameter is NaN or infinite. This is looked for where a record or a
         checkpoint is due, so that a GPU is not stopped at every step; the sentence names the exact
@@ -305,17 +268,21 @@ def fit(
     Cost: that of ``steps`` estimates, and two evaluations of the data sets a record. Neither these
     nor the one forward of the first running statistics are counted in the records.
     """
-    check(data, steps, batch, seed, loss_examples)
+    steps, batch, record_every, loss_examples = check_numbers(
+        data, steps, batch, record_every, loss_examples, rng
+    )
+    seed = check_seed(seed)
+    checkpoint_every = (
+        steps if checkpoint_every is None else whole("checkpoint_every", checkpoint_every)
+    )
     check_batch(objective.network, batch)
-    require(rng in SOURCES, "rng", rng, f"choose from {SOURCES}")
-    record_every = record_every or max(1, steps // 20)
-    checkpoint_every = checkpoint_every or steps
+    check_data(objective.network, data)
+    check_start(objective.network, data, start, state)
     pool = pool or Pool()
 
     watch = {} if watch is None else watch
     for name in watch:
         require(name not in COLUMNS, "watch", name, "this column is recorded already; rename it")
-    check_start(objective.network, start, state)
     theta = objective.network.init(seed, like=data.x_train) if start is None else start
     objective = objective.calibrate(theta)
     recipe = Recipe(

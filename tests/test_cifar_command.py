@@ -254,7 +254,7 @@ def test_bad_input_is_one_sentence_and_code_2(call, tmp_path, flags, sentence):
 def test_more_loss_examples_than_there_are(call, tmp_path):
     code, _, err = call(loss_examples=201)
     assert code == 2
-    assert "loss_examples is 201, but it must lie between 1 and the 200 examples" in err
+    assert "loss_examples is 201, but there are only 200 examples" in err
 
 
 def test_damaged_data_are_code_2(call, tmp_path):

@@ -700,7 +700,7 @@ def test_the_networks_are_counted(toy):
         (lambda: FSG(slow_share=1.5), "slow_share is 1.5"),
         (lambda: FSG(length=0), "length is 0"),
         (lambda: FSG(slow_lr=float("nan")), "slow_lr is nan"),
-        (lambda: FSG(states=0), "Mamba.states is 0"),
+        (lambda: FSG(states=0), "FSG.states is 0"),
         (lambda: FSG(start="random"), "start is 'random'"),
         (lambda: FSG(mu=1.0), "mu is 1.0"),
         (lambda: SlowNet(Mamba(), 2, "line"), "layout is 'line'"),

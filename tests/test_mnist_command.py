@@ -182,7 +182,7 @@ def test_a_folder_that_holds_something_is_not_written_to(call, tmp_path):
 
 
 BAD = [
-    (("--n", 0), "n is 0, but it must be a whole number of directions, at least 1"),
+    (("--n", 0), "n is 0, but it must be a whole number of at least 1"),
     (("--n", -3), "n is -3"),
     (("--n", "x"), "argument --n: invalid int value: 'x'"),
     (("--beta", 1.5), "beta is 1.5, but it must lie in [0, 1]"),
@@ -190,7 +190,7 @@ BAD = [
     (("--beta", "nan"), "beta is nan"),
     (("--bits", 0), "bits is 0, but it must be a whole number from 1 to 8"),
     (("--bits", 9), "bits is 9"),
-    (("--lr", "nan"), "lr is nan, but a learning rate must be finite and above 0"),
+    (("--lr", "nan"), "lr is nan, but it must be finite and above 0"),
     (("--lr", -1), "lr is -1.0"),
     (("--lr", 0), "lr is 0.0"),
     (("--eps", 0), "eps is 0.0"),
@@ -219,7 +219,7 @@ BAD = [
     (("--memory", 0), "--memory is 0"),
     (("--checkpoint-every", 0), "--checkpoint-every is 0"),
     (("--steps", 0), "--steps is 0"),
-    (("--batch", 301), "batch is 301, but it must lie between 1 and the 300 examples"),
+    (("--batch", 301), "batch is 301, but there are only 300 examples"),
     (("--quantizer", "none"), "eps is None, but FullPrecision weights imply no perturbation size"),
     (("--quantizer", "irnet"), "eps is None, but IRNet weights imply no perturbation size"),
     (("--quantizer", "xnor", "--rule", "exat"), "unknown name 'exat'; did you mean 'exact'?"),

@@ -110,7 +110,7 @@ def test_schedules():
         (lambda: optim.Adam(lr=0.0), "lr is 0.0"),
         (lambda: optim.Adam(lr=float("inf")), "lr is inf"),
         (lambda: optim.Adam(b1=1.0), "Adam.b1 is 1.0"),
-        (lambda: optim.Momentum(mu=-0.1), "momentum mu is -0.1"),
+        (lambda: optim.Momentum(mu=-0.1), "Momentum.mu is -0.1"),
         (lambda: optim.SGD(schedule="cosin"), "did you mean 'cosine'"),
     ],
 )

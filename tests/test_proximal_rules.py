@@ -362,7 +362,7 @@ def test_a_step_is_pure_and_the_same_on_strict_arrays(rule, quantizer, dtype):
 @pytest.mark.parametrize(
     "make, sentence",
     [
-        (lambda: ProxQuant(freeze=0.0), "freeze is 0.0, but it must be above 0 and at most 1"),
+        (lambda: ProxQuant(freeze=0.0), "freeze is 0.0, but it must lie in"),
         (lambda: BinaryConnect(clip=-1.0), "clip is -1.0"),
         (lambda: ProxQuant(prox="l3"), "prox is 'l3', but it must be l1 or l2"),
         (lambda: ProxQuant(lam=-1.0), "lam is -1.0"),

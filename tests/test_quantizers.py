@@ -444,15 +444,6 @@ def test_full_precision_is_the_identity():
 # Bad parameters
 
 
-@pytest.mark.parametrize("bits", [0, -1, 9, 2.5, 2.0, float("nan"), "2", None])
-@pytest.mark.parametrize("kind", [MidRise, MidTread])
-def test_bits_out_of_range_are_refused(kind, bits):
-    """One sentence that names the argument, its value and the remedy."""
-    with pytest.raises(InputError) as caught:
-        kind(bits=bits)
-    assert str(caught.value) == f"bits is {bits!r}, but it must be a whole number from 1 to 8"
-
-
 @pytest.mark.parametrize("kind", [Sign, MidRise, MidTread])
 @pytest.mark.parametrize(
     ("wrong", "right"),

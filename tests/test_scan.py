@@ -184,5 +184,7 @@ def test_short_sequences_share_a_chunk():
 @pytest.mark.parametrize("chunk", [0, -1, 2.5, True])
 def test_bad_chunks_are_refused(chunk):
     x, h, _, _ = random_scan(np.random.default_rng(8), 5, 3, 2)
-    with pytest.raises(InputError, match=r"chunk is .*, but it must be a whole number of steps"):
+    with pytest.raises(
+        InputError, match=r"chunk is .*, but it must be a whole number of at least 1"
+    ):
         chunked.forward(x, h, chunk)

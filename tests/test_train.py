@@ -258,7 +258,7 @@ def test_checkpoint_holds_latent_and_quantised_weights_by_name(toy, tmp_path):
     [
         ({"steps": 0}, "steps is 0"),
         ({"batch": 0}, "batch is 0"),
-        ({"batch": 401}, "batch is 401, but it must lie between 1 and the 400 examples"),
+        ({"batch": 401}, "batch is 401, but there are only 400 examples"),
         ({"seed": -1}, "seed is -1"),
         ({"seed": 2**32}, "seed is 4294967296"),
         ({"seed": 1.5}, "seed is 1.5"),

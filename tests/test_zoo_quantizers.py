@@ -407,7 +407,7 @@ def test_lsq_with_a_ratio_of_1_is_mid_tread():
     np.testing.assert_allclose(alpha, 2 * np.abs(x).mean() / sqrt(3.0))
     got = LSQ(bits=3).quantize(x, {"alpha": alpha, "step": np.ones(1)})
     np.testing.assert_array_equal(got, MidTread(bits=3).quantize(x, alpha))
-    with pytest.raises(InputError, match="bits is 1, but it must be at least 2"):
+    with pytest.raises(InputError, match="bits is 1, but it must be a whole number from 2 to 8"):
         LSQ(bits=1)
 
 

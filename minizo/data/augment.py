@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 from .. import backend
-from ..errors import is_whole, require
+from ..settings import Natural, Settings
 
 
 @dataclass(frozen=True)
-class CropFlip:
+class CropFlip(Settings):
     """A random window of the padded image, and its mirror image half of the time.
 
         y[n, c, i, j] = x[n, c, i + a_n - pad, j' + b_n - pad],
@@ -43,12 +43,8 @@ class CropFlip:
            [0., 8., 7.]])
     """
 
-    pad: int = 4
+    pad: Natural = 4
     flip: bool = True
-
-    def __post_init__(self):
-        right = is_whole(self.pad) and self.pad >= 0
-        require(right, "CropFlip.pad", self.pad, "it must be a whole number of at least 0")
 
     def __call__(self, x, stream):
         """Changed copies of the images x (N, C, H, W).

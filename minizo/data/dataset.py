@@ -1,14 +1,20 @@
 """A labelled image data set: four arrays and a name."""
 
 import hashlib
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import isfinite, prod
 from typing import Any
 
 import numpy as np
 
 from .. import backend
 from ..errors import require
+from ..settings import whole
+
+ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+FLOATS = ("float32", "float64")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -20,9 +26,10 @@ class Dataset:
     name : str
         What tables and pictures print, such as ``"MNIST"``.
     x_train : ndarray of shape (n_train, C, H, W)
-        Training images, float32 with values in [0, 1], or normalised channel by channel.
+        Training images, float32 or float64, finite, with values in [0, 1] or normalised channel by
+        channel.
     y_train : ndarray of shape (n_train,)
-        Training labels, int64 with values in 0 .. classes - 1.
+        Training labels of any integer type, with values in 0 .. classes - 1; kept as int64.
     x_test : ndarray of shape (n_test, C, H, W)
         Test images.
     y_test : ndarray of shape (n_test,)
@@ -33,7 +40,13 @@ class Dataset:
     Raises
     ------
     InputError
-        If the shapes do not fit together, or a label is not a class.
+        If shapes, dtypes or libraries do not fit together, a label is not a class, or an image is
+        not finite.
+
+    Notes
+    -----
+    This is the one place where data are checked for what concerns them alone; whether they fit a
+    network is looked at by `minizo.fit`.
 
     Examples
     --------
@@ -51,35 +64,31 @@ class Dataset:
     classes: int = 10
 
     def __post_init__(self):
+        object.__setattr__(self, "classes", whole("classes", self.classes))
         for part in ("train", "test"):
-            x, y = getattr(self, f"x_{part}"), getattr(self, f"y_{part}")
-            require(
-                len(x.shape) == 4,
-                f"the shape of x_{part}",
-                tuple(x.shape),
-                "images have the shape (N, C, H, W)",
-            )
+            x = _images(f"x_{part}", getattr(self, f"x_{part}"))
+            y = _labels(f"y_{part}", getattr(self, f"y_{part}"), self.classes)
             require(
                 tuple(y.shape) == (x.shape[0],),
                 f"the shape of y_{part}",
                 tuple(y.shape),
                 f"the {x.shape[0]} images of x_{part} need as many labels",
             )
-            # Only on the host: on a device it would cost a synchronisation, and the data sets
-            # there are made from ones that were checked here.
-            if isinstance(y, np.ndarray) and len(y):
-                low, high = int(y.min()), int(y.max())
-                require(
-                    low >= 0 and high < self.classes,
-                    f"a label of y_{part}",
-                    low if low < 0 else high,
-                    f"labels lie in 0 .. {self.classes - 1}",
-                )
+            object.__setattr__(self, f"x_{part}", x)
+            object.__setattr__(self, f"y_{part}", y)
+        arrays = (self.x_train, self.y_train, self.x_test, self.y_test)
+        backend.namespace(*arrays)  # of one library
         require(
             tuple(self.x_train.shape[1:]) == tuple(self.x_test.shape[1:]),
             "the shape of a test image",
             tuple(self.x_test.shape[1:]),
             f"the training images have the shape {tuple(self.x_train.shape[1:])}",
+        )
+        require(
+            self.x_train.dtype == self.x_test.dtype,
+            "the dtype of x_test",
+            str(self.x_test.dtype),
+            f"the training images have {self.x_train.dtype}",
         )
 
     def __repr__(self):
@@ -119,7 +128,7 @@ class Dataset:
         def move(a):
             return xp.asarray(backend.to_numpy(a))
 
-        return self._map(move, move)
+        return self._with({name: move(getattr(self, name)) for name in ARRAYS})
 
     def astype(self, dtype):
         """The same data set with images of another floating-point type; labels stay int64.
@@ -134,7 +143,8 @@ class Dataset:
         Dataset
         """
         dtype = float_dtype(dtype)
-        return self._map(lambda x: x.astype(dtype, copy=False), lambda y: y)
+        x_train, x_test = (x.astype(dtype, copy=False) for x in (self.x_train, self.x_test))
+        return replace(self, x_train=x_train, x_test=x_test)
 
     def head(self, n_train, n_test):
         """The first images only, for quick experiments.
@@ -149,33 +159,56 @@ class Dataset:
         Dataset
             Its arrays are views: nothing is copied.
         """
-        for argument, n, x in (("n_train", n_train, self.x_train), ("n_test", n_test, self.x_test)):
-            require(
-                0 < n <= x.shape[0],
-                argument,
-                n,
-                f"{self.name} has {x.shape[0]} such images: ask for 1 to {x.shape[0]}",
-            )
-        return replace(
-            self,
-            x_train=self.x_train[:n_train],
-            y_train=self.y_train[:n_train],
-            x_test=self.x_test[:n_test],
-            y_test=self.y_test[:n_test],
-        )
+        kept = {}
+        for part, n in (("train", n_train), ("test", n_test)):
+            most = getattr(self, f"y_{part}").shape[0]
+            n = whole(f"n_{part}", n)
+            require(n <= most, f"n_{part}", n, f"{self.name} has {most} such images")
+            kept |= {name: getattr(self, name)[:n, ...] for name in (f"x_{part}", f"y_{part}")}
+        return self._with(kept)
 
-    def _map(self, images, labels):
-        return replace(
-            self,
-            x_train=images(self.x_train),
-            y_train=labels(self.y_train),
-            x_test=images(self.x_test),
-            y_test=labels(self.y_test),
-        )
+    def _with(self, arrays):
+        # this data set with other arrays, whose numbers were looked at before
+        other = copy(self)
+        vars(other).pop("digest", None)  # of the old ones
+        vars(other).update(arrays)
+        return other
+
+
+def _images(name, x):
+    # images (N, C, H, W) as floats of the processor's own byte order, row by row in memory
+    xp = backend.namespace(x)
+    require(len(x.shape) == 4, f"the shape of {name}", tuple(x.shape), "images are (N, C, H, W)")
+    dtype = backend.numpy_dtype(x).newbyteorder("=")
+    remedy = "images are float32 or float64: convert them, bytes with x.astype('float32') / 255"
+    require(dtype.name in FLOATS, f"the dtype of {name}", str(x.dtype), remedy)
+    if xp is np:
+        x = np.ascontiguousarray(x, dtype)
+    if prod(x.shape):
+        ends = [float(xp.min(x)), float(xp.max(x))]  # both are NaN where a number is
+        bad = [end for end in ends if not isfinite(end)]
+        remedy = "images must be finite: replace or leave out those that are not"
+        require(not bad, f"a number of {name}", *bad[:1] or [None], remedy)
+    return x
+
+
+def _labels(name, y, classes):
+    # labels (N,) as int64, in which nothing wraps round
+    xp = backend.namespace(y)
+    remedy = "labels are whole numbers: convert them with y.astype('int64')"
+    require(backend.numpy_dtype(y).kind in "iu", f"the dtype of {name}", str(y.dtype), remedy)
+    if prod(y.shape):
+        low, high = int(xp.min(y)), int(xp.max(y))
+        bad = low if low < 0 else high
+        remedy = f"labels lie in 0 .. {classes - 1}"
+        require(0 <= bad < classes, f"a label of {name}", bad, remedy)
+    if xp is np:
+        return np.ascontiguousarray(y, np.int64)
+    return xp.astype(y, xp.int64, copy=False)
 
 
 def float_dtype(dtype):
-    """``dtype`` as a NumPy floating-point type, or an `InputError`.
+    """``dtype`` as NumPy's float32 or float64, or an `InputError`.
 
     Examples
     --------
@@ -187,12 +220,12 @@ def float_dtype(dtype):
     except (TypeError, ValueError):
         result = None
     require(
-        result is not None and result.kind == "f",
+        result is not None and result.newbyteorder("=").name in FLOATS,
         "dtype",
         dtype,
-        "images need a floating-point type such as 'float32'",
+        "images need the floating-point type 'float32' or 'float64'",
     )
-    return result
+    return result.newbyteorder("=")
 
 
 def from_bytes(

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from ..errors import is_whole, require
+from ..settings import whole
 
 CLASSES = 10
 CHUNK = 500  # images drawn from one random stream; changing it changes what every seed means
@@ -32,9 +32,8 @@ def draw_sets(draw, shape, n_train, n_test, seed):
     InputError
         For a number out of range.
     """
-    for argument, value, least in ("n_train", n_train, 1), ("n_test", n_test, 1), ("seed", seed, 0):
-        right = is_whole(value) and value >= least
-        require(right, argument, value, f"it must be an integer of at least {least}")
+    n_train, n_test = whole("n_train", n_train), whole("n_test", n_test)
+    seed = whole("seed", seed, "[0, inf)")
     return (*_draw_set(draw, shape, n_train, (seed, 0)), *_draw_set(draw, shape, n_test, (seed, 1)))
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from ..errors import require
 from ..population import Pool
+from ..settings import Count, Natural, Settings
 
 
 class Estimate(NamedTuple):
@@ -35,7 +36,7 @@ class Estimate(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Step:
+class Step(Settings):
     """Where in a run an estimate is made: its randomness, its progress, its workers, its optimiser.
 
     Parameters
@@ -57,10 +58,10 @@ class Step:
     """
 
     seed: int = 0
-    index: int = 0
-    total: int = 1
+    index: Natural = 0
+    total: Count = 1
     pool: Pool = field(default_factory=Pool)
-    per_epoch: int = 1
+    per_epoch: Count = 1
     optimizer: object = None
     optimizer_state: object = None
     rng: str = "device"
@@ -91,7 +92,7 @@ class Step:
         return self.index // self.per_epoch
 
 
-class Estimator:
+class Estimator(Settings):
     """What every estimator shares: its gradient goes to the optimiser, and that is the step.
 
     A rule that *owns the update* is an estimator that replaces `update`: a proximal step after the

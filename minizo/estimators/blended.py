@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from .. import prox
-from ..errors import require
+from ..settings import Share
 from .proximal import Proximal
 
 
@@ -27,11 +27,7 @@ class BlendedCoarseGradient(Proximal):
     quantization of deep neural networks", Research in the Mathematical Sciences, 2019.
     """
 
-    rho: float = 1e-5
-
-    def __post_init__(self):
-        super().__post_init__()
-        require(0 <= self.rho <= 1, "rho", self.rho, "it must lie in [0, 1]")
+    rho: Share = 1e-5
 
     @property
     def label(self):

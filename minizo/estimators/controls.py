@@ -19,9 +19,9 @@ with hypergradient descent", ICLR 2018, equations 5 to 7.
 from dataclasses import dataclass, field
 
 from ..hypernets.generators import Gain as OneGain
+from ..settings import Positive
 from .fsg import FSG
 from .learned import Learned, Part
-from .metaquant import check_rate
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,7 @@ class Gain(Learned):
     """
 
     lookahead: str = "refined"
-    hyper_lr: float = 1e-3
-
-    def __post_init__(self):
-        super().__post_init__()
-        check_rate("hyper_lr", self.hyper_lr)
+    hyper_lr: Positive = 1e-3
 
     @property
     def label(self):

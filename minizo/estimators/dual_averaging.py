@@ -16,10 +16,11 @@ BinaryConnect", NeurIPS 2021 (ProxConnect: any proximal map in the place of the 
 """
 
 from dataclasses import dataclass
-from math import exp, isfinite, log
+from math import exp, log
+from typing import Annotated
 
 from .. import prox
-from ..errors import require
+from ..settings import Positive, Share
 from .proximal import Homotopy, Proximal, needs_equal_steps
 
 
@@ -72,11 +73,7 @@ class ProxConnect(Homotopy):
         Part of the run, in [0, 1], after which P = Q.
     """
 
-    harden: float = 1.0
-
-    def __post_init__(self):
-        super().__post_init__()
-        require(0 <= self.harden <= 1, "harden", self.harden, "it must lie in [0, 1]")
+    harden: Share = 1.0
 
     @property
     def label(self):
@@ -108,9 +105,9 @@ class BinaryRelax(ProxConnect):
     """
 
     prox: str = "l2"
-    lam: float = 1.0
+    lam: Annotated[float, "[0, inf]"] = 1.0
     homotopy: str = "geometric"
-    harden: float = 0.8
+    harden: Share = 0.8
 
     @property
     def label(self):
@@ -139,14 +136,8 @@ class PARQ(Proximal):
     quantization", ICML 2025.
     """
 
-    steepness: float = 10.0
-    centre: float = 0.5
-
-    def __post_init__(self):
-        super().__post_init__()
-        right = isfinite(self.steepness) and 0 < self.steepness <= 100
-        require(right, "steepness", self.steepness, "it must be above 0 and at most 100")
-        require(0 <= self.centre <= 1, "centre", self.centre, "it must lie in [0, 1]")
+    steepness: Annotated[float, "(0, 100]"] = 10.0
+    centre: Share = 0.5
 
     @property
     def label(self):
@@ -184,14 +175,8 @@ class MirrorDescent(Proximal):
     quantization", AISTATS 2021.
     """
 
-    sharpness: float = 1.0
-    final_sharpness: float = 100.0
-
-    def __post_init__(self):
-        super().__post_init__()
-        for name in ("sharpness", "final_sharpness"):
-            value = getattr(self, name)
-            require(isfinite(value) and value > 0, name, value, "it must be finite and above 0")
+    sharpness: Positive = 1.0
+    final_sharpness: Positive = 100.0
 
     @property
     def label(self):

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from math import sqrt
 
 from .. import backend, rng
-from ..errors import choose, require
+from ..errors import choose
 from ..norms import norm
 from ..schedules import SHAPES, schedule
+from ..settings import Settings, Share
 from .base import Estimate
 from .spsa import SPSA, Noise, two_point_gradient
 
 
 @dataclass(frozen=True)
-class Guided:
+class Guided(Settings):
     """Directions v = sqrt(beta) s ghat + sqrt(1 - beta) u, with a random sign s of each.
 
     Parameters
@@ -31,7 +32,7 @@ class Guided:
 
     u: Noise
     ghat: object
-    beta: float
+    beta: Share
 
     def __call__(self, block, theta, count):
         """``count`` directions: (count, d) for theta (d,), or (S, count, d) for (S, 1, d)."""
@@ -88,15 +89,13 @@ class FOGZO(SPSA):
     information", NeurIPS 2025, arXiv 2510.23926.
     """
 
-    beta: float = 0.999
+    beta: Share = 0.999
     beta_schedule: str = "constant"
-    ste_share: float = 0.0
+    ste_share: Share = 0.0
 
     def __post_init__(self):
         super().__post_init__()
-        require(0 <= self.beta <= 1, "beta", self.beta, "it must lie in [0, 1]")
         choose("beta_schedule", self.beta_schedule, SHAPES)
-        require(0 <= self.ste_share <= 1, "ste_share", self.ste_share, "it must lie in [0, 1]")
 
     @property
     def label(self):

@@ -32,13 +32,14 @@ binary neural network optimization", AAAI 2025, equations 8 to 15, algorithm 1, 
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from ..errors import choose, is_whole, require
+from ..errors import choose
 from ..hypernets import LSTM, MLP, Mamba
 from ..hypernets.generators import LSTMFC, Average, Factor, Gain
 from ..hypernets.slow import LAYOUTS, SlowNet
+from ..settings import Count, Positive, Share
 from .learned import Learned, Part
-from .metaquant import check_rate
 
 COMMITS = ("fsg", "fast_only")
 SLOW_NETS = ("mamba", "lstm", "lstmfc", "gain", "ema", "none")
@@ -87,32 +88,26 @@ class FSG(Learned):
     """
 
     commit: str = "fsg"
-    slow_share: float = 0.3
-    length: int = 6
+    slow_share: Share = 0.3
+    length: Count = 6
     slow_net: str = "mamba"
     layout: str = "flat"
     scaled: bool = False
-    fast_lr: float = 1e-3
-    slow_lr: float = 1e-3
+    fast_lr: Positive = 1e-3
+    slow_lr: Positive = 1e-3
     start: str = "orthogonal"
-    units: int = 100
-    token: int = 1
-    expand: int = 100
-    states: int = 16
-    kernel: int = 8
-    mu: float = 0.9
+    units: Count = 100
+    token: Count = 1
+    expand: Count = 100
+    states: Count = 16
+    kernel: Count = 8
+    mu: Annotated[float, "[0, 1)"] = 0.9
 
     def __post_init__(self):
         super().__post_init__()
         for name, table in (("commit", COMMITS), ("slow_net", SLOW_NETS), ("layout", LAYOUTS)):
             choose(name, getattr(self, name), dict.fromkeys(table))
-        require(0 <= self.slow_share <= 1, "slow_share", self.slow_share, "it must lie in [0, 1]")
-        require(0 <= self.mu < 1, "mu", self.mu, "it must lie in [0, 1)")
-        right = is_whole(self.length) and self.length >= 1
-        require(right, "length", self.length, "it must be a whole number of gradients, at least 1")
-        check_rate("fast_lr", self.fast_lr)
-        check_rate("slow_lr", self.slow_lr)
-        self.parts(1)  # the sizes of the networks are looked at when they are made
+        self.parts(1)  # what the networks are made of is looked at when they are
 
     @property
     def label(self):

@@ -81,6 +81,7 @@ class Learned(Estimator):
     length = 1  # gradients in the history
 
     def __post_init__(self):
+        super().__post_init__()
         require(
             self.lookahead in LOOKAHEADS, "lookahead", self.lookahead, f"choose from {LOOKAHEADS}"
         )

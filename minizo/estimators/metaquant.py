@@ -20,19 +20,12 @@ non-differentiable quantization", NeurIPS 2019, and its code.
 """
 
 from dataclasses import dataclass
-from math import isfinite
 
-from ..errors import is_whole, require
 from ..hypernets import LSTM, MLP
 from ..hypernets.generators import LSTMFC as LSTMGenerator
 from ..hypernets.generators import Factor
+from ..settings import Count, Positive
 from .learned import Learned, Part
-
-
-def check_rate(name, value):
-    """Raise an `InputError` unless ``value`` is a learning rate."""
-    right = isfinite(value) and value > 0
-    require(right, name, value, "a learning rate must be finite and above 0")
 
 
 @dataclass(frozen=True)
@@ -50,14 +43,8 @@ class MetaQuant(Learned):
     """
 
     lookahead: str = "refined"
-    hyper_lr: float = 1e-3
-    units: int = 100
-
-    def __post_init__(self):
-        super().__post_init__()
-        check_rate("hyper_lr", self.hyper_lr)
-        right = is_whole(self.units) and self.units >= 1
-        require(right, "units", self.units, "it must be a whole number above 0")
+    hyper_lr: Positive = 1e-3
+    units: Count = 100
 
     @property
     def label(self):

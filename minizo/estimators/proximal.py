@@ -22,12 +22,14 @@ those of the quantised network, L(Q(theta)), whatever ``seen`` was.
 """
 
 from dataclasses import dataclass, replace
-from math import exp, isfinite, log
+from math import exp, log
+from typing import Annotated
 
 from .. import backend, prox
 from ..errors import InputError, choose, require
 from ..quantizers import FullPrecision
 from ..quantizers.fitted import Fitted
+from ..settings import Count
 from .base import Estimate, Estimator
 
 PROX = ("l1", "l2")
@@ -86,17 +88,10 @@ class Proximal(Estimator):
 
     rowwise = True
 
-    freeze: float | None = None
-    clip: float | None = None
+    freeze: Annotated[float, "(0, 1]"] | None = None
+    clip: Annotated[float, "(0, inf]"] | None = None
 
     tosses = False  # whether `seen` is Q alone, which may then draw its levels
-
-    def __post_init__(self):
-        if self.freeze is not None:
-            right = 0 < self.freeze <= 1
-            require(right, "freeze", self.freeze, "it must be above 0 and at most 1")
-        if self.clip is not None:
-            require(self.clip > 0, "clip", self.clip, "it must be above 0")
 
     def seen(self, x, quantizer, alpha, step):
         """The weights at which the gradient is taken: (..., m) -> (..., m)."""
@@ -201,22 +196,18 @@ class Homotopy(Proximal):
     """
 
     prox: str = "l1"
-    lam: float = 1e-2
+    lam: Annotated[float, "[0, inf]"] = 1e-2
     homotopy: str = "step"
-    growth: float = 1.01
+    growth: Annotated[float, "[1, inf)"] = 1.01
     convention: str = "half"
-    rounds: int = 2
+    rounds: Count = 2
 
     def __post_init__(self):
         super().__post_init__()
         known = " or ".join(PROX)
         require(self.prox in PROX, "prox", self.prox, f"it must be {known}")
-        require(self.lam >= 0, "lam", self.lam, "a strength must be at least 0")
         choose("homotopy", self.homotopy, HOMOTOPIES)
         choose("convention", self.convention, prox.CONVENTIONS)
-        right = isfinite(self.growth) and self.growth >= 1
-        require(right, "growth", self.growth, "it must be finite and at least 1")
-        require(self.rounds >= 1, "rounds", self.rounds, "at least one is needed")
 
     def strength(self, step):
         """lam_t."""

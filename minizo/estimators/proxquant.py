@@ -1,6 +1,7 @@
 """ProxQuant: a proximal step towards the levels after every step of the optimiser."""
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from .proximal import Homotopy
 
@@ -41,7 +42,7 @@ class ProxQuant(Homotopy):
     ICLR 2019, arXiv 1810.00861, algorithm 1.
     """
 
-    freeze: float | None = field(default=2 / 3, kw_only=True)
+    freeze: Annotated[float, "(0, 1]"] | None = field(default=2 / 3, kw_only=True)
 
     @property
     def label(self):

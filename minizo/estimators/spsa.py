@@ -9,20 +9,20 @@ result is the same, bit for bit, whoever computes the blocks and how many at a t
 """
 
 from dataclasses import dataclass
-from math import isfinite
 from typing import NamedTuple
 
 from .. import backend, rng
-from ..errors import choose, is_whole, require
+from ..errors import choose, require
 from ..laws import LAWS
 from ..population import blocks
+from ..settings import Count, Natural, Positive, Settings, whole
 from .base import Estimate, Estimator
 
 PERTURB = ("all", "quantized")
 
 
 @dataclass(frozen=True)
-class Noise:
+class Noise(Settings):
     """Directions u with independent coordinates; a block has a stream of its own.
 
     Parameters
@@ -38,8 +38,8 @@ class Noise:
     """
 
     law: object
-    seed: int | tuple
-    step: int
+    seed: object
+    step: Natural
     source: str = "device"
     moved: object = None
 
@@ -107,7 +107,7 @@ def two_point_gradient(objective, theta, batch, eps, directions, n, pool):
     >>> 2 * g
     array([ 2., -1.])
     """
-    shared = (objective, theta, batch, eps, directions)
+    n, shared = whole("n", n), (objective, theta, batch, eps, directions)
     calls = [(*shared, *call) for call in blocks(n, objective.footprint(batch))]
     total = loss = 0.0
     for block_total, block_loss in pool.map(block_sum, calls):
@@ -128,7 +128,7 @@ def differences(objective, theta, batch, eps, directions, n, pool):
     rank; `weighted_sum` puts the weights to the directions. Parameters as in `two_point_gradient`.
     Cost: 2n forwards.
     """
-    shared = (objective, theta, batch, eps, directions)
+    n, shared = whole("n", n), (objective, theta, batch, eps, directions)
     calls = [(*shared, *call) for call in blocks(n, objective.footprint(batch))]
     return backend.concat(pool.map(block_differences, calls), axis=-1)
 
@@ -216,22 +216,16 @@ class SPSA(Estimator):
 
     rowwise = True
 
-    n: int = 1
+    n: Count = 1
     law: str = "matched"
-    eps: float | None = None
-    eps_scale: float = 1.0
+    eps: Positive | None = None
+    eps_scale: Positive = 1.0
     perturb: str = "all"
 
     def __post_init__(self):
-        right = is_whole(self.n) and self.n >= 1
-        require(right, "n", self.n, "it must be a whole number of directions, at least 1")
+        super().__post_init__()
         if self.law != "matched":
             choose("law", self.law, LAWS | {"matched": None})
-        if self.eps is not None:
-            positive = isfinite(self.eps) and self.eps > 0
-            require(positive, "eps", self.eps, "a perturbation must be finite and above 0")
-        positive = isfinite(self.eps_scale) and self.eps_scale > 0
-        require(positive, "eps_scale", self.eps_scale, "it must be finite and above 0")
         require(self.perturb in PERTURB, "perturb", self.perturb, f"choose from {PERTURB}")
 
     @property

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..errors import is_whole, require
+from ..errors import require
+from ..settings import whole
 
 MOST_LEVELS = 256  # 8 bits
 MOST_BITS = 32
@@ -164,8 +165,7 @@ def pack(numbers, bits):
     >>> pack(np.array([1, 0, 1, 1]), 1), pack(np.array([[3], [1]]), 2)
     (array([13], dtype=uint8), array([7], dtype=uint8))
     """
-    right = is_whole(bits) and 1 <= bits <= MOST_BITS
-    require(right, "bits", bits, f"it must be a whole number from 1 to {MOST_BITS}")
+    bits = whole("bits", bits, f"[1, {MOST_BITS}]")
     flat = np.asarray(numbers).reshape(-1).astype(np.int64)
     if flat.size:
         for value in (int(flat.min()), int(flat.max())):

@@ -5,9 +5,10 @@ from math import prod
 import numpy as np
 
 from .. import backend
+from ..settings import Settings
 
 
-class Hypernet:
+class Hypernet(Settings):
     """A small network with a hand-written backward, pure as the layers are.
 
     forward(params, ...)          -> (output, ..., cache)

@@ -20,7 +20,7 @@ T. Chen, B. Xu, C. Zhang, C. Guestrin, "Training deep nets with sublinear memory
 from math import ceil, sqrt
 
 from .. import backend
-from ..errors import is_whole, require
+from ..settings import whole
 from .scan import Selected, flat, resting
 
 CHUNK = 2**19  # numbers in the states of a chunk that suits a processor's caches
@@ -61,9 +61,7 @@ def chunk_size(chunk, numbers, like):
     if chunk is None:
         total = DEVICE_CHUNK if backend.is_cupy(backend.namespace(like)) else CHUNK
         return max(1, min(LONGEST, total // numbers))
-    right = is_whole(chunk) and chunk >= 1
-    require(right, "chunk", chunk, "it must be a whole number of steps of time, at least 1")
-    return chunk
+    return whole("chunk", chunk)
 
 
 def forward(x, h=None, chunk=None):
@@ -145,8 +143,8 @@ def backward(x, starts, dy, dh=None, chunk=None):
             found = _states(part, left.pop())
             y[rows, time, :] = part.line(_read(part, found[1]))
             grads, mu = _adjoint(part, found, part.grid(dy[rows, time, :]), mu)
-            for whole, own in zip(dx, grads, strict=False):
-                whole[rows, time, :] = part.line(own)
+            for target, own in zip(dx, grads, strict=False):
+                target[rows, time, :] = part.line(own)
             da += grads[-1]
         first[rows, ...] = mu
     # (R, ...) -> (..., ...)

@@ -23,9 +23,10 @@ with hypergradient descent", ICLR 2018, equation 5 (what learning k amounts to).
 
 from dataclasses import dataclass, field
 from math import sqrt
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from .. import backend
+from ..settings import Count
 from .base import Hypernet
 from .lstm import LSTM
 from .mlp import MLP
@@ -169,7 +170,7 @@ class Gain(Generator):
     number. With a k for each layer it is the step size that hypergradient descent adapts.
     """
 
-    layers: int = 1
+    layers: Count = 1
 
     @property
     def shapes(self):
@@ -209,7 +210,7 @@ class Average(Generator):
         Its memory is 1 / (1 - mu) steps. It starts at 0.
     """
 
-    mu: float = 0.9
+    mu: Annotated[float, "[0, 1)"] = 0.9
     shapes = {}
 
     def init(self, stream, like):

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from math import sqrt
 
 from .. import backend
-from ..errors import is_whole, require
+from ..settings import Count
 from .base import Hypernet
 
 
@@ -49,14 +49,8 @@ class LSTM(Hypernet):
     forward, twice that backward; memory: 6 hidden numbers a step and row.
     """
 
-    inputs: int = 1
-    hidden: int = 100
-
-    def __post_init__(self):
-        for name in ("inputs", "hidden"):
-            value = getattr(self, name)
-            right = is_whole(value) and value >= 1
-            require(right, f"LSTM.{name}", value, "it must be a whole number above 0")
+    inputs: Count = 1
+    hidden: Count = 100
 
     @property
     def shapes(self):

@@ -39,7 +39,8 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import backend
-from ..errors import is_whole, require
+from ..errors import require
+from ..settings import Count
 from . import chunked
 from .base import Hypernet
 from .lstm import sigmoid
@@ -138,17 +139,11 @@ class Mamba(Hypernet):
     z_s is then 0 (in and out have no bias).
     """
 
-    width: int = 1
-    expand: int = 100
-    states: int = 16
-    kernel: int = 8
-    chunk: int | None = None
-
-    def __post_init__(self):
-        for name in ("width", "expand", "states", "kernel"):
-            value = getattr(self, name)
-            right = is_whole(value) and value >= 1
-            require(right, f"Mamba.{name}", value, "it must be a whole number above 0")
+    width: Count = 1
+    expand: Count = 100
+    states: Count = 16
+    kernel: Count = 8
+    chunk: Count | None = None
 
     @property
     def channels(self):

@@ -19,11 +19,12 @@ deep linear neural networks", ICLR 2014 (gradients of such a product; the orthog
 from dataclasses import dataclass
 from itertools import pairwise
 from math import sqrt
+from typing import Annotated
 
 import numpy as np
 
 from .. import backend
-from ..errors import is_whole, require
+from ..errors import require
 from .base import Hypernet
 
 STARTS = ("uniform", "orthogonal")
@@ -47,12 +48,12 @@ class MLP(Hypernet):
     Parameters W1, ..., Wk of shape (width behind, width before).
     """
 
-    widths: tuple = (1, 100, 100, 1)
+    widths: Annotated[tuple, "[1, inf)"] = (1, 100, 100, 1)
     start: str = "uniform"
 
     def __post_init__(self):
-        right = len(self.widths) >= 2 and all(is_whole(w) and w >= 1 for w in self.widths)
-        require(right, "widths", self.widths, "it must be two whole numbers above 0, or more")
+        super().__post_init__()
+        require(len(self.widths) >= 2, "MLP.widths", self.widths, "it must be two numbers or more")
         require(self.start in STARTS, "start", self.start, f"choose from {STARTS}")
 
     @property

@@ -30,6 +30,7 @@ import numpy as np
 from .. import backend
 from ..errors import require
 from ..norms import rms
+from ..settings import Count
 from .generators import Generator
 from .lstm import LSTM
 
@@ -59,11 +60,12 @@ class SlowNet(Generator):
     """
 
     model: object
-    layers: int
+    layers: Count
     layout: str = "flat"
     scaled: bool = False
 
     def __post_init__(self):
+        super().__post_init__()
         require(self.layout in LAYOUTS, "layout", self.layout, f"choose from {LAYOUTS}")
 
     @property

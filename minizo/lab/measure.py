@@ -41,6 +41,7 @@ import numpy as np
 from .. import backend
 from ..errors import InputError, require
 from ..estimators import SPSA, Step
+from ..settings import whole
 from .layerwise import LayerwiseSPSA
 
 PARTS = 20  # independent parts of a reference
@@ -124,7 +125,7 @@ def draw(
     Sample
         Cost: ``count`` estimates; 8 R d bytes.
     """
-    require(count >= 1, "count", count, "at least one estimate must be drawn")
+    count = whole("count", count)
     step = Step() if step is None else step
     seeds = np.random.SeedSequence(seed, spawn_key=(purpose,)).generate_state(count)
     vectors = np.empty((count, theta.shape[-1]))
@@ -157,8 +158,7 @@ def reference(objective, theta, batch, directions, spsa=None, seed=0, step=None,
     Sample
         `PARTS` vectors. Cost: 2 ``directions`` forwards.
     """
-    least = f"a reference needs at least {PARTS} directions"
-    require(directions >= PARTS, "directions", directions, least)
+    directions = whole("directions", directions, f"[{PARTS}, inf)")
     spsa = SPSA() if spsa is None else spsa
     kept = {name: getattr(spsa, name) for name in ("law", "eps", "eps_scale", "perturb")}
     mean = LayerwiseSPSA(n=directions // PARTS, **kept)

@@ -1,12 +1,12 @@
 """Activations, elementwise; among them those that quantise."""
 
 from dataclasses import dataclass, field, replace
-from math import isfinite
 
 import numpy as np
 
 from .. import backend, sharing
 from ..errors import require
+from ..settings import Natural, Positive
 from .base import Layer
 
 
@@ -79,12 +79,11 @@ class QuantizedActivation(Layer):
     """
 
     quantizer: object
-    scale: float = 1.0
-    axes: int | None = field(default=None, kw_only=True, repr=False)
+    scale: Positive = 1.0
+    axes: Natural | None = field(default=None, kw_only=True, repr=False)
 
     def __post_init__(self):
-        positive = isfinite(self.scale) and self.scale > 0
-        require(positive, "QuantizedActivation.scale", self.scale, "it must be finite and above 0")
+        super().__post_init__()
         right = self.quantizer.pointwise and not self.quantizer.random
         remedy = "activations need one that quantises number by number, such as Sign or LSQ"
         require(right, "QuantizedActivation.quantizer", self.quantizer, remedy)

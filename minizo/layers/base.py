@@ -1,9 +1,10 @@
 """What all layers share: the answers of one that has no parameters and no state."""
 
 from .. import backend
+from ..settings import Settings
 
 
-class Layer:
+class Layer(Settings):
     """A layer without parameters, running statistics and randomness, of the shape that it is fed.
 
     Attributes

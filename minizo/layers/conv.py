@@ -6,18 +6,24 @@ from math import prod, sqrt
 import numpy as np
 
 from .. import backend, sharing
-from ..errors import InputError, is_whole, require
+from ..errors import InputError, require
+from ..settings import Count, plain, whole, wholes
 from .base import Layer, examples
 from .patches import matrices, multiply, phases, row_patches, weight_gradient
 
 
-def pair(value):
-    """A number as (rows, columns); a pair as it is.
+def pair(argument, value, interval="[1, inf)"):
+    """A whole number as (rows, columns); a pair as it is.
 
-    >>> pair(3), pair((1, 2))
+    >>> pair("kernel", 3), pair("kernel", (1, 2))
     ((3, 3), (1, 2))
     """
-    return tuple(value) if isinstance(value, tuple | list) else (value, value)
+    value = plain(value)
+    if not isinstance(value, tuple | list | np.ndarray):
+        return (whole(argument, value, interval),) * 2
+    both = wholes(argument, value, interval)
+    require(len(both) == 2, argument, value, "it must be one number or two")
+    return both
 
 
 @dataclass(frozen=True)
@@ -48,25 +54,18 @@ class Conv2d(Layer):
     and dx.
     """
 
-    inputs: int
-    outputs: int
+    inputs: Count
+    outputs: Count
     kernel: int | tuple = 3
     stride: int | tuple = 1
     padding: int | tuple = 0
     bias: bool = False
 
     def __post_init__(self):
+        super().__post_init__()
         for name, least in (("kernel", 1), ("stride", 1), ("padding", 0)):
-            value = getattr(self, name)
-            both = pair(value)
-            right = len(both) == 2 and all(is_whole(part) and part >= least for part in both)
-            remedy = f"it must be a whole number of at least {least}, or two of them"
-            require(right, f"Conv2d.{name}", value, remedy)
+            both = pair(f"Conv2d.{name}", getattr(self, name), f"[{least}, inf)")
             object.__setattr__(self, name, both)
-        for name in ("inputs", "outputs"):
-            value = getattr(self, name)
-            right = is_whole(value) and value > 0
-            require(right, f"Conv2d.{name}", value, "it must be a whole number above 0")
 
     @property
     def shapes(self):

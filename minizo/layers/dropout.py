@@ -1,9 +1,9 @@
 """Dropout, with its mask drawn by the caller."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from .. import backend
-from ..errors import require
 from .base import Layer
 
 
@@ -29,11 +29,8 @@ class Dropout(Layer):
     when it is left out, here the units when it is used).
     """
 
-    rate: float = 0.5
+    rate: Annotated[float, "[0, 1)"] = 0.5
     random = ("mask",)
-
-    def __post_init__(self):
-        require(0 <= self.rate < 1, "Dropout.rate", self.rate, "it must lie in [0, 1)")
 
     def noise(self, stream, shape, examples, like):
         """The mask m (N, *shape)."""

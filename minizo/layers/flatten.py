@@ -5,6 +5,7 @@ from math import prod
 
 from .. import backend
 from ..errors import InputError
+from ..settings import Count
 from .base import Layer
 
 
@@ -18,7 +19,7 @@ class Flatten(Layer):
         How many trailing axes an example has.
     """
 
-    axes: int = 3
+    axes: Count = 3
 
     def output_shape(self, shape):
         """(C, H, W) -> (C*H*W,)."""

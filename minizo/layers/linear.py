@@ -6,7 +6,8 @@ from math import sqrt
 import numpy as np
 
 from .. import backend
-from ..errors import InputError, is_whole, require
+from ..errors import InputError
+from ..settings import Count
 from .base import Layer
 
 # Multiply-accumulates up to which a BLAS does many small products at full speed. Above, those of a
@@ -33,15 +34,9 @@ class Linear(Layer):
     and dx.
     """
 
-    inputs: int
-    outputs: int
+    inputs: Count
+    outputs: Count
     bias: bool = True
-
-    def __post_init__(self):
-        for name in ("inputs", "outputs"):
-            value = getattr(self, name)
-            right = is_whole(value) and value > 0
-            require(right, f"Linear.{name}", value, "it must be a whole number above 0")
 
     @property
     def shapes(self):

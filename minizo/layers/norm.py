@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 from math import prod
+from typing import Annotated
 
 import numpy as np
 
 from .. import backend, sharing
-from ..errors import InputError, is_whole, require
+from ..errors import InputError, require
+from ..settings import Count, Positive, Share
 from .base import Layer
 
 
@@ -14,18 +16,10 @@ from .base import Layer
 class _BatchNorm(Layer):
     """What `BatchNorm1d` and `BatchNorm2d` share; ``pixels`` is the number of axes behind C."""
 
-    channels: int
-    eps: float = 1e-5
-    momentum: float = 0.1
+    channels: Count
+    eps: Positive = 1e-5
+    momentum: Share = 0.1
     running = ("mean", "var")
-
-    def __post_init__(self):
-        right = is_whole(self.channels) and self.channels > 0
-        name = type(self).__name__
-        require(right, f"{name}.channels", self.channels, "it must be a whole number above 0")
-        require(self.eps > 0, f"{name}.eps", self.eps, "it must be above 0")
-        right = 0 <= self.momentum <= 1
-        require(right, f"{name}.momentum", self.momentum, "it must lie in [0, 1]")
 
     @property
     def shapes(self):
@@ -266,15 +260,14 @@ class LayerNorm(Layer):
     J. L. Ba, J. R. Kiros, G. E. Hinton, "Layer normalization", 2016, equation 4.
     """
 
-    shape: tuple
-    eps: float = 1e-5
+    shape: Annotated[tuple, "[1, inf)"]
+    eps: Positive = 1e-5
 
     def __post_init__(self):
-        right = len(self.shape) > 0 and all(is_whole(n) and n > 0 for n in self.shape)
-        require(right, "LayerNorm.shape", self.shape, "it must be whole numbers above 0")
+        super().__post_init__()
+        require(self.shape, "LayerNorm.shape", self.shape, "it must hold at least one number")
         remedy = "it normalises over the numbers of an example, of which there must be two or more"
         require(prod(self.shape) > 1, "LayerNorm.shape", self.shape, remedy)
-        require(self.eps > 0, "LayerNorm.eps", self.eps, "it must be above 0")
 
     @property
     def shapes(self):

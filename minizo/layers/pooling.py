@@ -6,25 +6,22 @@ image that hold the first, second, ... pixel of every square.
 
 from dataclasses import dataclass
 from math import prod
+from typing import Annotated
 
 from .. import backend, sharing
-from ..errors import InputError, is_whole, require
+from ..errors import InputError
 from .base import Layer, empty_images, examples, scratch_images
 
 
 @dataclass(frozen=True)
 class _Pool2d(Layer):
-    size: int = 2
-    stride: int | None = None
+    size: Annotated[int, "[1, 255]"] = 2
+    stride: Annotated[int, "[1, 255]"] | None = None
 
     def __post_init__(self):
+        super().__post_init__()
         if self.stride is None:
             object.__setattr__(self, "stride", self.size)
-        for name in ("size", "stride"):
-            value = getattr(self, name)
-            right = is_whole(value) and 1 <= value <= 255
-            remedy = "it must be a whole number from 1 to 255"
-            require(right, f"{type(self).__name__}.{name}", value, remedy)
 
     def output_shape(self, shape):
         """(C, H, W) -> (C, H', W'), H' = floor((H - size) / stride) + 1."""

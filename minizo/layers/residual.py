@@ -5,7 +5,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from .. import backend, sharing
-from ..errors import InputError, is_whole, require
+from ..errors import InputError, require
+from ..settings import Count
 from .base import Layer, empty_images
 from .stack import (
     Composite,
@@ -115,15 +116,12 @@ class ZeroPad(Layer):
     section 3.3 (A) and section 4.2: the shortcut of the CIFAR-10 networks.
     """
 
-    inputs: int
-    outputs: int
-    stride: int = 1
+    inputs: Count
+    outputs: Count
+    stride: Count = 1
 
     def __post_init__(self):
-        for name in ("inputs", "outputs", "stride"):
-            value = getattr(self, name)
-            right = is_whole(value) and value > 0
-            require(right, f"ZeroPad.{name}", value, "it must be a whole number above 0")
+        super().__post_init__()
         enough = self.outputs >= self.inputs
         require(enough, "ZeroPad.outputs", self.outputs, f"it must be at least {self.inputs}")
 

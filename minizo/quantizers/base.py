@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from .. import backend, laws
 from ..errors import choose
+from ..settings import Settings, Share
 from ..surrogates import SURROGATES
 
 
@@ -35,7 +36,7 @@ def total(x):
 
 
 @dataclass(frozen=True)
-class Quantizer:
+class Quantizer(Settings):
     """The contract, with the answers of a quantiser without state and with a diagonal backward.
 
     Parameters
@@ -83,7 +84,7 @@ class Quantizer:
     """
 
     surrogate: str = "identity"
-    progress: float = field(default=0.0, kw_only=True, repr=False)
+    progress: Share = field(default=0.0, kw_only=True, repr=False)
 
     by_filter = False
     random = ()
@@ -95,6 +96,7 @@ class Quantizer:
     epsbar = None
 
     def __post_init__(self):
+        super().__post_init__()
         choose("surrogate", self.surrogate, SURROGATES)
 
     @property

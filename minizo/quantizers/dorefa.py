@@ -1,6 +1,7 @@
 """DoReFa: a staircase of tanh(x) for weights, one of [0, 1] for activations."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from .. import backend
 from .staircase import KBit
@@ -27,7 +28,7 @@ class DoReFa(KBit):
     the form that MetaQuant and FSG use).
     """
 
-    bits: int = 1
+    bits: Annotated[int, "[1, 8]"] = 1
     pointwise = False
     centre = 0.0
     epsbar = None
@@ -84,7 +85,7 @@ class DoReFaActivation(KBit):
     """
 
     surrogate: str = "hardtanh"
-    bits: int = 2
+    bits: Annotated[int, "[1, 8]"] = 2
     centre = 0.5
 
     @property

@@ -1,12 +1,12 @@
 """FDA: the sign as a Fourier series, and a small network that adapts to what is left out."""
 
 from dataclasses import dataclass
-from math import cos, isfinite, pi
+from math import cos, pi
+from typing import Annotated
 
 import numpy as np
 
 from .. import backend
-from ..errors import require
 from .base import Quantizer, mean_abs, sign
 
 
@@ -44,17 +44,12 @@ class FDA(Quantizer):
     """
 
     surrogate: str = "fda"
-    amplitude: float = 0.05
+    amplitude: Annotated[float, "[0, inf)"] = 0.05
     by_filter = True
     pointwise = False
     diagonal = False
     levels = None
     scheduled = True
-
-    def __post_init__(self):
-        super().__post_init__()
-        right = isfinite(self.amplitude) and self.amplitude >= 0
-        require(right, "amplitude", self.amplitude, "it must be finite and at least 0")
 
     @property
     def share(self):

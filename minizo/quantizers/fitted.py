@@ -11,9 +11,10 @@ own.
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from .. import backend
-from ..errors import is_whole, require
+from ..settings import Natural
 from .base import Quantizer, mean_abs
 
 
@@ -167,15 +168,8 @@ class MultiBit(Fitted):
     recurrent neural networks", ICLR 2018, section 3.
     """
 
-    bits: int = 2
-    refinements: int = 2
-
-    def __post_init__(self):
-        super().__post_init__()
-        right = is_whole(self.bits) and 1 <= self.bits <= 4
-        require(right, "bits", self.bits, "it must be a whole number from 1 to 4 for multibit")
-        right = is_whole(self.refinements) and self.refinements >= 0
-        require(right, "refinements", self.refinements, "it must be a whole number, at least 0")
+    bits: Annotated[int, "[1, 4]"] = 2
+    refinements: Natural = 2
 
     @property
     def levels(self):

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from math import sqrt
 from types import MappingProxyType
+from typing import Annotated
 
 import numpy as np
 
 from .. import backend
-from ..errors import require
 from ..norms import rms
 from .base import Quantizer, mean_abs, total
 from .staircase import MidRise, MidTread
@@ -49,14 +49,11 @@ class LSQ(MidTread):
     """
 
     surrogate: str = "hardtanh"
+    bits: Annotated[int, "[2, 8]"] = 2
     signed: bool = True
     rescale: bool = True
     diagonal = False
     least = MappingProxyType({"step": 2.0**-10})
-
-    def __post_init__(self):
-        super().__post_init__()
-        require(self.bits >= 2, "bits", self.bits, "it must be at least 2 for a learned step")
 
     @property
     def bounds(self):

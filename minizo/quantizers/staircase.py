@@ -32,9 +32,9 @@ A. Panferov et al., "QuEST: stable training of LLMs with 1-bit weights and activ
 
 from dataclasses import dataclass
 from math import pi, sqrt
+from typing import Annotated
 
 from .. import backend
-from ..errors import is_whole, require
 from ..norms import rms
 from .base import Quantizer, sign
 
@@ -102,12 +102,7 @@ class Sign(Staircase):
 class KBit(Staircase):
     """A staircase of 2^bits levels, bits from 1 to 8."""
 
-    bits: int = 2
-
-    def __post_init__(self):
-        super().__post_init__()
-        right = is_whole(self.bits) and 1 <= self.bits <= 8
-        require(right, "bits", self.bits, "it must be a whole number from 1 to 8")
+    bits: Annotated[int, "[1, 8]"] = 2
 
     @property
     def levels(self):

@@ -47,6 +47,8 @@ def test_head_is_a_view():
         ((7, 1), "n_train is 7"),
         ((0, 1), "n_train is 0"),
         ((1, -1), "n_test is -1"),
+        ((2.0, 1), "n_train is 2.0, but it must be a whole number"),
+        ((1, True), "n_test is True, but it must be a whole number"),
     ):
         with pytest.raises(InputError, match=argument):
             data.head(*sizes)
@@ -57,7 +59,7 @@ def test_astype():
     double = data.astype("float64")
     assert double.x_train.dtype == double.x_test.dtype == np.float64
     assert double.y_train.dtype == np.int64 and data.x_train.dtype == np.float32
-    for dtype in "int32", "nonsense", None:
+    for dtype in "int32", "float16", "nonsense", None:
         with pytest.raises(InputError, match="floating-point type"):
             data.astype(dtype)
 
@@ -82,26 +84,120 @@ def test_to_the_gpu_and_back(cupy):
     np.testing.assert_array_equal(back.y_train, data.y_train)
 
 
+LABELS = np.arange(6)
+PIXELS = np.linspace(-1.0, 2.0, 72, dtype=np.float32).reshape(6, 1, 4, 3)
+
+
+def with_one(x, value, place=0):
+    """A copy of x that holds ``value`` in one place."""
+    x = np.array(x)
+    x.reshape(-1)[place] = value
+    return x
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
 @pytest.mark.parametrize(
-    "changes, sentence",
+    "labels, sentence",
     [
+        (LABELS[:5], r"shape of y_\w+ is \(5,\), but the 6 images of x_\w+ need"),
+        (LABELS[:, None], r"shape of y_\w+ is \(6, 1\), but the 6 images"),
+        (with_one(LABELS, 10), r"a label of y_\w+ is 10, but labels lie in 0 .. 9"),
+        (with_one(LABELS, -1, 5), r"a label of y_\w+ is -1, but labels lie in 0 .. 9"),
         (
-            dict(x_train=np.zeros((6, 4, 3))),
-            r"shape of x_train is \(6, 4, 3\), but images have the ",
+            with_one(LABELS.astype(np.uint64), 2**64 - 1),
+            r"a label of y_\w+ is 18446744073709551615",
         ),
-        (
-            dict(y_train=np.arange(5)),
-            r"shape of y_train is \(5,\), but the 6 images of x_train need",
-        ),
-        (dict(y_test=np.array([3, 10])), r"a label of y_test is 10, but labels lie in 0 .. 9"),
-        (dict(y_test=np.array([3, -1])), r"a label of y_test is -1, but labels lie in 0 .. 9"),
-        (
-            dict(x_test=np.zeros((2, 1, 3, 3))),
-            r"shape of a test image is \(1, 3, 3\), but the train",
-        ),
+        (LABELS * 0.9, "dtype of y_\\w+ is 'float64', but labels are whole numbers: convert"),
+        (LABELS * 1.0, "dtype of y_\\w+ is 'float64'"),
+        (with_one(LABELS * 1.0, np.nan), "dtype of y_\\w+ is 'float64'"),
+        (LABELS > 3, "dtype of y_\\w+ is 'bool'"),
+        (LABELS.astype(str), "dtype of y_\\w+ is '<U"),
+        (LABELS.astype(object), "dtype of y_\\w+ is 'object'"),
+        (LABELS.tolist(), "expected an array, got list; convert it with numpy.asarray"),
     ],
 )
-def test_arrays_that_do_not_fit(changes, sentence):
-    small()  # control
+def test_labels_that_are_none(part, labels, sentence):
+    """Whatever is not whole numbers from 0 to classes - 1 is one sentence, in either set."""
+    small(x_test=PIXELS, y_test=LABELS)  # control
     with pytest.raises(InputError, match=sentence):
-        small(**changes)
+        small(**{"x_test": PIXELS, "y_test": LABELS, f"y_{part}": labels})
+
+
+@pytest.mark.parametrize("dtype", ["i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", ">i4", ">u8"])
+def test_labels_of_any_integer_type(dtype):
+    """They are kept as int64, in which nothing wraps round."""
+    data = small(y_train=LABELS.astype(dtype), y_test=LABELS[:2].astype(dtype))
+    for labels, wanted in ((data.y_train, LABELS), (data.y_test, LABELS[:2])):
+        assert labels.dtype == np.dtype("int64") and labels.dtype.isnative
+        np.testing.assert_array_equal(labels, wanted)
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+@pytest.mark.parametrize(
+    "images, sentence",
+    [
+        (PIXELS[:, 0], r"shape of x_\w+ is \(6, 4, 3\), but images are"),
+        (
+            PIXELS.astype(np.float16),
+            "dtype of x_\\w+ is 'float16', but images are float32 or float64",
+        ),
+        (PIXELS.astype(np.longdouble), "dtype of x_\\w+ is "),
+        (PIXELS.astype(np.complex64), "dtype of x_\\w+ is 'complex64'"),
+        ((255 * PIXELS).astype(np.uint8), "is 'uint8'.*astype\\('float32'\\) / 255"),
+        (PIXELS.astype(int), "dtype of x_\\w+ is 'int64'"),
+        (PIXELS > 0.5, "dtype of x_\\w+ is 'bool'"),
+        (PIXELS.astype(str), "dtype of x_\\w+ is '<U"),
+        (with_one(PIXELS, np.nan, 7), r"a number of x_\w+ is nan, but images must be finite"),
+        (with_one(PIXELS, np.inf, 7), r"a number of x_\w+ is inf, but images must be finite"),
+        (with_one(PIXELS, -np.inf, 7), r"a number of x_\w+ is -inf, but images must be finite"),
+        (PIXELS.astype(np.float64), "the dtype of x_test is '(float64|float32)', but the training"),
+        (PIXELS[:, :, :3], r"shape of a test image is .* but the training images"),
+        (PIXELS.tolist(), "expected an array, got list"),
+    ],
+)
+def test_images_that_are_none(part, images, sentence):
+    """Another type, another shape or a number that is not finite is one sentence, in either set."""
+    images_of = {"x_train": PIXELS, "x_test": PIXELS, "y_test": LABELS, f"x_{part}": images}
+    with pytest.raises(InputError, match=sentence):
+        small(**images_of)
+
+
+@pytest.mark.parametrize(
+    "store",
+    [
+        lambda x: x.astype(x.dtype.newbyteorder(">")),
+        np.asfortranarray,
+        lambda x: np.repeat(x, 2, axis=3)[:, :, :, ::2],
+        lambda x: x[::-1].copy()[::-1],
+    ],
+    ids=["big-endian", "columns-first", "every-second", "backwards"],
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_images_stored_in_another_way(store, dtype):
+    """Byte order and strides are set right, so that a run has the bits of the plain array."""
+    plain = PIXELS.astype(dtype)
+    data = small(x_train=store(plain), x_test=store(plain[:2]))
+    for x, wanted in ((data.x_train, plain), (data.x_test, plain[:2])):
+        assert x.dtype.isnative and x.dtype.name == dtype and x.flags.c_contiguous
+        np.testing.assert_array_equal(x, wanted)
+
+
+@pytest.mark.parametrize("classes", [0, -3, 2.5, 10.0, True, "ten", float("nan"), None])
+def test_classes_is_a_whole_number(classes):
+    with pytest.raises(
+        InputError, match="classes is .*, but it must be a whole number of at least 1"
+    ):
+        small(classes=classes)
+
+
+def test_libraries_are_not_mixed():
+    xp = pytest.importorskip("array_api_strict")
+    with pytest.raises(InputError, match="are mixed"):
+        small(x_train=xp.asarray(PIXELS))
+
+
+def test_a_number_too_large_for_another_type_is_found():
+    """astype looks at the numbers again: 1e300 is infinite in float32."""
+    data = small(x_train=with_one(PIXELS.astype(float), 1e300), x_test=PIXELS[:2].astype(float))
+    with pytest.raises(InputError, match="a number of x_train is inf"), np.errstate(over="ignore"):
+        data.astype("float32")

@@ -83,10 +83,10 @@ def test_every_digit_has_a_glyph_and_the_styles_vary():
 @pytest.mark.parametrize(
     "arguments, sentence",
     [
-        ((0, 10), "n_train is 0, but it must be an integer of at least 1"),
-        ((10, 2.5), "n_test is 2.5, but it must be an integer of at least 1"),
-        ((10, 10, -1), "seed is -1, but it must be an integer of at least 0"),
-        ((10, 10, 0, "int8"), "dtype is 'int8', but images need a floating-point type"),
+        ((0, 10), "n_train is 0, but it must be a whole number of at least 1"),
+        ((10, 2.5), "n_test is 2.5, but it must be a whole number of at least 1"),
+        ((10, 10, -1), "seed is -1, but it must be a whole number of at least 0"),
+        ((10, 10, 0, "int8"), "dtype is 'int8', but images need the floating-point type"),
     ],
 )
 def test_bad_arguments(arguments, sentence):

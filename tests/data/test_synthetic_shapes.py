@@ -98,9 +98,9 @@ def test_a_drawn_image_holds_its_shape():
 @pytest.mark.parametrize(
     "arguments, sentence",
     [
-        ({"n_train": 0}, "n_train is 0, but it must be an integer of at least 1"),
+        ({"n_train": 0}, "n_train is 0, but it must be a whole number of at least 1"),
         ({"n_test": 1.5}, "n_test is 1.5"),
-        ({"seed": -1}, "seed is -1, but it must be an integer of at least 0"),
+        ({"seed": -1}, "seed is -1, but it must be a whole number of at least 0"),
         ({"dtype": "int8"}, "dtype is 'int8'"),
     ],
 )

@@ -1,0 +1,194 @@
+"""Settings: numbers in their range, and of Python's own types, checked in one place.
+
+Two things go wrong with a number that a caller gives. It may be out of range, which shows up far
+away and late. Or it may be a NumPy scalar, as `numpy.logspace` or a loop over an array gives them:
+``numpy.float64`` turns float32 arrays into float64 where a Python float does not, and
+``numpy.uint8`` overflows at 255. So every setting becomes the Python number of the same value
+before anything else looks at it, or is refused in one sentence. A dataclass of settings inherits
+`Settings` and says in the annotations what it takes:
+
+>>> from dataclasses import dataclass
+>>> from numpy import float64
+>>> @dataclass(frozen=True)
+... class Rule(Settings):
+...     lr: Annotated[float, "(0, inf)"] = 0.1
+>>> Rule(float64(0.01))
+Rule(lr=0.01)
+>>> Rule(-1)
+Traceback (most recent call last):
+minizo.errors.InputError: Rule.lr is -1, but it must be finite and above 0
+
+Functions ask `real`, `whole` and `wholes` for their arguments.
+"""
+
+from dataclasses import fields
+from functools import cache, wraps
+from math import inf
+from numbers import Integral, Real
+from types import UnionType
+from typing import Annotated, Union, get_args, get_origin
+
+import numpy as np
+
+from .errors import InputError
+
+Count = Annotated[int, "[1, inf)"]
+Natural = Annotated[int, "[0, inf)"]
+Positive = Annotated[float, "(0, inf)"]
+Share = Annotated[float, "[0, 1]"]
+
+
+def plain(value):
+    """A NumPy scalar or host array of shape () as the Python number; anything else as it is.
+
+    >>> plain(np.float64(0.5)), plain(np.array(3)), plain("x")
+    (0.5, 3, 'x')
+    """
+    if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
+        number = value.item()
+        return float(number) if isinstance(number, np.longdouble) else number  # it has no other
+    return value
+
+
+def real(argument, value, interval="(-inf, inf)"):
+    """``value`` as a Python float.
+
+    Parameters
+    ----------
+    argument : str
+        What the number is, as the caller knows it.
+    value : number
+        Of Python or NumPy, or a host array of shape (); True and False are none.
+    interval : str
+        Where it must lie, in the notation of mathematics: ``"(0, 1]"`` is without 0, with 1.
+
+    Raises
+    ------
+    InputError
+        For anything else; the sentence says where it must lie.
+    """
+    number = value if type(value) is float else _converted(float, Real, argument, value, interval)
+    if not _inside(number, interval):
+        raise _refusal(argument, value, float, interval)
+    return number
+
+
+def whole(argument, value, interval="[1, inf)"):
+    """``value`` as a Python int; otherwise as `real`. 3.0 is not a whole number."""
+    number = value if type(value) is int else _converted(int, Integral, argument, value, interval)
+    if not _inside(number, interval):
+        raise _refusal(argument, value, int, interval)
+    return number
+
+
+def wholes(argument, values, interval="[1, inf)"):
+    """``values`` as a tuple of Python ints, of any length; otherwise as `whole`."""
+    if isinstance(values, np.ndarray) and values.ndim == 1:
+        values = values.tolist()
+    if not isinstance(values, tuple | list | range):
+        raise _refusal(argument, values, tuple, interval)
+    try:
+        return tuple([whole(argument, value, interval) for value in values])
+    except InputError:
+        raise _refusal(argument, values, tuple, interval) from None
+
+
+def truth(argument, value, interval=None):
+    """``value`` as Python's True or False; nothing else counts as one of them."""
+    value = plain(value)
+    if not isinstance(value, bool):
+        raise InputError(f"{argument} is {value!r}, but it must be True or False")
+    return value
+
+
+def _converted(kind, family, argument, value, interval):
+    number = plain(value)
+    if isinstance(number, bool) or not isinstance(number, family):
+        raise _refusal(argument, value, kind, interval)
+    try:
+        return kind(number)
+    except OverflowError:  # a whole number that no float reaches
+        raise _refusal(argument, value, kind, interval) from None
+
+
+@cache
+def _bounds(interval):
+    low, high = (float(end) for end in interval[1:-1].split(","))
+    return low, high, interval[0] == "[", interval[-1] == "]"
+
+
+def _inside(value, interval):
+    low, high, with_low, with_high = _bounds(interval)
+    return low < value < high or (with_low and value == low) or (with_high and value == high)
+
+
+def _refusal(argument, value, kind, interval):
+    return InputError(f"{argument} is {plain(value)!r}, but {_demand(kind, interval)}")
+
+
+def _demand(kind, interval):
+    # what a number must be, in words
+    low, high, with_low, with_high = _bounds(interval)
+    if kind is not float:
+        what = "whole numbers" if kind is tuple else "a whole number"
+        if high == inf:
+            return f"it must be {what} of at least {low:.0f}"
+        return f"it must be {what} from {low:.0f} to {high:.0f}"
+    if high < inf and low > -inf:
+        return f"it must lie in {interval}"
+    words = [] if with_high else ["finite"]
+    if low > -inf:
+        words.append(f"at least {low:g}" if with_low else f"above {low:g}")
+    return f"it must be {' and '.join(words)}"
+
+
+class Settings:
+    """A dataclass whose numbers are checked, and made Python's, when it is built.
+
+    A field annotated ``Annotated[float, interval]`` takes a number in that interval (see `real`),
+    with ``int`` a whole one, with ``tuple`` whole numbers, ``bool`` True or False; ``| None``
+    allows that, too. Other fields stay as they are. A subclass with checks of its own extends
+    ``__post_init__`` and calls this one first.
+    """
+
+    def __post_init__(self):
+        kind = type(self)
+        for name, check, interval in checks(kind):
+            value = getattr(self, name)
+            checked = check(f"{kind.__name__}.{name}", value, interval)
+            if checked is not value:
+                object.__setattr__(self, name, checked)
+
+
+CHECKS = {float: real, int: whole, tuple: wholes, bool: truth}
+
+
+@cache
+def checks(cls):
+    """(name, check, interval) of each field of a dataclass whose annotation asks for a check."""
+    found = []
+    for field in fields(cls):
+        check, interval = _check(field.type)
+        if check is not None:
+            found.append((field.name, check, interval))
+    return tuple(found)
+
+
+def _check(annotation):
+    if get_origin(annotation) in (Union, UnionType):
+        kinds = [kind for kind in get_args(annotation) if kind is not type(None)]
+        check, interval = _check(kinds[0])
+        return (None if len(kinds) > 1 or check is None else _optional(check)), interval
+    if get_origin(annotation) is Annotated:
+        kind, interval = get_args(annotation)
+        return CHECKS[kind], interval
+    return (truth, None) if annotation is bool else (None, None)
+
+
+@cache
+def _optional(check):
+    @wraps(check)
+    def optional(argument, value, interval):
+        return None if value is None else check(argument, value, interval)
+
+    return optional
