@@ -68,6 +68,8 @@ NEEDED = {
     "Stack": {"layers": {"act": ReLU()}},
     "Network": {"layers": {"act": ReLU()}, "input_shape": (2, 3)},
     "Stream": {"seed": 1, "purpose": "test"},
+    "Noise": {"law": None, "seed": 1, "step": 0},
+    "Guided": {"u": None, "ghat": None, "beta": 0.5},
     "Case": {"estimator": STE()},
     "ModelCase": {"estimator": STE()},
     "WarmCase": {"estimator": STE()},
