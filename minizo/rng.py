@@ -84,9 +84,8 @@ class Stream(Settings):
         ((8589934599, 2), (4294967299, 0, 0))
         """
         path = (*self.path, *(0,) * (6 - len(self.path)))
-        right = len(path) == 6 and all(0 <= word < 2**32 for word in path)
-        remedy = "on a GPU a stream has at most 6 numbers from 0 to 2^32 - 1"
-        require(right, "path", self.path, remedy)
+        remedy = "on a GPU a stream has a path of at most 6 numbers from 0 to 2^32 - 1"
+        require(len(path) == 6, "path", self.path, remedy)
         place = tuple(low + 2**32 * high for low, high in zip(path[::2], path[1::2], strict=True))
         return (self.seed + 2**32 * PURPOSES[self.purpose], len(self.path)), place
 

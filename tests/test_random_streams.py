@@ -98,7 +98,7 @@ def test_the_places_of_a_run_are_told_apart_where_32_bits_are_not_enough():
 
 @pytest.mark.parametrize("path", [(2**32,), (-1,), (1, 2, 3, 4, 5, 6, 7)])
 def test_a_path_that_has_no_place_is_refused(path):
-    with pytest.raises(InputError, match="path is .* at most 6 numbers from 0 to 2"):
+    with pytest.raises(InputError, match="at most 6 numbers from 0 to 2|whole numbers from 0 to"):
         rng.at(0, "noise", *path).philox()
 
 
