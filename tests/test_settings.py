@@ -34,7 +34,7 @@ from minizo.settings import CHECKS, Settings, checks, plain, real, truth, whole,
 MADE = ("minizo.bench", "minizo.export", "minizo.figures", "minizo.gallery", "minizo.lab",
         "minizo.planning", "minizo.recipe", "minizo.reproduce")  # fmt: skip
 # Looked at in a way of their own: a number or two of them; one number among arrays
-OWN = {("Conv2d", "kernel"), ("Conv2d", "stride"), ("Conv2d", "padding"), ("Dataset", "classes"),
+OWN = {("Rows", "streams"), ("Conv2d", "kernel"), ("Conv2d", "stride"), ("Conv2d", "padding"), ("Dataset", "classes"),
        ("Objective", "quantized"), ("Step", "seed")}  # fmt: skip
 
 
@@ -68,6 +68,7 @@ NEEDED = {
     "Stack": {"layers": {"act": ReLU()}},
     "Network": {"layers": {"act": ReLU()}, "input_shape": (2, 3)},
     "Stream": {"seed": 1, "purpose": "test"},
+    "Rows": {"streams": ()},
     "Noise": {"law": None, "seed": 1, "step": 0},
     "Guided": {"u": None, "ghat": None, "beta": 0.5},
     "Case": {"estimator": STE()},
