@@ -1,7 +1,6 @@
 """A labelled image data set: four arrays and a name."""
 
-from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from math import isfinite, prod
 from typing import Any
 
@@ -153,8 +152,9 @@ class Dataset:
 
     def _with(self, arrays):
         # this data set with other arrays, whose numbers were looked at before
-        other = copy(self)
-        vars(other).update(arrays)
+        other = object.__new__(type(self))
+        own = {field.name: getattr(self, field.name) for field in fields(self)}
+        vars(other).update(own | arrays)
         return other
 
 
