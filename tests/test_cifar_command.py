@@ -106,8 +106,8 @@ def test_pretraining_then_every_estimator(call, folder, tmp_path):
     binary = Objective(network, quantizers.Sign())
     images = load(folder)
     first = fit(whole, images, STE(), optim.Adam(), steps=5, **rest)
-    start = {"start": first.theta, "state": first.state}
-    second = fit(binary, images, STE(), optim.Adam(), steps=6, **start, **rest)
+    # the statistics of the full-precision weights do not fit the binary ones
+    second = fit(binary, images, STE(), optim.Adam(), steps=6, start=first.theta, **rest)
     for slug, run in ("pretrain-seed0", first), ("ste-seed0", second):
         saved = arrays(tmp_path / "run", slug)
         np.testing.assert_array_equal(saved["state.theta"], run.theta)

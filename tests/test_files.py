@@ -249,7 +249,7 @@ COMMANDS = {
     "export": (exporting.main, ["run"], (exporting, "compare"), ["--out"]),
     **{
         module.__name__.rpartition(".")[2]: (
-            module.main, ["--quiet"], (sweep, "_start"), ["--out", "--folder"],
+            module.main, ["--quiet"], (sweep, "groups"), ["--out", "--folder"],
         )
         for module in (compute796, fsg, mnist_grid, proxquant, zoo)
     },

@@ -270,7 +270,7 @@ def test_quantised_activations_train_under_every_estimator(toy, name, estimator)
 
 def test_the_step_of_an_activation():
     """Its gradient is LSQ's over all numbers of the layer, a population a loop."""
-    layer = QuantizedActivation(quantizers.LSQ(bits=2, signed=False), 0.5)
+    layer = QuantizedActivation(quantizers.LSQ(bits=2, signed=False), 0.5, axes=2)
     gen = generator(8)
     x, dy = gen.normal(size=(2, 5, 3, 4)), gen.normal(size=(2, 5, 3, 4))
     params = {"step": np.array([[1.0], [1.7]])}

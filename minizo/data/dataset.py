@@ -1,8 +1,7 @@
 """A labelled image data set: four arrays and a name."""
 
 import hashlib
-from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from math import isfinite, prod
 from typing import Any
@@ -169,9 +168,9 @@ class Dataset:
 
     def _with(self, arrays):
         # this data set with other arrays, whose numbers were looked at before
-        other = copy(self)
-        vars(other).pop("digest", None)  # of the old ones
-        vars(other).update(arrays)
+        other = object.__new__(type(self))
+        own = {field.name: getattr(self, field.name) for field in fields(self)}
+        vars(other).update(own | arrays)
         return other
 
 
