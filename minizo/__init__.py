@@ -22,7 +22,7 @@ from .estimators import (
 )
 from .many import fit_many
 from .objective import Batch, Objective
-from .population import Pool, threads
+from .parallel import Pool, threads
 from .recipe import Diverged, Run
 from .train import fit
 

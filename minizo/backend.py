@@ -8,7 +8,6 @@ array-api-strict share, and finds its namespace with `namespace`. What the libra
 import hashlib
 import sys
 import threading
-from collections import defaultdict
 from math import prod
 
 import numpy as np
@@ -106,52 +105,17 @@ def empty(shape, like, dtype=None):
     """Uninitialised array of ``shape`` where ``like`` lives, of its dtype unless one is given."""
     xp = namespace(like)
     dtype = like.dtype if dtype is None else dtype
-    if xp is np:
-        nbytes = prod(shape) * dtype.itemsize
-        if nbytes < LARGE:
-            return np.empty(shape, dtype)
-        return np.asarray(_Lease(nbytes)).view(dtype).reshape(shape)
-    if is_cupy(xp):
+    if xp is np or is_cupy(xp):
         return xp.empty(shape, dtype=dtype)
     return xp.empty(shape, dtype=dtype, device=like.device)
 
 
-LARGE = 2**18  # bytes from which on memory is worth keeping
-
-_kept = defaultdict(list)  # number of bytes -> memory that nobody uses any more
-
-
-class _Lease:
-    """The owner of an array's memory, which keeps it for the next array of that size.
-
-    Memory fresh from the system costs more in page faults than what is computed in it, and a
-    training step asks for the same sizes again and again. CuPy has such a pool of its own.
-    """
-
-    def __init__(self, nbytes):
-        try:
-            self.memory = _kept[nbytes].pop()
-        except IndexError:
-            self.memory = np.empty(nbytes, np.uint8)
-        self.__array_interface__ = self.memory.__array_interface__
-
-    def __del__(self):
-        _kept[self.memory.nbytes].append(self.memory)
-
-
-def empty_like(x):
-    """Uninitialised array of the shape, dtype and order of storage of ``x``."""
-    xp = namespace(x)
-    if xp is not np or x.nbytes < LARGE:
-        return xp.empty_like(x)
-    order = sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis]))
-    array = empty(tuple(x.shape[axis] for axis in order), x)
-    return array.transpose(np.argsort(order))
-
-
-def forget():
-    """Give back the memory that is kept for arrays of sizes met before."""
-    _kept.clear()
+def zeros(shape, like):
+    """Zeros of ``shape`` where ``like`` lives, of its dtype."""
+    xp = namespace(like)
+    if xp is np or is_cupy(xp):
+        return xp.zeros(shape, dtype=like.dtype)
+    return xp.zeros(shape, dtype=like.dtype, device=like.device)
 
 
 _scratch = threading.local()
@@ -287,8 +251,7 @@ def synchronize(xp):
 
 
 def release(xp):
-    """Give back the memory that is kept for later: CuPy's pool, and ours on the host."""
-    forget()
+    """Give back the memory that CuPy's pool keeps for later."""
     if is_cupy(xp):
         xp.get_default_memory_pool().free_all_blocks()
 

@@ -18,8 +18,8 @@ from .data import AUGMENTATIONS
 from .errors import InputError
 from .files import make_folder, write_csv, write_text
 from .many import fit_many
+from .parallel import threads
 from .planning import build_objective, is_sweep, plan
-from .population import threads
 from .quantizers import FullPrecision
 from .recipe import COLUMNS, Diverged
 from .train import fit

@@ -66,7 +66,8 @@ def _gaussian_score(z):
 def _rademacher(stream, out):
     # u = sign(c) = +-1 with probability 1/2 each; c is never 0, so neither is u
     stream.uniform(out)
-    return backend.into(out, backend.namespace(out).sign, out)
+    out[...] = backend.namespace(out).sign(out)
+    return out
 
 
 def _rademacher_q(z):
@@ -95,8 +96,7 @@ def _uniform_q(z):
 def _logistic(stream, out):
     # u = atanh(c) / epsbar
     stream.uniform(out)
-    backend.into(out, backend.namespace(out).atanh, out)
-    out /= LOGISTIC_EPSBAR
+    out[...] = backend.namespace(out).atanh(out) / LOGISTIC_EPSBAR
     return out
 
 

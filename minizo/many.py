@@ -20,7 +20,7 @@ from math import ceil, isfinite, prod
 
 import numpy as np
 
-from . import backend, sharing
+from . import backend, parallel
 from .divergence import CALLED, diverged, finite_rows
 from .errors import require
 from .estimators import Step
@@ -28,7 +28,7 @@ from .evaluation import EVALUATION_BATCH, EVALUATION_NUMBERS, totals
 from .inputs import check_batch, check_data, check_numbers, check_seed
 from .memory import in_parts, told
 from .objective import Batch
-from .population import BLOCK_DIRECTIONS, Pool
+from .parallel import BLOCK_DIRECTIONS, Pool
 from .recipe import COLUMNS, Diverged, Recipe, Run
 from .settings import whole
 from .train import batches, fit
@@ -133,7 +133,7 @@ def fit_many(
         found = in_parts(some, len(group), "runs", data.x_train, key=key)
         return itertools.chain.from_iterable(found)
 
-    with sharing.one_blas_thread():
+    with parallel.one_blas_thread():
         if workers == 1:
             found = [train(group) for group in groups]
         else:

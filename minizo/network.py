@@ -12,7 +12,21 @@ from . import backend, rng
 from .errors import InputError, require
 from .layers import Stack
 from .layers.stack import lowest, shapes_through
+from .parallel import together
 from .settings import Settings
+
+BLOCKS = 4  # into which a batch is cut at most
+BLOCK_MACS = 5_000_000  # multiply-accumulates, and
+BLOCK_EXAMPLES = 2  # examples in a block at least
+
+
+def cuts(n, count):
+    """Slices that cut n examples into ``count`` blocks of about the same size.
+
+    >>> cuts(5, 2)
+    [slice(0, 2, None), slice(2, 5, None)]
+    """
+    return [slice(n * k // count, n * (k + 1) // count) for k in range(count)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,19 +259,58 @@ class Network(Settings):
             network evaluates, without them it trains; with the arrays of `noise` it is random.
         x : ndarray of shape (N, *input_shape)
         """
-        return self.stack.forward(params, x)
+        found = self._in_blocks(self.stack.forward, params, x)
+        outputs, caches = zip(*found, strict=True)
+        return self._joined(outputs), caches
 
     def predict(self, params, x):
         """`forward` without the caches, whose memory is then free at once."""
-        return self.stack.predict(params, x)
+        return self._joined(self._in_blocks(self.stack.predict, params, x))
 
     def statistics(self, caches):
         """What the batch of these ``caches`` says about the running statistics: name -> array."""
-        return self.stack.statistics(caches) if self.running else {}
+        # every block knows them
+        return self.stack.statistics(caches[0]) if self.running else {}
 
     def backward(self, params, caches, dy):
         """Gradients of every parameter of the layers: name -> (..., *shape)."""
-        return self.stack.backward(params, caches, dy, wanted=False)[1]
+        after = (slice(None),) * len(self.output_shape)
+        parts = cuts(dy.shape[-1 - len(after)], len(caches))
+
+        def block(k, reduce):
+            share = dy[(..., parts[k], *after)]
+            return self.stack.backward(params, caches[k], share, False, reduce)[1]
+
+        first, *others = together(block, len(caches))
+        return {name: sum((own[name] for own in others), share) for name, share in first.items()}
+
+    # A large batch is cut into blocks of examples, which walk through the layers side by side.
+
+    def _blocks(self, params, x):
+        # How many: by the work alone. A population, many runs and a device are parallel without.
+        known = self.stack.shapes.items()
+        single = all(params[name].size == prod(shape) for name, shape in known)
+        if not (single and self.stack.cuts and backend.is_numpy(backend.namespace(x))):
+            return 1
+        examples = x.shape[0]
+        return max(1, min(BLOCKS, examples * self.macs // BLOCK_MACS, examples // BLOCK_EXAMPLES))
+
+    def _in_blocks(self, walk, params, x):
+        # walk(params, x, reduce) for every block
+        parts = cuts(x.shape[0], self._blocks(params, x))
+        random = [name for name in self.stack.random if name in params]
+
+        def block(k, reduce):
+            if len(parts) == 1:
+                return walk(params, x, reduce)
+            noise = {name: params[name][parts[k], ...] for name in random}
+            return walk({**params, **noise}, x[parts[k], ...], reduce)
+
+        return together(block, len(parts))
+
+    def _joined(self, outputs):
+        axis = -1 - len(self.output_shape)
+        return outputs[0] if len(outputs) == 1 else backend.concat(outputs, axis)
 
     def describe(self):
         """A short table of the layers, for people.

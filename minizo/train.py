@@ -8,7 +8,7 @@ from math import isfinite
 
 import numpy as np
 
-from . import backend, checkpoint, memory, rng, sharing
+from . import backend, checkpoint, memory, parallel, rng
 from .divergence import CALLED, diverged, finite
 from .errors import InputError, require
 from .estimators import Step
@@ -16,7 +16,7 @@ from .evaluation import evaluate
 from .files import require_writable
 from .inputs import check_batch, check_data, check_numbers, check_seed, check_start
 from .objective import Batch
-from .population import Pool
+from .parallel import Pool
 from .recipe import COLUMNS, Recipe, Run, TrainState
 from .settings import whole
 
@@ -297,7 +297,7 @@ def fit(
         require_writable(path, "path")
 
     # NaN and infinity are looked for in `advance` and `record`, not warned about everywhere
-    with sharing.one_blas_thread(), np.errstate(all="ignore"):
+    with parallel.one_blas_thread(), np.errstate(all="ignore"):
         if not records["step"]:
             state = state._replace(running=first_statistics(recipe, theta))
             record(records, recipe, state)

@@ -16,7 +16,7 @@ import minizo
 from minizo import Objective, models, optim, quantizers, report, train
 from minizo.data.dataset import Dataset
 from minizo.estimators import ESTIMATORS
-from minizo.population import Pool
+from minizo.parallel import Pool
 from minizo.recipe import Recipe
 
 FIGURES = Path(__file__).parent.parent / "figures"

@@ -17,7 +17,7 @@ from minizo.estimators.spsa import Noise
 from minizo.laws import LAWS
 from minizo.models import mlp
 from minizo.objective import Batch, Gradient, Objective
-from minizo.population import Pool
+from minizo.parallel import Pool
 from minizo.quantizers import MidRise, MidTread, Sign
 from minizo.rng import Stream
 

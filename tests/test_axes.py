@@ -208,7 +208,7 @@ def test_objectives_one_by_one(name):
     """Losses, gradients, statistics and outputs: of seeds, of a population, and of both."""
     objective, theta, batch = squares(square(QUANTIZERS[name]()))
     together = objective.ste_gradient(theta, batch)
-    losses = objective.evaluate(theta[:, :1, :], batch, theta - theta[:, :1, :])
+    losses = objective.evaluate(theta, batch)
     refreshed = objective.refresh(theta)
     weights = objective.quantize(theta)
     for seed in range(SIZE):

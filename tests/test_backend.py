@@ -20,9 +20,9 @@ from minizo import (
     losses,
     models,
     optim,
+    parallel,
     quantizers,
     rng,
-    sharing,
 )
 from minizo.laws import LAWS
 from minizo.surrogates import SURROGATES
@@ -164,7 +164,7 @@ def test_scratch_is_reused_and_never_shared_between_threads():
 def test_one_blas_thread():
     from threadpoolctl import threadpool_info
 
-    with sharing.one_blas_thread():
+    with parallel.one_blas_thread():
         pools = [p for p in threadpool_info() if p["user_api"] == "blas"]
         assert all(pool["num_threads"] == 1 for pool in pools)
 

@@ -1,8 +1,5 @@
 """Convolution and pooling against direct loops; blocks and threads; the convolutional models."""
 
-from concurrent.futures import ThreadPoolExecutor
-from math import prod
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,18 +7,8 @@ from hypothesis import strategies as st
 from strategies import generator
 
 from minizo import (
-    FOGZO,
-    SPSA,
-    STE,
-    Batch,
     InputError,
-    Objective,
-    Step,
-    backend,
     models,
-    quantizers,
-    sharing,
-    threads,
 )
 from minizo.layers import (
     AvgPool2d,
@@ -30,9 +17,6 @@ from minizo.layers import (
     GlobalAvgPool,
     LayerNorm,
     MaxPool2d,
-    QuantizedActivation,
-    ReLU,
-    Residual,
     ZeroPad,
 )
 
@@ -114,10 +98,8 @@ def test_order_of_storage_does_not_matter():
 
 
 @pytest.mark.parametrize("size, stride", [(2, 2), (3, 2), (3, 1), (2, 3), (1, 1)])
-def test_pooling_is_its_equation(size, stride, monkeypatch):
+def test_pooling_is_its_equation(size, stride):
     """Squares one by one; the first of equal numbers in reading order takes the gradient."""
-    new = backend.empty  # memory that holds anything
-    monkeypatch.setattr(backend, "empty", lambda *given: np.full_like(new(*given), np.nan))
     gen = generator(size, stride)
     x = gen.integers(-2, 3, size=(4, 3, 7, 6)).astype(float)  # with many ties
     most, mean = MaxPool2d(size, stride), AvgPool2d(size, stride)
@@ -180,190 +162,3 @@ def test_layer_norm_is_its_equation():
 def test_bad_layers_are_refused(make, sentence):
     with pytest.raises(InputError, match=sentence):
         make()
-
-
-# Blocks and threads -----------------------------------------------------------------------------
-
-BLOCKED = [
-    (Conv2d(3, 4, 3, padding=1, bias=True), (3, 6, 5)),
-    (Conv2d(3, 4, 3, stride=2, padding=1), (3, 6, 5)),
-    (BatchNorm2d(3), (3, 6, 5)),
-    (MaxPool2d(), (3, 6, 5)),
-    (ReLU(), (3, 6, 5)),
-    (Residual({"conv": Conv2d(3, 3, padding=1)}), (3, 6, 5)),
-]
-
-
-def both_ways(layer, params, x, dy):
-    y, cache = layer.forward(params, x)
-    dx, grads = layer.backward(params, cache, dy)
-    return [y, dx, *grads.values()]
-
-
-@pytest.mark.parametrize("lead", [(), (2,)])
-@pytest.mark.parametrize("layer, shape", BLOCKED, ids=lambda x: type(x).__name__)
-def test_blocks_and_threads(layer, shape, lead, monkeypatch):
-    """Many small blocks: the numbers of one block (1e-12); three threads: the same bits."""
-    gen = generator(4)
-    params, x = random_params(layer, gen, lead), gen.normal(size=(*lead, 40, *shape))
-    dy = gen.normal(size=(*lead, 40, *layer.output_shape(shape)))
-    whole = both_ways(layer, params, x, dy)
-    monkeypatch.setattr(sharing, "BLOCK", 2000)
-    blocked = both_ways(layer, params, x, dy)
-    with ThreadPoolExecutor(3) as executor, sharing.crew(executor, 3):
-        threaded = both_ways(layer, params, x, dy)
-    for a, b, c in zip(whole, blocked, threaded, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
-        np.testing.assert_array_equal(b, c)
-
-
-def test_helpers_ignore_overflow_where_the_caller_does():
-    """NumPy's errstate is the caller's in every thread; without it there is a warning."""
-
-    def square(item):
-        return np.float32(1e30) * np.float32(1e30) + item
-
-    with ThreadPoolExecutor(3) as executor, sharing.crew(executor, 3):
-        with np.errstate(all="ignore"):
-            assert sharing.share(square, range(50)) == [np.inf] * 50
-        with pytest.raises(RuntimeWarning, match="overflow"):
-            sharing.share(square, range(50))
-
-
-def test_share_keeps_the_order_and_hands_errors_on():
-    """Results in the order of the items, whoever did them; an error in a thread is not lost."""
-    with ThreadPoolExecutor(3) as executor, sharing.crew(executor, 3):
-        assert sharing.share(lambda i: i * i, list(range(50))) == [i * i for i in range(50)]
-        with pytest.raises(ZeroDivisionError):
-            sharing.share(lambda i: 1 / (i - 30), list(range(50)))
-        # within a thread of the crew there is no crew: nothing waits for itself
-        nested = sharing.share(lambda i: sharing.share(lambda j: i + j, [1, 2]), [10, 20])
-    assert nested == [[11, 12], [21, 22]]
-
-
-def test_memory_is_used_again_only_when_nobody_sees_it():
-    """A freed large array's memory comes back; one with a living view does not."""
-    like = np.empty(0, np.float32)
-    shape = (backend.LARGE // 8, 3)  # a size that nothing else here asks for
-    first = backend.empty(shape, like)
-    first[...] = 1.0
-    address, view = first.ctypes.data, first[5:7, ::2].T
-    del first
-    second = backend.empty(shape, like)
-    assert second.ctypes.data != address
-    second[...] = 2.0
-    assert (view == 1.0).all()
-    del view
-    assert backend.empty(shape, like).ctypes.data == address
-    backend.forget()
-    assert backend.empty(shape, like).dtype == np.float32
-
-
-def test_windows():
-    """Neighbours side by side, from any order of storage."""
-    x = np.arange(24.0).reshape(2, 6, 2)
-    for given_x in (x, np.asfortranarray(x)):
-        found = backend.windows(given_x, 3, 2)
-        assert found.shape == (2, 2, 6)
-        np.testing.assert_array_equal(found[1, 1], x[1, 2:5].ravel())
-
-
-# Models -----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "depth, classes, tensors, quantised",
-    [
-        (20, 10, 22, 270_896),
-        (32, 10, 34, 464_432),
-        (44, 10, 46, 657_968),
-        (56, 100, 58, 857_264),
-        (110, 100, 112, 1_728_176),
-    ],
-)
-def test_resnets_have_the_published_sizes(depth, classes, tensors, quantised):
-    """6n + 4 quantised tensors and their weights, as binary networks on CIFAR report them."""
-    net = models.resnet(depth, classes)
-    names = models.weights(net)
-    assert len(names) == tensors
-    assert sum(prod(net.shapes[name]) for name in names) == quantised
-    assert net.output_shape == (classes,)
-    inner = models.weights(net, ends=False, shortcuts=False)
-    assert len(inner) == tensors - 4 and "conv1.weight" not in inner and "fc.weight" not in inner
-
-
-def test_option_a_has_the_parameters_of_the_first_paper():
-    """0.27, 0.46, 0.66, 0.85 and 1.7 million, as in table 6 of He et al."""
-    for depth, millions in {20: 0.27, 32: 0.46, 44: 0.66, 56: 0.85}.items():
-        assert round(models.resnet(depth, shortcut="pad").d / 1e6, 2) == millions
-    assert round(models.resnet(110, shortcut="pad").d / 1e6, 1) == 1.7
-
-
-CONVNETS = {
-    "lenet": lambda act: models.lenet((3, 4), activation=act, input_shape=(1, 8, 8)),
-    "resnet": lambda act: models.resnet(8, 3, width=3, activation=act, input_shape=(2, 8, 8)),
-    "pad": lambda act: models.resnet(
-        14, 3, width=2, activation=act, shortcut="pad", final_norm=True, input_shape=(3, 8, 8)
-    ),
-    "before": lambda act: models.resnet(
-        8, 3, width=3, before=models.ACTIVATIONS[act](), input_shape=(1, 8, 8)
-    ),
-}
-
-
-def problem(name, act="hardtanh", quantizer=None, examples=6):
-    """(calibrated objective, theta, batch) in float64, every parameter moved off its start."""
-    gen = generator(5)
-    net = CONVNETS[name](act)
-    theta = net.init(0, like=np.empty(0)) + 0.1 * gen.normal(size=net.d)
-    x = gen.normal(size=(examples, *net.input_shape))
-    objective = Objective(net, quantizer or quantizers.FullPrecision()).calibrate(theta)
-    return objective, theta, Batch(x, gen.integers(0, 3, examples))
-
-
-@pytest.mark.parametrize("name", CONVNETS)
-def test_gradient_of_the_whole_network(name):
-    """One random projection, float64, 1e-6; 1 % too much must fail."""
-    objective, theta, batch = problem(name)
-    value, grad, _ = objective.ste_gradient(theta, batch)
-    assert value == objective.evaluate(theta, batch)
-    e, h = generator(6).normal(size=theta.shape), 1e-7
-    above, below = (objective.evaluate(theta + s * h * e, batch) for s in (1, -1))
-    numeric = (above - below) / (2 * h)
-    assert abs(grad @ e - numeric) < 1e-6 * abs(numeric)
-    assert not abs(1.01 * grad @ e - numeric) < 1e-6 * abs(numeric)
-
-
-@pytest.mark.parametrize("name", CONVNETS)
-def test_population_axis_equals_the_loop(name):
-    """Losses, gradients and statistics of a stack of thetas are those one by one."""
-    objective, theta, batch = problem(name, "sign", quantizers.Sign("hardtanh"))
-    stack = theta + 0.05 * generator(7).normal(size=(3, theta.size))
-    losses, found = objective.evaluate(stack, batch), objective.ste_gradient(stack, batch)
-    for i in range(3):
-        one = objective.ste_gradient(stack[i], batch)
-        np.testing.assert_allclose(losses[i], one.loss, rtol=1e-10)
-        np.testing.assert_allclose(found.gradient[i], one.gradient, rtol=1e-8, atol=1e-11)
-        for key, value in one.statistics.items():
-            np.testing.assert_allclose(found.statistics[key][i], value, rtol=1e-10)
-
-
-@pytest.mark.parametrize("estimator", [STE(), SPSA(n=3), FOGZO(n=2)], ids=lambda e: e.label)
-@pytest.mark.parametrize("name", CONVNETS)
-def test_estimators_on_binary_networks(name, estimator):
-    """Binary weights and activations: finite, and the same bits with any number of threads."""
-    objective, theta, batch = problem(name, "sign", quantizers.Sign("hardtanh"))
-    state = estimator.init(objective, theta)
-    found = []
-    for workers in (1, 3):
-        with threads(workers) as pool:
-            estimate, _ = estimator.estimate(objective, theta, batch, state, Step(0, 0, 1, pool))
-        found.append(estimate.grad)
-    assert np.isfinite(found[0]).all() and np.any(found[0] != 0.0)
-    np.testing.assert_array_equal(*found)
-
-
-def test_activations_may_be_layers():
-    act = QuantizedActivation(quantizers.MidTread("hardtanh", 3), 0.5)
-    assert models.lenet(activation=act).layers["act1"] is act
-    assert models.mlp(4, 3, 2, activation=act).layers["act1"] is act

@@ -32,8 +32,8 @@ from minizo.losses import LOSSES
 from minizo.models import ACTIVATIONS, mlp
 from minizo.network import Network
 from minizo.optim import OPTIMIZERS
+from minizo.parallel import Pool
 from minizo.planning import pick
-from minizo.population import Pool
 from minizo.quantizers import QUANTIZERS
 from minizo.recipe import Recipe
 

@@ -263,7 +263,7 @@ def problem(quantizer, network=None, seed=3, dtype=np.float64):
 
 @pytest.mark.parametrize("estimator", [e for e in ALL if e.lookahead != "stale"], ids=str)
 def test_generators_learn_by_the_exact_derivative(estimator):
-    """d loss / d phi with two layers sharing phi, every entry by central differences: 1e-5.
+    """d loss / d phi with two layers parallel phi, every entry by central differences: 1e-5.
 
     With a smooth quantiser the straight-through gradient is exact, so the loss of the look-ahead
     can be differentiated. With SGD of rate 1 the change of phi is its gradient. (A stale look-ahead

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from strategies import Query, two_point_gradient
 
-from minizo import FOGZO, SPSA, Batch, Objective, Pool, Step, models, quantizers, sharing
+from minizo import FOGZO, SPSA, Batch, Objective, Pool, Step, models, parallel, quantizers
 from minizo.laws import LAWS
 
 N = 64 * 8 + 5  # eight full blocks and a short one
@@ -39,7 +39,7 @@ def query(n=N):
 
 def alone(query):
     """Gradient and loss without an executor."""
-    with sharing.one_blas_thread():
+    with parallel.one_blas_thread():
         return two_point_gradient(query, N, Pool())
 
 
@@ -53,7 +53,7 @@ def assert_same_bits(found, expected):
 @pytest.mark.parametrize("workers", [2, 3])
 def test_threads(workers):
     """An executor of the user's own, and more blocks in flight than workers."""
-    with sharing.one_blas_thread(), ThreadPoolExecutor(workers) as executor:
+    with parallel.one_blas_thread(), ThreadPoolExecutor(workers) as executor:
         found = two_point_gradient(query(), N, Pool(executor, in_flight=2 * workers))
     assert_same_bits(found, alone(query()))
 
@@ -90,13 +90,13 @@ def test_own_process_keeps_its_blas_threads():
 def test_a_pickled_query_is_its_arrays():
     """Beside batch, theta and eps a query is a few kilobytes, also when the network was used."""
     q = query()
-    with sharing.one_blas_thread():
+    with parallel.one_blas_thread():
         expected = two_point_gradient(q, 5, Pool())
     _ = q.objective.network.macs, q.objective.network.backward_macs  # everything that it caches
     pickled = pickle.dumps(q)
     arrays = q.theta.nbytes + q.eps.nbytes + q.batch.x.nbytes + q.batch.labels.nbytes
     assert arrays < len(pickled) < arrays + 4096
-    with sharing.one_blas_thread():
+    with parallel.one_blas_thread():
         assert_same_bits(two_point_gradient(pickle.loads(pickled), 5, Pool()), expected)
 
 
@@ -200,7 +200,7 @@ def test_dask_runs_a_whole_estimate(dask_client):
         step = Step(seed=1, pool=pool)
         return fogzo.estimate(q.objective, q.theta, q.batch, state, step)[0][:2]
 
-    with sharing.one_blas_thread(), dask_client.get_executor(pure=False) as executor:
+    with parallel.one_blas_thread(), dask_client.get_executor(pure=False) as executor:
         assert_same_bits(estimate(Pool(executor, in_flight=3)), estimate(Pool()))
 
 

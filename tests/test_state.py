@@ -324,7 +324,7 @@ def test_resumed_equals_never_stopped(toy, estimator, stop, tmp_path):
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=IDS)
 def test_same_bits_whatever_the_pool(toy, estimator):
     reference = run(toy, estimator)
-    with threads(3, 2**20) as pool:
+    with threads(3) as pool:
         other = run(toy, estimator, pool=pool)
     assert backend.sha256(other.theta) == backend.sha256(reference.theta)
     for name, value in reference.state.items():

@@ -24,9 +24,8 @@ from minizo import (
     fit_many,
     models,
     optim,
-    population,
+    parallel,
     quantizers,
-    sharing,
     sweep,
     threads,
 )
@@ -103,7 +102,7 @@ def test_the_first_to_leave_does_not_lift_the_limit(toy, two_blas_threads):
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2)])
 def test_the_limit_is_lifted_by_the_last_to_leave(two_blas_threads, order):
-    blocks = [sharing.one_blas_thread() for _ in order]
+    blocks = [parallel.one_blas_thread() for _ in order]
     for block in blocks:
         block.__enter__()
         assert blas_threads() == {1}
@@ -124,8 +123,8 @@ def test_an_error_inside_gives_the_limit_back(toy, two_blas_threads):
 
 def in_a_worker():
     """BLAS threads of a worker process, after a block of its own has ended."""
-    with sharing.one_blas_thread():
-        population._run((), np.geterr(), int)
+    with parallel.one_blas_thread():
+        parallel._run((), np.geterr(), int)
     return blas_threads()
 
 
@@ -143,10 +142,9 @@ IMAGES = (1, 16, 16)
 
 @pytest.fixture(scope="module")
 def images():
-    """200 noisy images, large enough that arrays come from the memory that is kept."""
+    """200 noisy images."""
     x, y = blobs(200, 3, 256, 1)
     x = x.reshape(-1, *IMAGES)
-    assert 50 * 8 * 256 * 4 > backend.LARGE
     return Dataset("images", x, y, x[:50], y[:50], classes=3)
 
 

@@ -44,7 +44,7 @@ from minizo import FOGZO, SPSA, STE, Batch, Objective, Pool, Step, rng, threads
 from minizo.errors import InputError
 from minizo.laws import LAWS
 from minizo.models import lenet
-from minizo.population import blocks
+from minizo.parallel import blocks
 from minizo.quantizers import FullPrecision, MidRise, Sign
 
 NAMES = sorted(LAWS)

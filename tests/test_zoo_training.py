@@ -109,7 +109,7 @@ def test_what_is_learned_lies_at_the_end_of_theta():
     assert rotated.kept == tuple(f"fc{i}.weight.{r}" for i in (1, 2) for r in ("R1", "R2"))
     theta = rotated.network.init(0)
     state = SPSA(eps=0.1).init(rotated.calibrate(theta), theta)
-    assert not state.eps[rotated.network.slices["fc1.weight.R1"]].any()
+    assert not state.moved[rotated.network.slices["fc1.weight.R1"]].any()
 
 
 def test_matched_noise_covers_what_is_learned():

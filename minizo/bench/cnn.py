@@ -7,8 +7,8 @@ from statistics import median
 
 import numpy as np
 
-from .. import STE, Batch, Objective, Step, models, optim, quantizers, report, sharing
-from ..population import threads
+from .. import STE, Batch, Objective, Step, models, optim, parallel, quantizers, report
+from ..parallel import threads
 from . import rivals, timing, torch_networks
 from .spsa import label, resident
 from .step import with_threads
@@ -107,7 +107,7 @@ def run(rounds=10, names=tuple(NETWORKS)):
 def _alone(work):
     # without the other threads
     def inside():
-        with sharing.crew(None, 1):
+        with parallel.hands(1):
             return work()
 
     return inside

@@ -15,14 +15,13 @@ from .. import (
     FCGrad,
     Objective,
     Step,
-    backend,
     optim,
+    parallel,
     quantizers,
     report,
-    sharing,
 )
 from ..hypernets import Mamba, chunked, scan
-from ..population import Pool, threads
+from ..parallel import Pool, threads
 from . import rival_scan, rivals, step, timing
 
 STEPS = {
@@ -65,7 +64,6 @@ def peak(x, dy):
     """Bytes at the peak of a forward and backward, beside the inputs, in a thread of its own."""
 
     def work():
-        backend.forget()  # memory kept for arrays of these sizes would not be counted
         tracemalloc.start()
         in_chunks(x, dy)
         most = tracemalloc.get_traced_memory()[1]
@@ -150,7 +148,7 @@ def run(rounds=5, length=13_825, steps=None):
         "a NumPy loop": lambda: rival_scan.loop(x, dy),
     }
     record = {"machine": timing.machine(), "length": length}
-    with sharing.one_blas_thread(), threads(cores) as pool:
+    with parallel.one_blas_thread(), threads(cores) as pool:
         if torch is not None:
             record["machine"]["torch"] = torch.__version__
             for count in sorted({1, cores}):

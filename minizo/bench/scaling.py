@@ -4,8 +4,8 @@ import os
 from contextlib import ExitStack
 from statistics import median
 
-from .. import SPSA, report, sharing
-from ..population import threads
+from .. import SPSA, parallel, report
+from ..parallel import threads
 from . import timing
 from .step import our_step, problem, products_alone
 
@@ -39,7 +39,7 @@ def run(rounds=3, directions=DIRECTIONS, hidden=HIDDEN, fixed=FIXED, workers=Non
     workers = sorted({1, os.cpu_count() or 1}) if workers is None else workers
     record = {"machine": timing.machine(), "workers": list(workers), "points": []}
     sizes = [("n", n, 10) for n in directions] + [("d", fixed, width) for width in hidden]
-    with sharing.one_blas_thread(), ExitStack() as stack:
+    with parallel.one_blas_thread(), ExitStack() as stack:
         pools = {count: stack.enter_context(threads(count)) for count in workers}
         for axis, n, width in sizes:
             candidates = {}

@@ -5,8 +5,8 @@ import subprocess
 import sys
 from statistics import median
 
-from .. import SPSA, report, sharing
-from ..population import threads
+from .. import SPSA, parallel, report
+from ..parallel import threads
 from . import rivals, timing
 from .step import our_step, problem, products_alone, with_threads
 
@@ -110,7 +110,7 @@ def run(rounds=5, n=7960, hidden=10, memory=(7960, 79600), screen=1024, chunks=C
     record["memory"] = {str(m): measured_alone(m, hidden, cores) for m in memory}
     record |= {"screened_with": screen, "screen": {}}
     torch = rivals.torch_or_none()
-    with sharing.one_blas_thread(), threads(1) as one, threads(cores) as every:
+    with parallel.one_blas_thread(), threads(1) as one, threads(cores) as every:
         candidates = {}
         for count, pool in {1: one, cores: every}.items():
             name = f"minizo, {label(count, 'worker')}"

@@ -12,11 +12,11 @@ from .. import (
     Step,
     models,
     optim,
+    parallel,
     quantizers,
     report,
-    sharing,
 )
-from ..population import Pool, blocks, threads
+from ..parallel import Pool, blocks, threads
 from . import rivals, timing
 
 QUICK = {"rounds": 3}
@@ -97,7 +97,7 @@ def run(rounds=30, n=100):
     torch = rivals.torch_or_none()
     objective, theta, batch = problem()
     record = {"machine": timing.machine(), "n": n}
-    with sharing.one_blas_thread(), threads(cores) as pool:
+    with parallel.one_blas_thread(), threads(cores) as pool:
         ste = {"minizo": our_step(STE(), pool, optim.Adam(0.01))}
         spsa = {
             "minizo": our_step(SPSA(n=n), pool),

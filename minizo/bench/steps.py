@@ -6,6 +6,7 @@ the speed of a large copy. No step is faster than either; how far it is away say
 """
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from statistics import median
 
 import numpy as np
@@ -21,12 +22,12 @@ from .. import (
     backend,
     models,
     optim,
+    parallel,
     quantizers,
     report,
-    sharing,
 )
 from ..layers.stack import shapes_through
-from ..population import Pool, threads
+from ..parallel import Pool, threads
 from . import rivals, timing, torch_networks
 from .step import with_threads
 
@@ -104,14 +105,15 @@ def rates(xp, rounds=5):
     y = [xp.empty_like(part) for part in x]
 
     def product():
-        sharing.share(lambda i: xp.matmul(a[i], a[i]), range(share))
+        list(executor.map(lambda i: xp.matmul(a[i], a[i]), range(share)))
         backend.synchronize(xp)
 
     def copy():
-        sharing.share(lambda i: backend.into(y[i], xp.add, x[i], 1.0), range(share))
+        list(executor.map(lambda i: backend.into(y[i], xp.add, x[i], 1.0), range(share)))
         backend.synchronize(xp)
 
-    found = timing.in_turn({"product": product, "copy": copy}, rounds)
+    with ThreadPoolExecutor(share) as executor:
+        found = timing.in_turn({"product": product, "copy": copy}, rounds)
     least = {name: min(seconds) for name, seconds in found.items()}
     # read and written
     return share * SIDE**3 / least["product"], 2 * 4 * NUMBERS / least["copy"]
@@ -139,7 +141,7 @@ def run(rounds=10, networks=tuple(NETWORKS), compiled=True):
     cores, torch = os.cpu_count() or 1, rivals.torch_or_none()
     machine = timing.machine() | {"load before": timing.load()}
     record = {"machine": machine, "devices": {}, "cells": []}
-    with sharing.one_blas_thread(), threads(cores) as pool:
+    with parallel.one_blas_thread(), threads(cores) as pool:
         ours = {"NumPy": np}
         gpu = backend.get("auto")
         if gpu is not np:

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from ..errors import require
-from ..population import Pool
+from ..parallel import Pool
 from ..settings import Count, Natural, Settings
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from .. import backend, rng
 from ..errors import choose, require
 from ..laws import LAWS
-from ..population import blocks
+from ..parallel import blocks
 from ..settings import Count, Natural, Positive, Settings, whole
 from .base import Estimate, Estimator
 

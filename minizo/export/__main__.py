@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import backend, cli, report, sharing
+from .. import backend, cli, parallel, report
 from ..data import load as load_data
 from ..errors import InputError
 from ..files import make_folder
@@ -86,7 +86,7 @@ def compare(name, trained, data, folder):
     save(path, trained, pixels=images is not None)
     exported = load(path)
     inputs = x if images is None else images
-    with sharing.one_blas_thread():
+    with parallel.one_blas_thread():
         theirs = np.concatenate(
             [trained.outputs(x[start : start + BATCH]) for start in range(0, x.shape[0], BATCH)]
         )

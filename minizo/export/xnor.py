@@ -14,7 +14,7 @@ algorithm 5.
 
 import numpy as np
 
-from .. import backend, sharing
+from .. import backend
 from ..layers import Conv2d
 
 # One block of the work, 3/4 MB: fits a cache, and no power of 2, which would make columns of equal
@@ -57,23 +57,19 @@ def differences(x, w, dtype):
     """
     out = backend.empty((x.shape[0], w.shape[0]), x, dtype)
 
-    def block(start):
+    for start in range(0, x.shape[0], ROWS):
         rows = slice(start, start + ROWS)
         part = np.ascontiguousarray(x[rows].T)  # (n, words) -> (words, n): the long axis inside
         for first in range(0, w.shape[0], FILTERS):
             filters = slice(first, first + FILTERS)
             own = w[filters]
             shape = (own.shape[0], part.shape[1])
-            mixed = backend.scratch("mixed", shape, own)
-            ones = backend.scratch("ones", shape, np.empty(0, np.uint8))
-            total = backend.scratch("total", shape, out)
-            total[...] = 0
+            mixed, ones = np.empty(shape, own.dtype), np.empty(shape, np.uint8)
+            total = np.zeros(shape, out.dtype)
             for i, word in enumerate(part):
                 np.bitwise_xor(word, own[:, i, None], out=mixed)
                 np.add(total, np.bitwise_count(mixed, out=ones), out=total)
             out[rows, filters] = total.T
-
-    sharing.share(block, range(0, x.shape[0], ROWS))
     return out
 
 

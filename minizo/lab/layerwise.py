@@ -7,7 +7,7 @@ from typing import NamedTuple
 from .. import backend
 from ..errors import require
 from ..estimators import SPSA, Estimate
-from ..population import blocks
+from ..parallel import blocks
 
 
 class LayerwiseState(NamedTuple):

@@ -19,7 +19,7 @@ from ..figures import microscope as picture
 from ..figures import save
 from ..files import write_csv, write_text
 from ..objective import Objective
-from ..population import threads
+from ..parallel import threads
 from ..recipe import Recipe
 from .exact import effective_dimension, law_of, predict
 from .layerwise import LayerwiseSPSA, allocate

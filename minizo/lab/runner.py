@@ -21,7 +21,7 @@ from ..errors import InputError, nearest, require
 from ..experiment import new_folder
 from ..figures import save
 from ..files import write_csv, write_text
-from ..population import Pool, threads
+from ..parallel import Pool, threads
 from .verdicts import describe
 
 

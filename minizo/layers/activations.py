@@ -4,8 +4,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from .. import backend, sharing
+from .. import backend
 from ..errors import require
+from ..parallel import alone
 from ..settings import Natural, Positive
 from .base import Layer
 
@@ -14,34 +15,27 @@ from .base import Layer
 class ReLU(Layer):
     """y = max(x, 0); the derivative at exactly 0 is 0."""
 
-    def forward(self, params, x):
+    def forward(self, params, x, reduce=alone):
         """y, elementwise."""
         xp = backend.namespace(x)
         # against zeros of one example: faster than against a number
-        zeros = xp.zeros_like(x[:1, ...])
-        y = sharing.blockwise(lambda y, x: backend.into(y, xp.maximum, x, zeros), x)
+        y = xp.maximum(x, xp.zeros_like(x[:1, ...]))
         return y, y
 
-    def backward(self, params, cache, dy, wanted=True):
+    def backward(self, params, cache, dy, wanted=True, reduce=alone):
         """dx = dy where x > 0, else 0."""
-        xp = backend.namespace(dy)
-
-        def block(dx, dy, y):
-            backend.into(dx, xp.greater, y, 0.0)
-            dx *= dy
-
-        return sharing.blockwise(block, dy, cache), {}
+        return dy * backend.namespace(dy).astype(cache > 0.0, dy.dtype), {}
 
 
 @dataclass(frozen=True)
 class HardTanh(Layer):
     """y = clip(x, -1, 1); the derivative at exactly -1 and 1 is 1."""
 
-    def forward(self, params, x):
+    def forward(self, params, x, reduce=alone):
         """y, elementwise."""
         return backend.namespace(x).clip(x, -1.0, 1.0), x
 
-    def backward(self, params, cache, dy, wanted=True):
+    def backward(self, params, cache, dy, wanted=True, reduce=alone):
         """dx = dy where |x| <= 1, else 0."""
         xp = backend.namespace(dy)
         return dy * xp.astype(xp.abs(cache) <= 1.0, dy.dtype), {}
@@ -89,6 +83,11 @@ class QuantizedActivation(Layer):
         require(right, "QuantizedActivation.quantizer", self.quantizer, remedy)
 
     @property
+    def cuts(self):
+        """Not where something is learned: its gradient looks at all numbers of the layer."""
+        return not self.shapes
+
+    @property
     def shapes(self):
         """What the quantiser learns: LSQ's step, one for the whole layer."""
         return self.quantizer.shapes((1,))
@@ -112,12 +111,12 @@ class QuantizedActivation(Layer):
         same = not self.shapes or self.axes == len(shape)
         return self if same else replace(self, axes=len(shape))
 
-    def forward(self, params, x):
+    def forward(self, params, x, reduce=alone):
         """y, elementwise."""
         scale = self._beside(params)
         return self._unrolled(self.quantizer.quantize(self._rows(x), scale), x), x
 
-    def backward(self, params, cache, dy, wanted=True):
+    def backward(self, params, cache, dy, wanted=True, reduce=alone):
         """dx by the quantiser's backward rule, and the gradients of what it learns."""
         x, scale = cache, self._beside(params)
         dx, grads = self.quantizer.backward(self._rows(x), scale, self._rows(dy))

@@ -17,8 +17,12 @@ class Layer(Settings):
         Names of the random arrays that `noise` draws.
     least : dict of str to float
         Parameters that training keeps at this value or above.
+    cuts : bool
+        Whether a batch may be cut into blocks of examples, each of which sees no other or asks
+        ``reduce`` for what it needs of all.
     """
 
+    cuts = True
     shapes = {}
     least = {}
     running = ()
@@ -80,22 +84,9 @@ class Layer(Settings):
         return self.macs(shape) * (2 if wanted else 1)
 
 
-def examples(x, part):
-    """Some of the examples of images (..., N, C, H, W), or of (..., N, H, W, C): a view."""
-    return x[..., part, :, :, :]
-
-
-def empty_images(shape, like):
-    """Uninitialised (..., C, H, W), stored with the channels of a pixel side by side."""
+def zeros(shape, like):
+    """Images of zeros (..., C, H, W), stored with the channels of a pixel side by side."""
     *lead, channels, height, width = shape
     # (..., H, W, C) -> (..., C, H, W)
-    stored = backend.empty((*lead, height, width, channels), like)
-    return backend.namespace(like).moveaxis(stored, -1, -3)
-
-
-def scratch_images(name, shape, like):
-    """`empty_images` in a `backend.scratch` buffer."""
-    *lead, channels, height, width = shape
-    # (..., H, W, C) -> (..., C, H, W)
-    stored = backend.scratch(name, (*lead, height, width, channels), like)
+    stored = backend.zeros((*lead, height, width, channels), like)
     return backend.namespace(like).moveaxis(stored, -1, -3)

@@ -1,15 +1,16 @@
 """The two-dimensional convolution."""
 
 from dataclasses import dataclass
-from math import prod, sqrt
+from math import sqrt
 
 import numpy as np
 
-from .. import backend, sharing
+from .. import backend
 from ..errors import InputError, require
+from ..parallel import alone
 from ..settings import Count, plain, whole, wholes
-from .base import Layer, examples
-from .patches import matrices, multiply, phases, row_patches, weight_gradient
+from .base import Layer
+from .patches import image_gradient, matrices, product, row_patches, weight_gradient
 
 
 def pair(argument, value, interval="[1, inf)"):
@@ -105,62 +106,37 @@ class Conv2d(Layer):
         _, rows, columns = self.output_shape(shape)
         return rows * columns * self.outputs * self.inputs * self.kernel[0] * self.kernel[1]
 
-    def forward(self, params, x):
+    def forward(self, params, x, reduce=alone):
         """y (..., N, F, H', W') for x (..., N, C, H, W)."""
         xp = backend.namespace(x)
-        _, height, width = self.output_shape(x.shape[-3:])
-        weight = matrices(params["weight"])
         # (..., N, C, H, W) -> (..., N, H, W, C)
-        image = xp.moveaxis(x, -3, -1)
-        lead = np.broadcast_shapes(weight.shape[:-3], x.shape[:-4])
-        y = backend.empty((*lead, x.shape[-4], height, width, self.outputs), x)
-
-        def block(part):
-            out = examples(y, part)
-            multiply(out, self._patches(examples(image, part)), weight, self.stride[0])
-            if self.bias:
-                out += params["bias"][..., None, None, None, :]
-
-        sharing.share(block, self._blocks(x, lead))
+        patches = self._patches(xp.moveaxis(x, -3, -1))
+        rows = self.output_shape(x.shape[-3:])[1]
+        y = product(patches, matrices(params["weight"]), rows, self.stride[0])
+        if self.bias:
+            y += params["bias"][..., None, None, None, :]
         # (..., N, H', W', F) -> (..., N, F, H', W')
         return xp.moveaxis(y, -1, -3), x
 
-    def backward(self, params, cache, dy, wanted=True):
+    def backward(self, params, cache, dy, wanted=True, reduce=alone):
         """dx and the gradients, for dy (..., N, F, H', W')."""
-        xp = backend.namespace(dy)
-        x, lead = cache, dy.shape[:-4]
+        xp, x = backend.namespace(dy), cache
         # (..., N, C, H, W) -> (..., N, H, W, C)
         image, upstream = xp.moveaxis(x, -3, -1), xp.moveaxis(dy, -3, -1)
-        dx = backend.empty((*lead, *image.shape[-4:]), x) if wanted else None
-        ways = phases(params["weight"], x.shape[-2:], self.stride, self.padding) if wanted else []
-
-        def block(part):
-            own = examples(upstream, part)
-            patches = self._patches(examples(image, part))
-            partial = weight_gradient(patches, own, self.kernel[0], self.stride[0])
-            for phase in ways:
-                phase.write(examples(dx, part), own)
-            return partial
-
-        first, *others = sharing.share(block, self._blocks(x, lead))
-        for partial in others:
-            first = first + partial
+        weight = weight_gradient(self._patches(image), upstream, self.kernel[0], self.stride[0])
         # (..., kh, kw*C, F) -> (..., kh, kw, C, F) -> (..., F, C, kh, kw)
-        total = xp.reshape(first, (*lead, *self.kernel, self.inputs, self.outputs))
-        grads = {"weight": xp.moveaxis(total, (-1, -2), (-4, -3))}
+        weight = xp.reshape(weight, (*dy.shape[:-4], *self.kernel, self.inputs, self.outputs))
+        grads = {"weight": xp.moveaxis(weight, (-1, -2), (-4, -3))}
         if self.bias:
             grads["bias"] = xp.sum(dy, axis=(-4, -2, -1))
+        if not wanted:
+            return None, grads
+        dx = image_gradient(upstream, params["weight"], x.shape[-2:], self.stride, self.padding)
         # (..., N, H, W, C) -> (..., N, C, H, W)
-        return xp.moveaxis(dx, -1, -3) if wanted else None, grads
+        return xp.moveaxis(dx, -1, -3), grads
 
     def _patches(self, image):
         # the row patches of images (..., n, H, W, C) with zeros around
         (height, width), (rows, columns) = image.shape[-3:-1], self.padding
         size = (height + 2 * rows, width + 2 * columns)
         return row_patches(image, size, self.padding, self.kernel[1], self.stride[1])
-
-    def _blocks(self, x, lead):
-        # of examples: a pixel padded, its row patch, and two terms of the result
-        height, width = (n + 2 * p for n, p in zip(x.shape[-2:], self.padding, strict=True))
-        numbers = (1 + self.kernel[1] / self.stride[1]) * self.inputs + 2 * self.outputs
-        return sharing.blocks(x.shape[-4], int(prod(lead) * height * width * numbers), x)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from .. import backend
+from ..parallel import alone
 from .base import Layer
 
 
@@ -40,11 +41,11 @@ class Dropout(Layer):
         kept = xp.astype(u >= 2.0 * self.rate - 1.0, u.dtype)
         return {"mask": kept / (1.0 - self.rate)}
 
-    def forward(self, params, x):
+    def forward(self, params, x, reduce=alone):
         """y, elementwise."""
         mask = params.get("mask")
         return (x if mask is None else x * mask), mask
 
-    def backward(self, params, cache, dy, wanted=True):
+    def backward(self, params, cache, dy, wanted=True, reduce=alone):
         """dx = dy m."""
         return (dy if cache is None else dy * cache), {}

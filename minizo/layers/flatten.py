@@ -5,6 +5,7 @@ from math import prod
 
 from .. import backend
 from ..errors import InputError
+from ..parallel import alone
 from ..settings import Count
 from .base import Layer
 
@@ -30,14 +31,14 @@ class Flatten(Layer):
             )
         return (prod(shape),)
 
-    def forward(self, params, x):
+    def forward(self, params, x, reduce=alone):
         """y (..., N, C*H*W)."""
         xp = backend.namespace(x)
         kept = x.shape[: x.ndim - self.axes]
         # (..., N, C, H, W) -> (..., N, C*H*W)
         return xp.reshape(x, (*kept, prod(x.shape[len(kept) :]))), x.shape
 
-    def backward(self, params, cache, dy, wanted=True):
+    def backward(self, params, cache, dy, wanted=True, reduce=alone):
         """dx in the shape that came in (with dy's population axes)."""
         xp = backend.namespace(dy)
         # (..., N, C*H*W) -> (..., N, C, H, W)

@@ -7,6 +7,7 @@ import numpy as np
 
 from .. import backend
 from ..errors import InputError
+from ..parallel import alone
 from ..settings import Count
 from .base import Layer
 
@@ -63,7 +64,7 @@ class Linear(Layer):
         """Multiply-accumulates of one forward, per example."""
         return self.inputs * self.outputs
 
-    def forward(self, params, x):
+    def forward(self, params, x, reduce=alone):
         """y (..., N, outputs) for x (..., N, inputs)."""
         xp = backend.namespace(x)
         w = params["weight"]
@@ -81,7 +82,7 @@ class Linear(Layer):
             yt += params["bias"][..., None]
         return xp.matrix_transpose(yt), x
 
-    def backward(self, params, cache, dy, wanted=True):
+    def backward(self, params, cache, dy, wanted=True, reduce=alone):
         """Gradients for dy (..., N, outputs)."""
         xp = backend.namespace(dy)
         x = cache

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import numpy as np
 
-from .. import backend, sharing
+from .. import backend
 from ..errors import InputError, require
+from ..parallel import alone
 from ..settings import Count, Positive, Share
 from .base import Layer
 
@@ -39,11 +40,8 @@ class _BatchNorm(Layer):
 
     def statistics(self, cache):
         """Mean of the batch, and its variance divided by m - 1: (..., C)."""
-        x, mean, var, _, training = cache
-        if not training:
-            return {}
-        m = x.shape[-4] * x.shape[-2] * x.shape[-1] if self.pixels else x.shape[-2]
-        return {"mean": mean, "var": var * (m / (m - 1))}
+        _, _, m, mean, var = cache
+        return {} if m is None else {"mean": mean, "var": var * (m / (m - 1))}
 
     def next_state(self, state, statistics):
         """r <- (1 - momentum) r + momentum s."""
@@ -66,9 +64,60 @@ class _BatchNorm(Layer):
             )
         return shape
 
+    def forward(self, params, x, reduce=alone):
+        """y in the shape of x.
+
+        In training mean and var are those of the batch, all blocks of examples together.
+        """
+        xp, rows = backend.namespace(x), self._rows(x)
+        if "mean" in params:
+            m, mean, var = None, params["mean"], params["var"]
+            centred = rows - self._wide(mean, rows)
+        else:
+            m = reduce(prod(rows.shape[-3:]) // self.channels)
+            self._require_several(m)
+            # mean = sum x / m,   var = sum (x - mean)^2 / m
+            mean = reduce(self._sums(rows)) / m
+            centred = rows - self._wide(mean, rows)
+            var = reduce(self._sums(centred * centred)) / m
+        # y = scale xhat + shift,   xhat = (x - mean) / sqrt(var + eps)
+        inverse = 1.0 / xp.sqrt(var + self.eps)
+        y = centred * self._wide(params["scale"] * inverse, rows)
+        y += self._wide(params["shift"], rows)
+        return self._back(y, x.shape), (centred, inverse, m, mean, var)
+
+    def backward(self, params, cache, dy, wanted=True, reduce=alone):
+        """dx, and the block's share of the gradients of scale and shift.
+
+            dscale = sum dy xhat,   dshift = sum dy
+            dx     = scale / sqrt(var + eps) (dy - dshift / m - xhat dscale / m)
+
+        In evaluation mean and var are constant and dx has its first term alone.
+        """
+        (centred, inverse, m, _, _), upstream = cache, self._rows(dy)
+        dscale, dshift = inverse * self._sums(upstream * centred), self._sums(upstream)
+        grads = {"scale": dscale, "shift": dshift}
+        if m is None:
+            dx = upstream
+        else:
+            # of all blocks together, divided by m
+            slope, offset = reduce(dscale) / m * inverse, reduce(dshift) / m
+            dx = upstream - centred * self._wide(slope, centred)
+            dx -= self._wide(offset, centred)
+        dx = dx * self._wide(params["scale"] * inverse, centred)
+        return self._back(dx, dy.shape), grads
+
+    def _require_several(self, values):
+        remedy = (
+            f"{type(self).__name__}({self.channels}) in training then gives a constant, from "
+            "which nothing can be learned: use a batch of 2 examples or more"
+        )
+        require(values > 1, "the number of values of a channel", values, remedy)
+
+    # Vectors of one number a channel are repeated along the rows of images: long inner loops.
+
     def _rows(self, x):
-        # (..., N, C, H, W) -> (..., N, H, W*C), or (..., N, C) -> (..., N, 1, C): vectors of
-        # one number a channel are repeated along a row, which makes long inner loops
+        # (..., N, C, H, W) -> (..., N, H, W*C), or (..., N, C) -> (..., N, 1, C)
         xp = backend.namespace(x)
         x = xp.moveaxis(x, -3, -1) if self.pixels else x[..., None, None, :]
         return xp.reshape(x, (*x.shape[:-2], x.shape[-2] * x.shape[-1]))
@@ -96,109 +145,6 @@ class _BatchNorm(Layer):
         shape = (*values.shape[:-1], 1, 1, repeats, self.channels)
         repeated = xp.broadcast_to(values[..., None, None, None, :], shape)
         return xp.reshape(repeated, (*values.shape[:-1], 1, 1, rows.shape[-1]))
-
-    def _batch_statistics(self, rows, parts):
-        # mean and var (..., C) over all examples and pixels, from those of every block
-        xp = backend.namespace(rows)
-
-        def block(part):
-            own = rows[..., part, :, :]
-            count = own.shape[-3] * own.shape[-2] * own.shape[-1] // self.channels
-            mean = self._sums(own) / count
-            centred = backend.scratch("centred", own.shape, own)
-            backend.into(centred, xp.subtract, own, self._wide(mean, own))
-            backend.into(centred, xp.multiply, centred, centred)
-            return count, mean, self._sums(centred)
-
-        found = sharing.share(block, parts)
-        total = sum(count for count, _, _ in found)
-        # mean = sum_b m_b mean_b / m,   var = sum_b (squares_b + m_b (mean_b - mean)^2) / m
-        mean = sum(count / total * own for count, own, _ in found)
-        squares = sum(own + count * (centre - mean) ** 2 for count, centre, own in found)
-        return mean, squares / total
-
-    def _parts(self, rows, lead):
-        # of examples; four arrays of that size are at work at once
-        size = prod(lead) * rows.shape[-2] * rows.shape[-1]
-        return sharing.blocks(rows.shape[-3], 4 * size, rows)
-
-    def forward(self, params, x):
-        """y in the shape of x."""
-        xp = backend.namespace(x)
-        rows, training = self._rows(x), "mean" not in params
-        lead = np.broadcast_shapes(params["scale"].shape[:-1], rows.shape[:-3])
-        parts = self._parts(rows, lead)
-        if training:
-            values = prod(rows.shape[-3:]) // self.channels
-            remedy = (
-                f"{type(self).__name__}({self.channels}) in training then gives a constant, from "
-                "which nothing can be learned: use a batch of 2 examples or more"
-            )
-            require(values > 1, "the number of values of a channel", values, remedy)
-            mean, var = self._batch_statistics(rows, parts)
-        else:
-            mean, var = params["mean"], params["var"]
-        inverse = 1.0 / xp.sqrt(var + self.eps)
-        # y = x a + b,   a = scale / sqrt(var + eps),   b = shift - mean a
-        a = params["scale"] * inverse
-        wide_a, wide_b = self._wide(a, rows), self._wide(params["shift"] - mean * a, rows)
-        y = backend.empty((*lead, *rows.shape[-3:]), x)
-
-        def block(part):
-            own = y[..., part, :, :]
-            backend.into(own, xp.multiply, rows[..., part, :, :], wide_a)
-            backend.into(own, xp.add, own, wide_b)
-
-        sharing.share(block, parts)
-        return self._back(y, x.shape), (x, mean, var, inverse, training)
-
-    def backward(self, params, cache, dy, wanted=True):
-        """dx, and the gradients of scale and shift.
-
-            xhat = (x - mean) / sqrt(var + eps),   dscale = sum dy xhat,   dshift = sum dy
-            dx   = scale / sqrt(var + eps) (dy - dshift / m - xhat dscale / m)
-
-        In evaluation mean and var are constant and dx has its first term alone.
-        """
-        xp = backend.namespace(dy)
-        x, mean, _, inverse, training = cache
-        rows, upstream = self._rows(x), self._rows(dy)
-        lead, parts = upstream.shape[:-3], self._parts(rows, upstream.shape[:-3])
-        wide_mean = self._wide(mean, rows)
-
-        def sums(part):
-            own = upstream[..., part, :, :]
-            centred = backend.scratch("centred", own.shape, own)
-            backend.into(centred, xp.subtract, rows[..., part, :, :], wide_mean)
-            centred *= own
-            return self._sums(own), self._sums(centred)
-
-        found = sharing.share(sums, parts)
-        dshift = sum(own for own, _ in found)
-        dscale = inverse * sum(own for _, own in found)
-        grads = {"scale": dscale, "shift": dshift}
-        if not wanted:
-            return None, grads
-        # dx = dy a + x b + c,  a = scale / sqrt(var + eps),  b = - a dscale / (m sqrt(var + eps)),
-        # c = - a dshift / m - b mean
-        a = params["scale"] * inverse
-        wide_a = self._wide(a, rows)
-        if training:
-            m = prod(rows.shape[-3:]) // self.channels
-            b = -a * dscale * inverse / m
-            wide_b, wide_c = self._wide(b, rows), self._wide(-a * dshift / m - b * mean, rows)
-        dx = backend.empty((*lead, *rows.shape[-3:]), x)
-
-        def block(part):
-            own = dx[..., part, :, :]
-            backend.into(own, xp.multiply, upstream[..., part, :, :], wide_a)
-            if training:
-                term = backend.scratch("term", own.shape, own)
-                backend.into(own, xp.add, own, wide_c)
-                own += backend.into(term, xp.multiply, rows[..., part, :, :], wide_b)
-
-        sharing.share(block, parts)
-        return self._back(dx, x.shape), grads
 
 
 class BatchNorm1d(_BatchNorm):
@@ -285,7 +231,7 @@ class LayerNorm(Layer):
             raise InputError(f"LayerNorm({self.shape}) is fed examples of shape {shape}")
         return shape
 
-    def forward(self, params, x):
+    def forward(self, params, x, reduce=alone):
         """y in the shape of x, (..., N, *shape)."""
         xp = backend.namespace(x)
         axes = tuple(range(-len(self.shape), 0))
@@ -295,7 +241,7 @@ class LayerNorm(Layer):
         scale, shift = (xp.expand_dims(params[n], axis=axes[0] - 1) for n in ("scale", "shift"))
         return xhat * scale + shift, (xhat, inverse)
 
-    def backward(self, params, cache, dy, wanted=True):
+    def backward(self, params, cache, dy, wanted=True, reduce=alone):
         """dx, and the gradients of scale and shift.
 
         g  = dy scale,   dscale = sum_n dy xhat,   dshift = sum_n dy

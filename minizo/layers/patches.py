@@ -12,7 +12,7 @@ and inputs and outputs exchanged, so nothing is ever scattered. With a stride s 
 the filters.
 """
 
-from itertools import product
+from itertools import product as product_of
 from typing import NamedTuple
 
 from .. import backend
@@ -42,17 +42,13 @@ def row_patches(x, size, start, width, stride):
 
     Returns
     -------
-    ndarray (..., n, size[0], W', width*C), in a scratch buffer
+    ndarray (..., n, size[0], W', width*C)
     """
-    padded = backend.scratch("padded", (*x.shape[:-3], *size, x.shape[-1]), x)
-    padded[...] = 0.0
+    xp, padded = backend.namespace(x), backend.zeros((*x.shape[:-3], *size, x.shape[-1]), x)
     from_rows, to_rows = _overlap(x.shape[-3], size[0], start[0])
     from_columns, to_columns = _overlap(x.shape[-2], size[1], start[1])
     padded[..., to_rows, to_columns, :] = x[..., from_rows, from_columns, :]
-    windows = backend.windows(padded, width, stride)
-    patches = backend.scratch("patches", windows.shape, x)
-    patches[...] = windows
-    return patches
+    return xp.asarray(backend.windows(padded, width, stride), copy=True)
 
 
 def _overlap(count, size, start):
@@ -69,24 +65,23 @@ def _slab(patches, i, rows, stride):
     return xp.reshape(slab, (*slab.shape[:-3], rows * slab.shape[-2], slab.shape[-1]))
 
 
-def multiply(out, patches, weight, stride):
-    """out = sum_i rows_i @ W_i, added up in buffers that stay in the cache.
+def product(patches, weight, rows, stride):
+    """sum_i rows_i @ W_i: (..., n, H', W', F).
 
-    out : ndarray (..., n, H', W', F), written;  patches : ndarray (..., n, H + 2 p, W', kw*C);
-    weight : ndarray (..., kh, kw*C, F);  stride : int, from row to row.
+    patches : ndarray (..., n, H + 2 p, W', kw*C);  weight : ndarray (..., kh, kw*C, F);
+    rows, stride : int, H' and how far from one to the next.
     """
-    xp = backend.namespace(out)
-    rows, columns, outputs = out.shape[-3:]
-    shape = (*out.shape[:-3], rows * columns, outputs)
-    total, term = (backend.scratch(name, shape, out) for name in ("total", "term"))
-    for i in range(weight.shape[-3]):
+    xp = backend.namespace(patches)
+
+    def term(i):
         # (..., kw*C, F) -> (..., 1, kw*C, F): the same for all examples
-        matrix = weight[..., i, :, :][..., None, :, :]
-        backend.into(term if i else total, xp.matmul, _slab(patches, i, rows, stride), matrix)
-        if i:
-            total += term
+        return xp.matmul(_slab(patches, i, rows, stride), weight[..., i, :, :][..., None, :, :])
+
+    total = term(0)
+    for i in range(1, weight.shape[-3]):
+        total += term(i)
     # (..., n, H'*W', F) -> (..., n, H', W', F)
-    out[...] = xp.reshape(total, out.shape)
+    return xp.reshape(total, (*total.shape[:-2], rows, patches.shape[-2], total.shape[-1]))
 
 
 def weight_gradient(patches, dy, kernel_rows, stride):
@@ -124,35 +119,22 @@ def _along(pixels, kernel, stride, padding):
     return found
 
 
-class Phase(NamedTuple):
-    """The pixels of dx with given remainders along rows and columns, and their turned filters."""
-
-    rows: _Along
-    columns: _Along
-    weight: object  # (..., th, tw*F, C)
-
-    def write(self, dx, dy):
-        """These pixels of dx (..., n, H, W, C), from dy (..., n, H', W', F)."""
-        out = dx[..., self.rows.pixels, self.columns.pixels, :]
-        taps, numbers, _ = self.weight.shape[-3:]
-        if taps * numbers == 0:  # a filter smaller than the stride skips them
-            out[...] = 0.0
-            return
-        size, start = (self.rows.size, self.columns.size), (self.rows.start, self.columns.start)
-        multiply(out, row_patches(dy, size, start, numbers // dy.shape[-1], 1), self.weight, 1)
-
-
-def phases(weight, size, stride, padding):
-    """The `Phase` of every pair of remainders, s_h s_w in all.
+def image_gradient(dy, weight, size, stride, padding):
+    """dx (..., n, H, W, C) of a convolution, for dy (..., n, H', W', F).
 
     weight : ndarray (..., F, C, kh, kw);  size, stride, padding : (int, int), of x.
     """
     xp = backend.namespace(weight)
-    # (..., F, C, kh, kw) -> (..., C, F, kh, kw), turned
+    # (..., F, C, kh, kw) -> (..., C, F, kh, kw)
     exchanged, kernel = xp.moveaxis(weight, -4, -3), weight.shape[-2:]
+    dx = backend.empty((*dy.shape[:-3], *size, weight.shape[-3]), dy)
     axes = [_along(*axis) for axis in zip(size, kernel, stride, padding, strict=True)]
-    found = []
-    for rows, columns in product(*axes):
-        filters = xp.flip(exchanged[..., rows.taps, columns.taps], axis=(-2, -1))
-        found.append(Phase(rows, columns, matrices(filters)))
-    return found
+    for rows, columns in product_of(*axes):
+        turned = xp.flip(exchanged[..., rows.taps, columns.taps], axis=(-2, -1))
+        width = turned.shape[-1]
+        if turned.shape[-2] * width == 0:  # a filter smaller than the stride skips these pixels
+            dx[..., rows.pixels, columns.pixels, :] = 0.0
+            continue
+        patches = row_patches(dy, (rows.size, columns.size), (rows.start, columns.start), width, 1)
+        dx[..., rows.pixels, columns.pixels, :] = product(patches, matrices(turned), rows.count, 1)
+    return dx

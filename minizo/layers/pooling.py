@@ -5,12 +5,12 @@ image that hold the first, second, ... pixel of every square.
 """
 
 from dataclasses import dataclass
-from math import prod
 from typing import Annotated
 
-from .. import backend, sharing
+from .. import backend
 from ..errors import InputError
-from .base import Layer, empty_images, examples, scratch_images
+from ..parallel import alone
+from .base import Layer, zeros
 
 
 @dataclass(frozen=True)
@@ -42,18 +42,11 @@ class _Pool2d(Layer):
         ]
 
 
-def _blocks(x):
-    # of examples (..., N, C, H, W); four arrays of that size are at work at once
-    return sharing.blocks(x.shape[-4], 4 * prod(x.shape[:-4]) * prod(x.shape[-3:]), x)
-
-
 def _unpooled(dy, axis, pixels):
     # zeros like dy with so many pixels along an axis
     shape = list(dy.shape)
     shape[axis] = pixels
-    zeros = empty_images(tuple(shape), dy)
-    zeros[...] = 0.0
-    return zeros
+    return zeros(tuple(shape), dy)
 
 
 @dataclass(frozen=True)
@@ -69,66 +62,33 @@ class MaxPool2d(_Pool2d):
         that fill no square are left out.
     """
 
-    def forward(self, params, x):
+    def forward(self, params, x, reduce=alone):
         """y (..., N, C, H', W') for x (..., N, C, H, W)."""
-        shape = self.output_shape(x.shape[-3:])
-        between = empty_images((*x.shape[:-1], shape[-1]), x)
-        y = empty_images((*x.shape[:-3], *shape), x)
-
-        def block(part):
-            own_x, own_between, own_y = (examples(a, part) for a in (x, between, y))
-            self._largest(own_between, own_x, -1)
-            self._largest(own_y, own_between, -2)
-
-        sharing.share(block, _blocks(x))
+        between = self._largest(x, -1)
+        y = self._largest(between, -2)
         return y, (x, between, y)
 
-    def backward(self, params, cache, dy, wanted=True):
+    def backward(self, params, cache, dy, wanted=True, reduce=alone):
         """dx = dy at the place of the largest number, 0 elsewhere."""
         x, between, y = cache
-        lead = dy.shape[:-4]
-        dx = empty_images((*lead, *x.shape[-4:]), x)
+        return self._to_place(self._to_place(dy, y, between, -2), between, x, -1), {}
 
-        def block(part):
-            own_x, own_between, own_y, own_dy, own_dx = (
-                examples(a, part) for a in (x, between, y, dy, dx)
-            )
-            d_between = scratch_images("between", (*lead, *own_between.shape[-4:]), x)
-            self._to_place(d_between, own_y, own_between, own_dy, -2)
-            self._to_place(own_dx, own_between, own_x, d_between, -1)
-
-        sharing.share(block, _blocks(x))
-        return dx, {}
-
-    def _largest(self, y, x, axis):
-        # y = the largest along an axis of every ``size`` pixels of x
-        xp = backend.namespace(x)
+    def _largest(self, x, axis):
+        # the largest along an axis of every ``size`` pixels
         first, *others = self._slices(x, axis)
-        if not others:
-            y[...] = first
         for other in others:
-            backend.into(y, xp.maximum, first, other)
-            first = y
+            first = backend.namespace(x).maximum(first, other)
+        return first
 
-    def _to_place(self, dx, y, x, dy, axis):
+    def _to_place(self, dy, y, x, axis):
         # dx = dy where x is the largest of its square, y; the first of several equal ones has it
-        xp = backend.namespace(dy)
-        *parts, last = self._slices(dx, axis)
-        apart = self.stride >= self.size
-        if not (apart and parts and dx.shape[axis] == self.size * dy.shape[axis]):
-            dx[...] = 0.0  # not every pixel is written below, or some more than once
-        left = dy
-        for part, own in zip(parts, self._slices(x, axis), strict=False):
-            taken, rest = part, last
-            if not apart:
-                taken, rest = (scratch_images(name, dy.shape, dy) for name in ("taken", "left"))
-            backend.into(taken, xp.equal, own, y)
-            taken *= left
-            if not apart:
-                part += taken
-            left = backend.into(rest, xp.subtract, left, taken)
-        if left is not last:
-            last += left
+        xp, left = backend.namespace(dy), dy
+        dx = _unpooled(dy, axis, x.shape[axis])
+        for place, pixel in zip(self._slices(dx, axis), self._slices(x, axis), strict=True):
+            taken = left * xp.astype(pixel == y, dy.dtype)
+            left = left - taken
+            place += taken
+        return dx
 
 
 @dataclass(frozen=True)
@@ -141,7 +101,7 @@ class AvgPool2d(_Pool2d):
         As in `MaxPool2d`.
     """
 
-    def forward(self, params, x):
+    def forward(self, params, x, reduce=alone):
         """y (..., N, C, H', W') for x (..., N, C, H, W)."""
         y = x
         for axis in (-1, -2):
@@ -151,7 +111,7 @@ class AvgPool2d(_Pool2d):
                 y += (1.0 / self.size) * other
         return y, x.shape[-2:]
 
-    def backward(self, params, cache, dy, wanted=True):
+    def backward(self, params, cache, dy, wanted=True, reduce=alone):
         """dx = dy / size^2, added up where squares overlap."""
         for axis, pixels in zip((-2, -1), cache, strict=True):
             share = (1.0 / self.size) * dy
@@ -173,11 +133,11 @@ class GlobalAvgPool(Layer):
             )
         return (shape[0],)
 
-    def forward(self, params, x):
+    def forward(self, params, x, reduce=alone):
         """y (..., N, C)."""
         return backend.namespace(x).mean(x, axis=(-2, -1)), x.shape[-2:]
 
-    def backward(self, params, cache, dy, wanted=True):
+    def backward(self, params, cache, dy, wanted=True, reduce=alone):
         """dx = dy / (H W), the same for every pixel."""
         xp = backend.namespace(dy)
         rows, columns = cache

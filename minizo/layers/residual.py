@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from .. import backend, sharing
 from ..errors import InputError, require
+from ..parallel import alone
 from ..settings import Count
-from .base import Layer, empty_images
+from .base import Layer, zeros
 from .stack import (
     Composite,
     Stack,
@@ -82,22 +82,17 @@ class Residual(Composite):
         same = body is self.body and shortcut is self.shortcut
         return self if same else replace(self, body=body, shortcut=shortcut)
 
-    def forward(self, params, x):
+    def forward(self, params, x, reduce=alone):
         """y, and the caches along both ways."""
-        y, caches = forward_through(self.parts[:-1], params, x)
-        z, other = forward_through(self.parts[-1:], params, x)
-        return _sum(y, z), caches + other
+        y, caches = forward_through(self.parts[:-1], params, x, reduce)
+        z, others = forward_through(self.parts[-1:], params, x, reduce)
+        return y + z, caches + others
 
-    def backward(self, params, cache, dy, wanted=True):
+    def backward(self, params, cache, dy, wanted=True, reduce=alone):
         """dx = the sum of what comes back along both ways."""
-        dx, grads = backward_through(self.parts[:-1], params, cache[:-1], dy, wanted)
-        dz, others = backward_through(self.parts[-1:], params, cache[-1:], dy, wanted)
-        return (_sum(dx, dz) if wanted else None), grads | others
-
-
-def _sum(first, second):
-    add = backend.namespace(first).add
-    return sharing.blockwise(lambda y, a, b: backend.into(y, add, a, b), first, second)
+        dx, grads = backward_through(self.parts[:-1], params, cache[:-1], dy, wanted, reduce)
+        dz, others = backward_through(self.parts[-1:], params, cache[-1:], dy, wanted, reduce)
+        return (dx + dz if wanted else None), grads | others
 
 
 @dataclass(frozen=True)
@@ -139,17 +134,15 @@ class ZeroPad(Layer):
         first = (self.outputs - self.inputs) // 2
         return y[..., first : first + self.inputs, :, :]
 
-    def forward(self, params, x):
+    def forward(self, params, x, reduce=alone):
         """y (..., N, outputs, H', W') for x (..., N, inputs, H, W)."""
         kept = x[..., :: self.stride, :: self.stride]
-        y = empty_images((*x.shape[:-3], self.outputs, *kept.shape[-2:]), x)
-        y[...] = 0.0
+        y = zeros((*x.shape[:-3], self.outputs, *kept.shape[-2:]), x)
         self._kept(y)[...] = kept
         return y, x.shape[-3:]
 
-    def backward(self, params, cache, dy, wanted=True):
+    def backward(self, params, cache, dy, wanted=True, reduce=alone):
         """dx: dy where a pixel of a channel was kept, 0 elsewhere."""
-        dx = empty_images((*dy.shape[:-3], *cache), dy)
-        dx[...] = 0.0
+        dx = zeros((*dy.shape[:-3], *cache), dy)
         dx[..., :: self.stride, :: self.stride] = self._kept(dy)
         return dx, {}

@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from ..errors import InputError
+from ..parallel import alone
 from .base import Layer
 
 
@@ -50,6 +51,11 @@ class Composite(Layer):
     def shapes(self):
         """Names and shapes of the parameters of all layers."""
         return self._renamed([layer.shapes for layer in self.layers.values()])
+
+    @cached_property
+    def cuts(self):
+        """Whether all layers allow it."""
+        return all(layer.cuts for layer in self.layers.values())
 
     @cached_property
     def least(self):
@@ -136,23 +142,23 @@ def lowest(parts):
     return next((i for i, part in enumerate(parts) if part.parameters), len(parts))
 
 
-def forward_through(parts, params, x):
+def forward_through(parts, params, x, reduce=alone):
     """What comes out of the last of ``parts``, and the caches of all."""
     caches = []
     for layer, _, names in parts:
         own = {part: params[name] for part, name in names if name in params}
-        x, cache = layer.forward(own, x)
+        x, cache = layer.forward(own, x, reduce)
         caches.append(cache)
     return x, caches
 
 
-def backward_through(parts, params, caches, dy, wanted=True):
+def backward_through(parts, params, caches, dy, wanted=True, reduce=alone):
     """dx and the gradients of all ``parts``; without dx, nothing below the lowest parameter."""
     named, bottom = {}, -1 if wanted else lowest(parts)
     for index in range(len(parts) - 1, max(bottom, 0) - 1, -1):
         layer, parameters, names = parts[index]
         own = {part: params[name] for part, name in names if name in params}
-        dy, grads = layer.backward(own, caches[index], dy, wanted=index > bottom)
+        dy, grads = layer.backward(own, caches[index], dy, index > bottom, reduce)
         for part, name in parameters:
             named[name] = grads[part]
     return (dy if wanted else None), named
@@ -201,17 +207,17 @@ class Stack(Composite):
         layers = advanced(self.layers, progress)
         return self if layers is self.layers else replace(self, layers=layers)
 
-    def forward(self, params, x):
+    def forward(self, params, x, reduce=alone):
         """Outputs, and the caches of all layers."""
-        return forward_through(self.parts, params, x)
+        return forward_through(self.parts, params, x, reduce)
 
-    def predict(self, params, x):
+    def predict(self, params, x, reduce=alone):
         """`forward` without the caches, whose memory is then free at once."""
         for layer, _, names in self.parts:
             own = {part: params[name] for part, name in names if name in params}
-            x, _ = layer.forward(own, x)
+            x, _ = layer.forward(own, x, reduce)
         return x
 
-    def backward(self, params, cache, dy, wanted=True):
+    def backward(self, params, cache, dy, wanted=True, reduce=alone):
         """dx, and the gradients of all layers."""
-        return backward_through(self.parts, params, cache, dy, wanted)
+        return backward_through(self.parts, params, cache, dy, wanted, reduce)
