@@ -34,6 +34,11 @@ def choose(argument, name, table):
     ------
     InputError
         If ``name`` is not a key of ``table``.
+
+    Examples
+    --------
+    >>> choose("--law", "gaussian", {"gaussian": 1.0})
+    1.0
     """
     if isinstance(name, Hashable) and name in table:
         return table[name]

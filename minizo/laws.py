@@ -48,6 +48,16 @@ class Law(Settings):
         psi = -p' / p, elementwise: the two-point estimator with psi(u) in the place of its factor u
         averages to the gradient smoothed with p. ``None`` where E[psi^2] is infinite, or where p
         does not go to 0 at the ends of its support (or is missing).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minizo import rng
+    >>> law = LAWS["rademacher"]
+    >>> law.sample(rng.at(0, "noise", 0, 0), np.empty(6)), law.kurtosis
+    (array([-1.,  1., -1., -1.,  1., -1.]), 1.0)
+    >>> LAWS["gaussian"].zero_bias_pdf(np.zeros(1)) == LAWS["gaussian"].pdf(np.zeros(1))
+    array([ True])
     """
 
     name: str
@@ -236,6 +246,15 @@ def law_for(surrogate):
     Design
         One of `LAWS` where it fits; else a law whose numbers come from a table on the host, with
         p by central differences. The grid reaches from 1e-5 to 1e3: integrals are good to 1e-3.
+
+    Examples
+    --------
+    >>> from minizo.surrogates import SURROGATES
+    >>> design = law_for(SURROGATES["hardtanh"])
+    >>> design.law.name, round(design.epsbar, 3)
+    ('rademacher', 1.0)
+    >>> law_for(SURROGATES["approxsign"]).why
+    'its slope has a corner at 0, and 1 / |z| cannot be normalised'
     """
     grid = np.geomspace(NEAREST, FARTHEST, CELLS)
     middle = np.sqrt(grid[1:] * grid[:-1])

@@ -23,6 +23,13 @@ def one_hot(labels, classes, like):
     ------
     InputError
         For labels of another type than whole numbers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> one_hot(np.array([2, 0]), 3, np.empty(0))
+    array([[0., 0., 1.],
+           [1., 0., 0.]])
     """
     xp = backend.namespace(labels)
     right = backend.numpy_dtype(labels).kind in "iu"
@@ -71,6 +78,14 @@ class SquaredHinge:
     """L = mean_n sum_k max(0, 1 - t_nk z_nk)^2 with t = +1 for the right class, -1 elsewhere.
 
     The loss of I. Hubara et al., "Binarized neural networks", NeurIPS 2016.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> scores = np.array([[2.0, -0.5, -3.0]])
+    >>> loss, cache = SquaredHinge().forward(scores, np.array([0]))
+    >>> float(loss), SquaredHinge().backward(cache)
+    (0.25, array([[-0.,  1.,  0.]]))
     """
 
     def forward(self, outputs, labels):
@@ -88,7 +103,15 @@ class SquaredHinge:
 
 @dataclass(frozen=True)
 class MeanSquaredError:
-    """L = mean_n sum_k (z_nk - onehot_nk)^2 / 2."""
+    """L = mean_n sum_k (z_nk - onehot_nk)^2 / 2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> loss, cache = MeanSquaredError().forward(np.array([[0.5, 1.0]]), np.array([1]))
+    >>> float(loss), MeanSquaredError().backward(cache)
+    (0.125, array([[0.5, 0. ]]))
+    """
 
     def forward(self, outputs, labels):
         """Loss (...) for outputs (..., N, K)."""

@@ -29,14 +29,29 @@ def rescaled(x, axis=-1):
 
 
 def norm(x):
-    """Euclidean norm over the last axis, kept: (..., m) -> (..., 1)."""
+    """Euclidean norm over the last axis, kept: (..., m) -> (..., 1).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> norm(np.array([3e-30, 4e-30], np.float32))
+    array([5.e-30], dtype=float32)
+    """
     xp = backend.namespace(x)
     y, p = rescaled(x)
     return p * xp.sqrt(xp.sum(y * y, axis=-1, keepdims=True))
 
 
 def rms(x, axis=-1):
-    """Root mean square over the last axis (``None``: over all), kept: (..., m) -> (..., 1)."""
+    """Root mean square over the last axis (``None``: over all), kept: (..., m) -> (..., 1).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rms(np.array([[1.0, -7.0], [3.0, 3.0]]))
+    array([[5.],
+           [3.]])
+    """
     xp = backend.namespace(x)
     y, p = rescaled(x, axis)
     return p * xp.sqrt(xp.mean(y * y, axis=axis, keepdims=True))

@@ -7,7 +7,6 @@ learning rate lr(t) = lr shape(t / T). Only `Bop` looks at the objective: which 
 """
 
 from dataclasses import dataclass
-from math import sqrt
 from typing import Annotated, NamedTuple
 
 from . import backend
@@ -31,6 +30,14 @@ class SGD(Settings):
     ----------
     H. Robbins, S. Monro, "A stochastic approximation method", Annals of Mathematical Statistics,
     1951, equation 8.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rule, theta = SGD(lr=0.5), np.array([1.0, -2.0])
+    >>> theta, state = rule.update(np.array([1.0, 4.0]), rule.init(theta), theta, progress=0.5)
+    >>> theta  # lr(t) = 0.25 half way
+    array([ 0.75, -3.  ])
     """
 
     lr: Positive = 0.1
@@ -67,6 +74,15 @@ class Momentum(SGD):
     ----------
     B. T. Polyak, "Some methods of speeding up the convergence of iteration methods", USSR
     Computational Mathematics and Mathematical Physics, 1964.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rule, theta, g = Momentum(lr=0.5, schedule="constant"), np.zeros(2), np.array([1.0, 4.0])
+    >>> theta, state = rule.update(g, rule.init(theta), theta)
+    >>> theta, state = rule.update(g, state, theta)
+    >>> state.m, theta
+    (array([1.9, 7.6]), array([-1.45, -5.8 ]))
     """
 
     mu: Annotated[float, "[0, 1)"] = 0.9
@@ -99,6 +115,17 @@ class Adam(SGD):
     References
     ----------
     D. P. Kingma, J. Ba, "Adam: a method for stochastic optimization", ICLR 2015, algorithm 1.
+
+    Examples
+    --------
+    The first step has length lr in every coordinate, whatever the size of the gradient:
+
+
+    >>> import numpy as np
+    >>> rule, theta = Adam(lr=0.01), np.array([1.0, -2.0])
+    >>> theta, state = rule.update(np.array([1e-3, 40.0]), rule.init(theta), theta)
+    >>> theta.round(6), state.t
+    (array([ 0.99, -2.01]), 1)
     """
 
     lr: Positive = 0.01
@@ -115,18 +142,12 @@ class Adam(SGD):
         """One step."""
         xp = backend.namespace(theta)
         t = state.t + 1
-        m = self.b1 * state.m
-        m += (1.0 - self.b1) * grad
-        v = self.b2 * state.v
-        v += (1.0 - self.b2) * (grad * grad)
-        # The two corrections are numbers, so they join lr and eps outside the arrays:
-        # lr mhat / (sqrt vhat + eps) = [lr c / (1 - b1^t)] m / (sqrt v + eps c), c = sqrt(1 - b2^t)
-        c = sqrt(1.0 - self.b2**t)
-        step = xp.sqrt(v)
-        step += self.eps * c
-        step = m / step
-        step *= self.rate(progress) * c / (1.0 - self.b1**t)
-        return theta - step, AdamState(m, v, t)
+        m = self.b1 * state.m + (1.0 - self.b1) * grad
+        v = self.b2 * state.v + (1.0 - self.b2) * grad**2
+        mhat = m / (1.0 - self.b1**t)
+        vhat = v / (1.0 - self.b2**t)
+        theta = theta - self.rate(progress) * mhat / (xp.sqrt(vhat) + self.eps)
+        return theta, AdamState(m, v, t)
 
 
 class BopState(NamedTuple):
@@ -164,6 +185,14 @@ class Bop(Adam):
     K. Helwegen, J. Widdicombe, L. Geiger, Z. Liu, K.-T. Cheng, R. Nusselder, "Latent weights do not
     exist: rethinking binarized neural network optimization", NeurIPS 2019, algorithm 1 (published
     for tens of thousands of steps: gamma 1e-4, threshold 1e-8).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rule, theta = Bop(gamma=0.5, threshold=0.1), np.array([1.0, -1.0, 1.0])
+    >>> theta, state = rule.update(np.array([1.0, 1.0, 0.1]), rule.init(theta), theta)
+    >>> theta  # the first alone has a mean gradient of its sign, and above the threshold
+    array([-1., -1.,  1.])
     """
 
     gamma: Annotated[float, "(0, 1]"] = 1e-3

@@ -38,13 +38,27 @@ CONVENTIONS = {"half": 1.0, "full": 2.0}
 
 
 def w_l1(x, q):
-    """R_1(x) = sum_i |x_i - q_i|: (..., m) -> (...)."""
+    """R_1(x) = sum_i |x_i - q_i|: (..., m) -> (...).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> w_l1(np.array([0.8, -1.5]), np.array([1.0, -1.0])).round(3)
+    np.float64(0.7)
+    """
     xp = backend.namespace(x)
     return xp.sum(xp.abs(x - q), axis=-1)
 
 
 def w_l2(x, q, convention="half"):
-    """R_2(x) = 1/2 sum_i (x_i - q_i)^2, or without the 1/2: (..., m) -> (...)."""
+    """R_2(x) = 1/2 sum_i (x_i - q_i)^2, or without the 1/2: (..., m) -> (...).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> w_l2(np.array([0.5, -2.0]), np.array([1.0, -1.0]))
+    np.float64(0.625)
+    """
     factor = choose("convention", convention, CONVENTIONS)
     e = x - q
     return 0.5 * factor * backend.namespace(x).sum(e * e, axis=-1)
@@ -68,6 +82,13 @@ def prox_l1(x, q, lam):
     -----
     Fixed points: all x with lam = 0, the levels otherwise. While the nearest level stays the same,
     prox_a(prox_b(x)) = prox_{a+b}(x).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.array([0.25, 0.875, -2.0])
+    >>> prox_l1(x, np.sign(x), 0.25)
+    array([ 0.5 ,  1.  , -1.75])
     """
     xp, lam = backend.namespace(x), plain(lam)
     if isinstance(lam, int | float):
@@ -88,7 +109,14 @@ def share(lam, convention="half"):
 
 
 def blend(x, q, rho):
-    """(1 - rho) x + rho q: the blending of coarse gradient descent, exact for rho = 0 and 1."""
+    """(1 - rho) x + rho q: the blending of coarse gradient descent, exact for rho = 0 and 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> blend(np.array([0.5, -2.0]), np.array([1.0, -1.0]), 0.5)
+    array([ 0.75, -1.5 ])
+    """
     rho = real("rho", rho, "[0, 1]")
     return (1.0 - rho) * x + rho * q
 
@@ -103,6 +131,13 @@ def prox_l2(x, q, lam, convention="half"):
         Strength, a pure number; 0 gives x and infinity q, bit for bit.
     convention : {"half", "full"}
         ``"full"`` is R_2 without its 1/2: (x + 2 lam q) / (1 + 2 lam).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.array([0.5, -2.0])
+    >>> prox_l2(x, np.sign(x), 1.0), prox_l2(x, np.sign(x), float("inf"))
+    (array([ 0.75, -1.5 ]), array([ 1., -1.]))
     """
     # (x + lam q) / (1 + lam) = (1 - rho) x + rho q  with  rho = lam / (1 + lam)
     return blend(x, q, share(lam, convention))
@@ -128,6 +163,13 @@ def piecewise_affine(x, q, half, iota):
     q_k and q_k+1 is (1 - iota) (q_k + q_k+1) / 2. Seen from the nearest level it is the soft
     threshold of `prox_l1` with lam = (1 - iota) half, stretched by 1/iota so that nothing jumps at
     the midpoint.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.array([-1.0, -0.75, 0.25, 0.5])
+    >>> piecewise_affine(x, np.sign(x), 1.0, 0.5)
+    array([-1. , -1. ,  0.5,  1. ])
     """
     half, iota = plain(half), real("iota", iota, "(-inf, 1]")
     if iota <= 0.0:
@@ -140,7 +182,15 @@ def piecewise_affine(x, q, half, iota):
 
 
 def ramp(x, quantizer, alpha, iota):
-    """`piecewise_affine` for a quantiser with equal steps; outside its levels, the end levels."""
+    """`piecewise_affine` for a quantiser with equal steps; outside its levels, the end levels.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minizo.quantizers import MidRise
+    >>> ramp(np.array([-4.0, -0.25, 0.9]), MidRise(bits=2), 1.0, 0.5)
+    array([-1.5, -0.5,  0.8])
+    """
     xp, alpha = backend.namespace(x), plain(alpha)
     reach = quantizer.half_step * (quantizer.levels - 1)
     low, high = alpha * (quantizer.centre - reach), alpha * (quantizer.centre + reach)
@@ -156,6 +206,13 @@ def soft_staircase(x, quantizer, alpha, sharpness):
 
     With two levels it is the mirror map alpha tanh(sharpness x / alpha) of Ajanthan et al.; the sum
     over the thresholds t_k of more levels is this package's.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minizo.quantizers import Sign
+    >>> soft_staircase(np.array([-1.0, 0.0, 1.0]), Sign(), 1.0, 2.0).round(3)
+    array([-0.964,  0.   ,  0.964])
     """
     alpha, sharpness = plain(alpha), real("sharpness", sharpness, "(0, inf)")
     h, tanh = quantizer.half_step, backend.namespace(x).tanh

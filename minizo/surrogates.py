@@ -54,6 +54,17 @@ class Surrogate(Settings):
         scheduled surrogate says of itself otherwise is true at the start.
     gain : float
         Its value far to the right.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x, hardtanh = np.array([-2.0, 0.5, 1.0]), SURROGATES["hardtanh"]
+    >>> hardtanh.value(x), hardtanh.derivative(x)
+    (array([-1. ,  0.5,  1. ]), array([0., 1., 0.]))
+    >>> hardtanh.law, round(hardtanh.epsbar, 3)
+    ('uniform', 0.577)
+    >>> SURROGATES["ede"].at(1.0).gain  # a scheduled surrogate, at the end of a run
+    1.0
     """
 
     name: str

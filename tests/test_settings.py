@@ -34,8 +34,8 @@ from minizo.settings import CHECKS, Settings, checks, plain, real, truth, whole,
 MADE = ("minizo.bench", "minizo.export", "minizo.figures", "minizo.gallery", "minizo.lab",
         "minizo.planning", "minizo.recipe", "minizo.reproduce")  # fmt: skip
 # Looked at in a way of their own: a number or two of them; one number among arrays
-OWN = {("Rows", "streams"), ("Conv2d", "kernel"), ("Conv2d", "stride"), ("Conv2d", "padding"), ("Dataset", "classes"),
-       ("Objective", "quantized"), ("Step", "seed")}  # fmt: skip
+OWN = {("Rows", "streams"), ("Conv2d", "kernel"), ("Conv2d", "stride"), ("Conv2d", "padding"),
+       ("Dataset", "classes"), ("Objective", "quantized"), ("Step", "seed")}  # fmt: skip
 
 
 def found_classes():

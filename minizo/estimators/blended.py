@@ -25,6 +25,15 @@ class BlendedCoarseGradient(Proximal):
     ----------
     P. Yin, S. Zhang, J. Lyu, S. Osher, Y. Qi, J. Xin, "Blended coarse gradient descent for full
     quantization of deep neural networks", Research in the Mathematical Sciences, 2019.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minizo import Step
+    >>> from minizo.quantizers import Sign
+    >>> rule, x = BlendedCoarseGradient(rho=0.5), np.array([0.5, -1.5])
+    >>> rule.before(x, Sign(), 1.0, Step()), rule.seen(x, Sign(), 1.0, Step())
+    (array([ 0.75, -1.25]), array([ 1., -1.]))
     """
 
     rho: Share = 1e-5

@@ -39,6 +39,14 @@ class BinaryConnect(Proximal):
     ----------
     M. Courbariaux, Y. Bengio, J.-P. David, "BinaryConnect: training deep neural networks with
     binary weights during propagations", NeurIPS 2015, algorithm 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minizo import Step
+    >>> from minizo.quantizers import Sign
+    >>> BinaryConnect().seen(np.array([0.25, -1.5]), Sign(), 1.0, Step())
+    array([ 1., -1.])
     """
 
     tosses = True
@@ -71,6 +79,15 @@ class ProxConnect(Homotopy):
         As in `Homotopy`. The strength is lam_t, without the learning rate.
     harden : float
         Part of the run, in [0, 1], after which P = Q.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minizo import Step
+    >>> from minizo.quantizers import Sign
+    >>> rule = ProxConnect("l1", lam=0.25, homotopy="constant")
+    >>> rule.seen(np.array([0.25, -1.5, 0.9]), Sign(), 1.0, Step())
+    array([ 0.5 , -1.25,  1.  ])
     """
 
     harden: Share = 1.0
@@ -102,6 +119,17 @@ class BinaryRelax(ProxConnect):
     ----------
     P. Yin, S. Zhang, J. Lyu, S. Osher, Y. Qi, J. Xin, "BinaryRelax: a relaxation approach for
     training deep neural networks with quantized weights", SIAM Journal on Imaging Sciences, 2018.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minizo import Step
+    >>> from minizo.quantizers import Sign
+    >>> rule, x = BinaryRelax(), np.array([0.25, -1.5])
+    >>> rule.seen(x, Sign(), 1.0, Step(index=0, total=10))
+    array([ 0.625, -1.25 ])
+    >>> rule.seen(x, Sign(), 1.0, Step(index=8, total=10))  # the last fifth of the run
+    array([ 1., -1.])
     """
 
     prox: str = "l2"
@@ -134,6 +162,17 @@ class PARQ(Proximal):
     ----------
     L. Jin, J. Ma, Z. Liu, A. Gromov, A. Defazio, L. Xiao, "PARQ: piecewise-affine regularized
     quantization", ICML 2025.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minizo import Step
+    >>> from minizo.quantizers import Sign
+    >>> rule, x = PARQ(), np.array([-0.25, 0.125, 1.5])
+    >>> rule.seen(x, Sign(), 1.0, Step(index=0, total=10))  # the identity, clipped
+    array([-0.25 ,  0.125,  1.   ])
+    >>> rule.seen(x, Sign(), 1.0, Step(index=5, total=10))  # ramps of slope 2
+    array([-0.5 ,  0.25,  1.  ])
     """
 
     steepness: Annotated[float, "(0, 100]"] = 10.0
@@ -173,6 +212,17 @@ class MirrorDescent(Proximal):
     ----------
     T. Ajanthan, K. Gupta, P. Torr, R. Hartley, P. Dokania, "Mirror descent view for neural network
     quantization", AISTATS 2021.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minizo import Step
+    >>> from minizo.quantizers import Sign
+    >>> rule, x = MirrorDescent(), np.array([-0.25, 0.125, 1.5])
+    >>> rule.seen(x, Sign(), 1.0, Step(index=0, total=10)).round(3)
+    array([-0.245,  0.124,  0.905])
+    >>> rule.seen(x, Sign(), 1.0, Step(index=8, total=10)).round(3)
+    array([-1.,  1.,  1.])
     """
 
     sharpness: Positive = 1.0

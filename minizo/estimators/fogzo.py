@@ -28,6 +28,17 @@ class Guided(Settings):
         The guide, a unit vector.
     beta : float
         Its share, in [0, 1].
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minizo.laws import LAWS
+    >>> u = Noise(LAWS["gaussian"], seed=2, step=0)
+    >>> v = Guided(u, ghat=np.array([0.6, -0.8]), beta=1.0)
+    >>> v(0, np.zeros(2), 3)  # beta = 1: the guide with random signs
+    array([[-0.6,  0.8],
+           [ 0.6, -0.8],
+           [-0.6,  0.8]])
     """
 
     u: Noise
@@ -44,7 +55,14 @@ class Guided(Settings):
 
 
 def unit(g):
-    """ghat = g / ||g||; where g is 0 it stays 0, and the directions are n-SPSA's, shortened."""
+    """ghat = g / ||g||; where g is 0 it stays 0, and the directions are n-SPSA's, shortened.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> unit(np.array([3.0, -4.0])), unit(np.zeros(2))
+    (array([ 0.6, -0.8]), array([0., 0.]))
+    """
     xp, length = backend.namespace(g), norm(g)
     return g / xp.where(length > 0.0, length, xp.ones_like(length))
 
@@ -87,6 +105,17 @@ class FOGZO(SPSA):
     ----------
     N. Yang, T. M. Aamodt, "Improving the straight-through estimator with zeroth-order
     information", NeurIPS 2025, arXiv 2510.23926.
+
+    Examples
+    --------
+    >>> import minizo
+    >>> data = minizo.data.synthetic_digits(200, 50)
+    >>> net = minizo.models.mlp(784, 10, 10)
+    >>> objective = minizo.Objective(net, minizo.quantizers.MidRise(bits=2))
+    >>> estimator = minizo.FOGZO(n=10, beta=0.999, beta_schedule="linear")
+    >>> run = minizo.fit(objective, data, estimator, minizo.optim.Adam(0.01), steps=30)
+    >>> round(run.final("train_loss"), 1), run.records["forwards"][-1]
+    (1.2, 630)
     """
 
     beta: Share = 0.999

@@ -85,6 +85,17 @@ class FSG(Learned):
 
     Cost of an estimate: 1 forward, 1 backward, and with the defaults some 50,000
     multiply-accumulates and 3,200 exponentials for each of l weights + 1 tokens.
+
+    Examples
+    --------
+    >>> import minizo
+    >>> data = minizo.data.synthetic_digits(200, 50)
+    >>> net = minizo.models.mlp(784, 10, 10)
+    >>> objective = minizo.Objective(net, minizo.quantizers.DoReFa())
+    >>> estimator = minizo.FSG(expand=2, states=2, length=2)  # small, for a quick example
+    >>> run = minizo.fit(objective, data, estimator, minizo.optim.Adam(0.01), steps=5)
+    >>> run.records["forwards"][-1], run.records["backwards"][-1]
+    (5, 5)
     """
 
     commit: str = "fsg"

@@ -65,6 +65,16 @@ class FCGrad(MetaQuant):
     either sign: half of all runs begin by going uphill.
 
     Cost of an estimate: 1 forward, 1 backward, 4 multiply-accumulates a weight.
+
+    Examples
+    --------
+    >>> import minizo
+    >>> data = minizo.data.synthetic_digits(200, 50)
+    >>> net = minizo.models.mlp(784, 10, 10)
+    >>> objective = minizo.Objective(net, minizo.quantizers.DoReFa())
+    >>> run = minizo.fit(objective, data, minizo.FCGrad(), minizo.optim.Adam(0.01), steps=5)
+    >>> run.records["forwards"][-1], run.records["macs"][-1] > 0
+    (5, True)
     """
 
     def net(self, layers):
@@ -80,6 +90,16 @@ class MultiFC(MetaQuant):
     positive all of it. (Paper: two layers; the code's default, taken here: three.)
 
     Cost of an estimate: 1 forward, 1 backward, 4 multiply-accumulates a weight and 3 units^2.
+
+    Examples
+    --------
+    >>> import minizo
+    >>> data = minizo.data.synthetic_digits(200, 50)
+    >>> net = minizo.models.mlp(784, 10, 10)
+    >>> objective = minizo.Objective(net, minizo.quantizers.DoReFa())
+    >>> run = minizo.fit(objective, data, minizo.MultiFC(), minizo.optim.Adam(0.01), steps=5)
+    >>> run.records["forwards"][-1], run.records["backwards"][-1]
+    (5, 5)
     """
 
     def net(self, layers):
@@ -93,6 +113,16 @@ class LSTMFC(MetaQuant):
 
     Cost of an estimate: 1 forward, 1 backward, 12 units^2 multiply-accumulates a weight, and
     2 units numbers a weight that are carried along.
+
+    Examples
+    --------
+    >>> import minizo
+    >>> data = minizo.data.synthetic_digits(200, 50)
+    >>> net = minizo.models.mlp(784, 10, 10)
+    >>> objective = minizo.Objective(net, minizo.quantizers.DoReFa())
+    >>> run = minizo.fit(objective, data, minizo.LSTMFC(units=4), minizo.optim.Adam(0.01), steps=5)
+    >>> run.records["forwards"][-1], run.records["backwards"][-1]
+    (5, 5)
     """
 
     def net(self, layers):

@@ -35,6 +35,16 @@ class Noise(Settings):
         Where random numbers are made: `minizo.rng.Stream`.
     moved : ndarray like theta, optional
         1 where a parameter is perturbed, and 0 where u is 0; by default all are perturbed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> u = Noise(LAWS["rademacher"], seed=0, step=3)
+    >>> u(0, np.zeros(4), 2)
+    array([[-1., -1., -1., -1.],
+           [-1., -1., -1.,  1.]])
+    >>> Noise(LAWS["rademacher"], seed=(0, 1), step=3)(0, np.zeros((2, 1, 4)), 5).shape
+    (2, 5, 4)
     """
 
     law: object
@@ -127,6 +137,20 @@ def differences(objective, theta, batch, eps, directions, n, pool):
     For estimators that weigh directions in another way than by their difference, such as by its
     rank; `weighted_sum` puts the weights to the directions. Parameters as in `two_point_gradient`.
     Cost: 2n forwards.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minizo import Pool
+    >>> class Linear:
+    ...     def evaluate(self, theta, batch):
+    ...         return theta @ np.array([2.0, -1.0])
+    ...     def footprint(self, batch):
+    ...         return 2
+    >>> def axes(block, theta, count):
+    ...     return np.eye(2)
+    >>> differences(Linear(), np.zeros(2), None, np.full(2, 0.25), axes, 2, Pool())
+    array([ 1. , -0.5])
     """
     n, shared = whole("n", n), (objective, theta, batch, eps, directions)
     calls = [(*shared, *call) for call in blocks(n, objective.footprint(batch))]
@@ -141,7 +165,20 @@ def block_weighted(theta, directions, weights, block, count):
 
 
 def weighted_sum(objective, theta, batch, directions, weights, pool):
-    """sum_i w_i v_i for weights (n,) or (S, n), like theta; directions are drawn once more."""
+    """sum_i w_i v_i for weights (n,) or (S, n), like theta; directions are drawn once more.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minizo import Pool
+    >>> class Small:
+    ...     def footprint(self, batch):
+    ...         return 2
+    >>> def axes(block, theta, count):
+    ...     return np.eye(2)
+    >>> weighted_sum(Small(), np.zeros(2), None, axes, np.array([3.0, -1.0]), Pool())
+    array([ 3., -1.])
+    """
     calls, start = [], 0
     for block, count in blocks(weights.shape[-1], objective.footprint(batch)):
         part = weights[..., start : start + count]
@@ -212,6 +249,16 @@ class SPSA(Estimator):
     approximation", IEEE Transactions on Automatic Control, 1992, equation 2.2.
     N. Yang, T. M. Aamodt, "Improving the straight-through estimator with zeroth-order
     information", NeurIPS 2025 (n-SPSA with the law matched to the STE).
+
+    Examples
+    --------
+    >>> import minizo
+    >>> data = minizo.data.synthetic_digits(200, 50)
+    >>> net = minizo.models.mlp(784, 10, 10)
+    >>> objective = minizo.Objective(net, minizo.quantizers.MidRise(bits=2))
+    >>> run = minizo.fit(objective, data, minizo.SPSA(n=20), minizo.optim.Adam(0.01), steps=10)
+    >>> run.records["forwards"][-1], run.records["backwards"][-1]  # 2n a step
+    (400, 0)
     """
 
     rowwise = True

@@ -68,6 +68,16 @@ class Factor(Generator):
     -----
     With kappa = sum dF g (Wh), dc = kappa. Cost: one or two multiplications a weight, and the
     MLP's size; through the layers it would be that size for every weight.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> given = Given(0, np.array([1.0, -2.0]), np.array([0.5, 1.0]), np.array([[1.0, -2.0]]))
+    >>> params = {"W1": np.array([[2.0], [1.0]]), "W2": np.array([[3.0, -1.0]])}  # c = 5
+    >>> Factor(MLP((1, 2, 1)), by_weight=False).generate(params, given, ())[0]
+    array([  5., -10.])
+    >>> Factor(MLP((1, 2, 1)), by_weight=True).generate(params, given, ())[0]
+    array([  2.5, -10. ])
     """
 
     mlp: MLP
@@ -110,6 +120,17 @@ class LSTMFC(Generator):
     -----
     Carries (h, c) of every weight: 2 hidden numbers a weight. With m = fc(h): dm = g dF,
     dWfc = sum dm h, dbfc = sum dm, dh = dm Wfc; the state that comes in is constant.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minizo import rng
+    >>> net, like = LSTMFC(LSTM(1, 4)), np.empty(0)
+    >>> params = net.init(rng.at(0, "hypernet", 0), like)
+    >>> given = Given(0, np.array([1.0, 0.0]), np.array([0.5, 1.0]), np.array([[1.0, 0.0]]))
+    >>> f, (h, c), _ = net.generate(params, given, net.rest(2, like))
+    >>> f.shape, f[1] == 0.0, h.shape
+    ((2,), np.True_, (2, 4))
     """
 
     lstm: LSTM = field(default_factory=LSTM)
@@ -168,6 +189,14 @@ class Gain(Generator):
     -----
     dk = sum dF g. A control: what the networks above could learn if they knew that they are one
     number. With a k for each layer it is the step size that hypergradient descent adapts.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> given = Given(1, np.array([1.0, -2.0]), None, None)  # of the second layer
+    >>> f, _, cache = Gain(2).generate({"k": np.array([1.0, 3.0])}, given, ())
+    >>> f, Gain(2).pull_back({"k": np.array([1.0, 3.0])}, cache, np.ones(2))["k"]
+    (array([ 3., -6.]), array([ 0., -1.]))
     """
 
     layers: Count = 1
@@ -208,6 +237,14 @@ class Average(Generator):
     ----------
     mu : float
         Its memory is 1 / (1 - mu) steps. It starts at 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> net, given = Average(0.5), Given(0, np.array([1.0, -2.0]), None, None)
+    >>> f, carried, _ = net.generate({}, given, net.rest(2, np.empty(0)))
+    >>> f, net.generate({}, given, carried)[0]
+    (array([ 0.5, -1. ]), array([ 0.75, -1.5 ]))
     """
 
     mu: Annotated[float, "[0, 1)"] = 0.9

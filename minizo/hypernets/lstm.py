@@ -47,6 +47,16 @@ class LSTM(Hypernet):
     Wih (4 hidden, inputs), Whh (4 hidden, hidden), bih and bhh (4 hidden). Start: all
     U(-1, 1) / sqrt(hidden). Cost: 4 hidden (inputs + hidden) multiply-accumulates a step and row
     forward, twice that backward; memory: 6 hidden numbers a step and row.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minizo import rng
+    >>> net = LSTM(inputs=1, hidden=3)
+    >>> params = net.init(rng.at(0, "hypernet", 0), np.empty(0))
+    >>> y, (h, c), cache = net.forward(params, np.ones((5, 7, 1)))  # 5 sequences of 7 steps
+    >>> y.shape, h.shape, net.size, net.macs(5 * 7)
+    ((5, 7, 3), (5, 3), 72, 1680)
     """
 
     inputs: Count = 1

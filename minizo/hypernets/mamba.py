@@ -137,6 +137,16 @@ class Mamba(Hypernet):
 
     x_s = 0 gives out_s = 0 whatever the parameters and the rest of the sequence, because the gate
     z_s is then 0 (in and out have no bias).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minizo import rng
+    >>> net = Mamba(width=1, expand=4, states=2, kernel=2)
+    >>> params = net.init(rng.at(0, "hypernet", 0), np.empty(0))
+    >>> y, cache = net.forward(params, np.array([[1.0], [0.0], [2.0]]))  # a sequence of 3 steps
+    >>> y.shape, y[1, 0] == 0.0, net.size
+    ((3, 1), np.True_, 64)
     """
 
     width: Count = 1

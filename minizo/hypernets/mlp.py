@@ -46,6 +46,17 @@ class MLP(Hypernet):
     Notes
     -----
     Parameters W1, ..., Wk of shape (width behind, width before).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> net = MLP((1, 2, 1))
+    >>> params = {"W1": np.array([[2.0], [1.0]]), "W2": np.array([[3.0, -1.0]])}
+    >>> net.forward(params, np.array([[0.5]]))[0], net.product(params), net.size
+    (array([[2.5]]), array([[5.]]), 4)
+    >>> net.product_backward(params, np.ones((1, 1)))["W1"]
+    array([[ 3.],
+           [-1.]])
     """
 
     widths: Annotated[tuple, "[1, inf)"] = (1, 100, 100, 1)

@@ -57,6 +57,19 @@ class SlowNet(Generator):
     Start: the embedding N(0, 1), Wa U(-1, 1), Wb and bb U(-1, 1) / sqrt(C), the model its own.
     With Mamba, S_j = 0 wherever the newest gradient is 0, whatever the parameters and the history
     (see `Mamba`); with an LSTM it is not.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minizo import rng
+    >>> from minizo.hypernets import Mamba
+    >>> from minizo.hypernets.generators import Given
+    >>> net = SlowNet(Mamba(1, 4, 2, 2), layers=3)
+    >>> params = net.init(rng.at(0, "hypernet", 0), np.empty(0))
+    >>> history = np.array([[1.0, 1.0], [2.0, 0.0]])  # two gradients of two weights
+    >>> s, _, cache = net.generate(params, Given(0, history[-1], None, history), ())
+    >>> s.shape, s[1] == 0.0  # the newest gradient of the second weight is 0
+    ((2,), np.True_)
     """
 
     model: object

@@ -26,6 +26,15 @@ class DoReFa(KBit):
     S. Zhou et al., "DoReFa-Net: training low bitwidth convolutional neural networks with low
     bitwidth gradients", 2016, equations 7 and 9 (at 1 bit they use E|x| sign(x) instead; this is
     the form that MetaQuant and FSG use).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> q, x = DoReFa(bits=2), np.array([-1.0, -0.2, 0.2, 1.0])
+    >>> q.quantize(x, None).round(3)
+    array([-1.   , -0.333,  0.333,  1.   ])
+    >>> q.backward(x, None, np.ones(4))[0].round(3)  # the calibration c(x)
+    array([0.551, 1.262, 1.262, 0.551])
     """
 
     bits: Annotated[int, "[1, 8]"] = 1
@@ -82,6 +91,15 @@ class DoReFaActivation(KBit):
     ----------
     S. Zhou et al., "DoReFa-Net: training low bitwidth convolutional neural networks with low
     bitwidth gradients", 2016, equation 11.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> q, x = DoReFaActivation(bits=2), np.array([-0.5, 0.1, 0.3, 0.9, 2.0])
+    >>> q.quantize(x, 1.0).round(3)
+    array([0.   , 0.   , 0.333, 1.   , 1.   ])
+    >>> q.backward(x, 1.0, np.ones(5))[0]
+    array([0., 1., 1., 1., 0.])
     """
 
     surrogate: str = "hardtanh"

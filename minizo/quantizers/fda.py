@@ -41,6 +41,15 @@ class FDA(Quantizer):
     ----------
     Y. Xu, K. Han, C. Xu, Y. Tang, C. Xu, Y. Wang, "Learning frequency domain approximation for
     binary neural networks", NeurIPS 2021, equations 5 to 11.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minizo import rng
+    >>> q, x = FDA(), np.array([[0.1, 0.3, -0.8]])
+    >>> scale = {"alpha": q.scale(x)} | q.init(x, rng.at(0, "beside", 0))
+    >>> q.at(1.0).quantize(x, scale)  # at the end of a run: mean|x| sign(x)
+    array([[ 0.4,  0.4, -0.4]])
     """
 
     surrogate: str = "fda"

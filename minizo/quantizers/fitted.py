@@ -98,6 +98,12 @@ class Ternary(Fitted):
     ----------
     F. Li, B. Zhang, B. Liu, "Ternary weight networks", 2016, arXiv 1605.04711 (the threshold).
     Y. Bai, Y.-X. Wang, E. Liberty, "ProxQuant", ICLR 2019, section 3.2 (a level for each side).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Ternary().quantize(np.array([-1.5, -0.9, 0.1, 1.0, 0.8])).round(3)
+    array([-1.2, -1.2,  0. ,  0.9,  0.9])
     """
 
     levels = 3
@@ -129,6 +135,12 @@ class TWN(Ternary):
     References
     ----------
     F. Li, B. Zhang, B. Liu, "Ternary weight networks", 2016, arXiv 1605.04711, equations 5 and 6.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> TWN().quantize(np.array([-1.5, -0.9, 0.1, 1.0, 0.8])).round(3)
+    array([-1.05, -1.05,  0.  ,  1.05,  1.05])
     """
 
     def fit(self, x):
@@ -166,6 +178,15 @@ class MultiBit(Fitted):
     ----------
     C. Xu, J. Yao, Z. Lin, W. Ou, Y. Cao, Z. Wang, H. Zha, "Alternating multi-bit quantization for
     recurrent neural networks", ICLR 2018, section 3.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> q, x = MultiBit(bits=2), np.array([-3.0, -1.0, 1.0, 3.0])
+    >>> q.quantize(x).round(3)  # levels +-2 +- 1: no error
+    array([-3., -1.,  1.,  3.])
+    >>> MultiBit(bits=1).quantize(x)  # the sign, times the mean absolute value
+    array([-2., -2.,  2.,  2.])
     """
 
     bits: Annotated[int, "[1, 4]"] = 2

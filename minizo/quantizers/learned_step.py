@@ -46,6 +46,17 @@ class LSQ(MidTread):
     ----------
     S. K. Esser, J. L. McKinstry, D. Bablani, R. Appuswamy, D. S. Modha, "Learned step size
     quantization", ICLR 2020, equations 1 to 5 and section 2.2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> q, x = LSQ(bits=2), np.array([-1.4, -0.2, 0.3, 0.9])
+    >>> scale = {"alpha": q.scale(x), "step": np.ones(1)}
+    >>> q.quantize(x, scale)
+    array([-1.4,  0. ,  0. ,  1.4])
+    >>> dx, grads = q.backward(x, scale, np.ones(4))
+    >>> dx, grads["step"].round(3)
+    (array([1., 1., 1., 1.]), array([0.2]))
     """
 
     surrogate: str = "hardtanh"
@@ -126,6 +137,15 @@ class QuEST(MidRise):
     ----------
     A. Panferov, J. Chen, S. Tabesh, R. L. Castro, M. Nikdan, D. Alistarh, "QuEST: stable training
     of LLMs with 1-bit weights and activations", 2025, section 3.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> q, x = QuEST(bits=2), np.array([-4.0, -0.5, 0.3, 0.9, 0.2, -0.4])
+    >>> q.quantize(x, None).round(3)  # the step is 0.9957 RMS(x)
+    array([-2.54 , -0.847,  0.847,  0.847,  0.847, -0.847])
+    >>> q.backward(x, None, np.ones(6))[0]  # -4 lies too far out
+    array([0., 1., 1., 1., 1., 1.])
     """
 
     epsbar = None

@@ -78,6 +78,17 @@ class Sign(Staircase):
     """Q(x) = alpha sign(x) with sign(0) = +1: binary weights.
 
     Its scale is alpha = sqrt(2/pi) RMS(w), the mean absolute value of Gaussian weights.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> q, x = Sign("hardtanh"), np.array([-1.5, -0.2, 0.0, 0.7])
+    >>> q.scale(x).round(3)  # sqrt(2/pi) RMS
+    array([0.665])
+    >>> q.quantize(x, 1.0)
+    array([-1., -1.,  1.,  1.])
+    >>> q.backward(x, 1.0, np.ones(4))[0]  # 0 where the surrogate is flat
+    array([0., 1., 1., 1.])
     """
 
     half_step = 1.0
@@ -133,7 +144,19 @@ class _Codes(KBit):
 
 @dataclass(frozen=True)
 class MidRise(_Codes):
-    """Q(x) = alpha (clip(floor(x/alpha), lo, hi) + 1/2): 2^b levels, symmetric, none at 0."""
+    """Q(x) = alpha (clip(floor(x/alpha), lo, hi) + 1/2): 2^b levels, symmetric, none at 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> q, x = MidRise("hardtanh", bits=2), np.array([-2.5, -0.2, 0.0, 0.7, 1.2])
+    >>> q.quantize(x, 1.0)
+    array([-1.5, -0.5,  0.5,  0.5,  1.5])
+    >>> q.backward(x, 1.0, np.ones(5))[0]  # 0 beyond the last levels
+    array([0., 1., 1., 1., 1.])
+    >>> round(q.epsbar, 3)  # noise that turns Q into the clipped identity
+    0.289
+    """
 
     shift = 0.0
     offset = 0.5
@@ -150,7 +173,17 @@ class MidRise(_Codes):
 
 @dataclass(frozen=True)
 class MidTread(_Codes):
-    """Q(x) = alpha clip(floor(x/alpha + 1/2), lo, hi): 2^b levels, 0 is one, one more is below."""
+    """Q(x) = alpha clip(floor(x/alpha + 1/2), lo, hi): 2^b levels, 0 is one, one more is below.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> q, x = MidTread("hardtanh", bits=2), np.array([-2.5, -0.2, 0.0, 0.7, 1.2])
+    >>> q.quantize(x, 1.0)
+    array([-2.,  0.,  0.,  1.,  1.])
+    >>> q.backward(x, 1.0, np.ones(5))[0]
+    array([0., 1., 1., 1., 0.])
+    """
 
     shift = 0.5
     offset = 0.0

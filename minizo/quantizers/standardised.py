@@ -80,6 +80,15 @@ class IRNet(Standardised):
     H. Qin, R. Gong, X. Liu, M. Shen, Z. Wei, F. Yu, J. Song, "Forward and backward information
     retention for accurate binary neural networks", CVPR 2020, equations 5 to 8 (Libra parameter
     binarisation) and 11 to 13 (EDE).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> q, x = IRNet(), np.array([[0.1, 0.3, 0.8]])  # one filter, whose mean is 0.4
+    >>> q.quantize(x, 1.0)
+    array([[-1., -1.,  1.]])
+    >>> q.backward(x, 1.0, np.array([[1.0, 0.0, 0.0]]))[0].round(3)  # adds up to 0
+    array([[ 0.883, -1.236,  0.353]])
     """
 
     surrogate: str = "ede"
@@ -142,6 +151,17 @@ class RBNN(Standardised):
     ----------
     M. Lin, R. Ji, Z. Xu, B. Zhang, Y. Wang, Y. Wu, F. Huang, C.-W. Lin, "Rotated binary neural
     network", NeurIPS 2020, equations 4 to 12 (rotation, its alternating update, surrogate).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minizo import rng
+    >>> q, x = RBNN(), np.array([[0.1, 0.3, 0.8, -0.4]])
+    >>> scale = {"alpha": q.scale(x)} | q.init(x, rng.at(0, "beside", 0))
+    >>> {name: value.shape for name, value in scale.items()}
+    {'alpha': (1, 1), 'R1': (2, 2), 'R2': (2, 2), 'angle': (1, 1), 'gain': (1, 1)}
+    >>> np.abs(q.quantize(x, scale)).round(3)  # the gain, mean|x| at the start
+    array([[0.4, 0.4, 0.4, 0.4]])
     """
 
     surrogate: str = "rbnn"

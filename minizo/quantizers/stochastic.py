@@ -37,6 +37,16 @@ class Stochastic(Quantizer):
     ----------
     M. Courbariaux, Y. Bengio, J.-P. David, "BinaryConnect: training deep neural networks with
     binary weights during propagations", NeurIPS 2015, equations 2 and 3, section 2.6.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minizo import rng
+    >>> q, x = Stochastic(), np.full(10_000, 0.5)
+    >>> scale = {"alpha": np.ones(1)} | q.noise(rng.at(0, "noise", 0), x.shape, x)
+    >>> w = q.quantize(x, scale)
+    >>> np.unique(w), w.mean().round(1)
+    (array([-1.,  1.]), np.float64(0.5))
     """
 
     in_use: str = "real"
