@@ -1,9 +1,12 @@
 """Optimisers: update rules as init / update pairs, in order of complexity.
 
-init(theta, objective) -> state;  update(grad, state, theta, progress) -> (theta, state). Pure: new
-arrays come back, the old ones stay as they were. State fields are arrays of the shape and dtype of
-theta, or the number of updates so far. ``progress``, the part of the run that is over, sets the
-learning rate lr(t) = lr shape(t / T). Only `Bop` looks at the objective: which weights are binary.
+init(theta, objective) -> state
+update(grad, state, theta, progress) -> (theta, state)
+
+Both are pure: they return new arrays and leave their arguments unchanged. State fields are arrays
+of the shape and dtype of theta, or the number of updates so far. ``progress`` = t / T in [0, 1]
+sets the learning rate lr(t) = lr shape(t / T). Only `Bop` uses the objective, to learn which
+weights are binary.
 """
 
 from dataclasses import dataclass
@@ -24,7 +27,7 @@ class SGD(Settings):
     lr : float
         Learning rate at the start.
     schedule : {"constant", "linear", "cosine", "step"}
-        How it falls to 0 over the run (``"constant"``: not at all; see `minizo.schedules`).
+        How lr falls to 0 over the run (``"constant"``: not at all); see `minizo.schedules`.
 
     References
     ----------
@@ -48,20 +51,20 @@ class SGD(Settings):
         choose("schedule", self.schedule, SHAPES)
 
     def rate(self, progress):
-        """lr(t) at progress t / T."""
+        """Return lr(t) at progress t / T."""
         return schedule(self.schedule, self.lr, 0.0, progress)
 
     def init(self, theta, objective=None):
-        """State of a new run: nothing to remember."""
+        """Return the state of a new run, which is empty."""
         return ()
 
     def update(self, grad, state, theta, progress=0.0):
-        """One step."""
+        """Take one step: return the new theta and the next state."""
         return theta - self.rate(progress) * grad, state
 
 
 class MomentumState(NamedTuple):
-    """m : ndarray like theta, the velocity."""
+    """State of `Momentum`: m, the velocity, an ndarray like theta."""
 
     m: object
 
@@ -69,6 +72,13 @@ class MomentumState(NamedTuple):
 @dataclass(frozen=True)
 class Momentum(SGD):
     """m <- mu m + g;  theta <- theta - lr(t) m.
+
+    Parameters
+    ----------
+    lr, schedule
+        As in `SGD`.
+    mu : float
+        Momentum, in [0, 1).
 
     References
     ----------
@@ -88,17 +98,17 @@ class Momentum(SGD):
     mu: Annotated[float, "[0, 1)"] = 0.9
 
     def init(self, theta, objective=None):
-        """State of a new run."""
+        """Return the state of a new run: m = 0."""
         return MomentumState(backend.namespace(theta).zeros_like(theta))
 
     def update(self, grad, state, theta, progress=0.0):
-        """One step."""
+        """Take one step: return the new theta and the next state."""
         m = self.mu * state.m + grad
         return theta - self.rate(progress) * m, MomentumState(m)
 
 
 class AdamState(NamedTuple):
-    """m, v : ndarrays like theta, running means of g and g^2; t : int, updates so far."""
+    """State of `Adam`: m and v, running means of g and g^2, like theta; t, updates so far."""
 
     m: object
     v: object
@@ -111,6 +121,16 @@ class Adam(SGD):
 
         m <- b1 m + (1 - b1) g,      mhat = m / (1 - b1^t)
         v <- b2 v + (1 - b2) g^2,    vhat = v / (1 - b2^t)
+
+    Parameters
+    ----------
+    lr, schedule
+        As in `SGD`.
+    b1, b2 : float
+        Decay rates of the running means of g and of g^2, in [0, 1).
+    eps : float
+        Added to sqrt(vhat), above 0: with 0, a parameter that never had a gradient would become
+        0 / 0.
 
     References
     ----------
@@ -131,15 +151,15 @@ class Adam(SGD):
     lr: Positive = 0.01
     b1: Annotated[float, "[0, 1)"] = 0.9
     b2: Annotated[float, "[0, 1)"] = 0.999
-    eps: Positive = 1e-8  # with 0 a parameter that never had a gradient would become 0 / 0
+    eps: Positive = 1e-8
 
     def init(self, theta, objective=None):
-        """State of a new run."""
+        """Return the state of a new run: m = v = 0, t = 0."""
         zeros = backend.namespace(theta).zeros_like
         return AdamState(zeros(theta), zeros(theta), 0)
 
     def update(self, grad, state, theta, progress=0.0):
-        """One step."""
+        """Take one step: return the new theta and the next state."""
         xp = backend.namespace(theta)
         t = state.t + 1
         m = self.b1 * state.m + (1.0 - self.b1) * grad
@@ -151,7 +171,7 @@ class Adam(SGD):
 
 
 class BopState(NamedTuple):
-    """m, v, t : of Adam; mean : ndarray like theta, of g; binary : 1 where weights flip, else 0."""
+    """State of `Bop`: m, v, t of Adam; mean, of g; binary, 1 where weights flip, else 0."""
 
     m: object
     v: object
@@ -162,23 +182,28 @@ class BopState(NamedTuple):
 
 @dataclass(frozen=True)
 class Bop(Adam):
-    """Binary optimiser: m <- (1 - gamma) m + gamma g;  w <- -w where sign(w) m > threshold.
+    """m <- (1 - gamma) m + gamma g;  w <- -w where sign(w) m > threshold.
 
-    For the quantised weights, whose quantiser must have two levels; there are no latent weights,
-    the size of theta never changes, only its sign. Every other parameter follows Adam. The
-    learning rate and its schedule are Adam's.
+    The rule applies to the quantised weights, whose quantiser must have two levels. There are no
+    latent weights: only the sign of theta changes, never its size. Every other parameter follows
+    Adam, with Adam's learning rate and schedule.
 
     Parameters
     ----------
     gamma : float
         Share of the new gradient, in (0, 1].
     threshold : float
-        At least 0; in the units of the gradient.
+        At least 0, in the units of the gradient.
+
+    Raises
+    ------
+    InputError
+        From `init`, if the quantiser does not have two levels.
 
     Notes
     -----
-    A weight of exactly 0 has no sign to flip and keeps that of +0. The gate of a surrogate would
-    stop weights for good, as their size stays: use the quantiser's identity.
+    A weight of exactly 0 keeps the sign of +0. Use the quantiser's identity surrogate: the gate of
+    any other would stop a weight permanently, as its size never changes.
 
     References
     ----------
@@ -199,7 +224,7 @@ class Bop(Adam):
     threshold: Annotated[float, "[0, inf)"] = 1e-8
 
     def init(self, theta, objective=None):
-        """State of a new run of ``objective``; without one every parameter is binary."""
+        """Return the state of a new run of ``objective``; without one every parameter is binary."""
         xp = backend.namespace(theta)
         zeros = xp.zeros_like(theta)
         if objective is None:
@@ -213,7 +238,7 @@ class Bop(Adam):
         return BopState(*super().init(theta), zeros, binary)
 
     def update(self, grad, state, theta, progress=0.0):
-        """One step."""
+        """Take one step: return the new theta and the next state."""
         xp = backend.namespace(theta)
         new, adam = super().update(grad, AdamState(*state[:3]), theta, progress)
         mean = (1.0 - self.gamma) * state.mean + self.gamma * grad

@@ -1,20 +1,20 @@
-"""W-shaped regularisers, their proximal operators, and the other maps towards the levels.
+"""W-shaped regularisers, their proximal operators, and other maps towards the levels.
 
-A quantiser's levels form a set; q = Q(x) is the level nearest to x. All maps here move x towards q
-and are elementwise, so that a caller may compute q with any quantiser, at any scale:
+q = Q(x) is the level of a quantiser nearest to x. All maps here are elementwise and move x towards
+q, so that q may come from any quantiser, at any scale:
 
     R_1(x) = sum_i |x_i - q_i|            "hard" quantisation: exact after finitely many steps
     R_2(x) = 1/2 sum_i (x_i - q_i)^2      "soft": never exact for a finite strength
     prox_{lam R}(x) = argmin_u 1/2 ||u - x||^2 + lam R(u)
 
-With levels +-1 their graph is the W of the ProxQuant paper, which states the binary operators.
-Derived for this package: with any set of levels the prox goes towards the *nearest* one. For each
+With levels +-1 the graph of R is the W of the ProxQuant paper, which states the binary operators.
+Derived for this package: with any set of levels the prox moves towards the *nearest* one. For each
 level q the least value of 1/2 (u - x)^2 + lam |u - q|^p over u grows with |x - q|, so the nearest
-level wins. Where two levels are equally near there are two minimisers; Q's rule for ties chooses.
+level wins. Two equally near levels give two minimisers; Q's rule for ties chooses.
 
 Factors. The paper prints the binary R_2 with 1/2 (prox (x + lam q) / (1 + lam)) and the ternary and
-multi-bit one without (prox (x + 2 lam q) / (1 + 2 lam)). Here the 1/2 is there everywhere;
-``convention="full"`` leaves it out.
+multi-bit R_2 without (prox (x + 2 lam q) / (1 + 2 lam)). Here R_2 always has the 1/2;
+``convention="full"`` omits it.
 
 References
 ----------
@@ -38,7 +38,7 @@ CONVENTIONS = {"half": 1.0, "full": 2.0}
 
 
 def w_l1(x, q):
-    """R_1(x) = sum_i |x_i - q_i|: (..., m) -> (...).
+    """Return R_1(x) = sum_i |x_i - q_i|: (..., m) -> (...).
 
     Examples
     --------
@@ -51,7 +51,7 @@ def w_l1(x, q):
 
 
 def w_l2(x, q, convention="half"):
-    """R_2(x) = 1/2 sum_i (x_i - q_i)^2, or without the 1/2: (..., m) -> (...).
+    """Return R_2(x) = 1/2 sum_i (x_i - q_i)^2, or without the 1/2: (..., m) -> (...).
 
     Examples
     --------
@@ -65,7 +65,7 @@ def w_l2(x, q, convention="half"):
 
 
 def prox_l1(x, q, lam):
-    """prox_{lam R_1}(x): a step of lam towards the nearest level, and not beyond it.
+    """Return prox_{lam R_1}(x): a step of lam towards the nearest level, and not beyond it.
 
     Parameters
     ----------
@@ -99,8 +99,10 @@ def prox_l1(x, q, lam):
 
 
 def share(lam, convention="half"):
-    """rho = lam / (1 + lam): how much of the way to the level `prox_l2` goes.
+    """Return rho = lam / (1 + lam), the share of the way to the level that `prox_l2` goes.
 
+    Examples
+    --------
     >>> share(1.0), share(1.0, "full"), share(float("inf"))
     (0.5, 0.6666666666666666, 1.0)
     """
@@ -109,7 +111,7 @@ def share(lam, convention="half"):
 
 
 def blend(x, q, rho):
-    """(1 - rho) x + rho q: the blending of coarse gradient descent, exact for rho = 0 and 1.
+    """Return (1 - rho) x + rho q, exactly x for rho = 0 and exactly q for rho = 1.
 
     Examples
     --------
@@ -122,7 +124,7 @@ def blend(x, q, rho):
 
 
 def prox_l2(x, q, lam, convention="half"):
-    """prox_{lam R_2}(x) = (x + lam q) / (1 + lam): part of the way to the nearest level.
+    """Return prox_{lam R_2}(x) = (x + lam q) / (1 + lam): part of the way to the nearest level.
 
     Parameters
     ----------
@@ -144,14 +146,14 @@ def prox_l2(x, q, lam, convention="half"):
 
 
 def piecewise_affine(x, q, half, iota):
-    """PARQ's map: each step of the staircase becomes a ramp of slope 1/iota between two levels.
+    """Return PARQ's map: each step of the staircase becomes a ramp of slope 1/iota.
 
         u = clip(mid + (x - mid) / iota, q_k, q_k+1)   for x between the levels q_k and q_k+1
 
     Parameters
     ----------
     x, q : ndarray of shape (..., m)
-        x must lie between the lowest and the highest level: clip it.
+        x must lie between the lowest and the highest level, so clip it first.
     half : float or ndarray that broadcasts against x
         Half the distance between two levels.
     iota : float
@@ -182,7 +184,7 @@ def piecewise_affine(x, q, half, iota):
 
 
 def ramp(x, quantizer, alpha, iota):
-    """`piecewise_affine` for a quantiser with equal steps; outside its levels, the end levels.
+    """Apply `piecewise_affine` for a quantiser with equal steps, clipped to its end levels.
 
     Examples
     --------
@@ -200,7 +202,7 @@ def ramp(x, quantizer, alpha, iota):
 
 
 def soft_staircase(x, quantizer, alpha, sharpness):
-    """The staircase with every sign replaced by tanh.
+    """Return the staircase with every sign replaced by tanh.
 
         u = alpha (sum_k h tanh(sharpness (x/alpha - t_k) / h) + centre),  h half a step
 
@@ -222,7 +224,7 @@ def soft_staircase(x, quantizer, alpha, sharpness):
 
 
 def logistic_fall(progress, steepness=10.0, centre=0.5):
-    """PARQ's schedule of iota, from 1 to 0 along a logistic curve.
+    """Return PARQ's iota, which falls from 1 to 0 along a logistic curve.
 
         s(p) = 1 / (1 + exp(steepness (p - centre))),
         iota(p) = (s(p) - low) / (high - low),  high, low = 1 / (1 + exp(-+steepness / 2))

@@ -87,7 +87,7 @@ class Step(Settings):
         return self.optimizer.rate(self.progress)
 
     def ahead(self, grad, theta):
-        """Where the optimiser would go from ``theta`` if ``grad`` were given to it now."""
+        """Return where the optimiser would move ``theta`` if it were given ``grad`` now."""
         self._require_optimizer()
         return self.optimizer.update(grad, self.optimizer_state, theta, self.progress)[0]
 
@@ -138,7 +138,7 @@ class Estimator(Settings):
     rowwise = False
 
     def update(self, objective, optimizer, grad, state, theta, step):
-        """theta <- optimizer(theta, g).
+        """Return theta <- optimizer(theta, g), and the optimiser's next state.
 
         Parameters
         ----------

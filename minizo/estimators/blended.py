@@ -40,17 +40,17 @@ class BlendedCoarseGradient(Proximal):
 
     @property
     def label(self):
-        """What tables and legends call it."""
+        """Return the label that tables and legends show."""
         return "Blended coarse gradient"
 
     def seen(self, x, quantizer, alpha, step):
-        """Q(x)."""
+        """Return Q(x)."""
         return quantizer.quantize(x, alpha)
 
     def sees_levels(self, step):
-        """Always."""
+        """Return True: `seen` is always Q."""
         return True
 
     def before(self, x, quantizer, alpha, step):
-        """(1 - rho) x + rho Q(x)."""
+        """Return (1 - rho) x + rho Q(x)."""
         return prox.blend(x, quantizer.quantize(x, alpha), self.rho)

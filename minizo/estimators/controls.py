@@ -55,11 +55,11 @@ class Gain(Learned):
 
     @property
     def label(self):
-        """What tables and legends call it."""
+        """Return the label that tables and legends show."""
         return "learned gain"
 
     def parts(self, layers):
-        """One k."""
+        """Return one term with one k."""
         return (Part(OneGain(), 1.0, True, self.hyper_lr),)
 
 
@@ -76,11 +76,11 @@ class LayerGain(Gain):
 
     @property
     def label(self):
-        """What tables and legends call it."""
+        """Return the label that tables and legends show."""
         return "learned gain by layer"
 
     def parts(self, layers):
-        """k_1, ..., k_n."""
+        """Return one term with k_1, ..., k_n."""
         return (Part(OneGain(layers), 1.0, True, self.hyper_lr),)
 
 

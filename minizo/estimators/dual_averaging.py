@@ -53,15 +53,15 @@ class BinaryConnect(Proximal):
 
     @property
     def label(self):
-        """What tables and legends call it."""
+        """Return the label that tables and legends show."""
         return "BinaryConnect"
 
     def seen(self, x, quantizer, alpha, step):
-        """Q(x)."""
+        """Return Q(x)."""
         return quantizer.quantize(x, alpha)
 
     def sees_levels(self, step):
-        """Always."""
+        """Return True: `seen` is always Q."""
         return True
 
 
@@ -94,15 +94,15 @@ class ProxConnect(Homotopy):
 
     @property
     def label(self):
-        """What tables and legends call it."""
+        """Return the label that tables and legends show."""
         return f"ProxConnect {self.prox.upper()}"
 
     def sees_levels(self, step):
-        """After ``harden``."""
+        """Return whether the run has passed ``harden``."""
         return step.progress >= self.harden
 
     def seen(self, x, quantizer, alpha, step):
-        """prox_{lam_t R}(x), and Q(x) after ``harden``."""
+        """Return prox_{lam_t R}(x), and Q(x) after ``harden``."""
         if self.sees_levels(step):
             return quantizer.quantize(x, alpha)
         return self.towards(x, quantizer, alpha, self.strength(step))
@@ -139,7 +139,7 @@ class BinaryRelax(ProxConnect):
 
     @property
     def label(self):
-        """What tables and legends call it."""
+        """Return the label that tables and legends show."""
         return "BinaryRelax"
 
 
@@ -180,16 +180,16 @@ class PARQ(Proximal):
 
     @property
     def label(self):
-        """What tables and legends call it."""
+        """Return the label that tables and legends show."""
         return "PARQ"
 
     def init(self, objective, theta):
-        """No state; refuses levels at unequal distances."""
+        """Return the empty state; refuse levels at unequal distances."""
         needs_equal_steps(self.label, objective.quantizer)
         return super().init(objective, theta)
 
     def seen(self, x, quantizer, alpha, step):
-        """The ramps at iota(t)."""
+        """Return x mapped through the ramps at iota(t)."""
         iota = prox.logistic_fall(step.progress, self.steepness, self.centre)
         return prox.ramp(x, quantizer, alpha, iota)
 
@@ -230,21 +230,21 @@ class MirrorDescent(Proximal):
 
     @property
     def label(self):
-        """What tables and legends call it."""
+        """Return the label that tables and legends show."""
         return "Mirror descent"
 
     def init(self, objective, theta):
-        """No state; refuses levels at unequal distances."""
+        """Return the empty state; refuse levels at unequal distances."""
         needs_equal_steps(self.label, objective.quantizer)
         return super().init(objective, theta)
 
     def sharpness_at(self, progress):
-        """sharpness (final_sharpness / sharpness)^progress."""
+        """Return sharpness (final_sharpness / sharpness)^progress."""
         if progress == 0:
             return self.sharpness
         share = log(self.final_sharpness / self.sharpness)
         return self.sharpness * exp(share * progress)
 
     def seen(self, x, quantizer, alpha, step):
-        """The tanh at the sharpness of this step."""
+        """Return x mapped through the tanh at the sharpness of this step."""
         return prox.soft_staircase(x, quantizer, alpha, self.sharpness_at(step.progress))

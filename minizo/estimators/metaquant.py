@@ -48,11 +48,11 @@ class MetaQuant(Learned):
 
     @property
     def label(self):
-        """What tables and legends call it."""
+        """Return the label that tables and legends show."""
         return type(self).__name__
 
     def parts(self, layers):
-        """That one term."""
+        """Return the one term."""
         return (Part(self.net(layers), 1.0, True, self.hyper_lr),)
 
 
@@ -78,7 +78,7 @@ class FCGrad(MetaQuant):
     """
 
     def net(self, layers):
-        """c g."""
+        """Return the generator c g."""
         return Factor(MLP((1, self.units, 1)), by_weight=False)
 
 
@@ -103,7 +103,7 @@ class MultiFC(MetaQuant):
     """
 
     def net(self, layers):
-        """c g Wh."""
+        """Return the generator c g Wh."""
         return Factor(MLP((1, self.units, self.units, 1)), by_weight=True)
 
 
@@ -126,5 +126,5 @@ class LSTMFC(MetaQuant):
     """
 
     def net(self, layers):
-        """g fc(h)."""
+        """Return the generator g fc(h)."""
         return LSTMGenerator(LSTM(1, self.units))

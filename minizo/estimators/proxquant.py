@@ -57,9 +57,9 @@ class ProxQuant(Homotopy):
 
     @property
     def label(self):
-        """What tables and legends call it."""
+        """Return the label that tables and legends show."""
         return f"ProxQuant {self.prox.upper()}"
 
     def after(self, x, quantizer, alpha, step, rate):
-        """prox_{eta_t lam_t R}(x)."""
+        """Return prox_{eta_t lam_t R}(x)."""
         return self.towards(x, quantizer, alpha, rate * self.strength(step))

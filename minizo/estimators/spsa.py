@@ -54,20 +54,20 @@ class Noise(Settings):
     moved: object = None
 
     def __call__(self, block, theta, count):
-        """``count`` directions: (count, d) for theta (d,), or (S, count, d) for (S, 1, d)."""
+        """Draw ``count`` directions: (count, d) for theta (d,), or (S, count, d) for (S, 1, d)."""
         u = backend.empty((*theta.shape[:-2], count, theta.shape[-1]), theta)
         u = self.law.sample(rng.at(self.seed, "noise", self.step, block, source=self.source), u)
         return u if self.moved is None else self.moved * u
 
 
 def both_sides(objective, theta, batch, eps, v):
-    """F(theta + eps v) and F(theta - eps v), (..., P) each, for directions v (..., P, d)."""
+    """Return F(theta + eps v) and F(theta - eps v), (..., P) each, for directions v (..., P, d)."""
     move = eps * v
     return objective.evaluate(theta + move, batch), objective.evaluate(theta - move, batch)
 
 
 def block_sum(objective, theta, batch, eps, directions, block, count):
-    """Over one block: sum_i [F(theta + eps v_i) - F(theta - eps v_i)] v_i, and the sum of all F."""
+    """Return sum_i [F(theta + eps v_i) - F(theta - eps v_i)] v_i over a block, and the sum of F."""
     xp = backend.namespace(theta)
     v = directions(block, theta, count)
     above, below = both_sides(objective, theta, batch, eps, v)
@@ -77,7 +77,7 @@ def block_sum(objective, theta, batch, eps, directions, block, count):
 
 
 def two_point_gradient(objective, theta, batch, eps, directions, n, pool):
-    """G = (1/n) sum_i [F(theta + eps v_i) - F(theta - eps v_i)] / (2 eps) v_i.
+    """Estimate G = (1/n) sum_i [F(theta + eps v_i) - F(theta - eps v_i)] / (2 eps) v_i.
 
     Parameters
     ----------
@@ -126,13 +126,13 @@ def two_point_gradient(objective, theta, batch, eps, directions, n, pool):
 
 
 def block_differences(objective, theta, batch, eps, directions, block, count):
-    """F(theta + eps v_i) - F(theta - eps v_i) over one block, (..., P)."""
+    """Return F(theta + eps v_i) - F(theta - eps v_i) over one block, (..., P)."""
     above, below = both_sides(objective, theta, batch, eps, directions(block, theta, count))
     return above - below
 
 
 def differences(objective, theta, batch, eps, directions, n, pool):
-    """F(theta + eps v_i) - F(theta - eps v_i) of each direction, (n,) or (S, n).
+    """Return F(theta + eps v_i) - F(theta - eps v_i) of each direction, (n,) or (S, n).
 
     For estimators that weigh directions in another way than by their difference, such as by its
     rank; `weighted_sum` puts the weights to the directions. Parameters as in `two_point_gradient`.
@@ -158,14 +158,14 @@ def differences(objective, theta, batch, eps, directions, n, pool):
 
 
 def block_weighted(theta, directions, weights, block, count):
-    """sum_i w_i v_i over one block, like theta."""
+    """Return sum_i w_i v_i over one block, like theta."""
     xp = backend.namespace(theta)
     v = directions(block, theta, count)
     return xp.reshape(xp.matmul(weights[..., None, :], v), theta.shape)
 
 
 def weighted_sum(objective, theta, batch, directions, weights, pool):
-    """sum_i w_i v_i for weights (n,) or (S, n), like theta; directions are drawn once more.
+    """Return sum_i w_i v_i for weights (n,) or (S, n), like theta; v is drawn once more.
 
     Examples
     --------
@@ -277,22 +277,22 @@ class SPSA(Estimator):
 
     @property
     def label(self):
-        """What tables and legends call it."""
+        """Return the label that tables and legends show."""
         return f"n-SPSA n={self.n}"
 
     def init(self, objective, theta):
-        """The perturbation sizes, from the calibrated objective, and what is perturbed."""
+        """Return the perturbation sizes, from the calibrated objective, and what is perturbed."""
         ones = backend.namespace(theta).ones_like(theta)
         eps = objective.matched_eps(theta) if self.eps is None else self.eps * ones
         return SPSAState(self.eps_scale * eps, moved(objective, ones, self.perturb))
 
     def noise(self, objective, state, step):
-        """The directions u of this step."""
+        """Return the directions u of this step."""
         law = objective.quantizer.law if self.law == "matched" else LAWS[self.law]
         return Noise(law, step.seed, step.index, step.rng, state.moved)
 
     def estimate(self, objective, theta, batch, state, step):
-        """The `Estimate` at theta (d,) or (S, 1, d), and the next state."""
+        """Estimate the gradient at theta (d,) or (S, 1, d); return it and the next state."""
         u = self.noise(objective, state, step)
         grad, loss = two_point_gradient(objective, theta, batch, state.eps, u, self.n, step.pool)
         seen = objective.statistics(theta, batch)
@@ -301,7 +301,7 @@ class SPSA(Estimator):
 
 
 def moved(objective, ones, perturb):
-    """``ones`` like theta, with 0 for the parameters that are left alone."""
+    """Return ``ones`` like theta, with 0 for the parameters that are not perturbed."""
     still = set(objective.kept)
     if perturb == "quantized":
         still |= objective.network.slices.keys() - set(objective.quantized)

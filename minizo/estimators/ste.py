@@ -35,14 +35,14 @@ class STE(Estimator):
 
     @property
     def label(self):
-        """What tables and legends call it."""
+        """Return the label that tables and legends show."""
         return "STE"
 
     def init(self, objective, theta):
-        """No state."""
+        """Return the empty state."""
         return ()
 
     def estimate(self, objective, theta, batch, state, step):
-        """The `Estimate` at theta (..., d), and the next state."""
+        """Estimate the gradient at theta (d,) or (S, 1, d); return it and the next state."""
         loss, grad, seen = objective.ste_gradient(theta, batch)
         return Estimate(grad, loss, forwards=1, backwards=1, statistics=seen), state

@@ -26,7 +26,7 @@ from .base import Hypernet
 
 
 def sigmoid(x):
-    """1 / (1 + exp(-x)), which cannot overflow and is exact to rounding at both ends."""
+    """Return 1 / (1 + exp(-x)), which cannot overflow and is exact to rounding at both ends."""
     xp = backend.namespace(x)
     # x >= 0: 1 / (1 + e^-x);  x < 0: e^x / (1 + e^x)
     small = xp.exp(-xp.abs(x))
@@ -74,21 +74,21 @@ class LSTM(Hypernet):
         }
 
     def macs(self, tokens):
-        """Multiply-accumulates of one forward, ``tokens`` steps and rows in all."""
+        """Count the multiply-accumulates of one forward, ``tokens`` steps and rows in all."""
         return tokens * 4 * self.hidden * (self.inputs + self.hidden)
 
     def init(self, stream, like):
-        """Initial parameters where ``like`` lives and in its dtype."""
+        """Draw initial parameters in the dtype and on the device of ``like``."""
         numbers = self.draw(stream.uniform, like)
         return self.placed({name: v / sqrt(self.hidden) for name, v in numbers.items()}, like)
 
     def rest(self, x):
-        """The state (h, c) before the first step: zeros (..., hidden) for x (..., L, inputs)."""
+        """Return the state (h, c) before the first step: zeros (..., hidden)."""
         zeros = backend.namespace(x).zeros_like(backend.empty((*x.shape[:-2], self.hidden), x))
         return zeros, zeros
 
     def forward(self, params, x, state=None):
-        """All outputs, the last state, and the cache.
+        """Return all outputs, the last state, and the cache.
 
         Parameters
         ----------
@@ -126,7 +126,7 @@ class LSTM(Hypernet):
         return sigmoid(i), sigmoid(f), xp.tanh(g), sigmoid(o)
 
     def backward(self, params, cache, dy, dstate=None):
-        """The derivatives of `forward`, through every step.
+        """Return the derivatives of `forward`, through every step.
 
         Parameters
         ----------

@@ -73,11 +73,11 @@ class MLP(Hypernet):
         return {f"W{i}": (out, into) for i, (into, out) in enumerate(pairwise(self.widths), 1)}
 
     def macs(self, rows):
-        """Multiply-accumulates of one forward of so many rows; a backward is twice that."""
+        """Count the multiply-accumulates of one forward of ``rows`` rows; twice for a backward."""
         return rows * self.size
 
     def init(self, stream, like):
-        """Initial parameters where ``like`` lives and in its dtype."""
+        """Draw initial parameters in the dtype and on the device of ``like``."""
         if self.start == "uniform":
             numbers = self.draw(stream.uniform, like)
             return self.placed({name: w / sqrt(w.shape[1]) for name, w in numbers.items()}, like)
@@ -85,7 +85,7 @@ class MLP(Hypernet):
         return self.placed({name: orthogonal(w) for name, w in numbers.items()}, like)
 
     def forward(self, params, x):
-        """y (..., outputs) for x (..., inputs), layer by layer, and the cache."""
+        """Return y (..., outputs) for x (..., inputs), layer by layer, and the cache."""
         xp = backend.namespace(x)
         cache = []
         for name in self.shapes:
@@ -95,7 +95,7 @@ class MLP(Hypernet):
         return x, cache
 
     def backward(self, params, cache, dy):
-        """dx (..., inputs) and the gradients, for dy (..., outputs)."""
+        """Return dx (..., inputs) and the gradients, for dy (..., outputs)."""
         xp = backend.namespace(dy)
         grads = {}
         for name, x in zip(reversed(self.shapes), reversed(cache), strict=True):
@@ -106,7 +106,7 @@ class MLP(Hypernet):
         return dy, grads
 
     def product(self, params):
-        """M = W_k ... W_1 (outputs, inputs). Cost: ``size`` multiply-accumulates for one input."""
+        """Return M = W_k ... W_1 (outputs, inputs), for ``size`` multiply-accumulates an input."""
         xp = backend.namespace(params["W1"])
         m = params["W1"]
         for name in list(self.shapes)[1:]:
@@ -114,7 +114,7 @@ class MLP(Hypernet):
         return m
 
     def product_backward(self, params, dm):
-        """Gradients for dM (outputs, inputs): of y = M x summed over rows, dM = sum dy x^T.
+        """Return the gradients for dM (outputs, inputs): for y = M x over rows, dM = sum dy x^T.
 
         Cost: 2 ``size`` multiply-accumulates for one input and output, whatever the rows.
         """
@@ -133,7 +133,7 @@ class MLP(Hypernet):
 
 
 def orthogonal(gaussian):
-    """An orthogonal matrix from one of independent standard normal numbers (NumPy), Haar's law.
+    """Return an orthogonal matrix, Haar-distributed, from one of standard normal numbers (NumPy).
 
     Of a matrix that is not square the shorter side's vectors are orthonormal. The QR factorisation
     is unique once the diagonal of R is positive (F. Mezzadri, "How to generate random matrices from

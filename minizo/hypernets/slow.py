@@ -99,7 +99,7 @@ class SlowNet(Generator):
         return shapes | self.model.shapes
 
     def init(self, stream, like):
-        """Initial parameters where ``like`` lives and in its dtype; the stream's children draw."""
+        """Draw initial parameters, from the stream's children, in the dtype of ``like``."""
         numbers = self.draw(stream.child(0).uniform, like)
         values = self.model.init(stream.child(2), np.empty(0, backend.numpy_dtype(like)))
         values["LRE"] = stream.child(1).normal(np.empty((self.layers, self.token)))
@@ -109,14 +109,14 @@ class SlowNet(Generator):
         return self.placed(values, like)
 
     def macs(self, weights, length):
-        """Multiply-accumulates of a forward and a backward for one layer, ``length`` snapshots."""
+        """Count the multiply-accumulates of a forward and a backward for one layer."""
         tokens = 1 + length * weights if self.layout == "flat" else weights * (1 + length)
         if isinstance(self.model, LSTM):
             return 3 * self.model.macs(tokens)
         return self.model.macs(tokens) + self.model.backward_macs(tokens)
 
     def generate(self, params, given, carried):
-        """S (xi,), nothing carried, and the cache."""
+        """Return S (xi,), nothing carried, and the cache."""
         xp = backend.namespace(given.history)
         m, xi = given.history.shape
         scale = 1.0
@@ -147,7 +147,7 @@ class SlowNet(Generator):
         return scale * s, (), (given.layer, scale, h, read, y, cache)
 
     def pull_back(self, params, cache, ds):
-        """Gradients: through the model, into the embedding of this layer."""
+        """Return the gradients: through the model, into the embedding of this layer."""
         xp = backend.namespace(ds)
         layer, scale, h, read, y, inner = cache
         m, xi = h.shape

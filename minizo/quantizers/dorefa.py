@@ -48,33 +48,33 @@ class DoReFa(KBit):
         return 1.0 / (self.levels - 1)
 
     def thresholds(self):
-        """Where the staircase jumps, in 2 A(x) - 1: midway between its levels."""
+        """Return where the staircase jumps, in 2 A(x) - 1: midway between its levels."""
         w = self.half_step
         return tuple(-1.0 + w * (2 * k + 1) for k in range(self.levels - 1))
 
     def scale(self, w):
-        """M of the initial weights, which must not all be 0: (..., m) -> (..., 1)."""
+        """Return M of the initial weights, which must not all be 0: (..., m) -> (..., 1)."""
         xp = backend.namespace(w)
         return xp.max(xp.abs(xp.tanh(w)), axis=-1, keepdims=True)
 
     def squash(self, x):
-        """A(x) in [0, 1]; the largest |x| of the tensor gives 0 or 1."""
+        """Return A(x) in [0, 1]; the largest |x| of the tensor gives 0 or 1."""
         t, largest = _largest_tanh(x)
         return t / (2.0 * largest) + 0.5
 
     def quantize(self, x, alpha):
-        """Q(x); see `Quantizer`."""
+        """Return Q(x); see `Quantizer`."""
         xp = backend.namespace(x)
         n = self.levels - 1
         # Q(x) = 2 round(n A(x)) / n - 1
         return 2.0 / n * xp.round(n * self.squash(x)) - 1.0
 
     def smooth(self, x, alpha):
-        """The surrogate's staircase at 2 A(x) - 1 (2 A(x) - 1 itself for the identity)."""
+        """Return the surrogate's staircase at 2 A(x) - 1 (2 A(x) - 1 itself for the identity)."""
         return super().smooth(2.0 * self.squash(x) - 1.0, 1.0)
 
     def derivative(self, x, alpha):
-        """c(x) times the surrogate's slope at 2 A(x) - 1."""
+        """Return c(x) times the surrogate's slope at 2 A(x) - 1."""
         t, largest = _largest_tanh(x)
         calibration = (1.0 - t * t) / largest
         slope = super().derivative(t / largest, 1.0)
@@ -112,16 +112,16 @@ class DoReFaActivation(KBit):
         return 0.5 / (self.levels - 1)
 
     def thresholds(self):
-        """Where the staircase jumps, in units of alpha."""
+        """Return where the staircase jumps, in units of alpha."""
         return tuple(self.half_step * (2 * k + 1) for k in range(self.levels - 1))
 
     def scale(self, w):
-        """Largest |x|, as of activations that were met before: (..., m) -> (..., 1)."""
+        """Return the largest |x|, over activations of an earlier batch: (..., m) -> (..., 1)."""
         xp = backend.namespace(w)
         return xp.max(xp.abs(w), axis=-1, keepdims=True)
 
     def quantize(self, x, alpha):
-        """Q(x); see `Quantizer`."""
+        """Return Q(x); see `Quantizer`."""
         xp, n = backend.namespace(x), self.levels - 1
         # Q(x) = alpha floor(n clip(x/alpha, 0, 1) + 1/2) / n
         return alpha / n * xp.floor(n * xp.clip(x / alpha, 0.0, 1.0) + 0.5)

@@ -77,37 +77,37 @@ class LSQ(MidTread):
         return 0.5 * sum(self.bounds)
 
     def scale(self, w):
-        """2 mean|w| / sqrt(hi): (..., m) -> (..., 1)."""
+        """Return 2 mean|w| / sqrt(hi): (..., m) -> (..., 1)."""
         return 2.0 / sqrt(self.bounds[1]) * mean_abs(w)
 
     def shapes(self, shape):
-        """One ratio r."""
+        """Return the shape of the one ratio r."""
         return {"step": (1,)}
 
     def init(self, w, stream):
-        """r = 1."""
+        """Return r = 1."""
         return {"step": np.ones(1)}
 
     def step(self, scale):
-        """s; a perturbation may take r below its least value, and the levels stay in order."""
+        """Return s = alpha r, where r is at least its least value, so that levels stay in order."""
         xp = backend.namespace(scale["step"])
         # s = alpha r
         return scale["alpha"] * xp.clip(scale["step"], self.least["step"], None)
 
     def quantize(self, x, scale):
-        """Q(x); see `Quantizer`."""
+        """Return Q(x); see `Quantizer`."""
         return super().quantize(x, self.step(scale))
 
     def smooth(self, x, scale):
-        """As `MidTread`, with the step s."""
+        """Return Q_smooth of `MidTread`, with the step s."""
         return super().smooth(x, self.step(scale))
 
     def derivative(self, x, scale):
-        """As `MidTread`, with the step s."""
+        """Return the slope of `MidTread`, with the step s."""
         return super().derivative(x, self.step(scale))
 
     def backward(self, x, scale, dw):
-        """dx, and the gradient of r; see `Quantizer`."""
+        """Return dx, and the gradient of r; see `Quantizer`."""
         xp = backend.namespace(x)
         dx, _ = Quantizer.backward(self, x, scale, dw)
         lo, hi = self.bounds
@@ -152,17 +152,17 @@ class QuEST(MidRise):
     pointwise = False
 
     def quantize(self, x, scale):
-        """Q(x); see `Quantizer`."""
+        """Return Q(x); see `Quantizer`."""
         return super().quantize(x, self._step(x))
 
     def smooth(self, x, scale):
-        """Q_smooth(clip(x, -s 2^(b-1), s 2^(b-1))), s held."""
+        """Return Q_smooth(clip(x, -s 2^(b-1), s 2^(b-1))), s held."""
         xp, s = backend.namespace(x), self._step(x)
         end = s * 2.0 ** (self.bits - 1)
         return super().smooth(xp.minimum(xp.maximum(x, -end), end), s)
 
     def derivative(self, x, scale):
-        """1[|x - Q(x)| <= s/2] Q_smooth'(x)."""
+        """Return 1[|x - Q(x)| <= s/2] Q_smooth'(x)."""
         xp, s = backend.namespace(x), self._step(x)
         lo, hi = self.bounds
         trusted = xp.astype(xp.logical_and(x / s >= lo, x / s <= hi + 1.0), x.dtype)

@@ -90,16 +90,16 @@ class Xnor(Quantizer):
         return None if self.scheduled else self.curve.epsbar
 
     def quantize(self, x, scale):
-        """Q(x); see `Quantizer`."""
+        """Return Q(x); see `Quantizer`."""
         # Q(x) = mean|x| sign(x)
         return mean_abs(x) * sign(x)
 
     def smooth(self, x, scale):
-        """a s(x)."""
+        """Return a s(x)."""
         return mean_abs(x) * self.curve.value(x)
 
     def derivative(self, x, scale):
-        """The diagonal of the rule; for ``exact``, what stays of it with a held."""
+        """Return the diagonal of the rule; for ``exact``, its part with a held."""
         slope = self.curve.derivative(x)
         if self.rule == "plain":
             return slope
@@ -108,7 +108,7 @@ class Xnor(Quantizer):
         return slope + 1.0 / x.shape[-1] if self.rule == "paper" else slope
 
     def backward(self, x, scale, dw):
-        """dx by the rule; see `Quantizer`."""
+        """Return dx by the rule; see `Quantizer`."""
         dx, grads = super().backward(x, scale, dw)
         if self.rule == "exact":
             # da/dx_j = sign(x_j) / n,  dL/da = sum_i dw_i sign(x_i)
@@ -227,5 +227,5 @@ class BNN(Sign):
     surrogate: str = "hardtanh"
 
     def scale(self, w):
-        """1: (..., m) -> (..., 1)."""
+        """Return 1: (..., m) -> (..., 1)."""
         return backend.namespace(w).ones_like(w[..., :1])

@@ -56,7 +56,7 @@ class Staircase(Quantizer):
         return None if unit is None else self.half_step * unit
 
     def smooth(self, x, alpha):
-        """Q_smooth(x) = E[Q(x + alpha epsbar u)] (x itself for the identity surrogate)."""
+        """Return Q_smooth(x) = E[Q(x + alpha epsbar u)] (x itself for the identity surrogate)."""
         if self.surrogate == "identity":
             return 1.0 * x
         s, w = self.curve.value, self.half_step
@@ -65,7 +65,7 @@ class Staircase(Quantizer):
         return alpha * (total + self.centre)
 
     def derivative(self, x, alpha):
-        """Q_smooth'(x), the diagonal of the STE's Jacobian; ``None`` stands for all ones."""
+        """Return Q_smooth'(x), the diagonal of the Jacobian; ``None`` stands for all ones."""
         if self.surrogate == "identity":
             return None
         ds, w = self.curve.derivative, self.half_step
@@ -96,15 +96,15 @@ class Sign(Staircase):
     levels = 2
 
     def thresholds(self):
-        """Where the staircase jumps, in units of alpha."""
+        """Return where the staircase jumps, in units of alpha."""
         return (0.0,)
 
     def scale(self, w):
-        """alpha for the initial weights ``w``: (..., m) -> (..., 1)."""
+        """Return alpha for the initial weights ``w``: (..., m) -> (..., 1)."""
         return sqrt(2.0 / pi) * rms(w)
 
     def quantize(self, x, alpha):
-        """Q(x); see `Quantizer`."""
+        """Return Q(x); see `Quantizer`."""
         # Q(x) = alpha sign(x)
         return alpha * sign(x)
 
@@ -131,11 +131,11 @@ class _Codes(KBit):
         return -(2.0 ** (self.bits - 1)), 2.0 ** (self.bits - 1) - 1.0
 
     def scale(self, w):
-        """alpha = c_b RMS(w), of least squared error for Gaussian weights: (..., m) -> (..., 1)."""
+        """Return c_b RMS(w), the alpha of least squared error for Gaussian weights."""
         return self.gaussian_step[self.bits - 1] * rms(w)
 
     def quantize(self, x, alpha):
-        """Q(x); see `Quantizer`."""
+        """Return Q(x); see `Quantizer`."""
         xp = backend.namespace(x)
         lo, hi = self.bounds
         # Q(x) = alpha (clip(floor(x/alpha + shift), lo, hi) + offset)
@@ -166,7 +166,7 @@ class MidRise(_Codes):
     gaussian_step = (1.5958, 0.9957, 0.5860, 0.3352, 0.1881, 0.1041, 0.0569, 0.0308)
 
     def thresholds(self):
-        """Where the staircase jumps, in units of alpha: lo + 1, ..., hi."""
+        """Return where the staircase jumps, in units of alpha: lo + 1, ..., hi."""
         lo, hi = self.bounds
         return tuple(float(k) for k in range(int(lo) + 1, int(hi) + 1))
 
@@ -192,6 +192,6 @@ class MidTread(_Codes):
     gaussian_step = (1.2240, 1.0484, 0.6018, 0.3386, 0.1888, 0.1042, 0.0569, 0.0308)
 
     def thresholds(self):
-        """Where the staircase jumps, in units of alpha: lo + 1/2, ..., hi - 1/2."""
+        """Return where the staircase jumps, in units of alpha: lo + 1/2, ..., hi - 1/2."""
         lo, hi = self.bounds
         return tuple(k - 0.5 for k in range(int(lo) + 1, int(hi) + 1))
