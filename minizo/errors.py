@@ -1,15 +1,15 @@
-"""Bad input: one clear sentence that names the argument, its value and the remedy."""
+"""Errors for bad input: one sentence that names the argument, its value and the remedy."""
 
 import difflib
 from collections.abc import Hashable
 
 
 class InputError(ValueError):
-    """Raised for input that the caller can mend; commands print it and end with code 2."""
+    """Bad input that the caller can correct; commands print it and exit with code 2."""
 
 
 def nearest(word, names):
-    """A hint ``"; did you mean 'x'?"`` for a mistyped name, or an empty string.
+    """Return a hint ``"; did you mean 'x'?"`` for a mistyped name, or an empty string.
 
     >>> nearest("fogso", ["ste", "spsa", "fogzo"])
     "; did you mean 'fogzo'?"
@@ -19,12 +19,12 @@ def nearest(word, names):
 
 
 def choose(argument, name, table):
-    """Look ``name`` up in ``table``; an unknown name is answered with the nearest right one.
+    """Look ``name`` up in ``table``, or refuse it and suggest the nearest name.
 
     Parameters
     ----------
     argument : str
-        What the name stands for, as the user knows it (``"--law"``).
+        What the name chooses, as the user knows it (``"--law"``).
     name : str
         The name looked up.
     table : dict
@@ -34,6 +34,11 @@ def choose(argument, name, table):
     ------
     InputError
         If ``name`` is not a key of ``table``.
+
+    Examples
+    --------
+    >>> choose("--law", "gaussian", {"gaussian": 1.0})
+    1.0
     """
     if isinstance(name, Hashable) and name in table:
         return table[name]
@@ -42,6 +47,13 @@ def choose(argument, name, table):
 
 
 def require(condition, argument, value, remedy):
-    """Raise an `InputError` naming ``argument``, ``value`` and ``remedy`` unless ``condition``."""
+    """Raise an `InputError` naming ``argument``, ``value`` and ``remedy`` unless ``condition``.
+
+    Examples
+    --------
+    >>> require(-1 > 0, "n", -1, "it must be above 0")
+    Traceback (most recent call last):
+    minizo.errors.InputError: n is -1, but it must be above 0
+    """
     if not condition:
         raise InputError(f"{argument} is {value!r}, but {remedy}")

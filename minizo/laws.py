@@ -1,6 +1,6 @@
 """Laws of the perturbation u: independent coordinates, zero mean, unit variance, symmetric.
 
-Each law also knows the two densities that matter for what a zeroth-order estimator computes:
+Two densities of each law decide what a zeroth-order estimator computes:
 
 * ``pdf`` p, the density of u itself: E[h(x + eps u)] is h smoothed with p;
 * ``zero_bias_pdf`` q(z) = integral_z^inf s p(s) ds: the two-point estimator with i.i.d.
@@ -45,9 +45,19 @@ class Law(Settings):
     kurtosis : float
         kappa = E[u^4]; the zero-bias law has variance kappa / 3.
     score : callable or None
-        psi = -p' / p, elementwise: the two-point estimator with psi(u) in the place of its factor u
-        averages to the gradient smoothed with p. ``None`` where E[psi^2] is infinite, or where p
-        does not go to 0 at the ends of its support (or is missing).
+        psi = -p' / p, elementwise: the two-point estimator with the factor psi(u) instead of u
+        averages to the gradient smoothed with p. ``None`` if E[psi^2] is infinite, if p does not
+        vanish at the ends of its support, or if there is no p.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minizo import rng
+    >>> law = LAWS["rademacher"]
+    >>> law.sample(rng.at(0, "noise", 0, 0), np.empty(6)), law.kurtosis
+    (array([-1.,  1., -1., -1.,  1., -1.]), 1.0)
+    >>> LAWS["gaussian"].zero_bias_pdf(np.zeros(1)) == LAWS["gaussian"].pdf(np.zeros(1))
+    array([ True])
     """
 
     name: str
@@ -190,23 +200,23 @@ LAWS = {
 }
 
 
-# Design: which law does a surrogate ask for?
+# Design: the law that a surrogate asks for
 
 NEAREST, FARTHEST, CELLS = 1e-5, 1e3, 400_001  # the grid of |x|, geometric
 
 
 class Design(NamedTuple):
-    """What `law_for` found.
+    """Result of `law_for`.
 
     law : Law or None
-        The law of u, if there is one.
+        Law of u, if there is one.
     epsbar : float or None
         Standard deviation of the noise, in units of half the distance between the two levels.
     why : str
-        Why there is none; else empty.
+        Reason why there is none; otherwise empty.
     gain : float
-        Half of what the surrogate rises by in all, 1 for most: estimates of a sign average to its
-        slope divided by this.
+        Half of the surrogate's total rise, 1 for most: estimates of a sign average to its slope
+        divided by the gain.
     """
 
     law: object
@@ -216,7 +226,7 @@ class Design(NamedTuple):
 
 
 def law_for(surrogate):
-    """The law whose two-point estimator averages to a surrogate's slope, or why none does.
+    """Design the law whose two-point estimator averages to a surrogate's slope, if there is one.
 
     For a sign, E[G] = 2 q(x / epsbar) / epsbar with q the zero-bias density of the law (not its own
     density p). Asking that this is value'(x) / gain, with s = value' / (2 gain) of area 1,
@@ -234,8 +244,17 @@ def law_for(surrogate):
     Returns
     -------
     Design
-        One of `LAWS` where it fits; else a law whose numbers come from a table on the host, with
-        p by central differences. The grid reaches from 1e-5 to 1e3: integrals are good to 1e-3.
+        One of `LAWS` if it fits; otherwise a law that samples from a table on the host, with p by
+        central differences. The grid covers 1e-5 to 1e3; integrals are accurate to 1e-3.
+
+    Examples
+    --------
+    >>> from minizo.surrogates import SURROGATES
+    >>> design = law_for(SURROGATES["hardtanh"])
+    >>> design.law.name, round(design.epsbar, 3)
+    ('rademacher', 1.0)
+    >>> law_for(SURROGATES["approxsign"]).why
+    'its slope has a corner at 0, and 1 / |z| cannot be normalised'
     """
     grid = np.geomspace(NEAREST, FARTHEST, CELLS)
     middle = np.sqrt(grid[1:] * grid[:-1])

@@ -1,9 +1,12 @@
 """Losses: forward / backward pairs over a batch, with any leading population axes.
 
-forward(outputs, labels) -> (loss, cache),  backward(cache) -> d loss / d outputs.
-outputs : ndarray of shape (..., N, K);  labels : ndarray of any integer type, of shape (N,), or
-(..., N) where every member of a population has a batch of its own, with values 0..K-1;  loss :
-ndarray of shape (...), the mean over the N examples.
+forward(outputs, labels) -> (loss, cache)
+backward(cache) -> d loss / d outputs
+
+outputs : ndarray of shape (..., N, K)
+labels : ndarray of integers 0..K-1, of shape (N,), or (..., N) if every member of a population has
+    its own batch
+loss : ndarray of shape (...), the mean over the N examples
 """
 
 from dataclasses import dataclass
@@ -13,16 +16,23 @@ from .errors import require
 
 
 def one_hot(labels, classes, like):
-    """Labels (..., N) as rows of zeros and one 1: (..., N, K), in the dtype of ``like``.
+    """Encode labels (..., N) as rows of zeros and one 1: (..., N, K), in the dtype of ``like``.
 
-    A comparison rather than a scatter: it has no write conflicts, and a label out of range gives a
-    row of zeros instead of wrapping round (`minizo.fit` refuses data that have one). Stored class
-    by class (each column contiguous), as the layers store their outputs.
+    A comparison, unlike a scatter, has no write conflicts, and a label out of range gives a row of
+    zeros instead of wrapping round (`minizo.fit` refuses such data). Columns are contiguous, as
+    they are in the outputs of layers.
 
     Raises
     ------
     InputError
-        For labels of another type than whole numbers.
+        If the labels are not whole numbers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> one_hot(np.array([2, 0]), 3, np.empty(0))
+    array([[0., 0., 1.],
+           [1., 0., 0.]])
     """
     xp = backend.namespace(labels)
     right = backend.numpy_dtype(labels).kind in "iu"
@@ -36,8 +46,8 @@ def one_hot(labels, classes, like):
 class SoftmaxCrossEntropy:
     """L = mean_n [ log sum_k exp z_nk - z_n,y(n) ].
 
-    A logit of -inf is a class of probability 0: it costs nothing unless it is the right one. One
-    of +inf, or a row of -inf alone, says nothing about the others and gives NaN.
+    A logit of -inf gives its class probability 0 and adds no loss unless that class is the right
+    one. A logit of +inf, or a row of -inf alone, gives NaN.
 
     Examples
     --------
@@ -48,7 +58,7 @@ class SoftmaxCrossEntropy:
     """
 
     def forward(self, outputs, labels):
-        """Loss (...) for logits (..., N, K)."""
+        """Return the loss (...) of logits (..., N, K), and the cache."""
         xp = backend.namespace(outputs, labels)
         target = one_hot(labels, outputs.shape[-1], outputs)
         # shifted by the row's maximum, so that exp cannot overflow
@@ -61,7 +71,7 @@ class SoftmaxCrossEntropy:
         return loss, (e, total, target)
 
     def backward(self, cache):
-        """dL/dz = (softmax(z) - onehot) / N."""
+        """Return dL/dz = (softmax(z) - onehot) / N."""
         e, total, target = cache
         return (e / total - target) / target.shape[-2]
 
@@ -71,33 +81,49 @@ class SquaredHinge:
     """L = mean_n sum_k max(0, 1 - t_nk z_nk)^2 with t = +1 for the right class, -1 elsewhere.
 
     The loss of I. Hubara et al., "Binarized neural networks", NeurIPS 2016.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> scores = np.array([[2.0, -0.5, -3.0]])
+    >>> loss, cache = SquaredHinge().forward(scores, np.array([0]))
+    >>> float(loss), SquaredHinge().backward(cache)
+    (0.25, array([[-0.,  1.,  0.]]))
     """
 
     def forward(self, outputs, labels):
-        """Loss (...) for scores (..., N, K)."""
+        """Return the loss (...) of scores (..., N, K), and the cache."""
         xp = backend.namespace(outputs, labels)
         sign = 2.0 * one_hot(labels, outputs.shape[-1], outputs) - 1.0
         slack = xp.clip(1.0 - sign * outputs, 0.0, None)
         return xp.mean(xp.sum(slack * slack, axis=-1), axis=-1), (slack, sign)
 
     def backward(self, cache):
-        """dL/dz = -2 t max(0, 1 - t z) / N."""
+        """Return dL/dz = -2 t max(0, 1 - t z) / N."""
         slack, sign = cache
         return -2.0 * sign * slack / sign.shape[-2]
 
 
 @dataclass(frozen=True)
 class MeanSquaredError:
-    """L = mean_n sum_k (z_nk - onehot_nk)^2 / 2."""
+    """L = mean_n sum_k (z_nk - onehot_nk)^2 / 2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> loss, cache = MeanSquaredError().forward(np.array([[0.5, 1.0]]), np.array([1]))
+    >>> float(loss), MeanSquaredError().backward(cache)
+    (0.125, array([[0.5, 0. ]]))
+    """
 
     def forward(self, outputs, labels):
-        """Loss (...) for outputs (..., N, K)."""
+        """Return the loss (...) of outputs (..., N, K), and the cache."""
         xp = backend.namespace(outputs, labels)
         residual = outputs - one_hot(labels, outputs.shape[-1], outputs)
         return xp.mean(0.5 * xp.sum(residual * residual, axis=-1), axis=-1), residual
 
     def backward(self, cache):
-        """dL/dz = (z - onehot) / N."""
+        """Return dL/dz = (z - onehot) / N."""
         return cache / cache.shape[-2]
 
 

@@ -1,7 +1,7 @@
 """Root mean squares and norms whose squares neither overflow nor vanish.
 
-float32 squares numbers from 1e-22 to 1e19 only; gradients and weights may lie outside. So each row
-is divided by a power of two near its largest |x| first. That division and its inverse are exact:
+float32 squares only numbers from 1e-22 to 1e19; gradients and weights may lie outside. So each row
+is first divided by a power of two near its largest |x|. The division and its inverse are exact:
 norms of rows whose squares are ordinary numbers keep their bits, and norm(2^k x) = 2^k norm(x).
 """
 
@@ -9,11 +9,13 @@ from . import backend
 
 
 def rescaled(x, axis=-1):
-    """(x / p, p) with a power of two p near the largest |x| of a row: (..., m) -> (..., 1).
+    """Return (x / p, p), p a power of two near the largest |x| of a row: (..., m) -> (..., 1).
 
-    p is 1 for a row of zeros, or with a NaN or infinity. A row is what lies along ``axis``, or for
-    ``None`` the whole array.
+    p is 1 for a row of zeros, or one with a NaN or infinity. A row lies along ``axis``; for
+    ``None`` it is the whole array.
 
+    Examples
+    --------
     >>> import numpy as np
     >>> rescaled(np.array([3.0, -6.0]))
     (array([ 0.75, -1.5 ]), array([4.]))
@@ -29,14 +31,29 @@ def rescaled(x, axis=-1):
 
 
 def norm(x):
-    """Euclidean norm over the last axis, kept: (..., m) -> (..., 1)."""
+    """Return the Euclidean norm over the last axis, kept: (..., m) -> (..., 1).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> norm(np.array([3e-30, 4e-30], np.float32))
+    array([5.e-30], dtype=float32)
+    """
     xp = backend.namespace(x)
     y, p = rescaled(x)
     return p * xp.sqrt(xp.sum(y * y, axis=-1, keepdims=True))
 
 
 def rms(x, axis=-1):
-    """Root mean square over the last axis (``None``: over all), kept: (..., m) -> (..., 1)."""
+    """Return the root mean square over the last axis (``None``: all), kept: (..., m) -> (..., 1).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rms(np.array([[1.0, -7.0], [3.0, 3.0]]))
+    array([[5.],
+           [3.]])
+    """
     xp = backend.namespace(x)
     y, p = rescaled(x, axis)
     return p * xp.sqrt(xp.mean(y * y, axis=axis, keepdims=True))

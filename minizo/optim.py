@@ -1,13 +1,15 @@
 """Optimisers: update rules as init / update pairs, in order of complexity.
 
-init(theta, objective) -> state;  update(grad, state, theta, progress) -> (theta, state). Pure: new
-arrays come back, the old ones stay as they were. State fields are arrays of the shape and dtype of
-theta, or the number of updates so far. ``progress``, the part of the run that is over, sets the
-learning rate lr(t) = lr shape(t / T). Only `Bop` looks at the objective: which weights are binary.
+init(theta, objective) -> state
+update(grad, state, theta, progress) -> (theta, state)
+
+Both are pure: they return new arrays and leave their arguments unchanged. State fields are arrays
+of the shape and dtype of theta, or the number of updates so far. ``progress`` = t / T in [0, 1]
+sets the learning rate lr(t) = lr shape(t / T). Only `Bop` uses the objective, to learn which
+weights are binary.
 """
 
 from dataclasses import dataclass
-from math import sqrt
 from typing import Annotated, NamedTuple
 
 from . import backend
@@ -25,12 +27,20 @@ class SGD(Settings):
     lr : float
         Learning rate at the start.
     schedule : {"constant", "linear", "cosine", "step"}
-        How it falls to 0 over the run (``"constant"``: not at all; see `minizo.schedules`).
+        How lr falls to 0 over the run (``"constant"``: not at all); see `minizo.schedules`.
 
     References
     ----------
     H. Robbins, S. Monro, "A stochastic approximation method", Annals of Mathematical Statistics,
     1951, equation 8.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rule, theta = SGD(lr=0.5), np.array([1.0, -2.0])
+    >>> theta, state = rule.update(np.array([1.0, 4.0]), rule.init(theta), theta, progress=0.5)
+    >>> theta  # lr(t) = 0.25 half way
+    array([ 0.75, -3.  ])
     """
 
     lr: Positive = 0.1
@@ -41,20 +51,20 @@ class SGD(Settings):
         choose("schedule", self.schedule, SHAPES)
 
     def rate(self, progress):
-        """lr(t) at progress t / T."""
+        """Return lr(t) at progress t / T."""
         return schedule(self.schedule, self.lr, 0.0, progress)
 
     def init(self, theta, objective=None):
-        """State of a new run: nothing to remember."""
+        """Return the state of a new run, which is empty."""
         return ()
 
     def update(self, grad, state, theta, progress=0.0):
-        """One step."""
+        """Take one step: return the new theta and the next state."""
         return theta - self.rate(progress) * grad, state
 
 
 class MomentumState(NamedTuple):
-    """m : ndarray like theta, the velocity."""
+    """State of `Momentum`: m, the velocity, an ndarray like theta."""
 
     m: object
 
@@ -63,26 +73,42 @@ class MomentumState(NamedTuple):
 class Momentum(SGD):
     """m <- mu m + g;  theta <- theta - lr(t) m.
 
+    Parameters
+    ----------
+    lr, schedule
+        As in `SGD`.
+    mu : float
+        Momentum, in [0, 1).
+
     References
     ----------
     B. T. Polyak, "Some methods of speeding up the convergence of iteration methods", USSR
     Computational Mathematics and Mathematical Physics, 1964.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rule, theta, g = Momentum(lr=0.5, schedule="constant"), np.zeros(2), np.array([1.0, 4.0])
+    >>> theta, state = rule.update(g, rule.init(theta), theta)
+    >>> theta, state = rule.update(g, state, theta)
+    >>> state.m, theta
+    (array([1.9, 7.6]), array([-1.45, -5.8 ]))
     """
 
     mu: Annotated[float, "[0, 1)"] = 0.9
 
     def init(self, theta, objective=None):
-        """State of a new run."""
+        """Return the state of a new run: m = 0."""
         return MomentumState(backend.namespace(theta).zeros_like(theta))
 
     def update(self, grad, state, theta, progress=0.0):
-        """One step."""
+        """Take one step: return the new theta and the next state."""
         m = self.mu * state.m + grad
         return theta - self.rate(progress) * m, MomentumState(m)
 
 
 class AdamState(NamedTuple):
-    """m, v : ndarrays like theta, running means of g and g^2; t : int, updates so far."""
+    """State of `Adam`: m and v, running means of g and g^2, like theta; t, updates so far."""
 
     m: object
     v: object
@@ -96,41 +122,56 @@ class Adam(SGD):
         m <- b1 m + (1 - b1) g,      mhat = m / (1 - b1^t)
         v <- b2 v + (1 - b2) g^2,    vhat = v / (1 - b2^t)
 
+    Parameters
+    ----------
+    lr, schedule
+        As in `SGD`.
+    b1, b2 : float
+        Decay rates of the running means of g and of g^2, in [0, 1).
+    eps : float
+        Added to sqrt(vhat), above 0: with 0, a parameter that never had a gradient would become
+        0 / 0.
+
     References
     ----------
     D. P. Kingma, J. Ba, "Adam: a method for stochastic optimization", ICLR 2015, algorithm 1.
+
+    Examples
+    --------
+    The first step has length lr in every coordinate, whatever the size of the gradient:
+
+
+    >>> import numpy as np
+    >>> rule, theta = Adam(lr=0.01), np.array([1.0, -2.0])
+    >>> theta, state = rule.update(np.array([1e-3, 40.0]), rule.init(theta), theta)
+    >>> theta.round(6), state.t
+    (array([ 0.99, -2.01]), 1)
     """
 
     lr: Positive = 0.01
     b1: Annotated[float, "[0, 1)"] = 0.9
     b2: Annotated[float, "[0, 1)"] = 0.999
-    eps: Positive = 1e-8  # with 0 a parameter that never had a gradient would become 0 / 0
+    eps: Positive = 1e-8
 
     def init(self, theta, objective=None):
-        """State of a new run."""
+        """Return the state of a new run: m = v = 0, t = 0."""
         zeros = backend.namespace(theta).zeros_like
         return AdamState(zeros(theta), zeros(theta), 0)
 
     def update(self, grad, state, theta, progress=0.0):
-        """One step."""
+        """Take one step: return the new theta and the next state."""
         xp = backend.namespace(theta)
         t = state.t + 1
-        m = self.b1 * state.m
-        m += (1.0 - self.b1) * grad
-        v = self.b2 * state.v
-        v += (1.0 - self.b2) * (grad * grad)
-        # The two corrections are numbers, so they join lr and eps outside the arrays:
-        # lr mhat / (sqrt vhat + eps) = [lr c / (1 - b1^t)] m / (sqrt v + eps c), c = sqrt(1 - b2^t)
-        c = sqrt(1.0 - self.b2**t)
-        step = xp.sqrt(v)
-        step += self.eps * c
-        step = m / step
-        step *= self.rate(progress) * c / (1.0 - self.b1**t)
-        return theta - step, AdamState(m, v, t)
+        m = self.b1 * state.m + (1.0 - self.b1) * grad
+        v = self.b2 * state.v + (1.0 - self.b2) * grad**2
+        mhat = m / (1.0 - self.b1**t)
+        vhat = v / (1.0 - self.b2**t)
+        theta = theta - self.rate(progress) * mhat / (xp.sqrt(vhat) + self.eps)
+        return theta, AdamState(m, v, t)
 
 
 class BopState(NamedTuple):
-    """m, v, t : of Adam; mean : ndarray like theta, of g; binary : 1 where weights flip, else 0."""
+    """State of `Bop`: m, v, t of Adam; mean, of g; binary, 1 where weights flip, else 0."""
 
     m: object
     v: object
@@ -141,36 +182,49 @@ class BopState(NamedTuple):
 
 @dataclass(frozen=True)
 class Bop(Adam):
-    """Binary optimiser: m <- (1 - gamma) m + gamma g;  w <- -w where sign(w) m > threshold.
+    """m <- (1 - gamma) m + gamma g;  w <- -w where sign(w) m > threshold.
 
-    For the quantised weights, whose quantiser must have two levels; there are no latent weights,
-    the size of theta never changes, only its sign. Every other parameter follows Adam. The
-    learning rate and its schedule are Adam's.
+    The rule applies to the quantised weights, whose quantiser must have two levels. There are no
+    latent weights: only the sign of theta changes, never its size. Every other parameter follows
+    Adam, with Adam's learning rate and schedule.
 
     Parameters
     ----------
     gamma : float
         Share of the new gradient, in (0, 1].
     threshold : float
-        At least 0; in the units of the gradient.
+        At least 0, in the units of the gradient.
+
+    Raises
+    ------
+    InputError
+        From `init`, if the quantiser does not have two levels.
 
     Notes
     -----
-    A weight of exactly 0 has no sign to flip and keeps that of +0. The gate of a surrogate would
-    stop weights for good, as their size stays: use the quantiser's identity.
+    A weight of exactly 0 keeps the sign of +0. Use the quantiser's identity surrogate: the gate of
+    any other would stop a weight permanently, as its size never changes.
 
     References
     ----------
     K. Helwegen, J. Widdicombe, L. Geiger, Z. Liu, K.-T. Cheng, R. Nusselder, "Latent weights do not
     exist: rethinking binarized neural network optimization", NeurIPS 2019, algorithm 1 (published
     for tens of thousands of steps: gamma 1e-4, threshold 1e-8).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rule, theta = Bop(gamma=0.5, threshold=0.1), np.array([1.0, -1.0, 1.0])
+    >>> theta, state = rule.update(np.array([1.0, 1.0, 0.1]), rule.init(theta), theta)
+    >>> theta  # the first alone has a mean gradient of its sign, and above the threshold
+    array([-1., -1.,  1.])
     """
 
     gamma: Annotated[float, "(0, 1]"] = 1e-3
     threshold: Annotated[float, "[0, inf)"] = 1e-8
 
     def init(self, theta, objective=None):
-        """State of a new run of ``objective``; without one every parameter is binary."""
+        """Return the state of a new run of ``objective``; without one every parameter is binary."""
         xp = backend.namespace(theta)
         zeros = xp.zeros_like(theta)
         if objective is None:
@@ -184,7 +238,7 @@ class Bop(Adam):
         return BopState(*super().init(theta), zeros, binary)
 
     def update(self, grad, state, theta, progress=0.0):
-        """One step."""
+        """Take one step: return the new theta and the next state."""
         xp = backend.namespace(theta)
         new, adam = super().update(grad, AdamState(*state[:3]), theta, progress)
         mean = (1.0 - self.gamma) * state.mean + self.gamma * grad

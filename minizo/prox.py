@@ -1,20 +1,20 @@
-"""W-shaped regularisers, their proximal operators, and the other maps towards the levels.
+"""W-shaped regularisers, their proximal operators, and other maps towards the levels.
 
-A quantiser's levels form a set; q = Q(x) is the level nearest to x. All maps here move x towards q
-and are elementwise, so that a caller may compute q with any quantiser, at any scale:
+q = Q(x) is the level of a quantiser nearest to x. All maps here are elementwise and move x towards
+q, so that q may come from any quantiser, at any scale:
 
     R_1(x) = sum_i |x_i - q_i|            "hard" quantisation: exact after finitely many steps
     R_2(x) = 1/2 sum_i (x_i - q_i)^2      "soft": never exact for a finite strength
     prox_{lam R}(x) = argmin_u 1/2 ||u - x||^2 + lam R(u)
 
-With levels +-1 their graph is the W of the ProxQuant paper, which states the binary operators.
-Derived for this package: with any set of levels the prox goes towards the *nearest* one. For each
+With levels +-1 the graph of R is the W of the ProxQuant paper, which states the binary operators.
+Derived for this package: with any set of levels the prox moves towards the *nearest* one. For each
 level q the least value of 1/2 (u - x)^2 + lam |u - q|^p over u grows with |x - q|, so the nearest
-level wins. Where two levels are equally near there are two minimisers; Q's rule for ties chooses.
+level wins. Two equally near levels give two minimisers; Q's rule for ties chooses.
 
 Factors. The paper prints the binary R_2 with 1/2 (prox (x + lam q) / (1 + lam)) and the ternary and
-multi-bit one without (prox (x + 2 lam q) / (1 + 2 lam)). Here the 1/2 is there everywhere;
-``convention="full"`` leaves it out.
+multi-bit R_2 without (prox (x + 2 lam q) / (1 + 2 lam)). Here R_2 always has the 1/2;
+``convention="full"`` omits it.
 
 References
 ----------
@@ -38,20 +38,34 @@ CONVENTIONS = {"half": 1.0, "full": 2.0}
 
 
 def w_l1(x, q):
-    """R_1(x) = sum_i |x_i - q_i|: (..., m) -> (...)."""
+    """Return R_1(x) = sum_i |x_i - q_i|: (..., m) -> (...).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> w_l1(np.array([0.8, -1.5]), np.array([1.0, -1.0])).round(3)
+    np.float64(0.7)
+    """
     xp = backend.namespace(x)
     return xp.sum(xp.abs(x - q), axis=-1)
 
 
 def w_l2(x, q, convention="half"):
-    """R_2(x) = 1/2 sum_i (x_i - q_i)^2, or without the 1/2: (..., m) -> (...)."""
+    """Return R_2(x) = 1/2 sum_i (x_i - q_i)^2, or without the 1/2: (..., m) -> (...).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> w_l2(np.array([0.5, -2.0]), np.array([1.0, -1.0]))
+    np.float64(0.625)
+    """
     factor = choose("convention", convention, CONVENTIONS)
     e = x - q
     return 0.5 * factor * backend.namespace(x).sum(e * e, axis=-1)
 
 
 def prox_l1(x, q, lam):
-    """prox_{lam R_1}(x): a step of lam towards the nearest level, and not beyond it.
+    """Return prox_{lam R_1}(x): a step of lam towards the nearest level, and not beyond it.
 
     Parameters
     ----------
@@ -68,6 +82,13 @@ def prox_l1(x, q, lam):
     -----
     Fixed points: all x with lam = 0, the levels otherwise. While the nearest level stays the same,
     prox_a(prox_b(x)) = prox_{a+b}(x).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.array([0.25, 0.875, -2.0])
+    >>> prox_l1(x, np.sign(x), 0.25)
+    array([ 0.5 ,  1.  , -1.75])
     """
     xp, lam = backend.namespace(x), plain(lam)
     if isinstance(lam, int | float):
@@ -78,8 +99,10 @@ def prox_l1(x, q, lam):
 
 
 def share(lam, convention="half"):
-    """rho = lam / (1 + lam): how much of the way to the level `prox_l2` goes.
+    """Return rho = lam / (1 + lam), the share of the way to the level that `prox_l2` goes.
 
+    Examples
+    --------
     >>> share(1.0), share(1.0, "full"), share(float("inf"))
     (0.5, 0.6666666666666666, 1.0)
     """
@@ -88,13 +111,20 @@ def share(lam, convention="half"):
 
 
 def blend(x, q, rho):
-    """(1 - rho) x + rho q: the blending of coarse gradient descent, exact for rho = 0 and 1."""
+    """Return (1 - rho) x + rho q, exactly x for rho = 0 and exactly q for rho = 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> blend(np.array([0.5, -2.0]), np.array([1.0, -1.0]), 0.5)
+    array([ 0.75, -1.5 ])
+    """
     rho = real("rho", rho, "[0, 1]")
     return (1.0 - rho) * x + rho * q
 
 
 def prox_l2(x, q, lam, convention="half"):
-    """prox_{lam R_2}(x) = (x + lam q) / (1 + lam): part of the way to the nearest level.
+    """Return prox_{lam R_2}(x) = (x + lam q) / (1 + lam): part of the way to the nearest level.
 
     Parameters
     ----------
@@ -103,20 +133,27 @@ def prox_l2(x, q, lam, convention="half"):
         Strength, a pure number; 0 gives x and infinity q, bit for bit.
     convention : {"half", "full"}
         ``"full"`` is R_2 without its 1/2: (x + 2 lam q) / (1 + 2 lam).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.array([0.5, -2.0])
+    >>> prox_l2(x, np.sign(x), 1.0), prox_l2(x, np.sign(x), float("inf"))
+    (array([ 0.75, -1.5 ]), array([ 1., -1.]))
     """
     # (x + lam q) / (1 + lam) = (1 - rho) x + rho q  with  rho = lam / (1 + lam)
     return blend(x, q, share(lam, convention))
 
 
 def piecewise_affine(x, q, half, iota):
-    """PARQ's map: each step of the staircase becomes a ramp of slope 1/iota between two levels.
+    """Return PARQ's map: each step of the staircase becomes a ramp of slope 1/iota.
 
         u = clip(mid + (x - mid) / iota, q_k, q_k+1)   for x between the levels q_k and q_k+1
 
     Parameters
     ----------
     x, q : ndarray of shape (..., m)
-        x must lie between the lowest and the highest level: clip it.
+        x must lie between the lowest and the highest level, so clip it first.
     half : float or ndarray that broadcasts against x
         Half the distance between two levels.
     iota : float
@@ -128,6 +165,13 @@ def piecewise_affine(x, q, half, iota):
     q_k and q_k+1 is (1 - iota) (q_k + q_k+1) / 2. Seen from the nearest level it is the soft
     threshold of `prox_l1` with lam = (1 - iota) half, stretched by 1/iota so that nothing jumps at
     the midpoint.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.array([-1.0, -0.75, 0.25, 0.5])
+    >>> piecewise_affine(x, np.sign(x), 1.0, 0.5)
+    array([-1. , -1. ,  0.5,  1. ])
     """
     half, iota = plain(half), real("iota", iota, "(-inf, 1]")
     if iota <= 0.0:
@@ -140,7 +184,15 @@ def piecewise_affine(x, q, half, iota):
 
 
 def ramp(x, quantizer, alpha, iota):
-    """`piecewise_affine` for a quantiser with equal steps; outside its levels, the end levels."""
+    """Apply `piecewise_affine` for a quantiser with equal steps, clipped to its end levels.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minizo.quantizers import MidRise
+    >>> ramp(np.array([-4.0, -0.25, 0.9]), MidRise(bits=2), 1.0, 0.5)
+    array([-1.5, -0.5,  0.8])
+    """
     xp, alpha = backend.namespace(x), plain(alpha)
     reach = quantizer.half_step * (quantizer.levels - 1)
     low, high = alpha * (quantizer.centre - reach), alpha * (quantizer.centre + reach)
@@ -150,12 +202,19 @@ def ramp(x, quantizer, alpha, iota):
 
 
 def soft_staircase(x, quantizer, alpha, sharpness):
-    """The staircase with every sign replaced by tanh.
+    """Return the staircase with every sign replaced by tanh.
 
         u = alpha (sum_k h tanh(sharpness (x/alpha - t_k) / h) + centre),  h half a step
 
     With two levels it is the mirror map alpha tanh(sharpness x / alpha) of Ajanthan et al.; the sum
     over the thresholds t_k of more levels is this package's.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minizo.quantizers import Sign
+    >>> soft_staircase(np.array([-1.0, 0.0, 1.0]), Sign(), 1.0, 2.0).round(3)
+    array([-0.964,  0.   ,  0.964])
     """
     alpha, sharpness = plain(alpha), real("sharpness", sharpness, "(0, inf)")
     h, tanh = quantizer.half_step, backend.namespace(x).tanh
@@ -165,7 +224,7 @@ def soft_staircase(x, quantizer, alpha, sharpness):
 
 
 def logistic_fall(progress, steepness=10.0, centre=0.5):
-    """PARQ's schedule of iota, from 1 to 0 along a logistic curve.
+    """Return PARQ's iota, which falls from 1 to 0 along a logistic curve.
 
         s(p) = 1 / (1 + exp(steepness (p - centre))),
         iota(p) = (s(p) - low) / (high - low),  high, low = 1 / (1 + exp(-+steepness / 2))

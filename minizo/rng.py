@@ -63,18 +63,18 @@ class Stream(Settings):
         require(self.source in SOURCES, "rng", self.source, f"choose from {SOURCES}")
 
     def child(self, index):
-        """The stream one level below: ``index`` at the end of the path.
+        """Return the stream one level below, with ``index`` at the end of its path.
 
         What has drawn from its children does not draw from the stream itself.
         """
         return replace(self, path=(*self.path, index))
 
     def words(self):
-        """The integers that identify this stream."""
+        """Return the integers that identify this stream."""
         return (self.seed, PURPOSES[self.purpose], *self.path)
 
     def philox(self):
-        """(key, place) of this stream among those of Philox 4x64-10, for `minizo.kernels.fill`.
+        """Return (key, place) of this stream in Philox 4x64-10, for `minizo.kernels.fill`.
 
         key = (seed + 2^32 purpose, length of the path) and place = the path, two of its numbers a
         word: another (key, place) for every stream. With one key, two places never give the same
@@ -90,7 +90,7 @@ class Stream(Settings):
         return (self.seed + 2**32 * PURPOSES[self.purpose], len(self.path)), place
 
     def host(self):
-        """NumPy generator of this stream (SFC64: the fastest of NumPy's for float32)."""
+        """Return the NumPy generator of this stream (SFC64, NumPy's fastest for float32)."""
         return np.random.Generator(np.random.SFC64(np.random.SeedSequence(self.words())))
 
     def uniform(self, out):
@@ -144,20 +144,20 @@ class Rows:
     streams: tuple
 
     def uniform(self, out):
-        """`Stream.uniform`, row by row."""
+        """Fill ``out`` row by row as `Stream.uniform` does."""
         for row, stream in enumerate(self.streams):
             stream.uniform(out[row, ...])
         return out
 
     def normal(self, out):
-        """`Stream.normal`, row by row."""
+        """Fill ``out`` row by row as `Stream.normal` does."""
         for row, stream in enumerate(self.streams):
             stream.normal(out[row, ...])
         return out
 
 
 def at(seed, purpose, *path, source="device"):
-    """The stream for ``purpose`` at ``path`` of the run with ``seed``; see `Stream`.
+    """Return the stream for ``purpose`` at ``path`` of the run with ``seed``; see `Stream`.
 
     For a tuple of seeds a stream for each: `Rows`.
     """

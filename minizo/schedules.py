@@ -1,4 +1,4 @@
-"""Schedules: how a number falls from its start to its end as a run goes from 0 to 1."""
+"""Schedules: a number falls from its start to its end while progress grows from 0 to 1."""
 
 from math import cos, pi
 
@@ -21,7 +21,7 @@ SHAPES = {
 
 
 def schedule(shape, start, end, progress):
-    """end + (start - end) shape(progress).
+    """Return end + (start - end) shape(progress).
 
     Parameters
     ----------

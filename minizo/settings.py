@@ -39,7 +39,7 @@ Share = Annotated[float, "[0, 1]"]
 
 
 def plain(value):
-    """A NumPy scalar or host array of shape () as the Python number; anything else as it is.
+    """Convert a NumPy scalar or host array of shape () to a Python number; keep anything else.
 
     >>> plain(np.float64(0.5)), plain(np.array(3)), plain("x")
     (0.5, 3, 'x')
@@ -51,7 +51,7 @@ def plain(value):
 
 
 def real(argument, value, interval="(-inf, inf)"):
-    """``value`` as a Python float.
+    """Convert ``value`` to a Python float.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def real(argument, value, interval="(-inf, inf)"):
 
 
 def whole(argument, value, interval="[1, inf)"):
-    """``value`` as a Python int; otherwise as `real`. 3.0 is not a whole number."""
+    """Convert ``value`` to a Python int, as `real` does to a float. 3.0 is not a whole number."""
     number = value if type(value) is int else _converted(int, Integral, argument, value, interval)
     if not _inside(number, interval):
         raise _refusal(argument, value, int, interval)
@@ -82,7 +82,7 @@ def whole(argument, value, interval="[1, inf)"):
 
 
 def wholes(argument, values, interval="[1, inf)"):
-    """``values`` as a tuple of Python ints, of any length; otherwise as `whole`."""
+    """Convert ``values`` to a tuple of Python ints, of any length; otherwise as `whole`."""
     if isinstance(values, np.ndarray) and values.ndim == 1:
         values = values.tolist()
     if not isinstance(values, tuple | list | range):
@@ -94,7 +94,7 @@ def wholes(argument, values, interval="[1, inf)"):
 
 
 def truth(argument, value, interval=None):
-    """``value`` as Python's True or False; nothing else counts as one of them."""
+    """Convert ``value`` to Python's True or False; nothing else counts as one of them."""
     value = plain(value)
     if not isinstance(value, bool):
         raise InputError(f"{argument} is {value!r}, but it must be True or False")
@@ -165,7 +165,7 @@ CHECKS = {float: real, int: whole, tuple: wholes, bool: truth}
 
 @cache
 def checks(cls):
-    """(name, check, interval) of each field of a dataclass whose annotation asks for a check."""
+    """Return (name, check, interval) of each field whose annotation asks for a check."""
     found = []
     for field in fields(cls):
         check, interval = _check(field.type)

@@ -1,12 +1,12 @@
-"""Surrogates: the smooth functions whose derivative the STE puts in place of the quantiser's.
+"""Surrogates: smooth functions whose derivative replaces the quantiser's in the STE.
 
-Each one is stated for the unit sign, h(x) = sign(x), and says which noise turns the one into the
-other:  gain E[h(x + epsbar u)] = value(x)  with u of the unit-variance ``law``. The scaled and
-summed forms for a k-bit quantiser are built in `minizo.quantizers`.
+Each surrogate is stated for the unit sign h(x) = sign(x), together with the noise that turns the
+sign into it:  gain E[h(x + epsbar u)] = value(x)  with u drawn from the unit-variance ``law``.
+`minizo.quantizers` builds the scaled and summed forms for k-bit quantisers.
 
-Any surrogate whose derivative is nowhere negative and of finite area is a smoothing of the sign,
-by noise of density value'(x) / (2 gain), whether or not that is one of `minizo.laws`
-(`python -m minizo.gallery` looks).
+A surrogate whose derivative is nonnegative and of finite area is a smoothing of the sign by noise
+of density value'(x) / (2 gain), whether or not that density is one of `minizo.laws`
+(`python -m minizo.gallery` draws them).
 
 References
 ----------
@@ -48,12 +48,23 @@ class Surrogate(Settings):
         Name of the law in `minizo.laws` that this surrogate implies.
     epsbar : float or None
         Standard deviation of the noise, in units of half the distance between the two levels;
-        None where no noise of one size turns the sign into this surrogate.
+        None if no noise of a single size turns the sign into this surrogate.
     schedule : callable or None
-        schedule(progress), the surrogate at that point of a run; None for one that stays. What a
-        scheduled surrogate says of itself otherwise is true at the start.
+        schedule(progress) is the surrogate at that point of a run; None if it stays the same. The
+        other attributes of a scheduled surrogate hold at the start of the run.
     gain : float
-        Its value far to the right.
+        The value far to the right.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x, hardtanh = np.array([-2.0, 0.5, 1.0]), SURROGATES["hardtanh"]
+    >>> hardtanh.value(x), hardtanh.derivative(x)
+    (array([-1. ,  0.5,  1. ]), array([0., 1., 0.]))
+    >>> hardtanh.law, round(hardtanh.epsbar, 3)
+    ('uniform', 0.577)
+    >>> SURROGATES["ede"].at(1.0).gain  # a scheduled surrogate, at the end of a run
+    1.0
     """
 
     name: str
@@ -65,7 +76,7 @@ class Surrogate(Settings):
     gain: Positive = 1.0
 
     def at(self, progress):
-        """This surrogate when the part ``progress`` in [0, 1] of a run is over."""
+        """Return this surrogate at the point ``progress`` in [0, 1] of a run."""
         return self if self.schedule is None else self.schedule(progress)
 
 
@@ -129,7 +140,7 @@ def _swish_derivative(x, beta=5.0):
 
 
 def geometric(start, end, progress):
-    """start (end / start)^progress.
+    """Return start (end / start)^progress.
 
     >>> geometric(0.1, 10.0, 0.5)
     1.0
@@ -139,7 +150,7 @@ def geometric(start, end, progress):
 
 
 def ede(progress):
-    """k tanh(t x), t from 0.1 to 10, k = max(1/t, 1): from the identity to the sign."""
+    """Return k tanh(t x), t from 0.1 to 10, k = max(1/t, 1): from the identity to the sign."""
     t = geometric(0.1, 10.0, progress)
     k = max(1.0 / t, 1.0)
 
@@ -168,19 +179,22 @@ def _tent(name, schedule, t, k):
 
 
 def rbnn(progress):
-    """A triangle of slope max(k (sqrt2 t - t^2 |x|), 0); t from 0.01 to 10, k = max(1/t, 1)."""
+    """Return the surrogate of slope max(k (sqrt2 t - t^2 |x|), 0).
+
+    t grows from 0.01 to 10 over the run, and k = max(1/t, 1).
+    """
     t = geometric(0.01, 10.0, progress)
     return _tent("rbnn", rbnn, t, max(1.0 / t, 1.0))
 
 
 def rbnn_activation(progress):
-    """The same for activations: k = 1, t at least 1."""
+    """Return `rbnn` for activations: k = 1, t at least 1."""
     t = max(1.0, geometric(0.01, 10.0, progress))
     return _tent("rbnn-activation", rbnn_activation, t, 1.0)
 
 
 def reste(progress, last=3.0, low=0.1, high=1.5):
-    """sign(x) |x|^(1/o), its slope constant on |x| <= 0.1 and 0 beyond 1.5.
+    """Return sign(x) |x|^(1/o), its slope constant on |x| <= 0.1 and 0 beyond 1.5.
 
     o = 1 + (1 - cos(pi/2 progress)) (last - 1): the clipped identity at the start.
     """
@@ -207,9 +221,10 @@ def reste(progress, last=3.0, low=0.1, high=1.5):
 
 
 def fda(progress, omega=0.1):
-    """The sign's Fourier series 4/pi sum_{i<=n} sin((2i+1) w x)/(2i+1) on |x| <= 1, n from 9 to 18.
+    """Return 4/pi sum_{i<=n} sin((2i+1) w x)/(2i+1) on |x| <= 1, the sign's Fourier series.
 
-    w = 0.1: a square wave of period 20 pi, of which one jump is used.
+    n grows from 9 to 18 over the run. With w = 0.1 the series is a square wave of period 20 pi, of
+    which one jump is used.
     """
     n = 9 + int(9 * real("progress", progress, "[0, 1]"))
 

@@ -73,17 +73,17 @@ MUTATIONS = (
     Mutation(
         "beta in the place of sqrt(beta)", "estimators/fogzo.py",
         "return sqrt(self.beta) * s", "return self.beta * s",
-        "test_zeroth_order.py::test_mean_of_fogzo",
+        "test_fogzo_moments.py::test_mean_of_fogzo",
     ),
     Mutation(
         "1 - beta in the place of sqrt(1 - beta)", "estimators/fogzo.py",
         "+ sqrt(1 - self.beta) * u(", "+ (1 - self.beta) * u(",
-        "test_zeroth_order.py::test_mean_of_fogzo",
+        "test_fogzo_moments.py::test_mean_of_fogzo",
     ),
     Mutation(
         "eps in the place of 2 eps below the difference", "estimators/spsa.py",
         "total / (2 * n * eps)", "total / (n * eps)",
-        "test_zeroth_order.py::test_one_direction_of_a_quadratic_loss_is_the_slope_along_it",
+        "test_spsa_moments.py::test_one_direction_of_a_quadratic_loss_is_the_slope_along_it",
     ),
     Mutation(
         "2^k levels' step in the place of 2^k - 1's", "quantizers/dorefa.py",
@@ -120,8 +120,8 @@ MUTATIONS = (
     ),
     Mutation(
         "FOGZO's length of g from squares that overflow", "estimators/fogzo.py",
-        "length = norm(guide)",
-        "length = xp.sqrt(xp.sum(guide * guide, axis=-1, keepdims=True))",
+        "length = norm(g)",
+        "length = xp.sqrt(xp.sum(g * g, axis=-1, keepdims=True))",
         "test_scales.py::test_estimators_are_homogeneous[fogzo-70]",
     ),
     Mutation(

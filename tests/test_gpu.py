@@ -6,23 +6,22 @@ simulated (marker ``gpu``). Random numbers are NumPy's on both sides (``rng="hos
 it is said.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 from conftest import blobs
+from hypernets import NETS as HYPERNETS
+from hypernets import problem as hypernet_problem
+from learned import NETS as GENERATORS
+from learned import given, started
+from libraries import TOLERANCE, Library, compare, moved, numbers
 from strategies import SIGMAS
-from test_hypernets import NETS as HYPERNETS
-from test_hypernets import problem as hypernet_problem
 from test_layers import LAYERS
-from test_learned_gradients import NETS as GENERATORS
-from test_learned_gradients import given, started
 
 import minizo.layers
 from minizo import InputError, Objective, backend, fit, prox, quantizers, rng
 from minizo.data.dataset import Dataset
 from minizo.estimators import ESTIMATORS
-from minizo.hypernets.generators import Average, Given
+from minizo.hypernets.generators import Average
 from minizo.laws import LAWS
 from minizo.layers import Conv2d, Flatten, Linear, QuantizedActivation, ReLU, Stack
 from minizo.losses import LOSSES
@@ -33,24 +32,9 @@ from minizo.planning import pick
 from minizo.quantizers import QUANTIZERS, MidRise
 from minizo.surrogates import SURROGATES
 
-# Relative to the largest number of an array. A sum in another order differs by some roundings.
-TOLERANCE = {"float32": 2e-5, "float64": 1e-12}
 RUN_TOLERANCE = 1e-8  # of a run in float64
-
 # small networks of learned gradients, few directions
 SMALL = {"n": 2, "eps": 0.1, "units": 3, "expand": 3, "states": 2, "length": 2, "kernel": 2}
-
-
-@dataclass(frozen=True)
-class Library:
-    """The other array library: its name, and what puts host data on its device."""
-
-    name: str
-    put: object
-
-    def holds(self, x):
-        """Whether an array is one of this library's, on the device where it should be."""
-        return type(x) is type(self.put(0.0)) and x.device == self.put(0.0).device
 
 
 @pytest.fixture(params=["strict", pytest.param("cupy", marks=pytest.mark.gpu)])
@@ -67,48 +51,9 @@ def dtype(request):
     return request.param
 
 
-def moved(tree, move):
-    """A nest of dicts and tuples with every NumPy array put on the device."""
-    if isinstance(tree, dict):
-        return {name: moved(value, move) for name, value in tree.items()}
-    if isinstance(tree, Given):
-        return Given(*(moved(value, move) for value in tree))
-    if isinstance(tree, tuple | list):
-        return tuple(moved(value, move) for value in tree)
-    return move(tree) if isinstance(tree, np.ndarray) else tree
-
-
-def compare(ours, reference, library, tolerance=None):
-    """Assert that two nests of arrays are the same: structure, shape, dtype, values, place."""
-    if isinstance(reference, dict):
-        assert list(ours) == list(reference)
-        ours, reference = tuple(ours.values()), tuple(reference.values())
-    if isinstance(reference, tuple | list):
-        assert len(ours) == len(reference)
-        for own, theirs in zip(ours, reference, strict=True):
-            compare(own, theirs, library, tolerance)
-        return
-    if reference is None or type(reference) in (int, float, str):
-        assert ours == reference
-        return
-    reference = np.asarray(reference)
-    assert library.holds(ours)
-    assert ours.shape == reference.shape
-    assert backend.numpy_dtype(ours) == reference.dtype
-    size = np.max(np.abs(reference), initial=0.0, where=np.isfinite(reference))
-    bound = (TOLERANCE.get(str(reference.dtype), 0.0) if tolerance is None else tolerance) * (
-        size + 1e-30
-    )
-    np.testing.assert_allclose(backend.to_numpy(ours), reference, rtol=0, atol=bound)
-
-
 def assert_same(function, library, *inputs, tolerance=None):
     """Run ``function`` on host arrays and on the device, and `compare` what comes out."""
     compare(function(*moved(inputs, library.put)), function(*inputs), library, tolerance)
-
-
-def numbers(*shape, seed=0, dtype="float64"):
-    return np.random.default_rng(seed).normal(size=shape).astype(dtype)
 
 
 # Parts -------------------------------------------------------------------------------------------
@@ -164,6 +109,8 @@ def plain(quantizer):
 
 # on the thresholds, the zeros of both signs, a subnormal, beyond the levels
 PLACES = np.array([-3.0, -1.0, -0.5, -0.25, -0.0, 0.0, 1e-310, 0.2, 0.25, 0.5, 1.0, 9.0])
+
+
 # (a GPU's kernels may make the subnormal 0, which quantises alike because it is above 0)
 
 

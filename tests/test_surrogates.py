@@ -31,7 +31,7 @@ TABLE = {
     "tanh": ("logistic", pi / sqrt(12.0)),
     "approxsign": ("triangular", 1 / sqrt(6.0)),
 }
-NAMES = sorted(TABLE)  # those without a schedule and a hump; the others: test_zoo_quantizers
+NAMES = sorted(TABLE)  # those without a schedule and a hump; the others: test_scheduled_surrogates
 PLACES = np.array([-2.5, -1.0, -0.81, -0.3, -0.02, 0.0, 0.15, 0.5, 0.93, 1.2])
 
 

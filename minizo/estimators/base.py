@@ -25,6 +25,13 @@ class Estimate(NamedTuple):
         normalisation; empty for a network without.
     macs : int
         Multiply-accumulates of the estimator's own, beside those passes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> estimate = Estimate(np.zeros(2), np.array(0.5), forwards=1, backwards=1)
+    >>> estimate.forwards, estimate.macs
+    (1, 0)
     """
 
     grad: object
@@ -55,6 +62,13 @@ class Step(Settings):
         The rule that the gradient will go to, and its state: for estimators that look ahead.
     rng : {"device", "host"}
         Where random numbers are made: `minizo.rng.Stream`.
+
+    Examples
+    --------
+    >>> Step(seed=0, index=250, total=1000, per_epoch=100).progress
+    0.25
+    >>> Step(seed=0, index=250, total=1000, per_epoch=100).epoch
+    2
     """
 
     seed: int = 0
@@ -73,7 +87,7 @@ class Step(Settings):
         return self.optimizer.rate(self.progress)
 
     def ahead(self, grad, theta):
-        """Where the optimiser would go from ``theta`` if ``grad`` were given to it now."""
+        """Return where the optimiser would move ``theta`` if it were given ``grad`` now."""
         self._require_optimizer()
         return self.optimizer.update(grad, self.optimizer_state, theta, self.progress)[0]
 
@@ -104,12 +118,27 @@ class Estimator(Settings):
     rowwise : bool
         Whether it takes theta of shape (S, 1, d), a row for each of S runs, with ``step.seed`` a
         tuple of S seeds, and treats every row as it would on its own: `minizo.fit_many`.
+
+    Examples
+    --------
+    The least estimator: the loss at theta, and no gradient at all.
+
+
+    >>> import numpy as np
+    >>> class Nothing(Estimator):
+    ...     def init(self, objective, theta):
+    ...         return ()
+    ...     def estimate(self, objective, theta, batch, state, step):
+    ...         return Estimate(0.0 * theta, objective.evaluate(theta, batch), 1, 0), state
+    >>> from minizo.optim import SGD
+    >>> Nothing().update(None, SGD(0.1), np.ones(2), (), np.array([1.0, 2.0]), Step())[0]
+    array([0.9, 1.9])
     """
 
     rowwise = False
 
     def update(self, objective, optimizer, grad, state, theta, step):
-        """theta <- optimizer(theta, g).
+        """Return theta <- optimizer(theta, g), and the optimiser's next state.
 
         Parameters
         ----------

@@ -25,23 +25,32 @@ class BlendedCoarseGradient(Proximal):
     ----------
     P. Yin, S. Zhang, J. Lyu, S. Osher, Y. Qi, J. Xin, "Blended coarse gradient descent for full
     quantization of deep neural networks", Research in the Mathematical Sciences, 2019.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minizo import Step
+    >>> from minizo.quantizers import Sign
+    >>> rule, x = BlendedCoarseGradient(rho=0.5), np.array([0.5, -1.5])
+    >>> rule.before(x, Sign(), 1.0, Step()), rule.seen(x, Sign(), 1.0, Step())
+    (array([ 0.75, -1.25]), array([ 1., -1.]))
     """
 
     rho: Share = 1e-5
 
     @property
     def label(self):
-        """What tables and legends call it."""
+        """Return the label that tables and legends show."""
         return "Blended coarse gradient"
 
     def seen(self, x, quantizer, alpha, step):
-        """Q(x)."""
+        """Return Q(x)."""
         return quantizer.quantize(x, alpha)
 
     def sees_levels(self, step):
-        """Always."""
+        """Return True: `seen` is always Q."""
         return True
 
     def before(self, x, quantizer, alpha, step):
-        """(1 - rho) x + rho Q(x)."""
+        """Return (1 - rho) x + rho Q(x)."""
         return prox.blend(x, quantizer.quantize(x, alpha), self.rho)

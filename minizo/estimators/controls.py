@@ -38,6 +38,16 @@ class Gain(Learned):
     Notes
     -----
     Cost of an estimate: 1 forward, 1 backward, 2 multiply-accumulates a weight.
+
+    Examples
+    --------
+    >>> import minizo
+    >>> data = minizo.data.synthetic_digits(200, 50)
+    >>> net = minizo.models.mlp(784, 10, 10)
+    >>> objective = minizo.Objective(net, minizo.quantizers.DoReFa())
+    >>> run = minizo.fit(objective, data, Gain(), minizo.optim.Adam(0.01), steps=5)
+    >>> run.records["forwards"][-1], run.records["backwards"][-1]
+    (5, 5)
     """
 
     lookahead: str = "refined"
@@ -45,51 +55,88 @@ class Gain(Learned):
 
     @property
     def label(self):
-        """What tables and legends call it."""
+        """Return the label that tables and legends show."""
         return "learned gain"
 
     def parts(self, layers):
-        """One k."""
+        """Return one term with one k."""
         return (Part(OneGain(), 1.0, True, self.hyper_lr),)
 
 
 @dataclass(frozen=True)
 class LayerGain(Gain):
-    """G = k_i c(W) g with a learned k_i for each layer; otherwise as `Gain`."""
+    """G = k_i c(W) g with a learned k_i for each layer; otherwise as `Gain`.
+
+    Examples
+    --------
+    >>> term, = LayerGain().parts(layers=3)
+    >>> term.net.shapes
+    {'k': (3,)}
+    """
 
     @property
     def label(self):
-        """What tables and legends call it."""
+        """Return the label that tables and legends show."""
         return "learned gain by layer"
 
     def parts(self, layers):
-        """k_1, ..., k_n."""
+        """Return one term with k_1, ..., k_n."""
         return (Part(OneGain(layers), 1.0, True, self.hyper_lr),)
 
 
 @dataclass(frozen=True)
 class FastOnly(FSG):
-    """FSG without a slow-net; other parameters as in `FSG`."""
+    """FSG without a slow-net; other parameters as in `FSG`.
+
+    Examples
+    --------
+    >>> [term.weight for term in FastOnly().parts(layers=3)]
+    [1.0]
+    >>> FastOnly().label
+    'fast-net alone'
+    """
 
     slow_net: str = field(default="none", init=False)
 
 
 @dataclass(frozen=True)
 class FSGGain(FSG):
-    """FSG with S = k g; other parameters as in `FSG`."""
+    """FSG with S = k g; other parameters as in `FSG`.
+
+    Examples
+    --------
+    >>> [term.weight for term in FSGGain(slow_share=0.25).parts(layers=3)]
+    [0.75, 0.25]
+    >>> FSGGain().label
+    'FSG gain'
+    """
 
     slow_net: str = field(default="gain", init=False)
 
 
 @dataclass(frozen=True)
 class FSGAverage(FSG):
-    """FSG with S <- mu S + (1 - mu) g; other parameters as in `FSG`."""
+    """FSG with S <- mu S + (1 - mu) g; other parameters as in `FSG`.
+
+    Examples
+    --------
+    >>> fast, slow = FSGAverage(mu=0.9).parts(layers=3)
+    >>> slow.net, slow.weight
+    (Average(mu=0.9), 0.3)
+    """
 
     slow_net: str = field(default="ema", init=False)
 
 
 @dataclass(frozen=True)
 class FSGScaled(FSG):
-    """FSG with histories divided by their root mean square; parameters as in `FSG`."""
+    """FSG with histories divided by their root mean square; parameters as in `FSG`.
+
+    Examples
+    --------
+    >>> fast, slow = FSGScaled().parts(layers=3)
+    >>> slow.net.scaled, FSGScaled().label
+    (True, 'FSG scaled')
+    """
 
     scaled: bool = True

@@ -39,21 +39,29 @@ class BinaryConnect(Proximal):
     ----------
     M. Courbariaux, Y. Bengio, J.-P. David, "BinaryConnect: training deep neural networks with
     binary weights during propagations", NeurIPS 2015, algorithm 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minizo import Step
+    >>> from minizo.quantizers import Sign
+    >>> BinaryConnect().seen(np.array([0.25, -1.5]), Sign(), 1.0, Step())
+    array([ 1., -1.])
     """
 
     tosses = True
 
     @property
     def label(self):
-        """What tables and legends call it."""
+        """Return the label that tables and legends show."""
         return "BinaryConnect"
 
     def seen(self, x, quantizer, alpha, step):
-        """Q(x)."""
+        """Return Q(x)."""
         return quantizer.quantize(x, alpha)
 
     def sees_levels(self, step):
-        """Always."""
+        """Return True: `seen` is always Q."""
         return True
 
 
@@ -71,21 +79,30 @@ class ProxConnect(Homotopy):
         As in `Homotopy`. The strength is lam_t, without the learning rate.
     harden : float
         Part of the run, in [0, 1], after which P = Q.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minizo import Step
+    >>> from minizo.quantizers import Sign
+    >>> rule = ProxConnect("l1", lam=0.25, homotopy="constant")
+    >>> rule.seen(np.array([0.25, -1.5, 0.9]), Sign(), 1.0, Step())
+    array([ 0.5 , -1.25,  1.  ])
     """
 
     harden: Share = 1.0
 
     @property
     def label(self):
-        """What tables and legends call it."""
+        """Return the label that tables and legends show."""
         return f"ProxConnect {self.prox.upper()}"
 
     def sees_levels(self, step):
-        """After ``harden``."""
+        """Return whether the run has passed ``harden``."""
         return step.progress >= self.harden
 
     def seen(self, x, quantizer, alpha, step):
-        """prox_{lam_t R}(x), and Q(x) after ``harden``."""
+        """Return prox_{lam_t R}(x), and Q(x) after ``harden``."""
         if self.sees_levels(step):
             return quantizer.quantize(x, alpha)
         return self.towards(x, quantizer, alpha, self.strength(step))
@@ -102,6 +119,17 @@ class BinaryRelax(ProxConnect):
     ----------
     P. Yin, S. Zhang, J. Lyu, S. Osher, Y. Qi, J. Xin, "BinaryRelax: a relaxation approach for
     training deep neural networks with quantized weights", SIAM Journal on Imaging Sciences, 2018.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minizo import Step
+    >>> from minizo.quantizers import Sign
+    >>> rule, x = BinaryRelax(), np.array([0.25, -1.5])
+    >>> rule.seen(x, Sign(), 1.0, Step(index=0, total=10))
+    array([ 0.625, -1.25 ])
+    >>> rule.seen(x, Sign(), 1.0, Step(index=8, total=10))  # the last fifth of the run
+    array([ 1., -1.])
     """
 
     prox: str = "l2"
@@ -111,7 +139,7 @@ class BinaryRelax(ProxConnect):
 
     @property
     def label(self):
-        """What tables and legends call it."""
+        """Return the label that tables and legends show."""
         return "BinaryRelax"
 
 
@@ -134,6 +162,17 @@ class PARQ(Proximal):
     ----------
     L. Jin, J. Ma, Z. Liu, A. Gromov, A. Defazio, L. Xiao, "PARQ: piecewise-affine regularized
     quantization", ICML 2025.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minizo import Step
+    >>> from minizo.quantizers import Sign
+    >>> rule, x = PARQ(), np.array([-0.25, 0.125, 1.5])
+    >>> rule.seen(x, Sign(), 1.0, Step(index=0, total=10))  # the identity, clipped
+    array([-0.25 ,  0.125,  1.   ])
+    >>> rule.seen(x, Sign(), 1.0, Step(index=5, total=10))  # ramps of slope 2
+    array([-0.5 ,  0.25,  1.  ])
     """
 
     steepness: Annotated[float, "(0, 100]"] = 10.0
@@ -141,16 +180,16 @@ class PARQ(Proximal):
 
     @property
     def label(self):
-        """What tables and legends call it."""
+        """Return the label that tables and legends show."""
         return "PARQ"
 
     def init(self, objective, theta):
-        """No state; refuses levels at unequal distances."""
+        """Return the empty state; refuse levels at unequal distances."""
         needs_equal_steps(self.label, objective.quantizer)
         return super().init(objective, theta)
 
     def seen(self, x, quantizer, alpha, step):
-        """The ramps at iota(t)."""
+        """Return x mapped through the ramps at iota(t)."""
         iota = prox.logistic_fall(step.progress, self.steepness, self.centre)
         return prox.ramp(x, quantizer, alpha, iota)
 
@@ -173,6 +212,17 @@ class MirrorDescent(Proximal):
     ----------
     T. Ajanthan, K. Gupta, P. Torr, R. Hartley, P. Dokania, "Mirror descent view for neural network
     quantization", AISTATS 2021.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minizo import Step
+    >>> from minizo.quantizers import Sign
+    >>> rule, x = MirrorDescent(), np.array([-0.25, 0.125, 1.5])
+    >>> rule.seen(x, Sign(), 1.0, Step(index=0, total=10)).round(3)
+    array([-0.245,  0.124,  0.905])
+    >>> rule.seen(x, Sign(), 1.0, Step(index=8, total=10)).round(3)
+    array([-1.,  1.,  1.])
     """
 
     sharpness: Positive = 1.0
@@ -180,21 +230,21 @@ class MirrorDescent(Proximal):
 
     @property
     def label(self):
-        """What tables and legends call it."""
+        """Return the label that tables and legends show."""
         return "Mirror descent"
 
     def init(self, objective, theta):
-        """No state; refuses levels at unequal distances."""
+        """Return the empty state; refuse levels at unequal distances."""
         needs_equal_steps(self.label, objective.quantizer)
         return super().init(objective, theta)
 
     def sharpness_at(self, progress):
-        """sharpness (final_sharpness / sharpness)^progress."""
+        """Return sharpness (final_sharpness / sharpness)^progress."""
         if progress == 0:
             return self.sharpness
         share = log(self.final_sharpness / self.sharpness)
         return self.sharpness * exp(share * progress)
 
     def seen(self, x, quantizer, alpha, step):
-        """The tanh at the sharpness of this step."""
+        """Return x mapped through the tanh at the sharpness of this step."""
         return prox.soft_staircase(x, quantizer, alpha, self.sharpness_at(step.progress))

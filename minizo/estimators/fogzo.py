@@ -28,6 +28,17 @@ class Guided(Settings):
         The guide, a unit vector.
     beta : float
         Its share, in [0, 1].
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minizo.laws import LAWS
+    >>> u = Noise(LAWS["gaussian"], seed=2, step=0)
+    >>> v = Guided(u, ghat=np.array([0.6, -0.8]), beta=1.0)
+    >>> v(0, np.zeros(2), 3)  # beta = 1: the guide with random signs
+    array([[-0.6,  0.8],
+           [ 0.6, -0.8],
+           [-0.6,  0.8]])
     """
 
     u: Noise
@@ -35,7 +46,7 @@ class Guided(Settings):
     beta: Share
 
     def __call__(self, block, theta, count):
-        """``count`` directions: (count, d) for theta (d,), or (S, count, d) for (S, 1, d)."""
+        """Draw ``count`` directions: (count, d) for theta (d,), or (S, count, d) for (S, 1, d)."""
         u = self.u
         signs = rng.at(u.seed, "sign", u.step, block, source=u.source)
         s = signs.uniform(backend.empty((*theta.shape[:-2], count, 1), theta))
@@ -44,8 +55,16 @@ class Guided(Settings):
 
 
 def unit(g):
-    """ghat = g / ||g||; where g is 0 it stays 0, and the directions are n-SPSA's, shortened."""
-    xp, length = backend.namespace(g), norm(g)
+    """Return ghat = g / ||g||, or 0 where g is 0: directions are then n-SPSA's, shortened.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> unit(np.array([3.0, -4.0])), unit(np.zeros(2))
+    (array([ 0.6, -0.8]), array([0., 0.]))
+    """
+    xp = backend.namespace(g)
+    length = norm(g)
     return g / xp.where(length > 0.0, length, xp.ones_like(length))
 
 
@@ -87,6 +106,17 @@ class FOGZO(SPSA):
     ----------
     N. Yang, T. M. Aamodt, "Improving the straight-through estimator with zeroth-order
     information", NeurIPS 2025, arXiv 2510.23926.
+
+    Examples
+    --------
+    >>> import minizo
+    >>> data = minizo.data.synthetic_digits(200, 50)
+    >>> net = minizo.models.mlp(784, 10, 10)
+    >>> objective = minizo.Objective(net, minizo.quantizers.MidRise(bits=2))
+    >>> estimator = minizo.FOGZO(n=10, beta=0.999, beta_schedule="linear")
+    >>> run = minizo.fit(objective, data, estimator, minizo.optim.Adam(0.01), steps=30)
+    >>> round(run.final("train_loss"), 1), run.records["forwards"][-1]
+    (1.2, 630)
     """
 
     beta: Share = 0.999
@@ -99,17 +129,17 @@ class FOGZO(SPSA):
 
     @property
     def label(self):
-        """What tables and legends call it."""
+        """Return the label that tables and legends show."""
         return f"FOGZO n={self.n}"
 
     def beta_at(self, progress):
-        """beta at a point of the run."""
+        """Return beta at this point of the run."""
         if self.beta_schedule == "constant":
             return self.beta
         return schedule(self.beta_schedule, 1.0, self.beta, progress)
 
     def estimate(self, objective, theta, batch, state, step):
-        """The `Estimate` at theta (d,) or (S, 1, d), and the next state."""
+        """Estimate the gradient at theta (d,) or (S, 1, d); return it and the next state."""
         loss, g, seen = objective.ste_gradient(theta, batch)
         if step.progress < self.ste_share:
             return Estimate(g, loss, forwards=1, backwards=1, statistics=seen), state

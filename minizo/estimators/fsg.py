@@ -85,6 +85,17 @@ class FSG(Learned):
 
     Cost of an estimate: 1 forward, 1 backward, and with the defaults some 50,000
     multiply-accumulates and 3,200 exponentials for each of l weights + 1 tokens.
+
+    Examples
+    --------
+    >>> import minizo
+    >>> data = minizo.data.synthetic_digits(200, 50)
+    >>> net = minizo.models.mlp(784, 10, 10)
+    >>> objective = minizo.Objective(net, minizo.quantizers.DoReFa())
+    >>> estimator = minizo.FSG(expand=2, states=2, length=2)  # small, for a quick example
+    >>> run = minizo.fit(objective, data, estimator, minizo.optim.Adam(0.01), steps=5)
+    >>> run.records["forwards"][-1], run.records["backwards"][-1]
+    (5, 5)
     """
 
     commit: str = "fsg"
@@ -111,7 +122,7 @@ class FSG(Learned):
 
     @property
     def label(self):
-        """What tables and legends call it."""
+        """Return the label that tables and legends show."""
         if self.slow_net == "none":
             return "fast-net alone"
         kind = {"mamba": "", "gain": " gain", "ema": " EMA"}.get(self.slow_net, f" {self.slow_net}")
@@ -121,7 +132,7 @@ class FSG(Learned):
         return f"FSG{kind}{scaled}{' (fast only)' if self.commit == 'fast_only' else ''}"
 
     def parts(self, layers):
-        """c(W) F, and S."""
+        """Return the two terms c(W) F and S."""
         fast = Factor(MLP((1, self.units, self.units, 1), self.start), by_weight=True)
         slow = self._slow(layers)
         share = 0.0 if slow is None else self.slow_share
@@ -138,5 +149,5 @@ class FSG(Learned):
         return simple.get(self.slow_net)
 
     def committed(self, terms, plain):
-        """G, or c(W) F alone and with its full weight."""
+        """Return G, or c(W) F alone and with its full weight."""
         return sum(terms) if self.commit == "fsg" else plain[0]

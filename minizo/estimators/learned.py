@@ -88,7 +88,7 @@ class Learned(Estimator):
         choose("hyper_optimizer", self.hyper_optimizer, OPTIMIZERS)
 
     def committed(self, terms, plain):
-        """What the optimiser gets for a layer: G.
+        """Return what the optimiser is given for a layer: G.
 
         Parameters
         ----------
@@ -98,7 +98,7 @@ class Learned(Estimator):
         return sum(terms)
 
     def init(self, objective, theta):
-        """The state before the first step. The networks are drawn in it, from the run's seed."""
+        """Return the state before the first step, which draws the networks from the run's seed."""
         require(theta.ndim == 1, "theta.ndim", theta.ndim, "a learned gradient trains one theta")
         names = objective.quantized
         require(names, "objective.quantized", names, "a learned gradient needs quantised weights")
@@ -125,7 +125,7 @@ class Learned(Estimator):
         return OPTIMIZERS[self.hyper_optimizer](lr=part.lr, schedule="constant")
 
     def macs(self, objective, seen):
-        """Multiply-accumulates of a step beside its passes, with so many gradients stored."""
+        """Count a step's multiply-accumulates beside its passes, with ``seen`` gradients stored."""
         slices = _slices(objective)
         length = min(seen, self.length)
         return sum(
@@ -135,13 +135,13 @@ class Learned(Estimator):
         )
 
     def update(self, objective, optimizer, grad, state, theta, step):
-        """theta <- optimizer(theta, g), but not in the first iteration."""
+        """Return theta <- optimizer(theta, g), but theta itself in the first iteration."""
         if step.index == 0:
             return theta, state
         return super().update(objective, optimizer, grad, state, theta, step)
 
     def estimate(self, objective, theta, batch, state, step):
-        """The `Estimate` at theta (d,), and the next state. Its loss is that of the look-ahead."""
+        """Estimate the gradient at theta (d,); the reported loss is that of the look-ahead."""
         if state.seen == 0:
             return self._first(objective, theta, batch, state, step)
         xp = backend.namespace(theta)
@@ -206,7 +206,7 @@ class Learned(Estimator):
         return estimate, _stored(objective, theta, g, state)
 
     def known(self, objective, state):
-        """What the generators may look at in the next step: a list of `Given`, one a layer."""
+        """Return what the generators may see in the next step: a list of `Given`, one a layer."""
         length = min(state.seen, self.length)
         history = state.history[self.length - length :, :]
         return [
@@ -262,7 +262,7 @@ def _slices(objective):
 
 
 def layer_slopes(objective, theta):
-    """c(W) of every quantised layer, a list; 1.0 where the surrogate's slope is all ones."""
+    """Return c(W) of every quantised layer, a list; 1.0 where the slope is 1 everywhere."""
     slopes = []
     for name in objective.quantized:
         x = objective.cut(theta, name)

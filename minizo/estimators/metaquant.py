@@ -48,11 +48,11 @@ class MetaQuant(Learned):
 
     @property
     def label(self):
-        """What tables and legends call it."""
+        """Return the label that tables and legends show."""
         return type(self).__name__
 
     def parts(self, layers):
-        """That one term."""
+        """Return the one term."""
         return (Part(self.net(layers), 1.0, True, self.hyper_lr),)
 
 
@@ -65,10 +65,20 @@ class FCGrad(MetaQuant):
     either sign: half of all runs begin by going uphill.
 
     Cost of an estimate: 1 forward, 1 backward, 4 multiply-accumulates a weight.
+
+    Examples
+    --------
+    >>> import minizo
+    >>> data = minizo.data.synthetic_digits(200, 50)
+    >>> net = minizo.models.mlp(784, 10, 10)
+    >>> objective = minizo.Objective(net, minizo.quantizers.DoReFa())
+    >>> run = minizo.fit(objective, data, minizo.FCGrad(), minizo.optim.Adam(0.01), steps=5)
+    >>> run.records["forwards"][-1], run.records["macs"][-1] > 0
+    (5, True)
     """
 
     def net(self, layers):
-        """c g."""
+        """Return the generator c g."""
         return Factor(MLP((1, self.units, 1)), by_weight=False)
 
 
@@ -80,10 +90,20 @@ class MultiFC(MetaQuant):
     positive all of it. (Paper: two layers; the code's default, taken here: three.)
 
     Cost of an estimate: 1 forward, 1 backward, 4 multiply-accumulates a weight and 3 units^2.
+
+    Examples
+    --------
+    >>> import minizo
+    >>> data = minizo.data.synthetic_digits(200, 50)
+    >>> net = minizo.models.mlp(784, 10, 10)
+    >>> objective = minizo.Objective(net, minizo.quantizers.DoReFa())
+    >>> run = minizo.fit(objective, data, minizo.MultiFC(), minizo.optim.Adam(0.01), steps=5)
+    >>> run.records["forwards"][-1], run.records["backwards"][-1]
+    (5, 5)
     """
 
     def net(self, layers):
-        """c g Wh."""
+        """Return the generator c g Wh."""
         return Factor(MLP((1, self.units, self.units, 1)), by_weight=True)
 
 
@@ -93,8 +113,18 @@ class LSTMFC(MetaQuant):
 
     Cost of an estimate: 1 forward, 1 backward, 12 units^2 multiply-accumulates a weight, and
     2 units numbers a weight that are carried along.
+
+    Examples
+    --------
+    >>> import minizo
+    >>> data = minizo.data.synthetic_digits(200, 50)
+    >>> net = minizo.models.mlp(784, 10, 10)
+    >>> objective = minizo.Objective(net, minizo.quantizers.DoReFa())
+    >>> run = minizo.fit(objective, data, minizo.LSTMFC(units=4), minizo.optim.Adam(0.01), steps=5)
+    >>> run.records["forwards"][-1], run.records["backwards"][-1]
+    (5, 5)
     """
 
     def net(self, layers):
-        """g fc(h)."""
+        """Return the generator g fc(h)."""
         return LSTMGenerator(LSTM(1, self.units))

@@ -49,11 +49,11 @@ class Seen:
     step: object
 
     def quantize(self, x, alpha):
-        """seen(x): (..., m) -> (..., m)."""
+        """Return seen(x): (..., m) -> (..., m)."""
         return self.rule.seen(x, self.quantizer, alpha, self.step)
 
     def backward(self, x, alpha, dw):
-        """dw: the derivative counts as 1."""
+        """Return dw: the derivative counts as 1."""
         return dw, {}
 
     def __getattr__(self, name):  # what it does not say itself, the quantiser says
@@ -61,7 +61,7 @@ class Seen:
 
 
 def on_quantized(objective, theta, function):
-    """theta with function(slice, alpha) in the place of each quantised slice; a new array."""
+    """Return a copy of theta whose quantised slices are function(slice, alpha)."""
     xp = backend.namespace(theta)
     new = xp.asarray(theta, copy=True)
     for name in objective.quantized:
@@ -94,23 +94,23 @@ class Proximal(Estimator):
     tosses = False  # whether `seen` is Q alone, which may then draw its levels
 
     def seen(self, x, quantizer, alpha, step):
-        """The weights at which the gradient is taken: (..., m) -> (..., m)."""
+        """Return the weights at which the gradient is taken: (..., m) -> (..., m)."""
         return x
 
     def sees_levels(self, step):
-        """Whether `seen` is Q in this step: then its forward is the quantised network's."""
+        """Return whether `seen` is Q in this step: its forward is then the quantised network's."""
         return False
 
     def before(self, x, quantizer, alpha, step):
-        """Where the step begins: (..., m) -> (..., m)."""
+        """Return where the optimiser's step begins: (..., m) -> (..., m)."""
         return x
 
     def after(self, x, quantizer, alpha, step, rate):
-        """What is made of the step, of learning rate ``rate``: (..., m) -> (..., m)."""
+        """Return where the step, of learning rate ``rate``, ends: (..., m) -> (..., m)."""
         return x
 
     def init(self, objective, theta):
-        """No state."""
+        """Return the empty state; refuse a quantiser that learns or draws."""
         if objective.network.companions:
             raise InputError(
                 f"{self.label} treats the gradient at the weights as that of the latent ones, but "
@@ -126,13 +126,13 @@ class Proximal(Estimator):
         return ()
 
     def freezes(self, step):
-        """Number of the first step with frozen weights."""
+        """Return the number of the first step with frozen weights."""
         if self.freeze is None:
             return step.total + 1
         return max(1, round(self.freeze * step.total))
 
     def estimate(self, objective, theta, batch, state, step):
-        """The `Estimate` at theta (d,), and the next state.
+        """Estimate the gradient at theta (d,) or (S, 1, d); return it and the next state.
 
         Cost: 1 forward, 1 backward. For a network with running statistics one more forward, at
         Q(theta), sees what goes into them, unless the weights that are seen are Q(theta).
@@ -146,7 +146,7 @@ class Proximal(Estimator):
         return Estimate(grad, loss, forwards=2, backwards=1, statistics=seen), state
 
     def update(self, objective, optimizer, grad, state, theta, step):
-        """The next theta and the optimiser's next state; see `Estimator.update`."""
+        """Return the next theta and the optimiser's next state; see `Estimator.update`."""
         quantizer, slices = objective.quantizer, objective.network.slices
         start = on_quantized(
             objective, theta, lambda x, alpha: self.before(x, quantizer, alpha, step)
@@ -210,12 +210,12 @@ class Homotopy(Proximal):
         choose("convention", self.convention, prox.CONVENTIONS)
 
     def strength(self, step):
-        """lam_t."""
+        """Return lam_t."""
         factor = HOMOTOPIES[self.homotopy](step, self.growth)
         return self.lam * factor if factor else 0.0  # also for an infinite lam
 
     def towards(self, x, quantizer, alpha, strength):
-        """prox of ``strength`` times the regulariser: (..., m) -> (..., m)."""
+        """Return the prox of ``strength`` times the regulariser: (..., m) -> (..., m)."""
         u = x
         for _ in range(self.rounds if isinstance(quantizer, Fitted) else 1):
             # q = Q(u),  u = prox towards q from x

@@ -40,15 +40,26 @@ class ProxQuant(Homotopy):
     ----------
     Y. Bai, Y.-X. Wang, E. Liberty, "ProxQuant: quantized neural networks via proximal operators",
     ICLR 2019, arXiv 1810.00861, algorithm 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minizo import Step
+    >>> from minizo.quantizers import Sign
+    >>> rule, x = ProxQuant("l1", lam=0.25), np.array([0.25, -1.5, 0.9])
+    >>> rule.after(x, Sign(), 1.0, Step(index=0, total=10), rate=0.5)  # lam_0 = 0
+    array([ 0.25, -1.5 ,  0.9 ])
+    >>> rule.after(x, Sign(), 1.0, Step(index=2, total=10), rate=0.5)  # lam_2 = 0.5
+    array([ 0.5 , -1.25,  1.  ])
     """
 
     freeze: Annotated[float, "(0, 1]"] | None = field(default=2 / 3, kw_only=True)
 
     @property
     def label(self):
-        """What tables and legends call it."""
+        """Return the label that tables and legends show."""
         return f"ProxQuant {self.prox.upper()}"
 
     def after(self, x, quantizer, alpha, step, rate):
-        """prox_{eta_t lam_t R}(x)."""
+        """Return prox_{eta_t lam_t R}(x)."""
         return self.towards(x, quantizer, alpha, rate * self.strength(step))

@@ -35,6 +35,16 @@ class Noise(Settings):
         Where random numbers are made: `minizo.rng.Stream`.
     moved : ndarray like theta, optional
         1 where a parameter is perturbed, and 0 where u is 0; by default all are perturbed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> u = Noise(LAWS["rademacher"], seed=0, step=3)
+    >>> u(0, np.zeros(4), 2)
+    array([[-1., -1., -1., -1.],
+           [-1., -1., -1.,  1.]])
+    >>> Noise(LAWS["rademacher"], seed=(0, 1), step=3)(0, np.zeros((2, 1, 4)), 5).shape
+    (2, 5, 4)
     """
 
     law: object
@@ -44,20 +54,20 @@ class Noise(Settings):
     moved: object = None
 
     def __call__(self, block, theta, count):
-        """``count`` directions: (count, d) for theta (d,), or (S, count, d) for (S, 1, d)."""
+        """Draw ``count`` directions: (count, d) for theta (d,), or (S, count, d) for (S, 1, d)."""
         u = backend.empty((*theta.shape[:-2], count, theta.shape[-1]), theta)
         u = self.law.sample(rng.at(self.seed, "noise", self.step, block, source=self.source), u)
         return u if self.moved is None else self.moved * u
 
 
 def both_sides(objective, theta, batch, eps, v):
-    """F(theta + eps v) and F(theta - eps v), (..., P) each, for directions v (..., P, d)."""
+    """Return F(theta + eps v) and F(theta - eps v), (..., P) each, for directions v (..., P, d)."""
     move = eps * v
     return objective.evaluate(theta + move, batch), objective.evaluate(theta - move, batch)
 
 
 def block_sum(objective, theta, batch, eps, directions, block, count):
-    """Over one block: sum_i [F(theta + eps v_i) - F(theta - eps v_i)] v_i, and the sum of all F."""
+    """Return sum_i [F(theta + eps v_i) - F(theta - eps v_i)] v_i over a block, and the sum of F."""
     xp = backend.namespace(theta)
     v = directions(block, theta, count)
     above, below = both_sides(objective, theta, batch, eps, v)
@@ -67,7 +77,7 @@ def block_sum(objective, theta, batch, eps, directions, block, count):
 
 
 def two_point_gradient(objective, theta, batch, eps, directions, n, pool):
-    """G = (1/n) sum_i [F(theta + eps v_i) - F(theta - eps v_i)] / (2 eps) v_i.
+    """Estimate G = (1/n) sum_i [F(theta + eps v_i) - F(theta - eps v_i)] / (2 eps) v_i.
 
     Parameters
     ----------
@@ -116,17 +126,31 @@ def two_point_gradient(objective, theta, batch, eps, directions, n, pool):
 
 
 def block_differences(objective, theta, batch, eps, directions, block, count):
-    """F(theta + eps v_i) - F(theta - eps v_i) over one block, (..., P)."""
+    """Return F(theta + eps v_i) - F(theta - eps v_i) over one block, (..., P)."""
     above, below = both_sides(objective, theta, batch, eps, directions(block, theta, count))
     return above - below
 
 
 def differences(objective, theta, batch, eps, directions, n, pool):
-    """F(theta + eps v_i) - F(theta - eps v_i) of each direction, (n,) or (S, n).
+    """Return F(theta + eps v_i) - F(theta - eps v_i) of each direction, (n,) or (S, n).
 
     For estimators that weigh directions in another way than by their difference, such as by its
     rank; `weighted_sum` puts the weights to the directions. Parameters as in `two_point_gradient`.
     Cost: 2n forwards.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minizo import Pool
+    >>> class Linear:
+    ...     def evaluate(self, theta, batch):
+    ...         return theta @ np.array([2.0, -1.0])
+    ...     def footprint(self, batch):
+    ...         return 2
+    >>> def axes(block, theta, count):
+    ...     return np.eye(2)
+    >>> differences(Linear(), np.zeros(2), None, np.full(2, 0.25), axes, 2, Pool())
+    array([ 1. , -0.5])
     """
     n, shared = whole("n", n), (objective, theta, batch, eps, directions)
     calls = [(*shared, *call) for call in blocks(n, objective.footprint(batch))]
@@ -134,14 +158,27 @@ def differences(objective, theta, batch, eps, directions, n, pool):
 
 
 def block_weighted(theta, directions, weights, block, count):
-    """sum_i w_i v_i over one block, like theta."""
+    """Return sum_i w_i v_i over one block, like theta."""
     xp = backend.namespace(theta)
     v = directions(block, theta, count)
     return xp.reshape(xp.matmul(weights[..., None, :], v), theta.shape)
 
 
 def weighted_sum(objective, theta, batch, directions, weights, pool):
-    """sum_i w_i v_i for weights (n,) or (S, n), like theta; directions are drawn once more."""
+    """Return sum_i w_i v_i for weights (n,) or (S, n), like theta; v is drawn once more.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minizo import Pool
+    >>> class Small:
+    ...     def footprint(self, batch):
+    ...         return 2
+    >>> def axes(block, theta, count):
+    ...     return np.eye(2)
+    >>> weighted_sum(Small(), np.zeros(2), None, axes, np.array([3.0, -1.0]), Pool())
+    array([ 3., -1.])
+    """
     calls, start = [], 0
     for block, count in blocks(weights.shape[-1], objective.footprint(batch)):
         part = weights[..., start : start + count]
@@ -212,6 +249,16 @@ class SPSA(Estimator):
     approximation", IEEE Transactions on Automatic Control, 1992, equation 2.2.
     N. Yang, T. M. Aamodt, "Improving the straight-through estimator with zeroth-order
     information", NeurIPS 2025 (n-SPSA with the law matched to the STE).
+
+    Examples
+    --------
+    >>> import minizo
+    >>> data = minizo.data.synthetic_digits(200, 50)
+    >>> net = minizo.models.mlp(784, 10, 10)
+    >>> objective = minizo.Objective(net, minizo.quantizers.MidRise(bits=2))
+    >>> run = minizo.fit(objective, data, minizo.SPSA(n=20), minizo.optim.Adam(0.01), steps=10)
+    >>> run.records["forwards"][-1], run.records["backwards"][-1]  # 2n a step
+    (400, 0)
     """
 
     rowwise = True
@@ -230,22 +277,22 @@ class SPSA(Estimator):
 
     @property
     def label(self):
-        """What tables and legends call it."""
+        """Return the label that tables and legends show."""
         return f"n-SPSA n={self.n}"
 
     def init(self, objective, theta):
-        """The perturbation sizes, from the calibrated objective, and what is perturbed."""
+        """Return the perturbation sizes, from the calibrated objective, and what is perturbed."""
         ones = backend.namespace(theta).ones_like(theta)
         eps = objective.matched_eps(theta) if self.eps is None else self.eps * ones
         return SPSAState(self.eps_scale * eps, moved(objective, ones, self.perturb))
 
     def noise(self, objective, state, step):
-        """The directions u of this step."""
+        """Return the directions u of this step."""
         law = objective.quantizer.law if self.law == "matched" else LAWS[self.law]
         return Noise(law, step.seed, step.index, step.rng, state.moved)
 
     def estimate(self, objective, theta, batch, state, step):
-        """The `Estimate` at theta (d,) or (S, 1, d), and the next state."""
+        """Estimate the gradient at theta (d,) or (S, 1, d); return it and the next state."""
         u = self.noise(objective, state, step)
         grad, loss = two_point_gradient(objective, theta, batch, state.eps, u, self.n, step.pool)
         seen = objective.statistics(theta, batch)
@@ -254,7 +301,7 @@ class SPSA(Estimator):
 
 
 def moved(objective, ones, perturb):
-    """``ones`` like theta, with 0 for the parameters that are left alone."""
+    """Return ``ones`` like theta, with 0 for the parameters that are not perturbed."""
     still = set(objective.kept)
     if perturb == "quantized":
         still |= objective.network.slices.keys() - set(objective.quantized)

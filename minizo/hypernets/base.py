@@ -26,7 +26,7 @@ class Hypernet(Settings):
         return sum(prod(shape) for shape in self.shapes.values())
 
     def views(self, phi):
-        """phi (size,) as name -> array; they share its memory."""
+        """Return phi (size,) as name -> array; the arrays share its memory."""
         xp = backend.namespace(phi)
         named, start = {}, 0
         for name, shape in self.shapes.items():
@@ -35,13 +35,13 @@ class Hypernet(Settings):
         return named
 
     def flatten(self, named):
-        """The inverse of `views`: one new vector (size,)."""
+        """Return the inverse of `views`: one new vector (size,)."""
         values = [named[name] for name in self.shapes]
         xp = backend.namespace(*values)
         return backend.concat([xp.reshape(value, (-1,)) for value in values])
 
     def draw(self, fill, like):
-        """Random numbers for every parameter, drawn on the host in one go: name -> ndarray.
+        """Draw random numbers for every parameter on the host, in one go: name -> ndarray.
 
         ``fill`` is a stream's ``uniform`` or ``normal``. One draw, because a stream starts at its
         beginning whenever it is asked; on the host, so that a seed means one start everywhere.
@@ -49,6 +49,6 @@ class Hypernet(Settings):
         return self.views(fill(np.empty(self.size, dtype=backend.numpy_dtype(like))))
 
     def placed(self, values, like):
-        """Host arrays by name, in the dtype of ``like`` and where it lives."""
+        """Convert host arrays by name to the dtype and device of ``like``."""
         dtype = backend.numpy_dtype(like)
         return {name: backend.asarray(values[name].astype(dtype), like) for name in self.shapes}

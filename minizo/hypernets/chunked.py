@@ -29,7 +29,7 @@ LONGEST = 16384  # steps of time in a chunk that was not asked for
 
 
 def tiles(rows, length, tokens):
-    """Sequences of one length, cut into tiles of at most ``tokens`` steps of time.
+    """Cut sequences of one length into tiles of at most ``tokens`` steps of time.
 
     Short sequences are taken several at a time, long ones one at a time and in pieces.
 
@@ -52,7 +52,7 @@ def tiles(rows, length, tokens):
 
 
 def chunk_size(chunk, numbers, like):
-    """``chunk``, or what suits states of so many ``numbers`` and the device where ``like`` lives.
+    """Return ``chunk``, or the length that suits states of this size and the device of ``like``.
 
     >>> import numpy as np
     >>> chunk_size(None, 1600, np.empty(0)), chunk_size(7, 1600, np.empty(0))
@@ -65,7 +65,7 @@ def chunk_size(chunk, numbers, like):
 
 
 def forward(x, h=None, chunk=None):
-    """y, the last state, and the states before the chunks.
+    """Run the recurrence: return y, the last state, and the states before the chunks.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def forward(x, h=None, chunk=None):
 
 
 def backward(x, starts, dy, dh=None, chunk=None):
-    """The derivatives of `forward`, from the last chunk to the first.
+    """Return the derivatives of `forward`, from the last chunk to the first.
 
     Parameters
     ----------
@@ -178,7 +178,7 @@ class _Part:
         )
 
     def grid(self, v):
-        """(R, T, c) -> (S, K, R, c), with zeros behind the end."""
+        """Reshape (R, T, c) -> (S, K, R, c), with zeros behind the end."""
         xp = backend.namespace(v)
         rows, _, c = v.shape
         if self.length < self.steps * self.blocks:
@@ -190,7 +190,7 @@ class _Part:
         return xp.asarray(xp.permute_dims(v, (2, 1, 0, 3)), copy=True)
 
     def line(self, v):
-        """The inverse of `grid`: (S, K, R, c) -> (R, T, c)."""
+        """Invert `grid`: (S, K, R, c) -> (R, T, c)."""
         xp = backend.namespace(v)
         # (S, K, R, c) -> (R, K, S, c) -> (R, K*S, c)
         v = xp.permute_dims(v, (2, 1, 0, 3))

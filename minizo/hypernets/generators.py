@@ -50,7 +50,7 @@ class Generator(Hypernet):
     """A hypernetwork with ``generate`` and ``pull_back``; see the module."""
 
     def rest(self, weights, like):
-        """What is carried before the first step of a layer of so many weights: nothing."""
+        """Return what a layer of this many weights carries before the first step: nothing."""
         return ()
 
 
@@ -68,6 +68,16 @@ class Factor(Generator):
     -----
     With kappa = sum dF g (Wh), dc = kappa. Cost: one or two multiplications a weight, and the
     MLP's size; through the layers it would be that size for every weight.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> given = Given(0, np.array([1.0, -2.0]), np.array([0.5, 1.0]), np.array([[1.0, -2.0]]))
+    >>> params = {"W1": np.array([[2.0], [1.0]]), "W2": np.array([[3.0, -1.0]])}  # c = 5
+    >>> Factor(MLP((1, 2, 1)), by_weight=False).generate(params, given, ())[0]
+    array([  5., -10.])
+    >>> Factor(MLP((1, 2, 1)), by_weight=True).generate(params, given, ())[0]
+    array([  2.5, -10. ])
     """
 
     mlp: MLP
@@ -79,20 +89,20 @@ class Factor(Generator):
         return self.mlp.shapes
 
     def init(self, stream, like):
-        """The MLP's start."""
+        """Draw the MLP's initial parameters."""
         return self.mlp.init(stream, like)
 
     def macs(self, weights, length):
-        """Multiply-accumulates of a forward and a backward for one layer."""
+        """Count the multiply-accumulates of a forward and a backward for one layer."""
         return 4 * weights + 3 * self.size
 
     def generate(self, params, given, carried):
-        """F = c g (Wh)."""
+        """Return F = c g (Wh)."""
         x = given.gradient * given.squashed if self.by_weight else given.gradient
         return self.mlp.product(params)[0, 0] * x, carried, x
 
     def pull_back(self, params, cache, df):
-        """Gradients by the closed form, from kappa = sum dF x."""
+        """Return the gradients by the closed form, from kappa = sum dF x."""
         xp = backend.namespace(df)
         return self.mlp.product_backward(params, xp.reshape(xp.sum(df * cache), (1, 1)))
 
@@ -110,6 +120,17 @@ class LSTMFC(Generator):
     -----
     Carries (h, c) of every weight: 2 hidden numbers a weight. With m = fc(h): dm = g dF,
     dWfc = sum dm h, dbfc = sum dm, dh = dm Wfc; the state that comes in is constant.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minizo import rng
+    >>> net, like = LSTMFC(LSTM(1, 4)), np.empty(0)
+    >>> params = net.init(rng.at(0, "hypernet", 0), like)
+    >>> given = Given(0, np.array([1.0, 0.0]), np.array([0.5, 1.0]), np.array([[1.0, 0.0]]))
+    >>> f, (h, c), _ = net.generate(params, given, net.rest(2, like))
+    >>> f.shape, f[1] == 0.0, h.shape
+    ((2,), np.True_, (2, 4))
     """
 
     lstm: LSTM = field(default_factory=LSTM)
@@ -120,21 +141,21 @@ class LSTMFC(Generator):
         return self.lstm.shapes | {"Wfc": (1, self.lstm.hidden), "bfc": (1,)}
 
     def init(self, stream, like):
-        """All U(-1, 1) / sqrt(hidden)."""
+        """Draw all parameters from U(-1, 1) / sqrt(hidden)."""
         numbers = self.draw(stream.uniform, like)
         return self.placed({n: v / sqrt(self.lstm.hidden) for n, v in numbers.items()}, like)
 
     def macs(self, weights, length):
-        """Multiply-accumulates of a forward and a backward for one layer."""
+        """Count the multiply-accumulates of a forward and a backward for one layer."""
         return 3 * (self.lstm.macs(weights) + weights * self.lstm.hidden)
 
     def rest(self, weights, like):
-        """(h, c) = 0, each (weights, hidden)."""
+        """Return (h, c) = 0, each (weights, hidden)."""
         zeros = backend.namespace(like).zeros_like(backend.empty((weights, self.lstm.hidden), like))
         return zeros, zeros
 
     def generate(self, params, given, carried):
-        """F, the LSTM's next state, and the cache."""
+        """Return F, the LSTM's next state, and the cache."""
         xp = backend.namespace(given.squashed)
         # (xi,) -> (xi, 1, 1): every weight a row, one step, one feature
         y, carried, cache = self.lstm.forward(params, given.squashed[:, None, None], carried)
@@ -143,7 +164,7 @@ class LSTMFC(Generator):
         return given.gradient * m, carried, (cache, h, given.gradient)
 
     def pull_back(self, params, cache, df):
-        """Gradients through fc and one step of the LSTM."""
+        """Return the gradients through fc and one step of the LSTM."""
         xp = backend.namespace(df)
         inner, h, gradient = cache
         dm = gradient * df
@@ -168,6 +189,14 @@ class Gain(Generator):
     -----
     dk = sum dF g. A control: what the networks above could learn if they knew that they are one
     number. With a k for each layer it is the step size that hypergradient descent adapts.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> given = Given(1, np.array([1.0, -2.0]), None, None)  # of the second layer
+    >>> f, _, cache = Gain(2).generate({"k": np.array([1.0, 3.0])}, given, ())
+    >>> f, Gain(2).pull_back({"k": np.array([1.0, 3.0])}, cache, np.ones(2))["k"]
+    (array([ 3., -6.]), array([ 0., -1.]))
     """
 
     layers: Count = 1
@@ -178,21 +207,21 @@ class Gain(Generator):
         return {"k": (self.layers,)}
 
     def init(self, stream, like):
-        """Ones; nothing is drawn."""
+        """Return ones; nothing is drawn."""
         ones = backend.namespace(like).ones_like(backend.empty((self.layers,), like))
         return {"k": ones}
 
     def macs(self, weights, length):
-        """Multiply-accumulates of a forward and a backward for one layer."""
+        """Count the multiply-accumulates of a forward and a backward for one layer."""
         return 2 * weights
 
     def generate(self, params, given, carried):
-        """F = k g."""
+        """Return F = k g."""
         own = given.layer if self.layers > 1 else 0
         return params["k"][own] * given.gradient, carried, (own, given.gradient)
 
     def pull_back(self, params, cache, df):
-        """dk = sum dF g, at this layer's place."""
+        """Return dk = sum dF g, at this layer's place."""
         xp = backend.namespace(df)
         own, gradient = cache
         grad = xp.zeros_like(params["k"])
@@ -208,28 +237,36 @@ class Average(Generator):
     ----------
     mu : float
         Its memory is 1 / (1 - mu) steps. It starts at 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> net, given = Average(0.5), Given(0, np.array([1.0, -2.0]), None, None)
+    >>> f, carried, _ = net.generate({}, given, net.rest(2, np.empty(0)))
+    >>> f, net.generate({}, given, carried)[0]
+    (array([ 0.5, -1. ]), array([ 0.75, -1.5 ]))
     """
 
     mu: Annotated[float, "[0, 1)"] = 0.9
     shapes = {}
 
     def init(self, stream, like):
-        """No parameters."""
+        """Return no parameters."""
         return {}
 
     def macs(self, weights, length):
-        """Multiply-accumulates of a forward for one layer."""
+        """Count the multiply-accumulates of a forward for one layer."""
         return 2 * weights
 
     def rest(self, weights, like):
-        """The average so far: zeros."""
+        """Return the average so far: zeros."""
         return (backend.namespace(like).zeros_like(backend.empty((weights,), like)),)
 
     def generate(self, params, given, carried):
-        """The next average, which is also carried."""
+        """Return the next average, which is also carried."""
         f = self.mu * carried[0] + (1.0 - self.mu) * given.gradient
         return f, (f,), None
 
     def pull_back(self, params, cache, df):
-        """Nothing to learn."""
+        """Return no gradients: nothing is learned."""
         return {}

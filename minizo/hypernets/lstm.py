@@ -26,7 +26,7 @@ from .base import Hypernet
 
 
 def sigmoid(x):
-    """1 / (1 + exp(-x)), which cannot overflow and is exact to rounding at both ends."""
+    """Return 1 / (1 + exp(-x)), which cannot overflow and is exact to rounding at both ends."""
     xp = backend.namespace(x)
     # x >= 0: 1 / (1 + e^-x);  x < 0: e^x / (1 + e^x)
     small = xp.exp(-xp.abs(x))
@@ -47,6 +47,16 @@ class LSTM(Hypernet):
     Wih (4 hidden, inputs), Whh (4 hidden, hidden), bih and bhh (4 hidden). Start: all
     U(-1, 1) / sqrt(hidden). Cost: 4 hidden (inputs + hidden) multiply-accumulates a step and row
     forward, twice that backward; memory: 6 hidden numbers a step and row.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minizo import rng
+    >>> net = LSTM(inputs=1, hidden=3)
+    >>> params = net.init(rng.at(0, "hypernet", 0), np.empty(0))
+    >>> y, (h, c), cache = net.forward(params, np.ones((5, 7, 1)))  # 5 sequences of 7 steps
+    >>> y.shape, h.shape, net.size, net.macs(5 * 7)
+    ((5, 7, 3), (5, 3), 72, 1680)
     """
 
     inputs: Count = 1
@@ -64,21 +74,21 @@ class LSTM(Hypernet):
         }
 
     def macs(self, tokens):
-        """Multiply-accumulates of one forward, ``tokens`` steps and rows in all."""
+        """Count the multiply-accumulates of one forward, ``tokens`` steps and rows in all."""
         return tokens * 4 * self.hidden * (self.inputs + self.hidden)
 
     def init(self, stream, like):
-        """Initial parameters where ``like`` lives and in its dtype."""
+        """Draw initial parameters in the dtype and on the device of ``like``."""
         numbers = self.draw(stream.uniform, like)
         return self.placed({name: v / sqrt(self.hidden) for name, v in numbers.items()}, like)
 
     def rest(self, x):
-        """The state (h, c) before the first step: zeros (..., hidden) for x (..., L, inputs)."""
+        """Return the state (h, c) before the first step: zeros (..., hidden)."""
         zeros = backend.namespace(x).zeros_like(backend.empty((*x.shape[:-2], self.hidden), x))
         return zeros, zeros
 
     def forward(self, params, x, state=None):
-        """All outputs, the last state, and the cache.
+        """Return all outputs, the last state, and the cache.
 
         Parameters
         ----------
@@ -116,7 +126,7 @@ class LSTM(Hypernet):
         return sigmoid(i), sigmoid(f), xp.tanh(g), sigmoid(o)
 
     def backward(self, params, cache, dy, dstate=None):
-        """The derivatives of `forward`, through every step.
+        """Return the derivatives of `forward`, through every step.
 
         Parameters
         ----------

@@ -51,19 +51,19 @@ PIECE = 4  # chunks of the scan in a piece
 
 
 def silu(x):
-    """x sigmoid(x)."""
+    """Return x sigmoid(x)."""
     return x * sigmoid(x)
 
 
 def silu_and_derivative(x):
-    """x sigmoid(x), and sigmoid(x) (1 + x (1 - sigmoid(x)))."""
+    """Return x sigmoid(x), and sigmoid(x) (1 + x (1 - sigmoid(x)))."""
     s = sigmoid(x)
     y = x * s
     return y, s + y * (1.0 - s)
 
 
 def softplus(x):
-    """log(1 + e^x), which cannot overflow: max(x, 0) + log(1 + e^-|x|)."""
+    """Return log(1 + e^x) as max(x, 0) + log(1 + e^-|x|), which cannot overflow."""
     xp = backend.namespace(x)
     return xp.maximum(x, 0.0) + xp.log1p(xp.exp(-xp.abs(x)))
 
@@ -86,7 +86,7 @@ class Seen(NamedTuple):
 
 
 def product(w, x):
-    """w x at every row and time: (c, k) and (k, rows, T) -> (c, rows, T)."""
+    """Return w x at every row and time: (c, k) and (k, rows, T) -> (c, rows, T)."""
     xp = backend.namespace(x)
     # (k, rows, T) -> (k, rows*T)
     y = xp.matmul(w, xp.reshape(x, (x.shape[0], -1)))
@@ -94,19 +94,19 @@ def product(w, x):
 
 
 def summed(d, x):
-    """The sum of d x^T over rows and time: (c, rows, T) and (k, rows, T) -> (c, k)."""
+    """Return the sum of d x^T over rows and time: (c, rows, T) and (k, rows, T) -> (c, k)."""
     xp = backend.namespace(d)
     d, x = xp.reshape(d, (d.shape[0], -1)), xp.reshape(x, (x.shape[0], -1))
     return xp.matmul(d, xp.matrix_transpose(x))
 
 
 def features_last(x):
-    """(c, rows, T) -> (rows, T, c), a view."""
+    """Transpose (c, rows, T) -> (rows, T, c), a view."""
     return backend.namespace(x).permute_dims(x, (1, 2, 0))
 
 
 def features_first(x):
-    """(rows, T, c) -> (c, rows, T), contiguous, so that loops over time are long."""
+    """Transpose (rows, T, c) -> (c, rows, T), contiguous, so that loops over time are long."""
     xp = backend.namespace(x)
     return xp.asarray(xp.permute_dims(x, (2, 0, 1)), copy=True)
 
@@ -137,6 +137,16 @@ class Mamba(Hypernet):
 
     x_s = 0 gives out_s = 0 whatever the parameters and the rest of the sequence, because the gate
     z_s is then 0 (in and out have no bias).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minizo import rng
+    >>> net = Mamba(width=1, expand=4, states=2, kernel=2)
+    >>> params = net.init(rng.at(0, "hypernet", 0), np.empty(0))
+    >>> y, cache = net.forward(params, np.array([[1.0], [0.0], [2.0]]))  # a sequence of 3 steps
+    >>> y.shape, y[1, 0] == 0.0, net.size
+    ((3, 1), np.True_, 64)
     """
 
     width: Count = 1
@@ -172,7 +182,7 @@ class Mamba(Hypernet):
         }
 
     def macs(self, tokens):
-        """Multiply-accumulates of one forward, ``tokens`` steps and rows in all.
+        """Count the multiply-accumulates of one forward, ``tokens`` steps and rows in all.
 
         The scan counts for 5 E N of them, in chunks. Not counted: E N + 6 E exponentials a token.
         """
@@ -180,13 +190,13 @@ class Mamba(Hypernet):
         return tokens * e * (3 * d + self.kernel + 2 * r + 2 * n + 5 * n + 2)
 
     def backward_macs(self, tokens):
-        """Multiply-accumulates of one backward: two for each product's one, and the scan's own."""
+        """Count the multiply-accumulates of one backward: two a product, plus the scan's own."""
         d, e, n, r = self.width, self.channels, self.states, self.rank
         again = 2 * d + self.kernel + 2 * r + 2 * n
         return tokens * e * (again + 2 * (3 * d + self.kernel + 2 * r + 2 * n) + 15 * n + 10)
 
     def init(self, stream, like):
-        """Initial parameters where ``like`` lives and in its dtype."""
+        """Draw initial parameters in the dtype and on the device of ``like``."""
         u = self.draw(stream.uniform, like)
         fans = {"Win": self.width, "wc": self.kernel, "bc": self.kernel, "Wx": self.channels}
         fans |= {"Wdt": self.rank, "Wout": self.channels}
@@ -200,7 +210,7 @@ class Mamba(Hypernet):
         return self.placed(values, like)
 
     def forward(self, params, x):
-        """out (..., L, D) for x (..., L, D), and the cache.
+        """Return out (..., L, D) for x (..., L, D), and the cache.
 
         Cost: `macs`. Memory beside x, out and the scan's states (N E numbers for each of its
         chunks): some 12 (piece, E).
@@ -222,7 +232,7 @@ class Mamba(Hypernet):
         return xp.reshape(out, x.shape), (x, states)
 
     def backward(self, params, cache, dout):
-        """dx (..., L, D) and the gradients, for dout (..., L, D). Cost: `backward_macs`."""
+        """Return dx (..., L, D) and the gradients, for dout (..., L, D). Cost: `backward_macs`."""
         x, states = cache
         xp = backend.namespace(dout)
         rows, dout = flat(x, 2), flat(dout, 2)

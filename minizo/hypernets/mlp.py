@@ -46,6 +46,17 @@ class MLP(Hypernet):
     Notes
     -----
     Parameters W1, ..., Wk of shape (width behind, width before).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> net = MLP((1, 2, 1))
+    >>> params = {"W1": np.array([[2.0], [1.0]]), "W2": np.array([[3.0, -1.0]])}
+    >>> net.forward(params, np.array([[0.5]]))[0], net.product(params), net.size
+    (array([[2.5]]), array([[5.]]), 4)
+    >>> net.product_backward(params, np.ones((1, 1)))["W1"]
+    array([[ 3.],
+           [-1.]])
     """
 
     widths: Annotated[tuple, "[1, inf)"] = (1, 100, 100, 1)
@@ -62,11 +73,11 @@ class MLP(Hypernet):
         return {f"W{i}": (out, into) for i, (into, out) in enumerate(pairwise(self.widths), 1)}
 
     def macs(self, rows):
-        """Multiply-accumulates of one forward of so many rows; a backward is twice that."""
+        """Count the multiply-accumulates of one forward of ``rows`` rows; twice for a backward."""
         return rows * self.size
 
     def init(self, stream, like):
-        """Initial parameters where ``like`` lives and in its dtype."""
+        """Draw initial parameters in the dtype and on the device of ``like``."""
         if self.start == "uniform":
             numbers = self.draw(stream.uniform, like)
             return self.placed({name: w / sqrt(w.shape[1]) for name, w in numbers.items()}, like)
@@ -74,7 +85,7 @@ class MLP(Hypernet):
         return self.placed({name: orthogonal(w) for name, w in numbers.items()}, like)
 
     def forward(self, params, x):
-        """y (..., outputs) for x (..., inputs), layer by layer, and the cache."""
+        """Return y (..., outputs) for x (..., inputs), layer by layer, and the cache."""
         xp = backend.namespace(x)
         cache = []
         for name in self.shapes:
@@ -84,7 +95,7 @@ class MLP(Hypernet):
         return x, cache
 
     def backward(self, params, cache, dy):
-        """dx (..., inputs) and the gradients, for dy (..., outputs)."""
+        """Return dx (..., inputs) and the gradients, for dy (..., outputs)."""
         xp = backend.namespace(dy)
         grads = {}
         for name, x in zip(reversed(self.shapes), reversed(cache), strict=True):
@@ -95,7 +106,7 @@ class MLP(Hypernet):
         return dy, grads
 
     def product(self, params):
-        """M = W_k ... W_1 (outputs, inputs). Cost: ``size`` multiply-accumulates for one input."""
+        """Return M = W_k ... W_1 (outputs, inputs), for ``size`` multiply-accumulates an input."""
         xp = backend.namespace(params["W1"])
         m = params["W1"]
         for name in list(self.shapes)[1:]:
@@ -103,7 +114,7 @@ class MLP(Hypernet):
         return m
 
     def product_backward(self, params, dm):
-        """Gradients for dM (outputs, inputs): of y = M x summed over rows, dM = sum dy x^T.
+        """Return the gradients for dM (outputs, inputs): for y = M x over rows, dM = sum dy x^T.
 
         Cost: 2 ``size`` multiply-accumulates for one input and output, whatever the rows.
         """
@@ -122,7 +133,7 @@ class MLP(Hypernet):
 
 
 def orthogonal(gaussian):
-    """An orthogonal matrix from one of independent standard normal numbers (NumPy), Haar's law.
+    """Return an orthogonal matrix, Haar-distributed, from one of standard normal numbers (NumPy).
 
     Of a matrix that is not square the shorter side's vectors are orthonormal. The QR factorisation
     is unique once the diagonal of R is positive (F. Mezzadri, "How to generate random matrices from

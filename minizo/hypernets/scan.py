@@ -42,26 +42,26 @@ class Selected(NamedTuple):
 
 
 def flat(x, kept):
-    """All leading axes as one: (..., *kept) -> (R, *kept), ``kept`` the number of trailing axes."""
+    """Merge all leading axes: (..., *kept) -> (R, *kept), ``kept`` the number of trailing axes."""
     shape = x.shape[x.ndim - kept :]
     return backend.namespace(x).reshape(x, (prod(x.shape[: x.ndim - kept]), *shape))
 
 
 def resting(x):
-    """The state 0 that a recurrence driven by ``x`` starts from: (..., N, E)."""
+    """Return the state 0 that a recurrence driven by ``x`` starts from: (..., N, E)."""
     shape = (*x.u.shape[:-2], x.A.shape[1], x.A.shape[0])
     return backend.namespace(x.u).zeros_like(backend.empty(shape, x.u))
 
 
 def coefficients(x, t):
-    """a_t[n,e] = exp(dt_t[e] A[e,n]) and b_t[n,e] = dt_t[e] u_t[e] B_t[n], both (..., N, E)."""
+    """Return a_t = exp(dt_t A) and b_t = dt_t u_t B_t at step t, both (..., N, E)."""
     xp = backend.namespace(x.u)
     dt = x.dt[..., t, None, :]
     return xp.exp(dt * xp.matrix_transpose(x.A)), dt * x.u[..., t, None, :] * x.B[..., t, :, None]
 
 
 def forward(x, h=None):
-    """y and every state, one step of time after the other.
+    """Return y and every state, one step of time after the other.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def forward(x, h=None):
 
 
 def backward(x, states, dy, dh=None):
-    """The derivatives of `forward`, from the last step to the first.
+    """Return the derivatives of `forward`, from the last step to the first.
 
     Parameters
     ----------

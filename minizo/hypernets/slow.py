@@ -57,6 +57,19 @@ class SlowNet(Generator):
     Start: the embedding N(0, 1), Wa U(-1, 1), Wb and bb U(-1, 1) / sqrt(C), the model its own.
     With Mamba, S_j = 0 wherever the newest gradient is 0, whatever the parameters and the history
     (see `Mamba`); with an LSTM it is not.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minizo import rng
+    >>> from minizo.hypernets import Mamba
+    >>> from minizo.hypernets.generators import Given
+    >>> net = SlowNet(Mamba(1, 4, 2, 2), layers=3)
+    >>> params = net.init(rng.at(0, "hypernet", 0), np.empty(0))
+    >>> history = np.array([[1.0, 1.0], [2.0, 0.0]])  # two gradients of two weights
+    >>> s, _, cache = net.generate(params, Given(0, history[-1], None, history), ())
+    >>> s.shape, s[1] == 0.0  # the newest gradient of the second weight is 0
+    ((2,), np.True_)
     """
 
     model: object
@@ -86,7 +99,7 @@ class SlowNet(Generator):
         return shapes | self.model.shapes
 
     def init(self, stream, like):
-        """Initial parameters where ``like`` lives and in its dtype; the stream's children draw."""
+        """Draw initial parameters, from the stream's children, in the dtype of ``like``."""
         numbers = self.draw(stream.child(0).uniform, like)
         values = self.model.init(stream.child(2), np.empty(0, backend.numpy_dtype(like)))
         values["LRE"] = stream.child(1).normal(np.empty((self.layers, self.token)))
@@ -96,14 +109,14 @@ class SlowNet(Generator):
         return self.placed(values, like)
 
     def macs(self, weights, length):
-        """Multiply-accumulates of a forward and a backward for one layer, ``length`` snapshots."""
+        """Count the multiply-accumulates of a forward and a backward for one layer."""
         tokens = 1 + length * weights if self.layout == "flat" else weights * (1 + length)
         if isinstance(self.model, LSTM):
             return 3 * self.model.macs(tokens)
         return self.model.macs(tokens) + self.model.backward_macs(tokens)
 
     def generate(self, params, given, carried):
-        """S (xi,), nothing carried, and the cache."""
+        """Return S (xi,), nothing carried, and the cache."""
         xp = backend.namespace(given.history)
         m, xi = given.history.shape
         scale = 1.0
@@ -134,7 +147,7 @@ class SlowNet(Generator):
         return scale * s, (), (given.layer, scale, h, read, y, cache)
 
     def pull_back(self, params, cache, ds):
-        """Gradients: through the model, into the embedding of this layer."""
+        """Return the gradients: through the model, into the embedding of this layer."""
         xp = backend.namespace(ds)
         layer, scale, h, read, y, inner = cache
         m, xi = h.shape

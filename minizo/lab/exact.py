@@ -52,6 +52,12 @@ def law_of(estimator, objective):
     return objective.quantizer.law if estimator.law == "matched" else LAWS[estimator.law]
 
 
+def sizes(estimator, objective, theta):
+    """Return eps of each parameter, 0 where it is not perturbed: a host array (d,)."""
+    state = estimator.init(objective, theta)
+    return backend.to_numpy(state.eps * state.moved)
+
+
 def sign_moments(estimator, objective, theta, batch):
     """Exact moments of n-SPSA with Rademacher directions, by all 2^m sign vectors.
 
@@ -73,7 +79,7 @@ def sign_moments(estimator, objective, theta, batch):
     """
     law = law_of(estimator, objective).name
     require(law == "rademacher", "law", law, "only Rademacher directions can be enumerated")
-    eps = backend.to_numpy(estimator.init(objective, theta).eps)
+    eps = sizes(estimator, objective, theta)
     moved = np.flatnonzero(eps)
     most = f"at most {SIGN_COORDINATES} perturbed parameters can be enumerated"
     require(moved.size <= SIGN_COORDINATES, "d", moved.size, most)
@@ -116,7 +122,7 @@ def level_mean(estimator, objective, theta, batch, smoothing="q"):
     density = choose("smoothing", smoothing, {"q": law.zero_bias_pdf, "p": law.pdf})
     if density is None:
         raise InputError(f"smoothing is 'p', but the law {law.name} has no density")
-    eps = backend.to_numpy(estimator.init(objective, theta).eps)
+    eps = sizes(estimator, objective, theta)
     alpha = np.zeros(theta.shape[-1])
     for name in objective.quantized:
         alpha[objective.network.slices[name]] = objective.scales[name]

@@ -21,7 +21,7 @@ from ..files import write_csv, write_text
 from ..objective import Objective
 from ..parallel import threads
 from ..recipe import Recipe
-from .exact import effective_dimension, law_of, predict
+from .exact import effective_dimension, law_of, predict, sizes
 from .layerwise import LayerwiseSPSA, allocate
 from .measure import draw, measure, quality, reference
 
@@ -96,7 +96,7 @@ def linear(estimator, gradient, squares, objective, theta, batch):
     if not hasattr(estimator, "n"):
         return 0.0, float(gradient @ ste) ** 2 / float(ste @ ste * squares.sum())
     state, kappa = estimator.init(objective, theta), law_of(estimator, objective).kurtosis
-    eps = to_numpy(state.eps).astype(np.float64)
+    eps = sizes(estimator, objective, theta).astype(np.float64)
     if isinstance(estimator, LayerwiseSPSA):
         masks = to_numpy(state.masks).astype(np.float64)
         variance = 0.0
@@ -242,7 +242,7 @@ def work(arguments):
             loss = float(objective.evaluate(theta, batch))
             parts = target.vectors
             squares = parts.mean(axis=0) ** 2 - parts.var(axis=0, ddof=1) / len(parts)
-            width = effective_dimension(to_numpy(SPSA().init(objective, theta).eps), squares)
+            width = effective_dimension(sizes(SPSA(), objective, theta), squares)
             texts.append(
                 f"Step {step}: loss of the batch {loss:.3f}; reference of {directions:,} "
                 f"directions: ||g|| = {sqrt(known.norm2.value):.4f} (||g||^2 in [{known.low:.4f}, "

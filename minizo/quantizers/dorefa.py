@@ -26,6 +26,15 @@ class DoReFa(KBit):
     S. Zhou et al., "DoReFa-Net: training low bitwidth convolutional neural networks with low
     bitwidth gradients", 2016, equations 7 and 9 (at 1 bit they use E|x| sign(x) instead; this is
     the form that MetaQuant and FSG use).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> q, x = DoReFa(bits=2), np.array([-1.0, -0.2, 0.2, 1.0])
+    >>> q.quantize(x, None).round(3)
+    array([-1.   , -0.333,  0.333,  1.   ])
+    >>> q.backward(x, None, np.ones(4))[0].round(3)  # the calibration c(x)
+    array([0.551, 1.262, 1.262, 0.551])
     """
 
     bits: Annotated[int, "[1, 8]"] = 1
@@ -39,33 +48,33 @@ class DoReFa(KBit):
         return 1.0 / (self.levels - 1)
 
     def thresholds(self):
-        """Where the staircase jumps, in 2 A(x) - 1: midway between its levels."""
+        """Return where the staircase jumps, in 2 A(x) - 1: midway between its levels."""
         w = self.half_step
         return tuple(-1.0 + w * (2 * k + 1) for k in range(self.levels - 1))
 
     def scale(self, w):
-        """M of the initial weights, which must not all be 0: (..., m) -> (..., 1)."""
+        """Return M of the initial weights, which must not all be 0: (..., m) -> (..., 1)."""
         xp = backend.namespace(w)
         return xp.max(xp.abs(xp.tanh(w)), axis=-1, keepdims=True)
 
     def squash(self, x):
-        """A(x) in [0, 1]; the largest |x| of the tensor gives 0 or 1."""
+        """Return A(x) in [0, 1]; the largest |x| of the tensor gives 0 or 1."""
         t, largest = _largest_tanh(x)
         return t / (2.0 * largest) + 0.5
 
     def quantize(self, x, alpha):
-        """Q(x); see `Quantizer`."""
+        """Return Q(x); see `Quantizer`."""
         xp = backend.namespace(x)
         n = self.levels - 1
         # Q(x) = 2 round(n A(x)) / n - 1
         return 2.0 / n * xp.round(n * self.squash(x)) - 1.0
 
     def smooth(self, x, alpha):
-        """The surrogate's staircase at 2 A(x) - 1 (2 A(x) - 1 itself for the identity)."""
+        """Return the surrogate's staircase at 2 A(x) - 1 (2 A(x) - 1 itself for the identity)."""
         return super().smooth(2.0 * self.squash(x) - 1.0, 1.0)
 
     def derivative(self, x, alpha):
-        """c(x) times the surrogate's slope at 2 A(x) - 1."""
+        """Return c(x) times the surrogate's slope at 2 A(x) - 1."""
         t, largest = _largest_tanh(x)
         calibration = (1.0 - t * t) / largest
         slope = super().derivative(t / largest, 1.0)
@@ -82,6 +91,15 @@ class DoReFaActivation(KBit):
     ----------
     S. Zhou et al., "DoReFa-Net: training low bitwidth convolutional neural networks with low
     bitwidth gradients", 2016, equation 11.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> q, x = DoReFaActivation(bits=2), np.array([-0.5, 0.1, 0.3, 0.9, 2.0])
+    >>> q.quantize(x, 1.0).round(3)
+    array([0.   , 0.   , 0.333, 1.   , 1.   ])
+    >>> q.backward(x, 1.0, np.ones(5))[0]
+    array([0., 1., 1., 1., 0.])
     """
 
     surrogate: str = "hardtanh"
@@ -94,16 +112,16 @@ class DoReFaActivation(KBit):
         return 0.5 / (self.levels - 1)
 
     def thresholds(self):
-        """Where the staircase jumps, in units of alpha."""
+        """Return where the staircase jumps, in units of alpha."""
         return tuple(self.half_step * (2 * k + 1) for k in range(self.levels - 1))
 
     def scale(self, w):
-        """Largest |x|, as of activations that were met before: (..., m) -> (..., 1)."""
+        """Return the largest |x|, over activations of an earlier batch: (..., m) -> (..., 1)."""
         xp = backend.namespace(w)
         return xp.max(xp.abs(w), axis=-1, keepdims=True)
 
     def quantize(self, x, alpha):
-        """Q(x); see `Quantizer`."""
+        """Return Q(x); see `Quantizer`."""
         xp, n = backend.namespace(x), self.levels - 1
         # Q(x) = alpha floor(n clip(x/alpha, 0, 1) + 1/2) / n
         return alpha / n * xp.floor(n * xp.clip(x / alpha, 0.0, 1.0) + 0.5)

@@ -41,6 +41,15 @@ class FDA(Quantizer):
     ----------
     Y. Xu, K. Han, C. Xu, Y. Tang, C. Xu, Y. Wang, "Learning frequency domain approximation for
     binary neural networks", NeurIPS 2021, equations 5 to 11.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minizo import rng
+    >>> q, x = FDA(), np.array([[0.1, 0.3, -0.8]])
+    >>> scale = {"alpha": q.scale(x)} | q.init(x, rng.at(0, "beside", 0))
+    >>> q.at(1.0).quantize(x, scale)  # at the end of a run: mean|x| sign(x)
+    array([[ 0.4,  0.4, -0.4]])
     """
 
     surrogate: str = "fda"
@@ -58,24 +67,24 @@ class FDA(Quantizer):
         return self.amplitude * (1.0 + cos(pi * self.progress))
 
     def shapes(self, shape):
-        """V1 (r, n) and V2 (n, r)."""
+        """Return the shapes of V1 (r, n) and V2 (n, r)."""
         n = shape[-1]
         r = max(1, n // (64 if n >= 64 else 4))
         return {"V1": (r, n), "V2": (n, r)}
 
     def init(self, w, stream):
-        """Uniform on +-1/sqrt(inputs)."""
+        """Draw V1 and V2 uniformly on +-1/sqrt(inputs)."""
         return {
             name: stream.child(i).uniform(np.empty(shape)) / shape[1] ** 0.5
             for i, (name, shape) in enumerate(self.shapes(w.shape).items())
         }
 
     def quantize(self, x, scale):
-        """Q(x); see `Quantizer`."""
+        """Return Q(x); see `Quantizer`."""
         return mean_abs(x) * (sign(x) + self.share * self._eta(x, scale))
 
     def smooth(self, x, scale):
-        """m (s(x) + a eta(x))."""
+        """Return m (s(x) + a eta(x))."""
         return mean_abs(x) * (self.curve.value(x) + self.share * self._eta(x, scale))
 
     def _eta(self, x, scale):
@@ -85,7 +94,7 @@ class FDA(Quantizer):
         return hidden @ xp.matrix_transpose(scale["V2"]) + 0.1 * xp.sin(x)
 
     def backward(self, x, scale, dw):
-        """dx and the gradients of the network; see `Quantizer`."""
+        """Return dx and the gradients of the network; see `Quantizer`."""
         xp = backend.namespace(x)
         v1, v2, a, turn = scale["V1"], scale["V2"], self.share, xp.matrix_transpose
         q = mean_abs(x) * dw

@@ -36,15 +36,15 @@ class Fitted(Quantizer):
     pointwise = False
 
     def scale(self, w):
-        """Mean absolute weight, a unit of length: (..., m) -> (..., 1)."""
+        """Return the mean absolute weight, a unit of length: (..., m) -> (..., 1)."""
         return mean_abs(w)
 
     def squash(self, x):
-        """A(x), what the staircase is applied to: x itself."""
+        """Return A(x), to which the staircase is applied: x itself."""
         return x
 
     def quantize(self, x, alpha=None):
-        """Q(x), levels fitted to x itself: (..., m) -> (..., m). alpha is not used."""
+        """Return Q(x), with levels fitted to x itself: (..., m) -> (..., m). alpha is not used."""
         levels, thresholds = self.fit(x)
         return staircase(x, levels, thresholds)
 
@@ -57,7 +57,7 @@ class Fitted(Quantizer):
             yield thresholds[..., j : j + 1], h, xp.where(h > 0.0, h, xp.ones_like(h))
 
     def smooth(self, x, alpha=None):
-        """lowest level + sum_j h_j (1 + s((x - t_j) / h_j)), h_j half of jump j."""
+        """Return lowest level + sum_j h_j (1 + s((x - t_j) / h_j)), h_j half of jump j."""
         if self.surrogate == "identity":
             return 1.0 * x
         s = self.curve.value
@@ -67,7 +67,7 @@ class Fitted(Quantizer):
         return total
 
     def derivative(self, x, alpha=None):
-        """The derivative of `smooth` with the levels held; ``None`` stands for all ones."""
+        """Return the derivative of `smooth` with the levels held; ``None`` stands for all ones."""
         if self.surrogate == "identity":
             return None
         ds = self.curve.derivative
@@ -75,7 +75,7 @@ class Fitted(Quantizer):
 
 
 def staircase(x, levels, thresholds):
-    """levels[j] for thresholds[j - 1] <= x < thresholds[j]: (..., m), (..., K), (..., K - 1)."""
+    """Return levels[j] where thresholds[j - 1] <= x < thresholds[j], like x (..., m)."""
     xp = backend.namespace(x)
     q = xp.zeros_like(x) + levels[..., :1]
     for j in range(thresholds.shape[-1]):
@@ -98,12 +98,18 @@ class Ternary(Fitted):
     ----------
     F. Li, B. Zhang, B. Liu, "Ternary weight networks", 2016, arXiv 1605.04711 (the threshold).
     Y. Bai, Y.-X. Wang, E. Liberty, "ProxQuant", ICLR 2019, section 3.2 (a level for each side).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Ternary().quantize(np.array([-1.5, -0.9, 0.1, 1.0, 0.8])).round(3)
+    array([-1.2, -1.2,  0. ,  0.9,  0.9])
     """
 
     levels = 3
 
     def fit(self, x):
-        """Levels (..., 3) and thresholds (..., 2)."""
+        """Return the levels (..., 3) and thresholds (..., 2)."""
         xp = backend.namespace(x)
         # D = 0.7 mean|x|
         d = 0.7 * mean_abs(x)
@@ -129,10 +135,16 @@ class TWN(Ternary):
     References
     ----------
     F. Li, B. Zhang, B. Liu, "Ternary weight networks", 2016, arXiv 1605.04711, equations 5 and 6.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> TWN().quantize(np.array([-1.5, -0.9, 0.1, 1.0, 0.8])).round(3)
+    array([-1.05, -1.05,  0.  ,  1.05,  1.05])
     """
 
     def fit(self, x):
-        """Levels (..., 3) and thresholds (..., 2)."""
+        """Return the levels (..., 3) and thresholds (..., 2)."""
         xp = backend.namespace(x)
         _, thresholds = super().fit(x)
         outside = xp.astype(xp.abs(x) >= thresholds[..., 1:], x.dtype)
@@ -166,6 +178,15 @@ class MultiBit(Fitted):
     ----------
     C. Xu, J. Yao, Z. Lin, W. Ou, Y. Cao, Z. Wang, H. Zha, "Alternating multi-bit quantization for
     recurrent neural networks", ICLR 2018, section 3.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> q, x = MultiBit(bits=2), np.array([-3.0, -1.0, 1.0, 3.0])
+    >>> q.quantize(x).round(3)  # levels +-2 +- 1: no error
+    array([-3., -1.,  1.,  3.])
+    >>> MultiBit(bits=1).quantize(x)  # the sign, times the mean absolute value
+    array([-2., -2.,  2.,  2.])
     """
 
     bits: Annotated[int, "[1, 4]"] = 2
@@ -177,7 +198,7 @@ class MultiBit(Fitted):
         return 2**self.bits
 
     def fit(self, x):
-        """Levels (..., 2^k) in ascending order, and the midpoints between them."""
+        """Return the levels (..., 2^k) in ascending order, and the midpoints between them."""
         alpha = self.greedy(x)
         for _ in range(self.refinements):
             alpha = self.refit(x, alpha)
@@ -185,7 +206,7 @@ class MultiBit(Fitted):
         return levels, midpoints(levels)
 
     def greedy(self, x):
-        """The k scales of the greedy start, (..., k)."""
+        """Return the k scales of the greedy start, (..., k)."""
         xp = backend.namespace(x)
         r, scales = x, []
         for _ in range(self.bits):
@@ -196,7 +217,7 @@ class MultiBit(Fitted):
         return xp.concat(scales, axis=-1)
 
     def table(self, alpha):
-        """(levels (..., 2^k) ascending, their signs (..., 2^k, k)) for the scales (..., k)."""
+        """Return the levels (..., 2^k), ascending, and their signs (..., 2^k, k)."""
         xp = backend.namespace(alpha)
         k, count = self.bits, 2**self.bits
         codes = backend.arange(count, alpha)[:, None]
@@ -210,7 +231,7 @@ class MultiBit(Fitted):
         return xp.sort(levels, axis=-1), signs
 
     def refit(self, x, alpha):
-        """alpha of least squares for the nearest levels of x: (..., m), (..., k) -> (..., k)."""
+        """Return least-squares scales for the nearest levels of x: (..., m) -> (..., k)."""
         xp = backend.namespace(x)
         levels, signs = self.table(alpha)
         t = midpoints(levels)
@@ -227,5 +248,5 @@ class MultiBit(Fitted):
 
 
 def midpoints(levels):
-    """Halfway between neighbouring levels: (..., K) -> (..., K - 1)."""
+    """Return the midpoints of neighbouring levels: (..., K) -> (..., K - 1)."""
     return 0.5 * (levels[..., 1:] + levels[..., :-1])

@@ -46,6 +46,17 @@ class LSQ(MidTread):
     ----------
     S. K. Esser, J. L. McKinstry, D. Bablani, R. Appuswamy, D. S. Modha, "Learned step size
     quantization", ICLR 2020, equations 1 to 5 and section 2.2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> q, x = LSQ(bits=2), np.array([-1.4, -0.2, 0.3, 0.9])
+    >>> scale = {"alpha": q.scale(x), "step": np.ones(1)}
+    >>> q.quantize(x, scale)
+    array([-1.4,  0. ,  0. ,  1.4])
+    >>> dx, grads = q.backward(x, scale, np.ones(4))
+    >>> dx, grads["step"].round(3)
+    (array([1., 1., 1., 1.]), array([0.2]))
     """
 
     surrogate: str = "hardtanh"
@@ -66,37 +77,37 @@ class LSQ(MidTread):
         return 0.5 * sum(self.bounds)
 
     def scale(self, w):
-        """2 mean|w| / sqrt(hi): (..., m) -> (..., 1)."""
+        """Return 2 mean|w| / sqrt(hi): (..., m) -> (..., 1)."""
         return 2.0 / sqrt(self.bounds[1]) * mean_abs(w)
 
     def shapes(self, shape):
-        """One ratio r."""
+        """Return the shape of the one ratio r."""
         return {"step": (1,)}
 
     def init(self, w, stream):
-        """r = 1."""
+        """Return r = 1."""
         return {"step": np.ones(1)}
 
     def step(self, scale):
-        """s; a perturbation may take r below its least value, and the levels stay in order."""
+        """Return s = alpha r, where r is at least its least value, so that levels stay in order."""
         xp = backend.namespace(scale["step"])
         # s = alpha r
         return scale["alpha"] * xp.clip(scale["step"], self.least["step"], None)
 
     def quantize(self, x, scale):
-        """Q(x); see `Quantizer`."""
+        """Return Q(x); see `Quantizer`."""
         return super().quantize(x, self.step(scale))
 
     def smooth(self, x, scale):
-        """As `MidTread`, with the step s."""
+        """Return Q_smooth of `MidTread`, with the step s."""
         return super().smooth(x, self.step(scale))
 
     def derivative(self, x, scale):
-        """As `MidTread`, with the step s."""
+        """Return the slope of `MidTread`, with the step s."""
         return super().derivative(x, self.step(scale))
 
     def backward(self, x, scale, dw):
-        """dx, and the gradient of r; see `Quantizer`."""
+        """Return dx, and the gradient of r; see `Quantizer`."""
         xp = backend.namespace(x)
         dx, _ = Quantizer.backward(self, x, scale, dw)
         lo, hi = self.bounds
@@ -126,23 +137,32 @@ class QuEST(MidRise):
     ----------
     A. Panferov, J. Chen, S. Tabesh, R. L. Castro, M. Nikdan, D. Alistarh, "QuEST: stable training
     of LLMs with 1-bit weights and activations", 2025, section 3.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> q, x = QuEST(bits=2), np.array([-4.0, -0.5, 0.3, 0.9, 0.2, -0.4])
+    >>> q.quantize(x, None).round(3)  # the step is 0.9957 RMS(x)
+    array([-2.54 , -0.847,  0.847,  0.847,  0.847, -0.847])
+    >>> q.backward(x, None, np.ones(6))[0]  # -4 lies too far out
+    array([0., 1., 1., 1., 1., 1.])
     """
 
     epsbar = None
     pointwise = False
 
     def quantize(self, x, scale):
-        """Q(x); see `Quantizer`."""
+        """Return Q(x); see `Quantizer`."""
         return super().quantize(x, self._step(x))
 
     def smooth(self, x, scale):
-        """Q_smooth(clip(x, -s 2^(b-1), s 2^(b-1))), s held."""
+        """Return Q_smooth(clip(x, -s 2^(b-1), s 2^(b-1))), s held."""
         xp, s = backend.namespace(x), self._step(x)
         end = s * 2.0 ** (self.bits - 1)
         return super().smooth(xp.minimum(xp.maximum(x, -end), end), s)
 
     def derivative(self, x, scale):
-        """1[|x - Q(x)| <= s/2] Q_smooth'(x)."""
+        """Return 1[|x - Q(x)| <= s/2] Q_smooth'(x)."""
         xp, s = backend.namespace(x), self._step(x)
         lo, hi = self.bounds
         trusted = xp.astype(xp.logical_and(x / s >= lo, x / s <= hi + 1.0), x.dtype)

@@ -47,6 +47,20 @@ class Xnor(Quantizer):
     M. Rastegari, V. Ordonez, J. Redmon, A. Farhadi, "XNOR-Net: ImageNet classification using binary
     convolutional neural networks", ECCV 2016, equations 6 and 12 (scale a filter, paper rule).
     S. Chen, W. Wang, S. J. Pan, "MetaQuant", NeurIPS 2019 (scale a layer, constant).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x, dw = np.array([[1.5, -0.5], [0.2, 0.4]]), np.ones((2, 2))  # two filters of two weights
+    >>> Xnor().quantize(x, 1.0)
+    array([[ 1. , -1. ],
+           [ 0.3,  0.3]])
+    >>> Xnor().backward(x, 1.0, dw)[0]
+    array([[0. , 1. ],
+           [0.3, 0.3]])
+    >>> Xnor(rule="exact").backward(x, 1.0, dw)[0]
+    array([[0. , 1. ],
+           [1.3, 1.3]])
     """
 
     surrogate: str = "hardtanh"
@@ -76,16 +90,16 @@ class Xnor(Quantizer):
         return None if self.scheduled else self.curve.epsbar
 
     def quantize(self, x, scale):
-        """Q(x); see `Quantizer`."""
+        """Return Q(x); see `Quantizer`."""
         # Q(x) = mean|x| sign(x)
         return mean_abs(x) * sign(x)
 
     def smooth(self, x, scale):
-        """a s(x)."""
+        """Return a s(x)."""
         return mean_abs(x) * self.curve.value(x)
 
     def derivative(self, x, scale):
-        """The diagonal of the rule; for ``exact``, what stays of it with a held."""
+        """Return the diagonal of the rule; for ``exact``, its part with a held."""
         slope = self.curve.derivative(x)
         if self.rule == "plain":
             return slope
@@ -94,7 +108,7 @@ class Xnor(Quantizer):
         return slope + 1.0 / x.shape[-1] if self.rule == "paper" else slope
 
     def backward(self, x, scale, dw):
-        """dx by the rule; see `Quantizer`."""
+        """Return dx by the rule; see `Quantizer`."""
         dx, grads = super().backward(x, scale, dw)
         if self.rule == "exact":
             # da/dx_j = sign(x_j) / n,  dL/da = sum_i dw_i sign(x_i)
@@ -117,6 +131,17 @@ class BiReal(Xnor):
     ----------
     Z. Liu et al., "Bi-Real Net: enhancing the performance of 1-bit CNNs with improved
     representational capability and advanced training algorithm", ECCV 2018, equation 9.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.array([[1.5, -0.5], [0.2, 0.4]])
+    >>> BiReal().quantize(x, 1.0)
+    array([[ 1. , -1. ],
+           [ 0.3,  0.3]])
+    >>> BiReal().backward(x, 1.0, np.ones((2, 2)))[0]
+    array([[0., 1.],
+           [1., 1.]])
     """
 
     rule: str = "plain"
@@ -130,6 +155,17 @@ class MagnitudeAware(Xnor):
     ----------
     L. Geiger, Plumerai team, "Larq: an open-source library for training binarized neural
     networks", Journal of Open Source Software, 2020.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.array([[1.5, -0.5], [0.2, 0.4]])
+    >>> MagnitudeAware().quantize(x, 1.0)
+    array([[ 1. , -1. ],
+           [ 0.3,  0.3]])
+    >>> MagnitudeAware().backward(x, 1.0, np.ones((2, 2)))[0]
+    array([[0. , 1. ],
+           [0.3, 0.3]])
     """
 
 
@@ -146,6 +182,17 @@ class ReSTE(Xnor):
     X.-M. Wu, D. Zheng, Z. Liu, W.-S. Zheng, "Estimator meets equilibrium perspective: a rectified
     straight through estimator for binary neural networks training", ICCV 2023, equations 7 to 9
     (the scale is not detached in their code).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> q, x = ReSTE(), np.array([2.0, -0.5, 0.5])
+    >>> q.quantize(x, 1.0)
+    array([ 1., -1.,  1.])
+    >>> q.backward(x, 1.0, np.array([1.0, 0.0, 0.0]))[0].round(3)
+    array([ 0.333, -0.333,  0.333])
+    >>> q.at(1.0).backward(x, 1.0, np.ones(3))[0].round(3)  # o = 3 at the end of the run
+    array([0.333, 0.196, 0.862])
     """
 
     surrogate: str = "reste"
@@ -166,10 +213,19 @@ class BNN(Sign):
     ----------
     I. Hubara, M. Courbariaux, D. Soudry, R. El-Yaniv, Y. Bengio, "Binarized neural networks",
     NeurIPS 2016, algorithm 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> q, x = BNN(), np.array([-1.5, -0.2, 0.0, 0.7])
+    >>> q.quantize(x, q.scale(x))
+    array([-1., -1.,  1.,  1.])
+    >>> q.backward(x, 1.0, np.ones(4))[0]
+    array([0., 1., 1., 1.])
     """
 
     surrogate: str = "hardtanh"
 
     def scale(self, w):
-        """1: (..., m) -> (..., 1)."""
+        """Return 1: (..., m) -> (..., 1)."""
         return backend.namespace(w).ones_like(w[..., :1])

@@ -56,7 +56,7 @@ class Staircase(Quantizer):
         return None if unit is None else self.half_step * unit
 
     def smooth(self, x, alpha):
-        """Q_smooth(x) = E[Q(x + alpha epsbar u)] (x itself for the identity surrogate)."""
+        """Return Q_smooth(x) = E[Q(x + alpha epsbar u)] (x itself for the identity surrogate)."""
         if self.surrogate == "identity":
             return 1.0 * x
         s, w = self.curve.value, self.half_step
@@ -65,7 +65,7 @@ class Staircase(Quantizer):
         return alpha * (total + self.centre)
 
     def derivative(self, x, alpha):
-        """Q_smooth'(x), the diagonal of the STE's Jacobian; ``None`` stands for all ones."""
+        """Return Q_smooth'(x), the diagonal of the Jacobian; ``None`` stands for all ones."""
         if self.surrogate == "identity":
             return None
         ds, w = self.curve.derivative, self.half_step
@@ -78,6 +78,17 @@ class Sign(Staircase):
     """Q(x) = alpha sign(x) with sign(0) = +1: binary weights.
 
     Its scale is alpha = sqrt(2/pi) RMS(w), the mean absolute value of Gaussian weights.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> q, x = Sign("hardtanh"), np.array([-1.5, -0.2, 0.0, 0.7])
+    >>> q.scale(x).round(3)  # sqrt(2/pi) RMS
+    array([0.665])
+    >>> q.quantize(x, 1.0)
+    array([-1., -1.,  1.,  1.])
+    >>> q.backward(x, 1.0, np.ones(4))[0]  # 0 where the surrogate is flat
+    array([0., 1., 1., 1.])
     """
 
     half_step = 1.0
@@ -85,15 +96,15 @@ class Sign(Staircase):
     levels = 2
 
     def thresholds(self):
-        """Where the staircase jumps, in units of alpha."""
+        """Return where the staircase jumps, in units of alpha."""
         return (0.0,)
 
     def scale(self, w):
-        """alpha for the initial weights ``w``: (..., m) -> (..., 1)."""
+        """Return alpha for the initial weights ``w``: (..., m) -> (..., 1)."""
         return sqrt(2.0 / pi) * rms(w)
 
     def quantize(self, x, alpha):
-        """Q(x); see `Quantizer`."""
+        """Return Q(x); see `Quantizer`."""
         # Q(x) = alpha sign(x)
         return alpha * sign(x)
 
@@ -120,11 +131,11 @@ class _Codes(KBit):
         return -(2.0 ** (self.bits - 1)), 2.0 ** (self.bits - 1) - 1.0
 
     def scale(self, w):
-        """alpha = c_b RMS(w), of least squared error for Gaussian weights: (..., m) -> (..., 1)."""
+        """Return c_b RMS(w), the alpha of least squared error for Gaussian weights."""
         return self.gaussian_step[self.bits - 1] * rms(w)
 
     def quantize(self, x, alpha):
-        """Q(x); see `Quantizer`."""
+        """Return Q(x); see `Quantizer`."""
         xp = backend.namespace(x)
         lo, hi = self.bounds
         # Q(x) = alpha (clip(floor(x/alpha + shift), lo, hi) + offset)
@@ -133,7 +144,19 @@ class _Codes(KBit):
 
 @dataclass(frozen=True)
 class MidRise(_Codes):
-    """Q(x) = alpha (clip(floor(x/alpha), lo, hi) + 1/2): 2^b levels, symmetric, none at 0."""
+    """Q(x) = alpha (clip(floor(x/alpha), lo, hi) + 1/2): 2^b levels, symmetric, none at 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> q, x = MidRise("hardtanh", bits=2), np.array([-2.5, -0.2, 0.0, 0.7, 1.2])
+    >>> q.quantize(x, 1.0)
+    array([-1.5, -0.5,  0.5,  0.5,  1.5])
+    >>> q.backward(x, 1.0, np.ones(5))[0]  # 0 beyond the last levels
+    array([0., 1., 1., 1., 1.])
+    >>> round(q.epsbar, 3)  # noise that turns Q into the clipped identity
+    0.289
+    """
 
     shift = 0.0
     offset = 0.5
@@ -143,14 +166,24 @@ class MidRise(_Codes):
     gaussian_step = (1.5958, 0.9957, 0.5860, 0.3352, 0.1881, 0.1041, 0.0569, 0.0308)
 
     def thresholds(self):
-        """Where the staircase jumps, in units of alpha: lo + 1, ..., hi."""
+        """Return where the staircase jumps, in units of alpha: lo + 1, ..., hi."""
         lo, hi = self.bounds
         return tuple(float(k) for k in range(int(lo) + 1, int(hi) + 1))
 
 
 @dataclass(frozen=True)
 class MidTread(_Codes):
-    """Q(x) = alpha clip(floor(x/alpha + 1/2), lo, hi): 2^b levels, 0 is one, one more is below."""
+    """Q(x) = alpha clip(floor(x/alpha + 1/2), lo, hi): 2^b levels, 0 is one, one more is below.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> q, x = MidTread("hardtanh", bits=2), np.array([-2.5, -0.2, 0.0, 0.7, 1.2])
+    >>> q.quantize(x, 1.0)
+    array([-2.,  0.,  0.,  1.,  1.])
+    >>> q.backward(x, 1.0, np.ones(5))[0]
+    array([0., 1., 1., 1., 0.])
+    """
 
     shift = 0.5
     offset = 0.0
@@ -159,6 +192,6 @@ class MidTread(_Codes):
     gaussian_step = (1.2240, 1.0484, 0.6018, 0.3386, 0.1888, 0.1042, 0.0569, 0.0308)
 
     def thresholds(self):
-        """Where the staircase jumps, in units of alpha: lo + 1/2, ..., hi - 1/2."""
+        """Return where the staircase jumps, in units of alpha: lo + 1/2, ..., hi - 1/2."""
         lo, hi = self.bounds
         return tuple(k - 0.5 for k in range(int(lo) + 1, int(hi) + 1))

@@ -21,7 +21,7 @@ from .base import Quantizer, mean_abs, sign, total
 
 
 def standardise(x):
-    """(z, s): (..., n) -> (..., n), (..., 1)."""
+    """Return (z, s): (..., n) -> (..., n), (..., 1)."""
     xp = backend.namespace(x)
     centred = x - xp.mean(x, axis=-1, keepdims=True)
     # the mean of equal numbers may round to another number: then 0 is what is meant
@@ -35,7 +35,7 @@ def standardise(x):
 
 
 def standardise_backward(dz, z, s):
-    """dx for dz: (..., n) -> (..., n)."""
+    """Return dx for dz: (..., n) -> (..., n)."""
     xp = backend.namespace(dz)
     # dx = (dz - mean(dz) - z sum(dz z) / (n - 1)) / s
     along = total(dz * z) / max(1, z.shape[-1] - 1)
@@ -52,7 +52,7 @@ class Standardised(Quantizer):
     levels = 2
 
     def scale(self, w):
-        """1, once it is clear that there is something to standardise: (..., n) -> (..., 1)."""
+        """Return 1; refuse a filter of one weight: (..., n) -> (..., 1)."""
         remedy = (
             f"{type(self).__name__} standardises a filter, and one weight alone always becomes 0: "
             "leave this tensor out of what is quantised, or use another quantiser"
@@ -80,22 +80,31 @@ class IRNet(Standardised):
     H. Qin, R. Gong, X. Liu, M. Shen, Z. Wei, F. Yu, J. Song, "Forward and backward information
     retention for accurate binary neural networks", CVPR 2020, equations 5 to 8 (Libra parameter
     binarisation) and 11 to 13 (EDE).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> q, x = IRNet(), np.array([[0.1, 0.3, 0.8]])  # one filter, whose mean is 0.4
+    >>> q.quantize(x, 1.0)
+    array([[-1., -1.,  1.]])
+    >>> q.backward(x, 1.0, np.array([[1.0, 0.0, 0.0]]))[0].round(3)  # adds up to 0
+    array([[ 0.883, -1.236,  0.353]])
     """
 
     surrogate: str = "ede"
 
     def quantize(self, x, scale):
-        """Q(x); see `Quantizer`."""
+        """Return Q(x); see `Quantizer`."""
         z, _ = standardise(x)
         return _shift(z) * sign(z)
 
     def smooth(self, x, scale):
-        """a s(z)."""
+        """Return a s(z)."""
         z, _ = standardise(x)
         return _shift(z) * self.curve.value(z)
 
     def backward(self, x, scale, dw):
-        """dx through the surrogate and the standardisation; see `Quantizer`."""
+        """Return dx through the surrogate and the standardisation; see `Quantizer`."""
         z, s = standardise(x)
         # dz = a dw s'(z)
         dz = _shift(z) * dw * self.curve.derivative(z)
@@ -142,6 +151,17 @@ class RBNN(Standardised):
     ----------
     M. Lin, R. Ji, Z. Xu, B. Zhang, Y. Wang, Y. Wu, F. Huang, C.-W. Lin, "Rotated binary neural
     network", NeurIPS 2020, equations 4 to 12 (rotation, its alternating update, surrogate).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minizo import rng
+    >>> q, x = RBNN(), np.array([[0.1, 0.3, 0.8, -0.4]])
+    >>> scale = {"alpha": q.scale(x)} | q.init(x, rng.at(0, "beside", 0))
+    >>> {name: value.shape for name, value in scale.items()}
+    {'alpha': (1, 1), 'R1': (2, 2), 'R2': (2, 2), 'angle': (1, 1), 'gain': (1, 1)}
+    >>> np.abs(q.quantize(x, scale)).round(3)  # the gain, mean|x| at the start
+    array([[0.4, 0.4, 0.4, 0.4]])
     """
 
     surrogate: str = "rbnn"
@@ -151,13 +171,13 @@ class RBNN(Standardised):
     ROUNDS = 3  # of the alternating update of the rotations
 
     def shapes(self, shape):
-        """R1 (a, a) and R2 (b, b) of the tensor, angle (F, 1) and gain (F, 1)."""
+        """Return the shapes of R1 (a, a), R2 (b, b), angle (F, 1) and gain (F, 1)."""
         filters, n = shape
         a, b = sides(n)
         return {"R1": (a, a), "R2": (b, b), "angle": (filters, 1), "gain": (filters, 1)}
 
     def init(self, w, stream):
-        """Rotations from the Haar measure, angles pi/2, gains mean|w|."""
+        """Draw rotations from the Haar measure; return them, angles pi/2 and gains mean|w|."""
         shapes = self.shapes(w.shape)
         rotations = {
             name: _haar(stream.child(i).normal(np.empty(shapes[name])))
@@ -166,7 +186,7 @@ class RBNN(Standardised):
         return rotations | {"angle": np.full((w.shape[0], 1), pi / 2), "gain": mean_abs(w)}
 
     def refresh(self, x, scale):
-        """R1 and R2 after three rounds that never lower sum_f <B_f, R1^T Z_f R2>."""
+        """Return R1 and R2 after three rounds that never lower sum_f <B_f, R1^T Z_f R2>."""
         xp = backend.namespace(x)
         r1, r2 = scale["R1"], scale["R2"]
         z, _ = standardise(x)
@@ -192,17 +212,17 @@ class RBNN(Standardised):
         return z, s, share, moved, z + share * moved
 
     def quantize(self, x, scale):
-        """Q(x); see `Quantizer`."""
+        """Return Q(x); see `Quantizer`."""
         *_, y = self._turned(x, scale)
         return scale["gain"] * sign(y)
 
     def smooth(self, x, scale):
-        """g s(y)."""
+        """Return g s(y)."""
         *_, y = self._turned(x, scale)
         return scale["gain"] * self.curve.value(y)
 
     def backward(self, x, scale, dw):
-        """dx, and the gradients of angle and gain; those of the rotations are 0."""
+        """Return dx and the gradients of angle and gain; those of the rotations are 0."""
         xp = backend.namespace(x)
         r1, r2, h = scale["R1"], scale["R2"], scale["angle"]
         z, s, share, moved, y = self._turned(x, scale)
@@ -224,7 +244,7 @@ class RBNN(Standardised):
 
 
 def sides(n):
-    """(a, b), a b = n, a the largest divisor of n up to sqrt(n).
+    """Return (a, b) with a b = n, a the largest divisor of n up to sqrt(n).
 
     >>> sides(144), sides(10), sides(7)
     ((12, 12), (2, 5), (1, 7))

@@ -37,6 +37,16 @@ class Stochastic(Quantizer):
     ----------
     M. Courbariaux, Y. Bengio, J.-P. David, "BinaryConnect: training deep neural networks with
     binary weights during propagations", NeurIPS 2015, equations 2 and 3, section 2.6.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minizo import rng
+    >>> q, x = Stochastic(), np.full(10_000, 0.5)
+    >>> scale = {"alpha": np.ones(1)} | q.noise(rng.at(0, "noise", 0), x.shape, x)
+    >>> w = q.quantize(x, scale)
+    >>> np.unique(w), w.mean().round(1)
+    (array([-1.,  1.]), np.float64(0.5))
     """
 
     in_use: str = "real"
@@ -53,15 +63,15 @@ class Stochastic(Quantizer):
         return None if self.scheduled else self.curve.epsbar
 
     def scale(self, w):
-        """sqrt(3) RMS(w): (..., m) -> (..., 1)."""
+        """Return sqrt(3) RMS(w): (..., m) -> (..., 1)."""
         return sqrt(3.0) * rms(w)
 
     def noise(self, stream, shape, like):
-        """c, one a weight."""
+        """Draw c, one number a weight."""
         return {"coins": stream.uniform(backend.empty(shape, like))}
 
     def quantize(self, x, scale):
-        """Q(x), or what is in use where no coins are given; see `Quantizer`."""
+        """Return Q(x), or the weights in use where no coins are given; see `Quantizer`."""
         xp = backend.namespace(x)
         given = isinstance(scale, dict)
         alpha = scale["alpha"] if given else scale
@@ -73,11 +83,11 @@ class Stochastic(Quantizer):
         return xp.minimum(xp.maximum(x, -alpha), alpha)
 
     def smooth(self, x, scale):
-        """E[Q(x)] for hardtanh: alpha s(x/alpha)."""
+        """Return E[Q(x)] for hardtanh: alpha s(x/alpha)."""
         alpha = scale["alpha"] if isinstance(scale, dict) else scale
         return alpha * self.curve.value(x / alpha)
 
     def derivative(self, x, scale):
-        """s'(x/alpha); ``None`` for the identity."""
+        """Return s'(x/alpha); ``None`` for the identity."""
         alpha = scale["alpha"] if isinstance(scale, dict) else scale
         return None if self.surrogate == "identity" else self.curve.derivative(x / alpha)

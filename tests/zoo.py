@@ -1,0 +1,46 @@
+"""What the tests of the zoo of quantisers share."""
+
+import numpy as np
+from strategies import generator
+
+from minizo import rng
+
+RNG = generator(4, 1)
+SHAPE = (3, 12)  # filters of 3 x 4 weights
+PROGRESS = (0.0, 0.3, 1.0)
+
+
+def weights(lead=(), size=0.7, shape=SHAPE):
+    """Gaussian weights, few of them near a kink."""
+    return size * RNG.normal(size=(*lead, *shape))
+
+
+def beside(quantizer, x, lead=()):
+    """What a quantiser is given beside x, with learned parts away from their special values."""
+    alpha = quantizer.scale(x)
+    names = quantizer.shapes(x.shape[len(lead) :])
+    if not names:
+        return alpha
+    own = {}
+    for index in np.ndindex(*lead):
+        start = quantizer.init(x[index] if index else x, rng.at(1, "test", *index))
+        for name, value in start.items():
+            rotation = name in quantizer.kept
+            moved = value if rotation else value * (1 + 0.3 * RNG.normal(size=value.shape))
+            own.setdefault(name, []).append(moved)
+    return {"alpha": alpha} | {
+        name: np.reshape(values, (*lead, *names[name])) for name, values in own.items()
+    }
+
+
+def error(function, gradient, x, h=1e-6):
+    """Relative error of <gradient, direction> against a central difference, random direction."""
+    direction = RNG.normal(size=x.shape)
+    numeric = (function(x + h * direction) - function(x - h * direction)) / (2 * h)
+    return abs(np.sum(gradient * direction) - numeric) / (1e-4 + abs(numeric))
+
+
+def assert_gradient(function, gradient, x, bound=1e-5):
+    """Right within ``bound``, and a gradient 1 % too large is not."""
+    assert error(function, gradient, x) < bound
+    assert error(function, 1.01 * gradient, x) > 1e-3
