@@ -31,10 +31,10 @@ from minizo import (
 from minizo.data.dataset import Dataset
 from minizo.data.idx import write_idx
 from minizo.estimators import ESTIMATORS
+from minizo.group import batches
 from minizo.layers import Flatten, Linear
 from minizo.network import Network
 from minizo.recipe import Recipe
-from minizo.train import batches
 
 RULES = [
     ProxQuant(lam=0.3),

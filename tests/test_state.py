@@ -34,7 +34,7 @@ from minizo.layers import (
     Residual,
 )
 from minizo.network import Network
-from minizo.recipe import COLUMNS
+from minizo.records import COLUMNS
 
 ESTIMATORS = [STE(), SPSA(n=40), FOGZO(n=8), FOGZO(n=3, ste_share=0.5)]
 IDS = ["ste", "spsa", "fogzo", "fogzo-scheduled"]
