@@ -20,11 +20,10 @@ from .estimators import (
     ProxQuant,
     Step,
 )
-from .many import fit_many
 from .objective import Batch, Objective
 from .parallel import Pool, threads
-from .recipe import Diverged, Run
-from .train import fit
+from .records import Diverged, Run
+from .train import fit, fit_many
 
 __version__ = "0.1.0"
 

@@ -14,6 +14,7 @@ import numpy as np
 from . import backend
 from .errors import InputError
 from .files import write_atomically
+from .records import Diverged
 
 FORMAT = "minizo checkpoint"
 
@@ -106,3 +107,54 @@ def load(path):
     if header.pop("arrays", None) != list(arrays):
         raise InputError(f"{path} is damaged: arrays are missing from it; {remedy}")
     return header, arrays
+
+
+def save_group(path, group, state, records, errors):
+    """Write what a group of runs is made of, its `TrainState`, and the weights by name.
+
+    Of every row the settings, the records, and the error where it has diverged. Where all have,
+    nothing is written, and the last good checkpoint stays.
+    """
+    if all(errors):
+        return
+    arrays = flatten("state", state)
+    objective = group.objective.at(state.step / group.lead.steps)
+    for name, weight in objective.quantize(state.theta).items():
+        arrays[f"quantized.{name}"] = weight
+    for name, weight in objective.network.views(state.theta).items():
+        arrays[f"latent.{name}"] = weight
+    rows = zip(group.settings, records, errors, strict=True)
+    runs = [
+        {"settings": settings, "records": own, "error": error and str(error)}
+        for settings, own, error in rows
+    ]
+    save(path, {"runs": runs}, arrays)
+
+
+def restore_group(path, group, state):
+    """(state, records, errors) as `save_group` wrote them; ``state`` is that of the start.
+
+    Raises
+    ------
+    InputError
+        If it is damaged, or was made with other settings: the sentence names the first that
+        differs.
+    """
+    header, arrays = load(path)
+    runs, remedy = header.get("runs", []), "resume with the settings it was made with"
+    if len(runs) != len(group):
+        raise InputError(
+            f"checkpoint {path} holds {len(runs)} runs, and these are {len(group)}; {remedy}, or "
+            "start a new run"
+        )
+    for run, settings in zip(runs, group.settings, strict=True):
+        for name, value in json.loads(json.dumps(settings)).items():
+            theirs = run["settings"].get(name)
+            if theirs != value:
+                raise InputError(
+                    f"checkpoint {path} was made with {name} = {theirs!r}, this run has {value!r}; "
+                    f"{remedy}, or start a new run"
+                )
+    state = unflatten("state", state, arrays, state.theta)
+    errors = [run["error"] and Diverged(run["error"]) for run in runs]
+    return state, [run["records"] for run in runs], errors

@@ -17,12 +17,11 @@ from . import __version__, backend, figures, report
 from .data import AUGMENTATIONS
 from .errors import InputError
 from .files import make_folder, write_csv, write_text
-from .many import fit_many
 from .parallel import threads
 from .planning import build_objective, is_sweep, plan
 from .quantizers import FullPrecision
-from .recipe import COLUMNS, Diverged
-from .train import fit
+from .records import COLUMNS, Diverged
+from .train import fit, fit_many
 
 # Settings that change nothing about the numbers, and may therefore differ when a run is resumed.
 FREE = {"workers", "out", "quiet", "json", "checkpoint_every", "resume"}

@@ -1,11 +1,51 @@
-"""What `minizo.fit` and `minizo.fit_many` are given, looked at before anything is trained."""
+"""What `minizo.fit` is given, looked at before anything is trained."""
+
+from dataclasses import replace
 
 from . import backend
-from .divergence import finite
 from .errors import require
 from .layers.stack import shapes_through
+from .recipe import Recipe
+from .records import COLUMNS, finite
 from .rng import SEEDS, SOURCES
 from .settings import whole
+
+
+def prepare(
+    objective,
+    data,
+    estimator,
+    optimizer,
+    *,
+    steps,
+    batch=100,
+    seed=0,
+    record_every=None,
+    loss_examples=None,
+    augment=None,
+    start=None,
+    state=None,
+    watch=None,
+    rng="device",
+):
+    """The `Recipe` of a run, from what `minizo.fit` is given; or an `InputError`.
+
+    The quantiser scales are set from the first latent parameters where they are not set yet.
+    """
+    steps, batch, record_every, loss_examples = check_numbers(
+        data, steps, batch, record_every, loss_examples, rng
+    )
+    seed, watch = check_seed(seed), {} if watch is None else watch
+    check_batch(objective.network, batch)
+    check_data(objective.network, data)
+    check_start(objective.network, data, start, state)
+    for name in watch:
+        require(name not in COLUMNS, "watch", name, "this column is recorded already; rename it")
+    recipe = Recipe(
+        objective, data, estimator, optimizer, steps, batch, seed, record_every, loss_examples,
+        augment, start, state, watch, rng,
+    )  # fmt: skip
+    return replace(recipe, objective=objective.calibrate(recipe.first_theta()))
 
 
 def check_numbers(data, steps, batch, record_every=None, loss_examples=None, rng="device"):
@@ -69,7 +109,7 @@ def check_start(network, data, start, state):
         require(start.dtype == data.x_train.dtype, "start's dtype", str(start.dtype), remedy)
         for name, value in network.views(start).items():
             remedy = f"{name} holds a NaN or infinity; start from weights that are finite"
-            require(finite(value), "start", "not finite", remedy)
+            require(finite(value).all(), "start", "not finite", remedy)
     if state is not None:
         known = ", ".join(network.running) or "none"
         same = set(state) == set(network.running)
@@ -79,4 +119,4 @@ def check_start(network, data, start, state):
             remedy = f"this network has {wanted[0]} in the images' {wanted[1]}"
             require(found == wanted, f"the shape and dtype of state {name}", found, remedy)
             remedy = f"{name} holds a NaN or infinity; leave it out for those of the first batch"
-            require(finite(state[name]), "state", "not finite", remedy)
+            require(finite(state[name]).all(), "state", "not finite", remedy)

@@ -1,78 +1,14 @@
-"""What determines a run, what changes while it lasts, and what it gives."""
+"""What a run is made of: everything that determines its result, in objects and in words."""
 
 import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 
 from . import backend
 from .objective import Objective
-
-COLUMNS = ("step", "train_loss", "test_accuracy", "forwards", "backwards", "macs", "seconds")
-
-
-class Diverged(ArithmeticError):
-    """The loss, the parameters or the state of an estimator became NaN or infinite."""
-
-
-class TrainState(NamedTuple):
-    """Everything that changes during a run; what a checkpoint holds.
-
-    theta : ndarray (d,); optimizer, estimator : their states; step : int, steps done;
-    forwards, backwards : int, passes done; seconds : float, spent in training steps;
-    running : dict of str to ndarray, the network's running statistics;
-    macs : int, multiply-accumulates of the estimator's own, beside the passes.
-    """
-
-    theta: object
-    optimizer: object
-    estimator: object
-    step: int
-    forwards: int
-    backwards: int
-    seconds: float
-    running: Mapping
-    macs: int
-
-
-@dataclass
-class Run:
-    """A finished run.
-
-    Attributes
-    ----------
-    objective : Objective
-        With the quantiser scales of this run.
-    theta : ndarray (d,)
-        The latent parameters at the end; ``weights`` are the quantised ones by name.
-    records : dict of str to list
-        Columns `COLUMNS`, one entry every ``record_every`` steps. Training loss is that of the
-        whole training set, or of its first ``loss_examples``; evaluation is in neither
-        ``forwards`` nor ``seconds``.
-    settings : dict
-        What determines the result.
-    state : dict of str to ndarray
-        The network's running statistics at the end, for ``objective.outputs(theta, x, state)``;
-        empty for a network without batch normalisation.
-    """
-
-    objective: Objective
-    theta: object
-    records: dict
-    settings: dict = field(default_factory=dict)
-    state: dict = field(default_factory=dict)
-
-    @property
-    def weights(self):
-        """The quantised weights by name, as the network computes with them."""
-        return self.objective.quantize(self.theta)
-
-    def final(self, column):
-        """The last entry of a column of the records."""
-        return self.records[column][-1]
 
 
 def in_words(part):
@@ -107,6 +43,12 @@ class Recipe:
     state: Mapping | None = None
     watch: dict = field(default_factory=dict)
     rng: str = "device"
+
+    def first_theta(self):
+        """Latent parameters (d,) before the first step: the start, or what the seed draws."""
+        if self.start is not None:
+            return self.start
+        return self.objective.network.init(self.seed, like=self.data.x_train)
 
     def settings(self):
         """The recipe in words, for records and for refusing a checkpoint of another run."""

@@ -2,10 +2,10 @@
 
 A sweep is a list of `Case`. Every finished case leaves one JSON file in the sweep's folder; a case
 whose file is there and whole is not run again, one whose file is damaged is. Cases that differ in
-nothing but their seed and optimiser are trained together by `minizo.fit_many` where the network is
-small enough for that to pay. Beside the file of one that is trained alone lies its checkpoint, from
-which it goes on. So a sweep that is stopped loses at most the last twentieth of the long runs that
-were under way, and the groups of short ones.
+nothing but their seed and optimiser, and in what they start from and watch, are trained together by
+`minizo.fit_many` where the network is small enough for that to pay. Beside the files lies the
+checkpoint of every case that is trained alone, and of every group of others, from which it goes on.
+So a sweep that is stopped loses at most the last twentieth of the runs that were under way.
 """
 
 import hashlib
@@ -18,16 +18,16 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated
 
-from . import quantizers
+from . import group, quantizers
 from .files import make_folder, write_text
-from .many import fit_many, rows_at_once
 from .models import mlp
 from .objective import Objective
 from .optim import Adam
-from .recipe import Diverged, in_words
+from .recipe import in_words
+from .records import Diverged
 from .rng import SEEDS
 from .settings import Count, Settings, whole
-from .train import fit
+from .train import fit_many
 
 
 @dataclass(frozen=True)
@@ -83,18 +83,19 @@ class Case(Settings):
         return self.steps * (2 * n + 3 * guided)
 
     def options(self, data, path):
-        """More of what `minizo.fit` is given: nothing here, a start or a watch in other cases."""
+        """More of what `minizo.fit` is given: nothing here.
+
+        Of cases that are `alike` ``start``, ``state`` and ``watch`` may differ, and nothing else.
+        """
         return {}
 
     def alike(self):
         """The same for all cases that can be trained together; ``None`` if this one is for itself.
 
-        They may differ in seed and optimiser, the estimator must treat rows on their own, and
-        nothing may be asked of `minizo.fit` that `minizo.fit_many` does not do.
+        They may differ in seed, optimiser and `options`, and the estimator must treat rows on their
+        own.
         """
-        if self.estimator.rowwise and type(self).options is Case.options:
-            return replace(self, optimizer=None, seed=0)
-        return None
+        return replace(self, optimizer=None, seed=0) if self.estimator.rowwise else None
 
     def network(self, data):
         """The network that is trained."""
@@ -115,27 +116,10 @@ class Case(Settings):
 
         With a ``path`` the checkpoint is kept there, and one that is there already is resumed.
         """
-        return fit(
-            self.objective(data),
-            data,
-            self.estimator,
-            self.optimizer,
-            steps=self.steps,
-            batch=self.batch,
-            seed=self.seed,
-            record_every=self.record_every,
-            path=path,
-            checkpoint_every=max(1, self.steps // 20),
-            resume=True,
-            **self.options(data, path),
-        )
-
-    def run(self, data, path=None):
-        """`train`, and return the `record`."""
-        try:
-            return self.record(data, self.train(data, path))
-        except Diverged as error:
-            return self.record(data, error)
+        (outcome,) = train([self], data, path)
+        if isinstance(outcome, Diverged):
+            raise outcome
+        return outcome
 
     def record(self, data, outcome):
         """Settings and, of a `Run`, ``records`` by column, or of a `Diverged` its ``error``."""
@@ -177,23 +161,46 @@ def _work_there(cases, paths):
 
 
 def _work(cases, paths, data):
-    if len(cases) == 1:
-        records = [cases[0].run(data, paths[0].with_suffix(".npz"))]
-    else:
-        first = cases[0]
-        outcomes = fit_many(
-            first.objective(data),
-            data,
-            first.estimator,
-            [(case.optimizer, case.seed) for case in cases],
-            steps=first.steps,
-            batch=first.batch,
-            record_every=first.record_every,
-        )
-        records = [case.record(data, found) for case, found in zip(cases, outcomes, strict=True)]
+    outcomes = train(cases, data, checkpoint(paths))
+    records = [case.record(data, found) for case, found in zip(cases, outcomes, strict=True)]
     for record, path in zip(records, paths, strict=True):
         write_text(path, json.dumps(record) + "\n")
     return records
+
+
+def checkpoint(paths):
+    """Where the checkpoint of cases with these records lies: for the same cases the same place."""
+    if len(paths) == 1:
+        return paths[0].with_suffix(".npz")
+    names = " ".join(path.name for path in paths)
+    return paths[0].with_name(f"together-{hashlib.sha256(names.encode()).hexdigest()[:10]}.npz")
+
+
+OF_A_ROW = ("start", "state", "watch")  # what runs that are trained together may have of their own
+
+
+def train(cases, data, path=None):
+    """Train cases that are alike; a `minizo.Run`, or the `Diverged` it ended with, for each.
+
+    With a ``path`` checkpoints are kept there, and those that are there already are resumed.
+    """
+    lead = cases[0]
+    own = [case.options(data, path) for case in cases]
+    shared = {name: value for name, value in own[0].items() if name not in OF_A_ROW}
+    return fit_many(
+        lead.objective(data),
+        data,
+        lead.estimator,
+        [(case.optimizer, case.seed) for case in cases],
+        steps=lead.steps,
+        batch=lead.batch,
+        record_every=lead.record_every,
+        path=path,
+        checkpoint_every=max(1, lead.steps // 20),
+        resume=True,
+        **shared,
+        **{name: [options.get(name) for options in own] for name in OF_A_ROW},
+    )
 
 
 def groups(cases, data):
@@ -204,14 +211,12 @@ def groups(cases, data):
         kinds.setdefault(case if kind is None else kind, []).append(case)
     found = []
     for kind in kinds.values():
-        first = kind[0]
-        size = 1
-        if len(kind) > 1:
-            size = rows_at_once(first.objective(data), data, first.estimator, first.batch)
         # in the order of their optimisers, so that neighbours are updated together
         kind.sort(key=lambda case: repr(case.optimizer))
-        found += [kind[i : i + size] for i in range(0, len(kind), size)]
-    return sorted(found, key=lambda group: sum(case.cost() for case in group), reverse=True)
+        lead, network = kind[0], kind[0].objective(data).network
+        parts = group.groups(len(kind), network, data, lead.estimator, lead.batch)
+        found += [kind[part] for part in parts]
+    return sorted(found, key=lambda own: sum(case.cost() for case in own), reverse=True)
 
 
 def run(cases, load, folder, workers=None, quiet=False):
@@ -240,13 +245,15 @@ def run(cases, load, folder, workers=None, quiet=False):
     paths = {case: folder / f"{case.key(data)}.json" for case in cases}
     records = {case: read(path, case, data) for case, path in paths.items()}
     missing = [case for case in paths if records[case] is None]
-    # the most expensive first, so that no processor waits long at the end
-    waiting = [(group, [paths[case] for case in group]) for group in groups(missing, data)]
+    # the most expensive first, so that no processor waits long at the end; groups of all cases, so
+    # that those of an interrupted sweep are found again
+    planned = [[case for case in together if case in missing] for together in groups(paths, data)]
+    waiting = [(own, [paths[case] for case in own]) for own in planned if own]
 
     with ExitStack() as stack:
         bar = stack.enter_context(_bar(cases, missing, quiet))
         if workers == 1:
-            finished = ((group, _work(group, own, data)) for group, own in waiting)
+            finished = ((own, _work(own, places, data)) for own, places in waiting)
         else:
             context = get_context("spawn")  # a forked BLAS may hang
             pool = stack.enter_context(
@@ -255,11 +262,11 @@ def run(cases, load, folder, workers=None, quiet=False):
             futures = {pool.submit(_work_there, *item): item[0] for item in waiting}
             stack.callback(pool.shutdown, wait=False, cancel_futures=True)
             finished = ((futures[f], f.result()) for f in as_completed(futures))
-        for group, own in finished:
-            for case, record in zip(group, own, strict=True):
+        for own, made in finished:
+            for case, record in zip(own, made, strict=True):
                 records[case] = record
                 bar.update(case.cost())
-            bar.set_postfix_str(own[0]["label"], refresh=False)
+            bar.set_postfix_str(made[0]["label"], refresh=False)
     return [records[case] for case in cases]
 
 

@@ -1,180 +1,180 @@
-"""The training loop: one for every estimator, optimiser and backend."""
+"""The training loop: one for every estimator, optimiser and backend, for one run or many.
+
+`advance` takes the steps, `train` makes a run of them; how it is fed, recorded, kept and checked
+stands below, and `fit` and `fit_many` are the doors. The loop never looks at the rows of theta:
+(d,), of one run, and (S, 1, d), of S runs that are trained together, are the same to it. What
+differs from row to row is in the `minizo.group.Group`.
+"""
 
 import itertools
-import json
 import os
 import time
-from math import isfinite
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from . import backend, checkpoint, memory, parallel, rng
-from .divergence import CALLED, diverged, finite
-from .errors import InputError, require
-from .estimators import Step
-from .evaluation import evaluate
+from . import backend, checkpoint, parallel
+from .errors import require
 from .files import require_writable
-from .inputs import check_batch, check_data, check_numbers, check_seed, check_start
-from .objective import Batch
+from .group import Group, groups
+from .inputs import prepare
+from .memory import in_parts, told
 from .parallel import Pool
-from .recipe import COLUMNS, Recipe, Run, TrainState
+from .records import COLUMNS, Diverged, Run, check, record
 from .settings import whole
 
 
-def batches(recipe, start):
-    """The batches of steps ``start``, ``start + 1``, ...
+class TrainState(NamedTuple):
+    """Everything that changes while a group of runs is trained; what a checkpoint holds.
 
-    Every epoch visits the examples in an order of its own, found from (seed, epoch); the last
-    examples that do not fill a batch are left out. What is random about a batch comes from (seed,
-    step), so a resumed run meets the same batches.
+    Arrays have the leading axes of theta, and numbers are those of every row.
+
+    theta : ndarray (d,) or (S, 1, d); optimizer : tuple, a state for each of `Group.shares`;
+    estimator : its state; step : int, steps done; forwards, backwards : int, passes done;
+    seconds : float, spent in training steps; running : dict of str to ndarray, the network's
+    running statistics; macs : int, multiply-accumulates of the estimator's own, beside the passes.
     """
-    x, labels = recipe.data.x_train, recipe.data.y_train
-    take = backend.namespace(labels).take
-    step = start
-    n = labels.shape[0]
-    per_epoch = n // recipe.batch
-    epoch, skip = divmod(start, per_epoch)
-    while True:
-        order = rng.at(recipe.seed, "data", epoch).host().permutation(n)
-        order = backend.asarray(order, labels)
-        for position in range(skip, per_epoch):
-            chosen = order[position * recipe.batch : (position + 1) * recipe.batch]
-            stream = rng.at(recipe.seed, "layers", step, source=recipe.rng)
-            noise = recipe.objective.noise(stream, recipe.batch, x)
-            images = take(x, chosen, axis=0)
-            if recipe.augment is not None:
-                stream = rng.at(recipe.seed, "augment", step, source=recipe.rng)
-                images = recipe.augment(images, stream)
-            yield Batch(images, take(labels, chosen, axis=0), noise)
-            step += 1
-        epoch, skip = epoch + 1, 0
+
+    theta: object
+    optimizer: tuple
+    estimator: object
+    step: int
+    forwards: int
+    backwards: int
+    seconds: float
+    running: Mapping
+    macs: int
 
 
-def first_statistics(recipe, theta):
-    """Running statistics before the first step, for latent parameters ``theta`` (d,).
+def advance(group, state, feed, end, pool, tick):
+    """Train to step ``end``: the state, and the losses of all steps on the host (steps, S)."""
+    rule, objective, network = group.lead.estimator, group.objective, group.objective.network
+    first, began = state.step, time.perf_counter()
+    losses = backend.empty((end - first, len(group)), state.theta)
+    for index in range(first, end):
+        step, theta = group.step(index, state, pool), state.theta
+        if index % step.per_epoch == 0:
+            theta = objective.refresh(theta)
+        estimate, memory = rule.estimate(
+            objective.at(step.progress), theta, next(feed), state.estimator, step
+        )
+        theta, optimizer = group.update(estimate.grad, state.optimizer, theta, step)
+        state = TrainState(
+            network.project(theta),
+            optimizer,
+            memory,
+            index + 1,
+            state.forwards + estimate.forwards,
+            state.backwards + estimate.backwards,
+            state.seconds,
+            network.next_state(state.running, estimate.statistics),
+            state.macs + estimate.macs,
+        )
+        losses[index - first, :] = backend.namespace(theta).reshape(estimate.loss, (len(group),))
+        tick(index + 1)
+    losses = backend.to_numpy(losses)
+    return state._replace(seconds=state.seconds + time.perf_counter() - began), losses
+
+
+def silent(records, step):
+    """Tell nobody."""
+
+
+def train(group, pool=None, path=None, checkpoint_every=None, resume=False, progress=silent):
+    """Train a group from its start, or its checkpoint, to the end: a `Run` or `Diverged` each.
+
+    ``progress(records, step)`` is called after every step; all else is as in `fit`.
+    """
+    steps, record_every = group.lead.steps, group.lead.record_every
+    checkpoint_every = checkpoint_every or steps
+    # NaN and infinity are looked for in `check` and `record`, not warned about everywhere
+    with parallel.one_blas_thread(), np.errstate(all="ignore"):
+        resumed = resume and path is not None and os.path.exists(path)
+        state, records, errors = (restore if resumed else begin)(path, group)
+        feed, tick = group.batches(state.step), partial(progress, records)
+        while state.step < steps and not all(errors):
+            due = [(state.step // every + 1) * every for every in (record_every, checkpoint_every)]
+            end = min(steps, *due)
+            state, losses = advance(group, state, feed, end, pool or Pool(), tick)
+            check(group, state, losses, errors)
+            if end % record_every == 0 or end == steps:
+                record(group, state, records, errors)
+            if path is not None and (end % checkpoint_every == 0 or end == steps):
+                checkpoint.save_group(path, group, state, records, errors)
+    return [error or finished(group, state, records, row) for row, error in enumerate(errors)]
+
+
+# The beginning and the end ---------------------------------------------------------------------
+
+
+def start_state(group):
+    """The `TrainState` before the first step, but for `first_statistics`."""
+    theta = group.stack([recipe.first_theta() for recipe in group.recipes])
+    return TrainState(
+        theta,
+        group.init_optimizers(theta),
+        group.lead.estimator.init(group.objective, theta),
+        step=0,
+        forwards=0,
+        backwards=0,
+        seconds=0.0,
+        running=group.objective.network.init_state(theta),
+        macs=0,
+    )
+
+
+def first_statistics(group, theta):
+    """Running statistics before the first step, for latent parameters ``theta``.
 
     Those given, or what the quantised network sees of the first batch in training. (A first state
     of mean 0 and variance 1 fits no quantised network: its outputs in use grow by a factor a layer,
     and overflow in a deep one.)
     """
-    objective = recipe.objective
-    if recipe.state is not None or not objective.network.running:
-        return recipe.state or {}
-    return objective.at(0.0).statistics(theta, next(batches(recipe, 0)))
+    objective, given = group.objective, [recipe.state for recipe in group.recipes]
+    names = objective.network.running
+    if not names:
+        return {}
+    seen = {}
+    if any(own is None for own in given):
+        seen = objective.at(0.0).statistics(theta, next(group.batches(0)))
+        seen = [group.take(seen, row) for row in range(len(group))]
+    given = [own or seen[row] for row, own in enumerate(given)]
+    return {name: group.stack([own[name] for own in given]) for name in names}
 
 
-def start_state(recipe, theta):
-    """The state before the first step, from latent parameters ``theta`` (d,).
-
-    Running statistics are not yet those of `first_statistics`.
-    """
-    return TrainState(
-        theta,
-        recipe.optimizer.init(theta, recipe.objective),
-        recipe.estimator.init(recipe.objective, theta),
-        step=0,
-        forwards=0,
-        backwards=0,
-        seconds=0.0,
-        running=recipe.objective.network.init_state(theta),
-        macs=0,
-    )
+def begin(path, group):
+    """(state, records, errors) before the first step, with the first record."""
+    if path is not None:
+        require_writable(path, "path")
+    state, errors = start_state(group), [None] * len(group)
+    state = state._replace(running=first_statistics(group, state.theta))
+    records = [{name: [] for name in (*COLUMNS, *recipe.watch)} for recipe in group.recipes]
+    record(group, state, records, errors)
+    return state, records, errors
 
 
-def advance(recipe, state, feed, end, pool, tick):
-    """Train from ``state.step`` to step ``end``; `Diverged` if something is not finite."""
-    xp = backend.namespace(state.theta)
-    first = state.step
-    per_epoch = recipe.data.y_train.shape[0] // recipe.batch
-    losses = backend.empty((end - first,), state.theta)
-    began = time.perf_counter()
-    for index in range(first, end):
-        step = Step(
-            recipe.seed, index, recipe.steps, pool, per_epoch, recipe.optimizer, state.optimizer,
-            recipe.rng,
-        )  # fmt: skip
-        if index % per_epoch == 0:
-            state = state._replace(theta=recipe.objective.refresh(state.theta))
-        estimate, estimator = recipe.estimator.estimate(
-            recipe.objective.at(step.progress), state.theta, next(feed), state.estimator, step
-        )
-        theta, optimizer = recipe.estimator.update(
-            recipe.objective, recipe.optimizer, estimate.grad, state.optimizer, state.theta, step
-        )
-        losses[index - first] = estimate.loss
-        state = TrainState(
-            recipe.objective.network.project(theta),
-            optimizer,
-            estimator,
-            index + 1,
-            state.forwards + estimate.forwards,
-            state.backwards + estimate.backwards,
-            state.seconds,
-            recipe.objective.network.next_state(state.running, estimate.statistics),
-            state.macs + estimate.macs,
-        )
-        tick()
-    bad = backend.to_numpy(~xp.isfinite(losses))
-    if bad.any():
-        step = first + int(bad.argmax())
-        raise diverged(recipe, "loss", step, updates=step)
-    for what in ("theta", "optimizer", "estimator", "running"):
-        if not finite(getattr(state, what)):
-            raise diverged(recipe, CALLED[what], end - 1, updates=end)
-    return state._replace(seconds=state.seconds + time.perf_counter() - began)
+def restore(path, group):
+    """(state, records, errors) from the checkpoint at ``path``."""
+    state, records, errors = checkpoint.restore_group(path, group, start_state(group))
+    if state.step < group.lead.steps:
+        require_writable(path, "path")
+    return state, records, errors
 
 
-def record(records, recipe, state):
-    """Add a row: evaluate the state on the test set and the training set, or the part asked for."""
-    objective, data = recipe.objective.at(state.step / recipe.steps), recipe.data
-    part = slice(recipe.loss_examples)
-    x, labels = data.x_train[part, ...], data.y_train[part]
-    train_loss, _ = evaluate(objective, state.theta, x, labels, state.running)
-    if not isfinite(train_loss):
-        raise diverged(recipe, "training loss", state.step, updates=state.step)
-    _, accuracy = evaluate(objective, state.theta, data.x_test, data.y_test, state.running)
-    macs = objective.cost(state.forwards, state.backwards, recipe.batch) + state.macs
-    row = (state.step, train_loss, accuracy, state.forwards, state.backwards, macs, state.seconds)
-    for column, value in zip(COLUMNS, row, strict=True):
-        records[column].append(value)
-    for column, function in recipe.watch.items():
-        records[column].append(float(function(objective, state)))
+def finished(group, state, records, row):
+    """The `Run` of a row."""
+    recipe, own = group.recipes[row], group.take_run(state, row)
+    return Run(recipe.objective.at(1.0), own.theta, records[row], group.settings[row], own.running)
 
 
-def save(path, recipe, state, records):
-    """Write the checkpoint of ``state``, with the latent and the quantised weights by name."""
-    arrays = checkpoint.flatten("state", state)
-    objective = recipe.objective.at(state.step / recipe.steps)
-    for name, weight in objective.quantize(state.theta).items():
-        arrays[f"quantized.{name}"] = weight
-    for name, weight in objective.network.views(state.theta).items():
-        arrays[f"latent.{name}"] = weight
-    header = {"settings": recipe.settings(), "records": records}
-    checkpoint.save(path, header, arrays)
+# The doors ---------------------------------------------------------------------------------------
 
 
-def restore(path, recipe, state):
-    """(state, records) from the checkpoint at ``path``, made with the same recipe.
-
-    Raises
-    ------
-    InputError
-        If it is damaged, or was made with other settings: the sentence names the first that
-        differs.
-    """
-    header, arrays = checkpoint.load(path)
-    theirs, ours = header.get("settings", {}), json.loads(json.dumps(recipe.settings()))
-    for name, value in ours.items():
-        if theirs.get(name) != value:
-            raise InputError(
-                f"checkpoint {path} was made with {name} = {theirs.get(name)!r}, this run has "
-                f"{value!r}; resume with the settings it was made with, or start a new run"
-            )
-    state = checkpoint.unflatten("state", state, arrays, state.theta)
-    return state, header["records"]
-
-
-@memory.told
+@told
 def fit(
     objective,
     data,
@@ -268,53 +268,138 @@ def fit(
     Cost: that of ``steps`` estimates, and two evaluations of the data sets a record. Neither these
     nor the one forward of the first running statistics are counted in the records.
     """
-    steps, batch, record_every, loss_examples = check_numbers(
-        data, steps, batch, record_every, loss_examples, rng
-    )
-    seed = check_seed(seed)
-    checkpoint_every = (
-        steps if checkpoint_every is None else whole("checkpoint_every", checkpoint_every)
-    )
-    check_batch(objective.network, batch)
-    check_data(objective.network, data)
-    check_start(objective.network, data, start, state)
-    pool = pool or Pool()
-
-    watch = {} if watch is None else watch
-    for name in watch:
-        require(name not in COLUMNS, "watch", name, "this column is recorded already; rename it")
-    theta = objective.network.init(seed, like=data.x_train) if start is None else start
-    objective = objective.calibrate(theta)
-    recipe = Recipe(
-        objective, data, estimator, optimizer, steps, batch, seed, record_every, loss_examples,
-        augment, start, state, watch, rng,
+    recipe = prepare(
+        objective, data, estimator, optimizer, steps=steps, batch=batch, seed=seed,
+        record_every=record_every, loss_examples=loss_examples, augment=augment, start=start,
+        state=state, watch=watch, rng=rng,
     )  # fmt: skip
-    state = start_state(recipe, theta)
-    records = {name: [] for name in (*COLUMNS, *watch)}
-    if resume and path is not None and os.path.exists(path):
-        state, records = restore(path, recipe, state)
-    if path is not None and state.step < steps:
-        require_writable(path, "path")
+    if checkpoint_every is not None:
+        checkpoint_every = whole("checkpoint_every", checkpoint_every)
 
-    # NaN and infinity are looked for in `advance` and `record`, not warned about everywhere
-    with parallel.one_blas_thread(), np.errstate(all="ignore"):
-        if not records["step"]:
-            state = state._replace(running=first_statistics(recipe, theta))
-            record(records, recipe, state)
-        feed = batches(recipe, state.step)
-        done = itertools.count(state.step + 1)
+    def tell(records, step):
+        if progress is not None:
+            progress(step, records[0]["train_loss"][-1])
 
-        def tick():
+    (outcome,) = train(Group((recipe,)), pool, path, checkpoint_every, resume, tell)
+    if isinstance(outcome, Diverged):
+        raise outcome
+    return outcome
+
+
+@told
+def fit_many(
+    objective,
+    data,
+    estimator,
+    pairs,
+    *,
+    start=None,
+    state=None,
+    watch=None,
+    workers=1,
+    path=None,
+    checkpoint_every=None,
+    resume=False,
+    progress=None,
+    **options,
+):
+    """Train with each of several pairs of an optimiser and a seed, as `fit` would.
+
+        theta_s <- optimizer_s(theta_s, G(theta_s; batch_s)),    s = 1, ..., S
+
+    Parameters
+    ----------
+    objective, data, estimator
+        As in `fit`. Runs of an estimator that is not ``rowwise``, as those with a learned gradient
+        are not, are trained each for itself.
+    pairs : sequence of (optimizer, seed)
+        Optimisers from `minizo.optim`, such as one for each learning rate, of one kind or several.
+        Neighbours with the same optimiser are updated together.
+    start, state, watch
+        As in `fit`, for all runs, or a list with one for each.
+    workers : int
+        Threads; each trains groups of its own. The result does not depend on it.
+    path, checkpoint_every, resume
+        As in `fit`. Of several runs every group has a checkpoint of its own, with the numbers of
+        its first and last run in its name: ``seeds.npz`` becomes ``seeds-0-15.npz``.
+    progress : callable, optional
+        Called as ``progress(runs)`` after every step of so many runs, by whichever thread took it.
+    **options
+        As in `fit`: ``steps``, ``batch``, ``record_every``, ``loss_examples``, ``augment`` and
+        ``rng``.
+
+    Returns
+    -------
+    list of Run or Diverged
+        In the order of ``pairs``. A run that diverges ends as the error that `fit` would raise, and
+        the others go on. ``seconds`` in the records is a row's equal share of the time of those
+        that were trained with it.
+
+    Raises
+    ------
+    InputError
+        As in `fit`.
+
+    Notes
+    -----
+    Cost: that of the runs, with fewer calls; memory: `minizo.group.rows_at_once` runs a worker.
+
+    Examples
+    --------
+    >>> from minizo import STE, Objective, data, models, optim, quantizers
+    >>> digits = data.synthetic_digits(300, 100)
+    >>> objective = Objective(models.mlp(784, 10, 10), quantizers.MidRise())
+    >>> pairs = [(optim.Adam(lr), seed) for lr in (0.003, 0.01) for seed in range(4)]
+    >>> runs = fit_many(objective, digits, STE(), pairs, steps=20)
+    >>> len(runs), runs[7].settings["seed"], runs[7].settings["optimizer"][:12]
+    (8, 3, 'Adam(lr=0.01')
+    """
+    pairs = tuple(pairs)
+    require(len(pairs) > 0, "pairs", pairs, "at least one is needed")
+    workers = whole("workers", workers)
+    if checkpoint_every is not None:
+        checkpoint_every = whole("checkpoint_every", checkpoint_every)
+    owns = for_each(len(pairs), start=start, state=state, watch=watch)
+    recipes = [
+        prepare(objective, data, estimator, rule, seed=seed, **own, **options)
+        for (rule, seed), own in zip(pairs, owns, strict=True)
+    ]
+
+    lead = recipes[0]
+
+    def train_rows(first, last):
+        group, own = Group(tuple(recipes[first : last + 1])), path
+        if path is not None and len(pairs) > 1:
+            own = Path(path).with_stem(f"{Path(path).stem}-{first}-{last}")
+
+        def tell(records, step):
             if progress is not None:
-                progress(next(done), records["train_loss"][-1])
+                progress(len(group))
 
-        while state.step < steps:
-            due = [(state.step // every + 1) * every for every in (record_every, checkpoint_every)]
-            end = min(steps, *due)
-            state = advance(recipe, state, feed, end, pool, tick)
-            if end % record_every == 0 or end == steps:
-                record(records, recipe, state)
-            if path is not None and (end % checkpoint_every == 0 or end == steps):
-                save(path, recipe, state, records)
-    final = objective.at(state.step / steps)
-    return Run(final, state.theta, records, recipe.settings(), state.running)
+        return train(group, None, own, checkpoint_every, resume, tell)
+
+    def train_group(rows):
+        def some(part):
+            return train_rows(rows.start + part.start, rows.start + part.stop - 1)
+
+        key = (lead.objective.network.d, lead.batch)
+        found = in_parts(some, rows.stop - rows.start, "runs", data.x_train, key=key)
+        return itertools.chain.from_iterable(found)
+
+    parts = groups(len(pairs), lead.objective.network, data, estimator, lead.batch)
+    with parallel.one_blas_thread():
+        if workers == 1:
+            found = list(map(train_group, parts))
+        else:
+            with ThreadPoolExecutor(workers, thread_name_prefix="minizo") as executor:
+                found = list(executor.map(train_group, parts))
+    return list(itertools.chain.from_iterable(found))
+
+
+def for_each(count, **given):
+    """Values that are for all of so many runs, or lists with one for each, as a dict a run."""
+    for name, value in given.items():
+        given[name] = value if isinstance(value, list | tuple) else [value] * count
+        remedy = f"give one for all runs, or a list of {count}"
+        require(len(given[name]) == count, f"{name}'s length", len(given[name]), remedy)
+    return [dict(zip(given, own, strict=True)) for own in zip(*given.values(), strict=True)]

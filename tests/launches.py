@@ -16,6 +16,7 @@ import minizo
 from minizo import Objective, models, optim, quantizers, report, train
 from minizo.data.dataset import Dataset
 from minizo.estimators import ESTIMATORS
+from minizo.group import Group
 from minizo.parallel import Pool
 from minizo.recipe import Recipe
 
@@ -49,20 +50,19 @@ def count(estimator, network, quantizer, batch):
     labels = cupy.zeros(2 * STEPS * batch, "int64")
     data = Dataset("zeros", x, labels, x[:batch], labels[:batch], classes=10)
     objective = Objective(network, quantizer)
-    theta = objective.network.init(0, like=x)
-    objective = objective.calibrate(theta)
+    objective = objective.calibrate(objective.network.init(0, like=x))
     rule = optim.Adam(0.01)
     recipe = Recipe(objective, data, estimator, rule, 2 * STEPS, batch, 0, 2 * STEPS)
-    state, seen = train.start_state(recipe, theta), []
+    group, seen = Group((recipe,)), []
 
-    def tick():
+    def tick(step):
         seen.append(fakegpu.counts())
         if len(seen) == STEPS:
             raise _Enough
 
     fakegpu.dry(True)
     try:
-        train.advance(recipe, state, train.batches(recipe, 0), 2 * STEPS, Pool(), tick)
+        train.advance(group, train.start_state(group), group.batches(0), 2 * STEPS, Pool(), tick)
     except _Enough:
         pass
     finally:

@@ -136,7 +136,7 @@ MUTATIONS = (
     ),
     Mutation(
         "running statistics of mean 0 and variance 1 at the start", "train.py",
-        "state = state._replace(running=first_statistics(recipe, theta))", "pass",
+        "state = state._replace(running=first_statistics(group, state.theta))", "pass",
         "test_first_statistics.py::test_deep_binary_resnets_start[20]",
     ),
     Mutation(

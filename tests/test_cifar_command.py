@@ -70,12 +70,12 @@ def test_epochs_records_and_the_part_of_the_training_set(call, tmp_path):
     """2 epochs are 20 steps of 20; the recorded loss is that of the first 50 examples."""
     code, _, _ = call("--epochs", 2, "--records", 4, "--out", "run", steps=None)
     assert code == 0
-    header, _ = checkpoint.load(tmp_path / "run" / "ste-seed0.npz")
+    header = checkpoint.load(tmp_path / "run" / "ste-seed0.npz")[0]["runs"][0]
     assert header["records"]["step"] == [0, 5, 10, 15, 20]
     assert header["settings"]["loss_examples"] == 50
     whole = call("--epochs", 2, "--records", 4, "--out", "whole", steps=None, loss_examples=200)
     assert whole[0] == 0
-    other, _ = checkpoint.load(tmp_path / "whole" / "ste-seed0.npz")
+    other = checkpoint.load(tmp_path / "whole" / "ste-seed0.npz")[0]["runs"][0]
     assert other["records"]["test_accuracy"] == header["records"]["test_accuracy"]
     assert other["records"]["train_loss"] != header["records"]["train_loss"]
 
@@ -84,10 +84,10 @@ def test_evaluation_is_rare_unless_asked_for(call, tmp_path):
     """7 records of a convolutional network; 21 of a multi-layer perceptron, over all examples."""
     assert call("--out", "conv", steps=12, loss_examples=None)[0] == 0
     assert call("--out", "mlp", "--model", "mlp", steps=40, loss_examples=None)[0] == 0
-    header, _ = checkpoint.load(tmp_path / "conv" / "ste-seed0.npz")
+    header = checkpoint.load(tmp_path / "conv" / "ste-seed0.npz")[0]["runs"][0]
     assert header["records"]["step"] == list(range(0, 13, 2))
     assert header["settings"]["loss_examples"] == 200  # at most 10,000, and there are 200
-    header, _ = checkpoint.load(tmp_path / "mlp" / "ste-seed0.npz")
+    header = checkpoint.load(tmp_path / "mlp" / "ste-seed0.npz")[0]["runs"][0]
     assert header["records"]["step"] == list(range(0, 41, 2))
     assert header["settings"]["loss_examples"] is None
 

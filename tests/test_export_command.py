@@ -124,7 +124,7 @@ def test_networks_that_came_to_no_end(run_folder, call, tmp_path):
     """A diverged run leaves a checkpoint from before: the others are exported."""
     new = copied(run_folder, tmp_path)
     header, arrays = minizo.checkpoint.load(new / "ste-seed0.npz")
-    header["records"]["step"][-1] = 19
+    header["runs"][0]["records"]["step"][-1] = 19
     header.pop("format")
     minizo.checkpoint.save(new / "ste-seed0.npz", header, arrays)
     code, out, err = call(new)

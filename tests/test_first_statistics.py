@@ -25,7 +25,6 @@ from minizo import (
 )
 from minizo.data.dataset import Dataset
 from minizo.estimators import ESTIMATORS
-from minizo.evaluation import evaluate
 from minizo.layers import (
     BatchNorm1d,
     BatchNorm2d,
@@ -38,6 +37,7 @@ from minizo.layers import (
 )
 from minizo.network import Network
 from minizo.objective import Batch
+from minizo.records import evaluate
 
 EQUAL_STEPS = ("mirror", "parq")  # rules whose quantiser needs levels at equal distances
 DEPTHS = [20, 32, 44, 56, 110]

@@ -14,6 +14,7 @@ from minizo import InputError, Objective, backend, quantizers, train
 from minizo.data.dataset import Dataset
 from minizo.estimators import ESTIMATORS, STE
 from minizo.estimators.learned import LOOKAHEADS
+from minizo.group import Group
 from minizo.laws import LAWS
 from minizo.layers import (
     BatchNorm1d,
@@ -43,7 +44,7 @@ STEPS, BATCH, EXAMPLES = 4, 10, 30  # an epoch of 3 steps: the fourth begins ano
 EXCEPTIONS = {
     "rng.py:_deliver": "the fake device has no random numbers: they are drawn on the host. On CuPy "
     "they are drawn on the device",
-    "train.py:batches": "once an epoch: its order of the examples is drawn on the host, so that a "
+    "group.py:batches": "once an epoch: its order of the examples is drawn on the host, so that a "
     "seed means one order on every backend",
     "hypernets/base.py:placed": "once a run: hypernetworks are drawn on the host, so that a seed "
     "means one start on every backend",
@@ -84,14 +85,17 @@ def step_events(network, estimator, optimizer=None, quantizer=None, loss="cross-
     data = on_device(network)
     quantizer = quantizers.MidRise("tanh") if quantizer is None else quantizer
     objective = Objective(network, quantizer, loss=LOSSES[loss]())
-    theta = objective.network.init(0, like=data.x_train)
-    objective = objective.calibrate(theta)
+    objective = objective.calibrate(objective.network.init(0, like=data.x_train))
     optimizer = OPTIMIZERS["adam"]() if optimizer is None else optimizer
     recipe = Recipe(objective, data, estimator, optimizer, STEPS, BATCH, 0, STEPS)
-    state, ends = train.start_state(recipe, theta), []
+    group, ends = Group((recipe,)), []
+    state = train.start_state(group)
+
+    def tick(step):
+        ends.append(len(events))
+
     with watch() as events:
-        feed = train.batches(recipe, 0)
-        train.advance(recipe, state, feed, STEPS, Pool(), lambda: ends.append(len(events)))
+        train.advance(group, state, group.batches(0), STEPS, Pool(), tick)
     assert len(ends) == STEPS
     assert len(events) > ends[-1]  # what follows the last step looks for NaN, and is seen
     return events[: ends[-1]]
@@ -109,7 +113,7 @@ def test_no_hidden_traffic(estimator, network):
     found = step_events(NETWORKS[network], pick(ESTIMATORS[estimator], SMALL))
     assert hidden(found) == []
     # once an epoch: 2 epochs were begun
-    assert sum(event.place == "train.py:batches" for event in found) == 2
+    assert sum(event.place == "group.py:batches" for event in found) == 2
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)

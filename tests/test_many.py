@@ -9,7 +9,7 @@ from conftest import blobs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minizo import SPSA, STE, Diverged, InputError, Objective, fit, fit_many, many, quantizers
+from minizo import SPSA, STE, Diverged, InputError, Objective, fit, fit_many, group, quantizers
 from minizo.data.dataset import Dataset
 from minizo.estimators import ESTIMATORS
 from minizo.layers import (
@@ -149,7 +149,7 @@ def test_grouping_changes_nothing(seeds, rates, together, workers):
     objective, data = Objective(network, MidRise()), data_for(network)
     options = {"steps": 4, "batch": 20, "record_every": 4}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(many, "rows_at_once", lambda *a: together)
+        patch.setattr(group, "rows_at_once", lambda *a: together)
         found = fit_many(objective, data, STE(), pairs, workers=workers, **options)
     assert len(found) == len(seeds) * len(rates)
     for run, (optimizer, seed) in zip(found, pairs, strict=True):
@@ -249,11 +249,15 @@ def test_a_sweep_on_another_device():
 def test_rows_at_once_follow_what_a_row_needs():
     """Few of many directions, fewer of wide networks, at least one; progress counts all steps."""
     network = mlp(784, 10, 10)
-    objective, data = Objective(network, MidRise()), data_for(NETWORKS["mlp"])
-    assert many.rows_at_once(objective, data, STE(), 100) == 28
-    assert many.rows_at_once(objective, data, SPSA(n=1), 100) == 28
-    assert many.rows_at_once(objective, data, SPSA(n=10), 100) == 5
-    assert many.rows_at_once(objective, data, STE(), 10**6) == 1
+    data = data_for(NETWORKS["mlp"])
+    assert group.rows_at_once(network, data, STE(), 100) == 14
+    assert group.rows_at_once(network, data, SPSA(n=1), 100) == 14
+    assert group.rows_at_once(network, data, SPSA(n=10), 100) == 2
+    assert group.rows_at_once(network, data, STE(), 10**6) == 1
+    assert group.rows_at_once(network, data, ESTIMATORS["gain"](), 100) == 1
+    sizes = [[part.stop - part.start for part in group.groups(count, network, data, STE(), 100)]
+             for count in (1, 14, 15, 32)]  # fmt: skip
+    assert sizes == [[1], [14], [8, 7], [8, 8, 8, 8]]
     counted = []
     small = Objective(NETWORKS["mlp"], MidRise())
     options = {"steps": 5, "batch": 20, "progress": counted.append}

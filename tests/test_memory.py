@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from conftest import blobs
 
-from minizo import STE, InputError, Objective, backend, fit_many, many, memory, optim
+from minizo import STE, InputError, Objective, backend, fit_many, memory, optim, train
 from minizo.data.dataset import Dataset
 from minizo.memory import SmallerParts, in_parts
 from minizo.models import mlp
@@ -98,14 +98,14 @@ def test_a_sweep_goes_on(monkeypatch):
     pairs, options = [(optim.SGD(), seed) for seed in range(5)], {"steps": 3, "batch": 20}
     expected = fit_many(objective, data, STE(), pairs, **options)
     memory.forget()
-    original = many._Rows._advance
+    original = train.advance
 
-    def advance(self, *args):
-        if len(self.recipes) > 2:
+    def advance(group, *args):
+        if len(group) > 2:
             raise MemoryError
-        return original(self, *args)
+        return original(group, *args)
 
-    monkeypatch.setattr(many._Rows, "_advance", advance)
+    monkeypatch.setattr(train, "advance", advance)
     with pytest.warns(SmallerParts, match="runs at once"):
         found = fit_many(objective, data, STE(), pairs, **options)
     for own, theirs in zip(found, expected, strict=True):

@@ -167,7 +167,7 @@ def test_the_convolutional_network(call, tmp_path):
     layers = ("conv1", "conv2", "fc")
     for folder, levels in ("all", (True, True, True)), ("inner", (False, True, False)):
         header, saved = checkpoint.load(tmp_path / folder / "ste-seed0.npz")
-        assert header["records"]["step"] == [0, 2, 4]
+        assert header["runs"][0]["records"]["step"] == [0, 2, 4]
         found = [len(np.unique(saved[f"quantized.{name}.weight"])) == 2 for name in layers]
         assert tuple(found) == levels
         assert "state.running.bn1.mean" in saved
@@ -338,7 +338,7 @@ def test_killed_and_resumed_equals_never_stopped(folder, tmp_path):
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     header, _ = checkpoint.load(tmp_path / "cut" / "spsa-n2-seed0.npz")
-    assert header["records"]["step"][-1] < 3000  # it was in the middle of its second run
+    assert header["runs"][0]["records"]["step"][-1] < 3000  # it was in the middle of its second run
     assert not (tmp_path / "cut" / "results.json").exists()
     assert shas("--resume", "cut") == whole
 

@@ -9,9 +9,9 @@ from strategies import error_of
 
 from minizo import FOGZO, SPSA, STE, Diverged, Objective, fit, fit_many, models, optim, quantizers
 from minizo.data.dataset import Dataset
-from minizo.divergence import finite, finite_rows
 from minizo.layers import BatchNorm1d, Flatten, Linear
 from minizo.network import Network
+from minizo.records import finite
 
 ESTIMATORS = [STE(), SPSA(n=2), FOGZO(n=2)]
 OPTIONS = {"steps": 6, "batch": 20, "record_every": 2}
@@ -118,16 +118,16 @@ def test_a_learning_rate_that_is_to_blame_is_blamed(toy, toy_net, rule):
 
 
 def test_rows_of_nested_states():
-    """As `finite` says of each row alone."""
+    """Of three rows each for itself, and of all as one."""
     good = np.zeros((3, 1, 4))
     state = ({"a": good, "b": good.copy()}, (good.copy(), 7), ())
-    assert finite_rows(state, 3).tolist() == [True, True, True]
+    assert finite(state, 3).tolist() == [True, True, True]
     state[0]["b"][1, 0, 2] = np.nan
     state[1][0][2, 0, 0] = np.inf
-    assert finite_rows(state, 3).tolist() == [True, False, False]
-    assert not finite(state)
-    assert finite_rows((), 2).tolist() == [True, True]
-    assert finite_rows(float("nan"), 2).tolist() == [False, False]
+    assert finite(state, 3).tolist() == [True, False, False]
+    assert finite(state).tolist() == [False]
+    assert finite((), 2).tolist() == [True, True]
+    assert finite(float("nan"), 2).tolist() == [False, False]
 
 
 def test_models_without_statistics_take_no_extra_forward(toy, monkeypatch):

@@ -25,10 +25,10 @@ from minizo import (
     quantizers,
 )
 from minizo.data.dataset import Dataset
+from minizo.group import batches
 from minizo.layers import Flatten, Linear
 from minizo.network import Network
 from minizo.recipe import Recipe
-from minizo.train import batches
 
 # The equations
 

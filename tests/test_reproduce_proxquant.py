@@ -30,8 +30,8 @@ from minizo import (
     sweep,
 )
 from minizo.data.dataset import Dataset
-from minizo.evaluation import evaluate
 from minizo.lab.flips import CountFlips, level_change
+from minizo.records import evaluate
 from minizo.reproduce import proxquant, proxquant_report, zoo
 from minizo.reproduce.proxquant import ModelCase, WarmCase, strength
 from minizo.reproduce.proxquant_report import with_rates

@@ -31,8 +31,9 @@ from minizo.schedules import schedule
 from minizo.settings import CHECKS, Settings, checks, plain, real, truth, whole, wholes
 
 # Made by the package itself, from what was looked at before
-MADE = ("minizo.bench", "minizo.export", "minizo.figures", "minizo.gallery", "minizo.lab",
-        "minizo.planning", "minizo.recipe", "minizo.reproduce")  # fmt: skip
+MADE = ("minizo.bench", "minizo.export", "minizo.figures", "minizo.gallery", "minizo.group",
+        "minizo.lab", "minizo.planning", "minizo.recipe", "minizo.records",
+        "minizo.reproduce")  # fmt: skip
 # Looked at in a way of their own: a number or two of them; one number among arrays
 OWN = {("Conv2d", "kernel"), ("Conv2d", "stride"), ("Conv2d", "padding"), ("Dataset", "classes"),
        ("Objective", "quantized"), ("Rows", "streams"), ("Step", "seed")}  # fmt: skip

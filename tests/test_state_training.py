@@ -26,7 +26,7 @@ from minizo.layers import (
     Residual,
 )
 from minizo.network import Network
-from minizo.recipe import COLUMNS
+from minizo.records import COLUMNS
 
 
 def run(toy, estimator, **options):

@@ -39,7 +39,7 @@ def test_finished_cases_are_not_run_again(load, tmp_path, monkeypatch):
     first = run(CASES, load, tmp_path)
     assert [record["seed"] for record in first] == [0, 1]
     assert first[0]["records"]["train_loss"][-1] < first[0]["records"]["train_loss"][0]
-    monkeypatch.setattr(sweep.Case, "run", lambda *a: pytest.fail("ran again"))
+    monkeypatch.setattr(sweep, "train", lambda *a: pytest.fail("ran again"))
     assert run(CASES, load, tmp_path) == first
 
 
@@ -47,10 +47,10 @@ def test_a_record_cut_short_is_noticed_and_only_that_run_repeated(load, tmp_path
     first = run(CASES, load, tmp_path)
     path = tmp_path / f"{CASES[1].key(load())}.json"
     path.write_text(path.read_text()[:-20])
-    ran, real = [], sweep.Case.run
-    monkeypatch.setattr(sweep.Case, "run", lambda *a: ran.append(a[0]) or real(*a))
+    ran, real = [], sweep.train
+    monkeypatch.setattr(sweep, "train", lambda cases, *a: ran.append(cases) or real(cases, *a))
     again = run(CASES, load, tmp_path)
-    assert ran == [CASES[1]]
+    assert ran == [[CASES[1]]]
     assert again[0] == first[0]
     # alone this time, in float32
     expected = pytest.approx(first[1]["records"]["train_loss"], rel=1e-4)
@@ -84,13 +84,15 @@ def test_alike_cases_train_together(load, tmp_path, toy):
     cases = [replace(CASES[0], optimizer=rule, seed=seed) for seed in (0, 1) for rule in rules]
     other = replace(CASES[0], steps=10)
     found = run([*cases, other], load, tmp_path)
-    assert not list(tmp_path.glob("*.npz"))[1:]  # a checkpoint of the other one alone
+    names = sorted(path.name.partition("-")[0] for path in tmp_path.glob("*.npz"))
+    assert names == ["ste", "together"]  # a checkpoint of the other one, and one of the group
     assert [sorted(map(len, sweep.groups(own, toy))) for own in ([*cases, other], CASES[:1])] == [
         [1, 6],
         [1],
     ]
     for case, record in zip([*cases, other], found, strict=True):
-        alone = case.run(toy)
+        (outcome,) = sweep.train([case], toy)
+        alone = case.record(toy, outcome)
         assert {**record, "records": None} == {**alone, "records": None}
         for column, values in alone.get("records", {}).items():
             if column != "seconds":
@@ -99,11 +101,7 @@ def test_alike_cases_train_together(load, tmp_path, toy):
 
 
 def test_cases_that_cannot_train_together_do_not(toy):
-    """Learned gradients, cases with a start of their own, populations that fill the cache."""
-
-    class Started(sweep.Case):
-        def options(self, data, path):
-            return {"start": None}
+    """Learned gradients, cases that others start from, populations that fill the cache."""
 
     def sizes(kind, estimator):
         cases = [kind(estimator, seed=seed, batch=50) for seed in range(3)]
@@ -111,7 +109,6 @@ def test_cases_that_cannot_train_together_do_not(toy):
 
     assert sizes(sweep.Case, STE()) == [3]
     assert sizes(sweep.Case, ESTIMATORS["gain"]()) == [1, 1, 1]
-    assert sizes(Started, STE()) == [1, 1, 1]
     assert sizes(proxquant.ModelCase, STE()) == [1, 1, 1]  # others start from its checkpoint
     wide = partial(sweep.Case, widths=(200,))
     assert sizes(wide, STE()) == [3]
@@ -239,7 +236,7 @@ def test_compute796_end_to_end(toy, tmp_path, monkeypatch, capsys):
     assert compute796_report.best_table(back, small).splitlines()[2].split()[0] == "STE"
     assert len(back["STE"]["Adam 0.03"][0]["records"]["macs"]) == 2
     assert (tmp_path / "compute796.png").read_bytes().startswith(b"\x89PNG")
-    monkeypatch.setattr(sweep.Case, "run", lambda *a: pytest.fail("ran again"))
+    monkeypatch.setattr(sweep, "train", lambda *a: pytest.fail("ran again"))
     assert compute796.main(flags) == 0
     assert capsys.readouterr().out == out
 

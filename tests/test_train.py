@@ -19,9 +19,9 @@ from minizo import (
     threads,
 )
 from minizo import checkpoint as checkpoints
-from minizo.evaluation import evaluate
-from minizo.recipe import COLUMNS, Recipe
-from minizo.train import batches
+from minizo.group import batches
+from minizo.recipe import Recipe
+from minizo.records import COLUMNS, evaluate
 
 
 class Shrinking(STE):
@@ -188,7 +188,7 @@ def test_evaluate_in_pieces_is_evaluate_at_once(toy, toy_net, monkeypatch):
     theta = toy_net.init(0)
     objective = Objective(toy_net, quantizers.MidRise()).calibrate(theta)
     whole = evaluate(objective, theta, toy.x_train, toy.y_train)
-    monkeypatch.setattr("minizo.evaluation.EVALUATION_BATCH", 33)
+    monkeypatch.setattr("minizo.records.EVALUATION_BATCH", 33)
     np.testing.assert_allclose(evaluate(objective, theta, toy.x_train, toy.y_train), whole, 1e-6)
     outputs = objective.outputs(theta, toy.x_train)
     assert whole[1] == np.mean(outputs.argmax(-1) == toy.y_train)

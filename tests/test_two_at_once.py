@@ -215,7 +215,7 @@ def test_two_sweeps_at_once_keep_their_data(toy, tmp_path):
 
         cases = [sweep.Case(STE(), seed=seed, steps=3) for seed in (1, 2)]
         rows = sweep.run(cases, load, tmp_path / name, workers=1, quiet=True)
-        alone = [case.run(own)["records"]["train_loss"][-1] for case in cases]
+        alone = [case.train(own).final("train_loss") for case in cases]
         return rows, alone
 
     found = together(lambda: sweeps("one", np.float32(1)), lambda: sweeps("two", np.float32(2)))

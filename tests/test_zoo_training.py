@@ -20,11 +20,11 @@ from minizo import (
     quantizers,
     rng,
 )
+from minizo.group import batches
 from minizo.layers import Linear, QuantizedActivation
 from minizo.network import Network
 from minizo.optim import SGD, Adam, Bop
 from minizo.recipe import Recipe
-from minizo.train import batches
 
 ZOO = sorted(quantizers.QUANTIZERS)
 ESTIMATORS = (STE(), SPSA(n=5, eps=0.05), FOGZO(n=2, eps=0.05))

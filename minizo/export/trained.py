@@ -104,26 +104,31 @@ def read_run(folder, network):
     found = {}
     for path in sorted(folder.glob("*.npz")):
         header, arrays = checkpoint.load(path)
-        theirs, records = header["settings"], header["records"]
-        if records["step"][-1] < theirs["steps"]:
-            continue
-        if theirs["network"] != layers:
-            raise InputError(
-                f"{path} holds another network than settings.json asks for; put the file back that "
-                "the run wrote, or use the version of minizo that did"
-            )
+        for row, run in enumerate(header["runs"]):
+            theirs, records = run["settings"], run["records"]
+            if run["error"] or records["step"][-1] < theirs["steps"]:
+                continue
+            if theirs["network"] != layers:
+                raise InputError(
+                    f"{path} holds another network than settings.json asks for; put the file back "
+                    "that the run wrote, or use the version of minizo that did"
+                )
+            # runs that were trained together are rows of every array: (S, 1, ...)
+            name, own = (path.stem, ...) if len(header["runs"]) == 1 else (
+                f"{path.stem}-run{row}", (row, 0)
+            )  # fmt: skip
 
-        def part(prefix, arrays=arrays):
-            return {
-                name.removeprefix(prefix): value
-                for name, value in arrays.items()
-                if name.startswith(prefix)
-            }
+            def part(prefix, arrays=arrays, own=own):
+                return {
+                    name.removeprefix(prefix): value[own]
+                    for name, value in arrays.items()
+                    if name.startswith(prefix)
+                }
 
-        found[path.stem] = Trained(
-            network.at(1.0), part("latent."), in_use(network, part("quantized.")),
-            tuple(theirs["quantized"]), part("state.running."),
-        )  # fmt: skip
+            found[name] = Trained(
+                network.at(1.0), part("latent."), in_use(network, part("quantized.")),
+                tuple(theirs["quantized"]), part("state.running."),
+            )  # fmt: skip
     if not found:
         raise InputError(f"no run in {folder} came to its end; export a run that did not diverge")
     return found

@@ -18,9 +18,11 @@ from ..experiment import new_folder
 from ..figures import microscope as picture
 from ..figures import save
 from ..files import write_csv, write_text
+from ..group import Group
 from ..objective import Objective
 from ..parallel import threads
 from ..recipe import Recipe
+from ..records import check
 from .exact import effective_dimension, law_of, predict, sizes
 from .layerwise import LayerwiseSPSA, allocate
 from .measure import draw, measure, quality, reference
@@ -77,14 +79,16 @@ def trajectory(objective, data, steps, looks, seed, pool, tick):
     batch : Batch
         The one that the run would have met next.
     """
-    theta = objective.network.init(seed, like=data.x_train)
     recipe = Recipe(objective, data, STE(), optim.Adam(0.01), steps, BATCH, seed, steps)
-    state = train.start_state(recipe, theta)
-    feed, thetas = train.batches(recipe, 0), []
+    group, errors = Group((recipe,)), [None]
+    state, feed, thetas = train.start_state(group), group.batches(0), []
     for look in looks:
-        state = train.advance(recipe, state, feed, look, pool, tick)
+        state, losses = train.advance(group, state, feed, look, pool, lambda step: tick())
+        check(group, state, losses, errors)
+        if errors[0] is not None:
+            raise errors[0]
         thetas.append(state.theta)
-    return thetas, next(train.batches(recipe, steps))
+    return thetas, next(group.batches(steps))
 
 
 def linear(estimator, gradient, squares, objective, theta, batch):

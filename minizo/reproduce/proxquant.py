@@ -83,6 +83,10 @@ class WarmCase(ModelCase):
     warm: object = None
     quantizer: object = Sign()
 
+    def alike(self):
+        """The same for all that differ in seed, optimiser and warm start, where the rule allows."""
+        return sweep.Case.alike(replace(self, warm=None))
+
     def options(self, data, path):
         """The warm start, and what is watched."""
         stored = None if path is None else path.parent / f"{self.warm.key(data)}.npz"
