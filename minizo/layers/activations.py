@@ -13,7 +13,16 @@ from .base import Layer
 
 @dataclass(frozen=True)
 class ReLU(Layer):
-    """y = max(x, 0); the derivative at exactly 0 is 0."""
+    """y = max(x, 0); the derivative at exactly 0 is 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> y, cache = ReLU().forward({}, np.array([[-1.0, 2.0]]))
+    >>> dx, grads = ReLU().backward({}, cache, np.ones((1, 2)))
+    >>> y, dx
+    (array([[0., 2.]]), array([[0., 1.]]))
+    """
 
     def forward(self, params, x, reduce=alone):
         """y, elementwise."""
@@ -29,7 +38,16 @@ class ReLU(Layer):
 
 @dataclass(frozen=True)
 class HardTanh(Layer):
-    """y = clip(x, -1, 1); the derivative at exactly -1 and 1 is 1."""
+    """y = clip(x, -1, 1); the derivative at exactly -1 and 1 is 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> y, cache = HardTanh().forward({}, np.array([[-1.0, 2.0]]))
+    >>> dx, grads = HardTanh().backward({}, cache, np.ones((1, 2)))
+    >>> y, dx
+    (array([[-1.,  1.]]), array([[1., 0.]]))
+    """
 
     def forward(self, params, x, reduce=alone):
         """y, elementwise."""
@@ -70,6 +88,16 @@ class QuantizedActivation(Layer):
     ----------
     I. Hubara, M. Courbariaux, D. Soudry, R. El-Yaniv, Y. Bengio, "Binarized neural networks",
     NeurIPS 2016, equation 4 (sign with the slope of hardtanh).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minizo.quantizers import Sign
+    >>> layer = QuantizedActivation(Sign("hardtanh"))
+    >>> y, cache = layer.forward({}, np.array([[-0.5, 2.0]]))
+    >>> dx, grads = layer.backward({}, cache, np.ones((1, 2)))
+    >>> y, dx
+    (array([[-1.,  1.]]), array([[1., 0.]]))
     """
 
     quantizer: object

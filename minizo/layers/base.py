@@ -20,6 +20,19 @@ class Layer(Settings):
     cuts : bool
         Whether a batch may be cut into blocks of examples, each of which sees no other or asks
         ``reduce`` for what it needs of all.
+
+    Examples
+    --------
+    A layer of one's own says what it does with examples, and with what has come back:
+
+    >>> import numpy as np
+    >>> class Double(Layer):
+    ...     def forward(self, params, x, reduce=None):
+    ...         return 2.0 * x, None
+    ...     def backward(self, params, cache, dy, wanted=True, reduce=None):
+    ...         return 2.0 * dy, {}
+    >>> Double().forward({}, np.ones((1, 2)))[0]
+    array([[2., 2.]])
     """
 
     cuts = True

@@ -53,6 +53,17 @@ class Conv2d(Layer):
 
     Cost: H' W' kh kw C F multiply-accumulates an example forward, as many again for each of dW
     and dx.
+
+    Examples
+    --------
+    Sums over 2 x 2 pixels of a 3 x 3 image:
+
+    >>> import numpy as np
+    >>> params = {"weight": np.ones((1, 1, 2, 2))}
+    >>> y, cache = Conv2d(1, 1, 2).forward(params, np.arange(9.0).reshape(1, 1, 3, 3))
+    >>> y[0, 0]
+    array([[ 8., 12.],
+           [20., 24.]])
     """
 
     inputs: Count

@@ -28,6 +28,13 @@ class Dropout(Layer):
     N. Srivastava, G. Hinton, A. Krizhevsky, I. Sutskever, R. Salakhutdinov, "Dropout: a simple way
     to prevent neural networks from overfitting", JMLR 2014, section 4 (there the weights are scaled
     when it is left out, here the units when it is used).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x, mask = np.array([[-1.0, 2.0]]), np.array([[2.0, 0.0]])
+    >>> Dropout(0.5).forward({"mask": mask}, x)[0], Dropout(0.5).forward({}, x)[0]
+    (array([[-2.,  0.]]), array([[-1.,  2.]]))
     """
 
     rate: Annotated[float, "[0, 1)"] = 0.5

@@ -18,6 +18,12 @@ class Flatten(Layer):
     ----------
     axes : int
         How many trailing axes an example has.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Flatten().forward({}, np.arange(4.0).reshape(1, 1, 2, 2))[0]
+    array([[0., 1., 2., 3.]])
     """
 
     axes: Count = 3

@@ -33,6 +33,15 @@ class Linear(Layer):
     (K. He et al., "Delving deep into rectifiers", ICCV 2015, equation 12).
     Cost: inputs * outputs multiply-accumulates an example forward, as many again for each of dW
     and dx.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> params = {"weight": np.array([[1.0, -1.0]]), "bias": np.array([0.5])}
+    >>> y, cache = Linear(2, 1).forward(params, np.array([[3.0, 1.0]]))
+    >>> dx, grads = Linear(2, 1).backward(params, cache, np.ones((1, 1)))
+    >>> y, dx, grads["weight"]
+    (array([[2.5]]), array([[ 1., -1.]]), array([[3., 1.]]))
     """
 
     inputs: Count

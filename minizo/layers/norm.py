@@ -148,7 +148,16 @@ class _BatchNorm(Layer):
 
 
 class BatchNorm1d(_BatchNorm):
-    """`BatchNorm2d` for vectors: x (..., N, C), the statistics over the N examples."""
+    """`BatchNorm2d` for vectors: x (..., N, C), the statistics over the N examples.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> params = {"scale": np.ones(1), "shift": np.zeros(1)}
+    >>> y, cache = BatchNorm1d(1).forward(params, np.array([[1.0], [3.0]]))
+    >>> y.round(3).T, BatchNorm1d(1).statistics(cache)
+    (array([[-1.,  1.]]), {'mean': array([2.]), 'var': array([2.])})
+    """
 
     pixels = 0
 
@@ -180,6 +189,15 @@ class BatchNorm2d(_BatchNorm):
     References
     ----------
     S. Ioffe, C. Szegedy, "Batch normalization", ICML 2015, algorithms 1 and 2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> params = {"scale": np.ones(1), "shift": np.zeros(1)}
+    >>> y, _ = BatchNorm2d(1).forward(params, np.arange(4.0).reshape(1, 1, 2, 2))
+    >>> y[0, 0].round(3)
+    array([[-1.342, -0.447],
+           [ 0.447,  1.342]])
     """
 
     pixels = 2
@@ -204,6 +222,13 @@ class LayerNorm(Layer):
     References
     ----------
     J. L. Ba, J. R. Kiros, G. E. Hinton, "Layer normalization", 2016, equation 4.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> params = {"scale": np.ones(2), "shift": np.zeros(2)}
+    >>> LayerNorm((2,)).forward(params, np.array([[1.0, 3.0]]))[0].round(3)
+    array([[-1.,  1.]])
     """
 
     shape: Annotated[tuple, "[1, inf)"]

@@ -60,6 +60,15 @@ class MaxPool2d(_Pool2d):
     stride : int, optional
         Pixels from one square to the next, by default ``size``. Pixels at the lower and right edge
         that fill no square are left out.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> y, cache = MaxPool2d(2).forward({}, np.arange(4.0).reshape(1, 1, 2, 2))
+    >>> dx, grads = MaxPool2d(2).backward({}, cache, np.ones((1, 1, 1, 1)))
+    >>> y.item(), dx[0, 0]
+    (3.0, array([[0., 0.],
+           [0., 1.]]))
     """
 
     def forward(self, params, x, reduce=alone):
@@ -99,6 +108,13 @@ class AvgPool2d(_Pool2d):
     ----------
     size, stride : int
         As in `MaxPool2d`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> y, cache = AvgPool2d(2).forward({}, np.arange(4.0).reshape(1, 1, 2, 2))
+    >>> y.item()
+    1.5
     """
 
     def forward(self, params, x, reduce=alone):
@@ -123,7 +139,14 @@ class AvgPool2d(_Pool2d):
 
 @dataclass(frozen=True)
 class GlobalAvgPool(Layer):
-    """y = the mean of every channel: (..., N, C, H, W) -> (..., N, C)."""
+    """y = the mean of every channel: (..., N, C, H, W) -> (..., N, C).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> GlobalAvgPool().forward({}, np.arange(8.0).reshape(1, 2, 2, 2))[0]
+    array([[1.5, 5.5]])
+    """
 
     def output_shape(self, shape):
         """(C, H, W) -> (C,)."""

@@ -35,6 +35,13 @@ class Residual(Composite):
     ----------
     K. He, X. Zhang, S. Ren, J. Sun, "Deep residual learning for image recognition", CVPR 2016,
     equations 1 (identity) and 2 (a linear shortcut where the shape changes).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minizo.layers import ReLU
+    >>> Residual({"act": ReLU()}).forward({}, np.array([[-1.0, 2.0]]))[0]
+    array([[-1.,  4.]])
     """
 
     body: Mapping
@@ -109,6 +116,13 @@ class ZeroPad(Layer):
     ----------
     K. He, X. Zhang, S. Ren, J. Sun, "Deep residual learning for image recognition", CVPR 2016,
     section 3.3 (A) and section 4.2: the shortcut of the CIFAR-10 networks.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> y, _ = ZeroPad(1, 3).forward({}, np.ones((1, 1, 1, 1)))
+    >>> y.ravel()
+    array([0., 1., 0.])
     """
 
     inputs: Count

@@ -181,6 +181,13 @@ class Stack(Composite):
     ----------
     layers : dict of str to layer
         In the order in which the data pass. A layer may itself be a stack. Empty for the identity.
+
+    Examples
+    --------
+    >>> from minizo.layers import Linear, ReLU
+    >>> stack = Stack({"act": ReLU(), "fc": Linear(2, 1)})
+    >>> stack.shapes, stack.output_shape((2,))
+    ({'fc.weight': (1, 2), 'fc.bias': (1,)}, (1,))
     """
 
     layers: Mapping
