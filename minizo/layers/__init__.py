@@ -1,7 +1,7 @@
 """Layers: pure forward / backward pairs that accept parameters with leading population axes.
 
-forward(params, x)                  -> (y, cache)
-backward(params, cache, dy, wanted) -> (dx, grads);  dx is None where ``wanted`` is false
+    forward(params, x, reduce)                  -> (y, cache)
+    backward(params, cache, dy, wanted, reduce) -> (dx, grads); dx is None where ``wanted`` is false
 
 x has shape (N, ...) or (..., N, ...): the examples of one batch, with as many leading population
 axes as the layers below have made. ``params`` and ``grads`` map names to arrays whose leading axes
@@ -15,6 +15,11 @@ there says what it does:
     BatchNorm   ``mean``, ``var``   there: running statistics, it uses them (evaluation)
                                     absent: it uses those of the batch (training)
     Dropout     ``mask``            there: it multiplies by it (training);  absent: nothing to do
+
+A network may hand a layer a block of its batch. ``reduce(value)`` is then the sum of ``value`` over
+all blocks, and by default the value itself: `BatchNorm2d` asks for its mean and variance in this
+way, and nothing else in a layer knows of blocks. ``grads`` are the block's share; the network adds
+them. A layer that cannot be cut says so (``cuts``).
 
 A layer that must know how many axes an example has is told by the network, with ``fed(shape)``:
 which axes are the population's is never guessed from their sizes.
