@@ -123,10 +123,10 @@ def save_group(path, group, state, records, errors):
         arrays[f"quantized.{name}"] = weight
     for name, weight in objective.network.views(state.theta).items():
         arrays[f"latent.{name}"] = weight
-    rows = zip(group.settings, records, errors, strict=True)
+    rows = zip(group.recipes, records, errors, strict=True)
     runs = [
-        {"settings": settings, "records": own, "error": error and str(error)}
-        for settings, own, error in rows
+        {"settings": recipe.settings(), "records": own, "error": error and str(error)}
+        for recipe, own, error in rows
     ]
     save(path, {"runs": runs}, arrays)
 
@@ -142,13 +142,13 @@ def restore_group(path, group, state):
     """
     header, arrays = load(path)
     runs, remedy = header.get("runs", []), "resume with the settings it was made with"
-    if len(runs) != len(group):
+    if len(runs) != group.count:
         raise InputError(
-            f"checkpoint {path} holds {len(runs)} runs, and these are {len(group)}; {remedy}, or "
+            f"checkpoint {path} holds {len(runs)} runs, and these are {group.count}; {remedy}, or "
             "start a new run"
         )
-    for run, settings in zip(runs, group.settings, strict=True):
-        for name, value in json.loads(json.dumps(settings)).items():
+    for run, recipe in zip(runs, group.recipes, strict=True):
+        for name, value in json.loads(json.dumps(recipe.settings())).items():
             theirs = run["settings"].get(name)
             if theirs != value:
                 raise InputError(

@@ -14,18 +14,13 @@ over seeds would leave out what the order of the examples does.)
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from math import ceil, prod
 from typing import NamedTuple
 
-import numpy as np
-
 from . import backend, rng
-from .estimators import Step
 from .objective import Batch
 from .parallel import BLOCK_DIRECTIONS
-from .records import finite
 
 ROW_NUMBERS = 2**21  # of all the runs of a group: 8 MiB in float32
 
@@ -43,7 +38,6 @@ class Share(NamedTuple):
     objective: object
 
 
-@dataclass(frozen=True, eq=False)
 class Group:
     """Runs that are trained together.
 
@@ -52,54 +46,49 @@ class Group:
     recipes : sequence of Recipe
         Alike but for seed, optimiser, start, running statistics and what is watched. Of an
         estimator that is not ``rowwise`` only one.
+
+    Attributes
+    ----------
+    lead : Recipe
+        The first: what all have in common can be read there.
+    count : int
+        S.
+    seed : int, or tuple of int
+        Of each row, where there are several.
+    objective : Objective
+        With the quantiser scales of every row, (S, 1, ..., 1).
+    shares : tuple of Share
+        Neighbours with the same optimiser, which are updated at once.
     """
 
-    recipes: tuple
+    def __init__(self, recipes):
+        self.recipes, self.lead, self.count = tuple(recipes), recipes[0], len(recipes)
+        if self.count == 1:
+            self.seed, self.objective = self.lead.seed, self.lead.objective
+            self.shares = (Share(1, ..., self.lead.optimizer, self.objective),)
+            return
+        self.seed = tuple(recipe.seed for recipe in recipes)
+        self.objective = self._scaled(slice(0, self.count))
+        self.shares, stop = (), 0
+        for optimizer, own in itertools.groupby(recipe.optimizer for recipe in recipes):
+            start, stop = stop, stop + len(list(own))
+            rows = slice(start, stop)
+            share = Share(stop - start, (rows, ...), optimizer, self._scaled(rows))
+            self.shares += (share,)
 
-    def __len__(self):
-        return len(self.recipes)
-
-    @property
-    def lead(self):
-        """The first recipe: what all have in common can be read there."""
-        return self.recipes[0]
-
-    @cached_property
-    def objective(self):
-        """The objective of all rows, with the quantiser scales of each."""
-        return self._scaled(self.recipes)
-
-    @cached_property
-    def shares(self):
-        """A `Share` for neighbours with the same optimiser: they are updated at once."""
-        if len(self) == 1:
-            return (Share(1, ..., self.lead.optimizer, self.objective),)
-        shares, stop = [], 0
-        for optimizer, recipes in itertools.groupby(self.recipes, lambda recipe: recipe.optimizer):
-            recipes = tuple(recipes)
-            start, stop = stop, stop + len(recipes)
-            rows = slice(start, stop), ...
-            shares.append(Share(len(recipes), rows, optimizer, self._scaled(recipes)))
-        return tuple(shares)
-
-    @cached_property
-    def settings(self):
-        """What determines each run, in words."""
-        return [recipe.settings() for recipe in self.recipes]
-
-    def _scaled(self, recipes):
-        # the scales of some rows: (..., 1) each -> (S, 1, ..., 1)
-        scales = [recipe.objective.scales for recipe in recipes]
+    def _scaled(self, rows):
+        # (..., 1) each -> (S, 1, ..., 1)
+        scales = [recipe.objective.scales for recipe in self.recipes[rows]]
         joint = {name: self.stack([own[name] for own in scales]) for name in scales[0]}
         return replace(self.lead.objective, scales=joint)
 
     def stack(self, values):
         """An array of each row as one array of all: (...) each -> (S, 1, ...)."""
-        return values[0] if len(self) == 1 else backend.stack(values)[:, None, ...]
+        return values[0] if self.count == 1 else backend.stack(values)[:, None, ...]
 
     def take(self, state, row):
         """A row of a nested state whose arrays are (S, 1, ...): (...) each; numbers as they are."""
-        if len(self) == 1 or isinstance(state, int | float):
+        if self.count == 1 or isinstance(state, int | float):
             return state
         if isinstance(state, Mapping):
             return {name: self.take(value, row) for name, value in state.items()}
@@ -117,16 +106,6 @@ class Group:
             within -= share.count
         return own
 
-    def finite(self, state):
-        """Part of a `TrainState` -> whether no number of each row is NaN or infinite, (S,)."""
-        memories = zip(self.shares, state.optimizer, strict=True)
-        return {
-            "theta": finite(state.theta, len(self)),
-            "optimizer": np.concatenate([finite(own, share.count) for share, own in memories]),
-            "estimator": finite(state.estimator, len(self)),
-            "running": finite(state.running, len(self)),
-        }
-
     def batches(self, start):
         """The `batches` of all rows; runs of one seed share them."""
         feeds = {recipe.seed: recipe for recipe in self.recipes}
@@ -139,19 +118,6 @@ class Group:
             else:
                 noise = None
             yield Batch(self.stack(x), self.stack(labels), noise)
-
-    def step(self, index, state, pool):
-        """The `Step` of number ``index``; the optimiser is shown to estimators of single runs."""
-        recipe = self.lead
-        seed, own = recipe.seed, (recipe.optimizer, state.optimizer[0])
-        if len(self) > 1:
-            seed, own = tuple(recipe.seed for recipe in self.recipes), (None, None)
-        per_epoch = recipe.data.y_train.shape[0] // recipe.batch
-        return Step(seed, index, recipe.steps, pool, per_epoch, *own, recipe.rng)
-
-    def init_optimizers(self, theta):
-        """The state of the optimiser of each of the `shares`."""
-        return tuple(s.optimizer.init(theta[s.rows], s.objective) for s in self.shares)
 
     def update(self, grad, states, theta, step):
         """theta <- optimizer(theta, g), by the optimiser of each row.

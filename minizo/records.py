@@ -94,7 +94,7 @@ def record(group, state, records, errors):
     losses, _ = evaluate(objective, state.theta, x, labels, state.running)
     _, accuracies = evaluate(objective, state.theta, data.x_test, data.y_test, state.running)
     macs = objective.cost(state.forwards, state.backwards, lead.batch) + state.macs
-    passes = (state.forwards, state.backwards, macs, state.seconds / len(group))
+    passes = (state.forwards, state.backwards, macs, state.seconds / group.count)
     for row, recipe in enumerate(group.recipes):
         loss, accuracy = float(losses.reshape(-1)[row]), float(accuracies.reshape(-1)[row])
         if not isfinite(loss):
@@ -174,8 +174,14 @@ CALLED = {
 
 def check(group, state, losses, errors):
     """Note the rows whose ``losses`` (steps, S) or state are not finite; the others go on."""
-    bad, good = ~np.isfinite(losses), group.finite(state)
-    for row in range(len(group)):
+    bad, memories = ~np.isfinite(losses), zip(group.shares, state.optimizer, strict=True)
+    good = {
+        "theta": finite(state.theta, group.count),
+        "optimizer": np.concatenate([finite(own, share.count) for share, own in memories]),
+        "estimator": finite(state.estimator, group.count),
+        "running": finite(state.running, group.count),
+    }
+    for row in range(group.count):
         if bad[:, row].any():
             step = state.step - losses.shape[0] + int(bad[:, row].argmax())
             note(errors, group, row, "loss", step, updates=step)

@@ -19,6 +19,7 @@ import numpy as np
 
 from . import backend, checkpoint, parallel
 from .errors import require
+from .estimators import Step
 from .files import require_writable
 from .group import Group, groups
 from .inputs import prepare
@@ -52,21 +53,25 @@ class TrainState(NamedTuple):
 
 def advance(group, state, feed, end, pool, tick):
     """Train to step ``end``: the state, and the losses of all steps on the host (steps, S)."""
-    rule, objective, network = group.lead.estimator, group.objective, group.objective.network
+    recipe, objective, network = group.lead, group.objective, group.objective.network
+    per_epoch = recipe.data.y_train.shape[0] // recipe.batch
+    optimizer = recipe.optimizer if group.count == 1 else None  # no estimator of many looks ahead
     first, began = state.step, time.perf_counter()
-    losses = backend.empty((end - first, len(group)), state.theta)
+    losses = backend.empty((end - first, group.count), state.theta)
     for index in range(first, end):
-        step, theta = group.step(index, state, pool), state.theta
-        if index % step.per_epoch == 0:
-            theta = objective.refresh(theta)
-        estimate, memory = rule.estimate(
+        step = Step(
+            group.seed, index, recipe.steps, pool, per_epoch, optimizer, state.optimizer[0],
+            recipe.rng,
+        )  # fmt: skip
+        theta = objective.refresh(state.theta) if index % per_epoch == 0 else state.theta
+        estimate, estimator = recipe.estimator.estimate(
             objective.at(step.progress), theta, next(feed), state.estimator, step
         )
-        theta, optimizer = group.update(estimate.grad, state.optimizer, theta, step)
+        theta, memories = group.update(estimate.grad, state.optimizer, theta, step)
         state = TrainState(
             network.project(theta),
-            optimizer,
-            memory,
+            memories,
+            estimator,
             index + 1,
             state.forwards + estimate.forwards,
             state.backwards + estimate.backwards,
@@ -74,7 +79,7 @@ def advance(group, state, feed, end, pool, tick):
             network.next_state(state.running, estimate.statistics),
             state.macs + estimate.macs,
         )
-        losses[index - first, :] = backend.namespace(theta).reshape(estimate.loss, (len(group),))
+        losses[index - first, :] = backend.namespace(theta).reshape(estimate.loss, (group.count,))
         tick(index + 1)
     losses = backend.to_numpy(losses)
     return state._replace(seconds=state.seconds + time.perf_counter() - began), losses
@@ -116,7 +121,7 @@ def start_state(group):
     theta = group.stack([recipe.first_theta() for recipe in group.recipes])
     return TrainState(
         theta,
-        group.init_optimizers(theta),
+        tuple(share.optimizer.init(theta[share.rows], share.objective) for share in group.shares),
         group.lead.estimator.init(group.objective, theta),
         step=0,
         forwards=0,
@@ -141,7 +146,7 @@ def first_statistics(group, theta):
     seen = {}
     if any(own is None for own in given):
         seen = objective.at(0.0).statistics(theta, next(group.batches(0)))
-        seen = [group.take(seen, row) for row in range(len(group))]
+        seen = [group.take(seen, row) for row in range(group.count)]
     given = [own or seen[row] for row, own in enumerate(given)]
     return {name: group.stack([own[name] for own in given]) for name in names}
 
@@ -150,7 +155,7 @@ def begin(path, group):
     """(state, records, errors) before the first step, with the first record."""
     if path is not None:
         require_writable(path, "path")
-    state, errors = start_state(group), [None] * len(group)
+    state, errors = start_state(group), [None] * group.count
     state = state._replace(running=first_statistics(group, state.theta))
     records = [{name: [] for name in (*COLUMNS, *recipe.watch)} for recipe in group.recipes]
     record(group, state, records, errors)
@@ -167,8 +172,9 @@ def restore(path, group):
 
 def finished(group, state, records, row):
     """The `Run` of a row."""
-    recipe, own = group.recipes[row], group.take_run(state, row)
-    return Run(recipe.objective.at(1.0), own.theta, records[row], group.settings[row], own.running)
+    recipe = group.recipes[row]
+    theta, running = group.take((state.theta, state.running), row)
+    return Run(recipe.objective.at(1.0), theta, records[row], recipe.settings(), running)
 
 
 # The doors ---------------------------------------------------------------------------------------
@@ -374,7 +380,7 @@ def fit_many(
 
         def tell(records, step):
             if progress is not None:
-                progress(len(group))
+                progress(group.count)
 
         return train(group, None, own, checkpoint_every, resume, tell)
 
