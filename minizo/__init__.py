@@ -1,6 +1,6 @@
 """Training networks whose weights are quantised, by hand: STE, n-SPSA, FOGZO and their kin."""
 
-from . import backend, data, laws, losses, models, optim, prox, quantizers, surrogates
+from . import backend, data, laws, layers, losses, models, optim, prox, quantizers, surrogates
 from .errors import InputError
 from .estimators import (
     FOGZO,
@@ -13,6 +13,7 @@ from .estimators import (
     BinaryRelax,
     BlendedCoarseGradient,
     Estimate,
+    Estimator,
     FCGrad,
     MirrorDescent,
     MultiFC,
@@ -20,6 +21,7 @@ from .estimators import (
     ProxQuant,
     Step,
 )
+from .network import Network
 from .objective import Batch, Objective
 from .parallel import Pool, threads
 from .records import Diverged, Run
@@ -40,10 +42,12 @@ __all__ = [
     "BlendedCoarseGradient",
     "Diverged",
     "Estimate",
+    "Estimator",
     "FCGrad",
     "InputError",
     "MirrorDescent",
     "MultiFC",
+    "Network",
     "Objective",
     "Pool",
     "ProxConnect",
@@ -56,6 +60,7 @@ __all__ = [
     "fit",
     "fit_many",
     "laws",
+    "layers",
     "losses",
     "models",
     "optim",

@@ -120,3 +120,11 @@ def check_start(network, data, start, state):
             require(found == wanted, f"the shape and dtype of state {name}", found, remedy)
             remedy = f"{name} holds a NaN or infinity; leave it out for those of the first batch"
             require(finite(state[name]).all(), "state", "not finite", remedy)
+
+
+def check_gradient(rule, grad, theta):
+    """Raise an `InputError` for a gradient that is not an array like theta."""
+    found = tuple(getattr(grad, "shape", ())), str(getattr(grad, "dtype", type(grad).__name__))
+    wanted = tuple(theta.shape), str(theta.dtype)
+    remedy = f"theta has {wanted}: make it of arrays like theta"
+    require(found == wanted, f"the shape and dtype of the gradient of {rule.label}", found, remedy)

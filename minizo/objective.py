@@ -91,6 +91,9 @@ class Objective:
             known = f"it must be a parameter of the network: {', '.join(names)}"
             require(name in names, "quantized", name, known)
         learned = {name: self.quantizer.shapes(self._rows(name)) for name in self.quantized}
+        for parts in learned.values():
+            remedy = "that is the scale's name: call what it learns otherwise"
+            require("alpha" not in parts, "quantizer.shapes", dict(parts), remedy)
         wanted = {f"{name}.{part}" for name, own in learned.items() for part in own}
         if not wanted <= set(names):
             companions = {name: self.quantizer for name in self.quantized}

@@ -154,7 +154,8 @@ def diverged(recipe, what, step, updates):
         )
     else:
         rule = type(recipe.optimizer).__name__
-        cause = f" with learning rate {recipe.optimizer.lr} ({rule}); try a smaller learning rate"
+        lr = getattr(recipe.optimizer, "lr", "unknown")
+        cause = f" with learning rate {lr} ({rule}); try a smaller learning rate"
     done = f"after {updates} update{'s' if updates > 1 else ''}"
     done = "before anything was updated" if updates == 0 else done
     return Diverged(

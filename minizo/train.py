@@ -22,7 +22,7 @@ from .errors import require
 from .estimators import Step
 from .files import require_writable
 from .group import Group, groups
-from .inputs import prepare
+from .inputs import check_gradient, prepare
 from .memory import in_parts, told
 from .parallel import Pool
 from .records import COLUMNS, Diverged, Run, check, record
@@ -52,7 +52,11 @@ class TrainState(NamedTuple):
 
 
 def advance(group, state, feed, end, pool, tick):
-    """Train to step ``end``: the state, and the losses of all steps on the host (steps, S)."""
+    """Train to step ``end``: the state, and the losses of all steps on the host (steps, S).
+
+    theta <- project(optimizer(refresh(theta), G)), where most networks need neither `refresh` (of
+    what a quantiser keeps, once an epoch) nor `project` (of what must stay positive).
+    """
     recipe, objective, network = group.lead, group.objective, group.objective.network
     per_epoch = recipe.data.y_train.shape[0] // recipe.batch
     optimizer = recipe.optimizer if group.count == 1 else None  # no estimator of many looks ahead
@@ -67,6 +71,7 @@ def advance(group, state, feed, end, pool, tick):
         estimate, estimator = recipe.estimator.estimate(
             objective.at(step.progress), theta, next(feed), state.estimator, step
         )
+        check_gradient(recipe.estimator, estimate.grad, theta)
         theta, memories = group.update(estimate.grad, state.optimizer, theta, step)
         state = TrainState(
             network.project(theta),
@@ -86,7 +91,7 @@ def advance(group, state, feed, end, pool, tick):
 
 
 def silent(records, step):
-    """Tell nobody."""
+    """Report no progress."""
 
 
 def train(group, pool=None, path=None, checkpoint_every=None, resume=False, progress=silent):
@@ -135,9 +140,9 @@ def start_state(group):
 def first_statistics(group, theta):
     """Running statistics before the first step, for latent parameters ``theta``.
 
-    Those given, or what the quantised network sees of the first batch in training. (A first state
-    of mean 0 and variance 1 fits no quantised network: its outputs in use grow by a factor a layer,
-    and overflow in a deep one.)
+    These are the given ones, or those of the first batch, met with the quantised weights in
+    training mode. (A first state of mean 0 and variance 1 fits no quantised network: its outputs in
+    use grow by a factor a layer, and overflow in a deep one.)
     """
     objective, given = group.objective, [recipe.state for recipe in group.recipes]
     names = objective.network.running
@@ -177,7 +182,7 @@ def finished(group, state, records, row):
     return Run(recipe.objective.at(1.0), theta, records[row], recipe.settings(), running)
 
 
-# The doors ---------------------------------------------------------------------------------------
+# fit and fit_many ------------------------------------------------------------------------------
 
 
 @told

@@ -5,14 +5,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import minizo
 from minizo import (
     STE,
+    Diverged,
     InputError,
     Objective,
     Pool,
     backend,
     fit,
     fit_many,
+    layers,
     losses,
     models,
     optim,
@@ -261,3 +264,70 @@ def test_statistics_of_another_network_or_dtype(change):
     run(data, net=net, state=state)  # control
     with pytest.raises(InputError, match="the shape and dtype of state bn1.mean is "):
         run(data, net=net, state=state | {"bn1.mean": change(state["bn1.mean"])})
+
+
+# What a rule, a quantiser or a layer of a user's own gives
+
+
+class Own(STE):
+    """The STE with its gradient changed."""
+
+    def __init__(self, change):
+        object.__setattr__(self, "change", change)
+
+    def estimate(self, objective, theta, batch, state, step):
+        """The `Estimate` with another gradient."""
+        estimate, state = super().estimate(objective, theta, batch, state, step)
+        return estimate._replace(grad=self.change(estimate.grad)), state
+
+
+@pytest.mark.parametrize("way", [one, several])
+@pytest.mark.parametrize(
+    "change, found",
+    [
+        (lambda g: g.astype("float64"), "float64"),
+        (lambda g: g[..., :-1], "82,"),
+        (lambda g: g.sum(), r"\(\(\), 'float32'\)"),
+        (lambda g: 1.0, r"\(\(\), 'float'\)"),
+    ],
+    ids=["dtype", "short", "scalar", "number"],
+)
+def test_a_gradient_is_like_theta(toy, toy_net, way, change, found):
+    """It would broadcast, or turn the run into another dtype, without a word."""
+    objective = Objective(toy_net, quantizers.MidRise())
+    with pytest.raises(InputError, match=f"the gradient of STE is .*{found}.*theta has"):
+        way(objective, toy, Own(change), steps=2, batch=10)
+
+
+def test_a_rule_without_a_label_is_called_by_its_class(toy, toy_net):
+    class Nameless(minizo.Estimator):
+        def init(self, objective, theta):
+            return ()
+
+        def estimate(self, objective, theta, batch, state, step):
+            grad = np.full_like(theta, np.nan)
+            return minizo.Estimate(grad, objective.evaluate(theta, batch), 1, 0), state
+
+    objective = Objective(toy_net, quantizers.MidRise())
+    with pytest.raises(Diverged, match="^Nameless: the parameters became NaN"):
+        one(objective, toy, Nameless(), steps=2, batch=10)
+
+
+def test_what_a_quantizer_learns_is_not_called_alpha(toy_net):
+    class Wrong(quantizers.MidRise):
+        def shapes(self, shape):
+            return {"alpha": (1,)}
+
+    with pytest.raises(InputError, match="quantizer.shapes is .* call what it learns otherwise"):
+        Objective(toy_net, Wrong())
+
+
+def test_a_layer_of_a_users_own_is_not_cut_into_blocks():
+    """It may look at the whole batch; it says ``cuts = True`` where it does not."""
+
+    class Centred(layers.Layer):
+        def forward(self, params, x, reduce=None):
+            return x - np.mean(x, axis=0), None
+
+    net = models.lenet(activation=Centred())
+    assert not net.stack.cuts and models.lenet().stack.cuts

@@ -33,14 +33,14 @@ Examples
 ...         return ()
 ...     def estimate(self, objective, theta, batch, state, step):
 ...         xp = backend.namespace(theta)
-...         v = spsa.Noise(laws.LAWS["gaussian"], step.seed, step.index, step.rng)
+...         law, moved = laws.LAWS["gaussian"], spsa.moved(objective, theta)
+...         v = spsa.Noise(law, step.seed, step.index, step.rng, moved)
 ...         eps = self.eps * xp.ones_like(theta)
 ...         d = spsa.differences(objective, theta, batch, eps, v, self.n, step.pool)
 ...         rank = xp.argsort(xp.argsort(xp.abs(d), axis=-1), axis=-1)  # 0, ..., n - 1
 ...         w = xp.sign(d) * (xp.astype(rank, d.dtype) + 0.5) / self.n
 ...         g = spsa.weighted_sum(objective, theta, batch, v, w / self.n, step.pool)
-...         loss = objective.evaluate(theta, batch)
-...         return Estimate(g, loss, forwards=2 * self.n + 1, backwards=0), state
+...         return Estimate(g, objective.evaluate(theta, batch), 2 * self.n + 1, 0), state
 >>> objective = Objective(models.mlp(784, 10, 10), quantizers.MidRise(bits=2))
 >>> digits = data.synthetic_digits(200, 50)
 >>> with threads(2) as pool:

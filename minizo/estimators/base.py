@@ -15,7 +15,7 @@ class Estimate(NamedTuple):
 
     grad : ndarray like theta
         Goes to the optimiser in the place of a gradient.
-    loss : ndarray of shape ()
+    loss : ndarray of shape (), or (S,) or (S, 1) for theta (S, 1, d)
         The loss it met: of the quantised network at theta, or (n-SPSA) the mean over the perturbed
         ones. Left on the device: reading it would make the device wait.
     forwards, backwards : int
@@ -117,12 +117,18 @@ class Estimator(Settings):
     ----------
     rowwise : bool
         Whether it takes theta of shape (S, 1, d), a row for each of S runs, with ``step.seed`` a
-        tuple of S seeds, and treats every row as it would on its own: `minizo.fit_many`.
+        tuple of S seeds, and treats every row as it would on its own: `minizo.fit_many`. Norms and
+        means of such a rule are over the last axis, with ``keepdims``.
+
+    Notes
+    -----
+    A state is a tuple, a dict, arrays like theta, Python numbers, or nested ones of these; a
+    checkpoint holds it. Write a rule as a frozen dataclass, so that its ``repr`` says what it is:
+    by that a checkpoint knows its run.
 
     Examples
     --------
-    The least estimator: the loss at theta, and no gradient at all.
-
+    The smallest estimator, which measures the loss and gives no gradient:
 
     >>> import numpy as np
     >>> class Nothing(Estimator):
@@ -136,6 +142,11 @@ class Estimator(Settings):
     """
 
     rowwise = False
+
+    @property
+    def label(self):
+        """Return the name that tables and legends show: the class's unless a rule says more."""
+        return type(self).__name__
 
     def update(self, objective, optimizer, grad, state, theta, step):
         """Return theta <- optimizer(theta, g), and the optimiser's next state.

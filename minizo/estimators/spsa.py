@@ -211,7 +211,7 @@ class SPSA(Estimator):
     ----------
     n : int
         Directions a step.
-    law : {"matched", "rademacher", "uniform", "triangular", "gaussian", "logistic"}
+    law : {"matched", "rademacher", "uniform", "triangular", "gaussian", "logistic", "laplace"}
         Law of the coordinates; ``"matched"`` takes the one that the quantiser's surrogate implies.
     eps : float, optional
         One perturbation size for every parameter. By default each tensor has its own, matched to
@@ -284,7 +284,7 @@ class SPSA(Estimator):
         """Return the perturbation sizes, from the calibrated objective, and what is perturbed."""
         ones = backend.namespace(theta).ones_like(theta)
         eps = objective.matched_eps(theta) if self.eps is None else self.eps * ones
-        return SPSAState(self.eps_scale * eps, moved(objective, ones, self.perturb))
+        return SPSAState(self.eps_scale * eps, moved(objective, theta, self.perturb))
 
     def noise(self, objective, state, step):
         """Return the directions u of this step."""
@@ -300,11 +300,19 @@ class SPSA(Estimator):
         return Estimate(grad, loss, forwards, backwards=0, statistics=seen), state
 
 
-def moved(objective, ones, perturb):
-    """Return ``ones`` like theta, with 0 for the parameters that are not perturbed."""
-    still = set(objective.kept)
+def moved(objective, theta, perturb="all"):
+    """Return an array like theta: 1 where a parameter is perturbed, 0 where it is left alone.
+
+    Parameters
+    ----------
+    objective : Objective
+    theta : ndarray (d,), or (S, 1, d)
+    perturb : {"all", "quantized"}
+        Entries that only the quantiser changes (`Objective.kept`) are left alone in either case.
+    """
+    mask, still = backend.namespace(theta).ones_like(theta), set(objective.kept)
     if perturb == "quantized":
         still |= objective.network.slices.keys() - set(objective.quantized)
     for name in still:
-        ones[..., objective.network.slices[name]] = 0.0
-    return ones
+        mask[..., objective.network.slices[name]] = 0.0
+    return mask

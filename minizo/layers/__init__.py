@@ -1,7 +1,7 @@
 """Layers: pure forward / backward pairs that accept parameters with leading population axes.
 
     forward(params, x, reduce)                  -> (y, cache)
-    backward(params, cache, dy, wanted, reduce) -> (dx, grads); dx is None where ``wanted`` is false
+    backward(params, cache, dy, wanted, reduce) -> (dx, grads); dx may be None where not ``wanted``
 
 x has shape (N, ...) or (..., N, ...): the examples of one batch, with as many leading population
 axes as the layers below have made. ``params`` and ``grads`` map names to arrays whose leading axes
@@ -9,8 +9,8 @@ are the population's. Nothing is accumulated and no input is changed; dtype in i
 A layer that has no parameters has empty ``shapes``. Sizes (``output_shape``, ``macs``) are per
 example, without batch and population axes.
 
-What a layer needs beside its parameters is put into ``params`` under a name, too, and what it finds
-there says what it does:
+What a layer needs beside its parameters is put into ``params``, too. Whether it is there decides
+what the layer does:
 
     BatchNorm   ``mean``, ``var``   there: running statistics, it uses them (evaluation)
                                     absent: it uses those of the batch (training)

@@ -24,6 +24,8 @@ class ReLU(Layer):
     (array([[0., 2.]]), array([[0., 1.]]))
     """
 
+    cuts = True
+
     def forward(self, params, x, reduce=alone):
         """y, elementwise."""
         xp = backend.namespace(x)
@@ -48,6 +50,8 @@ class HardTanh(Layer):
     >>> y, dx
     (array([[-1.,  1.]]), array([[1., 0.]]))
     """
+
+    cuts = True
 
     def forward(self, params, x, reduce=alone):
         """y, elementwise."""

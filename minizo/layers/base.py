@@ -5,7 +5,7 @@ from ..settings import Settings
 
 
 class Layer(Settings):
-    """A layer without parameters, running statistics and randomness, of the shape that it is fed.
+    """A layer without parameters, running statistics or randomness; shapes stay as they are.
 
     Attributes
     ----------
@@ -18,12 +18,13 @@ class Layer(Settings):
     least : dict of str to float
         Parameters that training keeps at this value or above.
     cuts : bool
-        Whether a batch may be cut into blocks of examples, each of which sees no other or asks
-        ``reduce`` for what it needs of all.
+        Whether a batch may be cut into blocks of examples, because each example goes its own way or
+        what is needed of all comes from ``reduce``. A layer of your own is not cut until it says
+        so.
 
     Examples
     --------
-    A layer of one's own says what it does with examples, and with what has come back:
+    A layer of your own says what it does with examples, and with what has come back:
 
     >>> import numpy as np
     >>> class Double(Layer):
@@ -35,7 +36,7 @@ class Layer(Settings):
     array([[2., 2.]])
     """
 
-    cuts = True
+    cuts = False
     shapes = {}
     least = {}
     running = ()

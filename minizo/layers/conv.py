@@ -66,6 +66,8 @@ class Conv2d(Layer):
            [20., 24.]])
     """
 
+    cuts = True
+
     inputs: Count
     outputs: Count
     kernel: int | tuple = 3

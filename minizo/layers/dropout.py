@@ -37,6 +37,8 @@ class Dropout(Layer):
     (array([[-2.,  0.]]), array([[-1.,  2.]]))
     """
 
+    cuts = True
+
     rate: Annotated[float, "[0, 1)"] = 0.5
     random = ("mask",)
 

@@ -26,6 +26,8 @@ class Flatten(Layer):
     array([[0., 1., 2., 3.]])
     """
 
+    cuts = True
+
     axes: Count = 3
 
     def output_shape(self, shape):

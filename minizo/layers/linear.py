@@ -44,6 +44,8 @@ class Linear(Layer):
     (array([[2.5]]), array([[ 1., -1.]]), array([[3., 1.]]))
     """
 
+    cuts = True
+
     inputs: Count
     outputs: Count
     bias: bool = True

@@ -17,6 +17,8 @@ from .base import Layer
 class _BatchNorm(Layer):
     """What `BatchNorm1d` and `BatchNorm2d` share; ``pixels`` is the number of axes behind C."""
 
+    cuts = True
+
     channels: Count
     eps: Positive = 1e-5
     momentum: Share = 0.1
@@ -230,6 +232,8 @@ class LayerNorm(Layer):
     >>> LayerNorm((2,)).forward(params, np.array([[1.0, 3.0]]))[0].round(3)
     array([[-1.,  1.]])
     """
+
+    cuts = True
 
     shape: Annotated[tuple, "[1, inf)"]
     eps: Positive = 1e-5

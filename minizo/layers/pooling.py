@@ -15,6 +15,7 @@ from .base import Layer, zeros
 
 @dataclass(frozen=True)
 class _Pool2d(Layer):
+    cuts = True
     size: Annotated[int, "[1, 255]"] = 2
     stride: Annotated[int, "[1, 255]"] | None = None
 
@@ -147,6 +148,8 @@ class GlobalAvgPool(Layer):
     >>> GlobalAvgPool().forward({}, np.arange(8.0).reshape(1, 2, 2, 2))[0]
     array([[1.5, 5.5]])
     """
+
+    cuts = True
 
     def output_shape(self, shape):
         """(C, H, W) -> (C,)."""

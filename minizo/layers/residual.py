@@ -125,6 +125,8 @@ class ZeroPad(Layer):
     array([0., 1., 0.])
     """
 
+    cuts = True
+
     inputs: Count
     outputs: Count
     stride: Count = 1
