@@ -1,7 +1,8 @@
 """Several runs of one command: built from its settings, kept in a run folder, put in a table.
 
 A run folder holds ``settings.json`` (written first), one checkpoint a run (those of pre-training
-included), and at the end ``results.json``, ``records.csv``, ``table.txt`` and ``training.png``.
+included) or group of runs that are trained together, and at the end ``results.json``,
+``records.csv``, ``table.txt`` and ``training.png``.
 """
 
 import itertools
@@ -10,6 +11,7 @@ import math
 import os
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 
@@ -127,7 +129,7 @@ def run_all(settings, network, data, folder, resume=False, notice=print):
     objective = build_objective(settings, network)
     unquantized = build_objective(settings, network, FullPrecision())
     if is_sweep(settings):
-        return _together(settings, objective, data, notice)
+        return _together(settings, objective, data, folder, resume, notice)
     runs, results, curves, starts = plan(settings, data.y_train.shape[0]), [], [], {}
     records, loss_examples = evaluation(settings, data)
     with threads(_workers(settings, data)) as pool:
@@ -176,11 +178,11 @@ def _workers(settings, data):
     return settings["workers"] if on_host else 1
 
 
-def _together(settings, objective, data, notice):
+def _together(settings, objective, data, folder, resume, notice):
     # `run_all` where all seeds and learning rates of an estimator are trained at once
     runs, results, curves = plan(settings, data.y_train.shape[0]), [], []
     records, loss_examples = evaluation(settings, data)
-    lock = Lock()
+    lock, done = Lock(), 0
     with _bar(sum(run.steps for run in runs), settings["quiet"]) as bar:
 
         def progress(rows):
@@ -196,7 +198,11 @@ def _together(settings, objective, data, notice):
                 record_every=max(1, group[0].steps // records), loss_examples=loss_examples,
                 augment=AUGMENTATIONS[settings["augment"]],
                 workers=_workers(settings, data) or os.cpu_count() or 1, progress=progress,
+                path=folder / f"{_stem(group[0])}.npz", resume=resume,
+                checkpoint_every=settings["checkpoint_every"],
             )  # fmt: skip
+            done += sum(run.steps for run in group)
+            bar.update(done - bar.n)  # a resumed run has less to do
             for run, result in zip(group, outcomes, strict=True):
                 error = str(result) if isinstance(result, Diverged) else None
                 if error is None:
@@ -205,6 +211,11 @@ def _together(settings, objective, data, notice):
                     notice(f"minizo: {error}")
                 results.append(summary(run, data, None if error else result, error))
     return results, curves
+
+
+def _stem(run):
+    # file name of what is trained together, such as ``fogzo-n10``
+    return replace(run, in_grid=False).slug.removesuffix(f"-seed{run.seed}")
 
 
 def summary(run, data, result, error):
