@@ -116,6 +116,8 @@ def test_only_the_order_of_the_losses_counts(ranked_es):
     objective, theta = random_quadratic(6)
 
     class Scaled:
+        kept = ()
+
         def evaluate(self, theta, batch):
             return 1024.0 * objective.evaluate(theta, batch)
 
