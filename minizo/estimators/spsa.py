@@ -23,7 +23,7 @@ PERTURB = ("all", "quantized")
 
 @dataclass(frozen=True)
 class Noise(Settings):
-    """Directions u with independent coordinates; a block has a stream of its own.
+    """Directions u with independent coordinates, each block from its own stream.
 
     Parameters
     ----------
