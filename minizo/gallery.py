@@ -6,7 +6,7 @@ over [-2, 2] as one filter: what it makes of each weight, the diagonal of its ba
 middle and the end of a run.
 
 The *implied smoothing* is the noise u for which gain E[sign(x + u)] has the surrogate's slope, for
-a staircase with each of its steps in the place of the sign. Its density is that slope over its
+a staircase with each of its steps in place of the sign. Its density is that slope over its
 area, so it exists where the slope is nowhere negative and its area is finite.
 """
 

@@ -1,8 +1,8 @@
-"""Reproducible randomness: a stream is found again from (seed, purpose, step, block).
+"""Reproducible randomness: (seed, purpose, step, block) identifies a random stream.
 
-Nothing in the package holds a generator. Whoever needs random numbers asks for the stream of this
-place in the run, so the numbers do not depend on who asks, in which order, or how many workers
-there are, and a resumed run sees what the uninterrupted one would have seen.
+Nothing in the package holds a generator. Code that needs random numbers asks for the stream of its
+place in the run. So the numbers do not depend on who asks, in which order, or on the number of
+workers, and a resumed run draws the numbers of an uninterrupted one.
 """
 
 from dataclasses import dataclass, replace
@@ -16,12 +16,12 @@ from .settings import Settings
 
 CHUNK = 2**16  # numbers drawn at a time; part of what a seed means
 
-# Where the numbers of a stream are made on a GPU. On the host there is one way.
+# Where the numbers of a stream are generated for a GPU. On the host there is one way.
 SOURCES = ("device", "host")
 
 SEEDS = "[0, 4294967295]"  # a larger one would take two of a stream's words
 
-# What the numbers are for. Different purposes never share a stream.
+# Uses of random numbers. Different purposes never share a stream.
 PURPOSES = {
     "init": 0, "data": 1, "noise": 2, "sign": 3, "test": 4, "layers": 5, "hypernet": 6, "beside": 7,
     "augment": 8,
@@ -30,7 +30,7 @@ PURPOSES = {
 
 @dataclass(frozen=True)
 class Stream(Settings):
-    """The place of a random stream; drawing starts at its beginning every time.
+    """A random stream, given by its place in a run; every draw starts at its beginning.
 
     Parameters
     ----------
@@ -39,11 +39,11 @@ class Stream(Settings):
     purpose : str
         One of `PURPOSES`.
     path : tuple of int
-        Where in the run, usually ``(step, block)``, each below 2^32. Of two paths of one purpose
-        none may be the other with more at its end: ``(3,)`` and ``(3, 0)`` are the same stream.
+        Place in the run, usually ``(step, block)``, each below 2^32. No path of a purpose may be
+        the beginning of another: ``(3,)`` and ``(3, 0)`` are the same stream.
     source : {"device", "host"}
-        For arrays on a GPU: numbers made there, in an order of its own, or NumPy's numbers, copied
-        to it. The second is slower, and is what makes runs on two backends comparable.
+        For arrays on a GPU: numbers generated there, which differ from NumPy's, or NumPy's numbers,
+        copied to it. The latter is slower and makes runs on two backends comparable.
 
     Examples
     --------
@@ -65,7 +65,7 @@ class Stream(Settings):
     def child(self, index):
         """Return the stream one level below, with ``index`` at the end of its path.
 
-        What has drawn from its children does not draw from the stream itself.
+        Draw either from a stream or from its children, not from both.
         """
         return replace(self, path=(*self.path, index))
 
@@ -97,8 +97,8 @@ class Stream(Settings):
         """Fill ``out`` with uniform numbers on [-1, 1], symmetric, never 0 and never +-1.
 
         c = k / 2^m, k uniform on the odd integers of (-2^m, 2^m); m = 24 for float32 and 53 for
-        float64, so that every c is exact. As many values lie at +c as at -c: no law built on it
-        (`minizo.laws`) can have a bias, meet log(0), or put a zero among +-1 signs.
+        float64, so that every c is exact. The values are symmetric and never 0, so no law built on
+        them (`minizo.laws`) has a bias, meets log(0), or puts a zero among +-1 signs.
 
         Parameters
         ----------
@@ -112,13 +112,13 @@ class Stream(Settings):
         integer, spare, m = (np.int32, 7, 24) if host.itemsize == 4 else (np.int64, 10, 53)
         generator, flat = self.host(), host.reshape(-1)
         for start in range(0, flat.size, CHUNK):  # a cacheful at a time
-            part = flat[start : start + CHUNK]
-            words = -(-part.size * host.itemsize // 8)
-            k = generator.integers(0, 2**64, size=words, dtype=np.uint64).view(integer)[: part.size]
+            c = flat[start : start + CHUNK]
+            words = -(-c.size * host.itemsize // 8)
+            k = generator.integers(0, 2**64, size=words, dtype=np.uint64).view(integer)[: c.size]
             k >>= spare  # keeps m + 1 bits, the sign among them
             k |= 1
-            part[...] = k
-            part *= 2.0**-m
+            c[...] = k
+            c *= 2.0**-m
         return _deliver(host, out)
 
     def normal(self, out):
@@ -139,7 +139,7 @@ def _deliver(host, out):
 
 @dataclass(frozen=True)
 class Rows:
-    """A stream for each row of the arrays that are filled: (S, ...)."""
+    """Streams for the rows of an array (S, ...), one each."""
 
     streams: tuple
 
@@ -159,8 +159,15 @@ class Rows:
 def at(seed, purpose, *path, source="device"):
     """Return the stream for ``purpose`` at ``path`` of the run with ``seed``; see `Stream`.
 
-    For a tuple of seeds a stream for each: `Rows`.
+    For a tuple of seeds it returns a stream for each, as `Rows`.
+
+    Examples
+    --------
+    >>> at(0, "noise", 3, 1).normal(np.empty(2)).round(3)
+    array([-0.955, -1.13 ])
+    >>> at((0, 1), "noise", 3, 1).normal(np.empty((2, 4))).shape
+    (2, 4)
     """
     if isinstance(seed, tuple):
-        return Rows(tuple(Stream(own, purpose, path, source) for own in seed))
+        return Rows(tuple(Stream(one, purpose, path, source) for one in seed))
     return Stream(seed, purpose, path, source)

@@ -1,11 +1,11 @@
 """Settings: numbers in their range, and of Python's own types, checked in one place.
 
-Two things go wrong with a number that a caller gives. It may be out of range, which shows up far
-away and late. Or it may be a NumPy scalar, as `numpy.logspace` or a loop over an array gives them:
-``numpy.float64`` turns float32 arrays into float64 where a Python float does not, and
-``numpy.uint8`` overflows at 255. So every setting becomes the Python number of the same value
-before anything else looks at it, or is refused in one sentence. A dataclass of settings inherits
-`Settings` and says in the annotations what it takes:
+Two things go wrong with numbers from a caller. A number may be out of range, which shows up late
+and elsewhere. Or it may be a NumPy scalar, from `numpy.logspace` or a loop over an array:
+``numpy.float64`` turns float32 arrays into float64, as a Python float does not, and ``numpy.uint8``
+overflows at 255. So every setting is converted to the Python number of the same value before it is
+used, or refused in one sentence. A dataclass of settings inherits `Settings` and states ranges in
+its annotations:
 
 >>> from dataclasses import dataclass
 >>> from numpy import float64
@@ -18,7 +18,7 @@ Rule(lr=0.01)
 Traceback (most recent call last):
 minizo.errors.InputError: Rule.lr is -1, but it must be finite and above 0
 
-Functions ask `real`, `whole` and `wholes` for their arguments.
+Functions check their arguments with `real`, `whole` and `wholes`.
 """
 
 from dataclasses import fields
@@ -46,7 +46,8 @@ def plain(value):
     """
     if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
         number = value.item()
-        return float(number) if isinstance(number, np.longdouble) else number  # it has no other
+        # a longdouble's item() is a longdouble
+        return float(number) if isinstance(number, np.longdouble) else number
     return value
 
 
@@ -56,16 +57,21 @@ def real(argument, value, interval="(-inf, inf)"):
     Parameters
     ----------
     argument : str
-        What the number is, as the caller knows it.
+        Name of the number, as the caller knows it.
     value : number
-        Of Python or NumPy, or a host array of shape (); True and False are none.
+        From Python or NumPy, or a host array of shape (); True and False are not numbers.
     interval : str
-        Where it must lie, in the notation of mathematics: ``"(0, 1]"`` is without 0, with 1.
+        Range in the notation of mathematics: ``"(0, 1]"`` excludes 0 and includes 1.
 
     Raises
     ------
     InputError
-        For anything else; the sentence says where it must lie.
+        For anything else; the sentence states the range.
+
+    Examples
+    --------
+    >>> real("lr", np.float64(0.5), "(0, inf)")
+    0.5
     """
     number = value if type(value) is float else _converted(float, Real, argument, value, interval)
     if not _inside(number, interval):
@@ -143,11 +149,11 @@ def _demand(kind, interval):
 
 
 class Settings:
-    """A dataclass whose numbers are checked, and made Python's, when it is built.
+    """Base of dataclasses whose numbers are checked, and converted to Python's, when built.
 
-    A field annotated ``Annotated[float, interval]`` takes a number in that interval (see `real`),
-    with ``int`` a whole one, with ``tuple`` whole numbers, ``bool`` True or False; ``| None``
-    allows that, too. Other fields stay as they are. A subclass with checks of its own extends
+    A field annotated ``Annotated[float, interval]`` takes a number in that interval (see `real`);
+    ``int`` takes a whole number, ``tuple`` several, ``bool`` True or False, and ``| None`` also
+    None. Other fields are kept as they are. A subclass with further checks extends
     ``__post_init__`` and calls this one first.
     """
 
@@ -166,12 +172,12 @@ CHECKS = {float: real, int: whole, tuple: wholes, bool: truth}
 @cache
 def checks(cls):
     """Return (name, check, interval) of each field whose annotation asks for a check."""
-    found = []
+    checked = []
     for field in fields(cls):
         check, interval = _check(field.type)
         if check is not None:
-            found.append((field.name, check, interval))
-    return tuple(found)
+            checked.append((field.name, check, interval))
+    return tuple(checked)
 
 
 def _check(annotation):

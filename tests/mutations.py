@@ -56,7 +56,7 @@ MUTATIONS = (
         "test_proximal_rules.py::test_twenty_steps_by_hand",
     ),
     Mutation(
-        "p in the place of q for uniform noise", "laws.py",
+        "p in place of q for uniform noise", "laws.py",
         "_uniform, _uniform_p, _uniform_q, 1.8", "_uniform, _uniform_p, _uniform_p, 1.8",
         "test_laws.py::test_zero_bias_density_is_the_integral_of_s_p",
     ),
@@ -71,22 +71,22 @@ MUTATIONS = (
         "test_smoothing.py::test_tanh_asks_for_a_law_of_its_own",
     ),
     Mutation(
-        "beta in the place of sqrt(beta)", "estimators/fogzo.py",
+        "beta in place of sqrt(beta)", "estimators/fogzo.py",
         "return sqrt(self.beta) * s", "return self.beta * s",
         "test_fogzo_moments.py::test_mean_of_fogzo",
     ),
     Mutation(
-        "1 - beta in the place of sqrt(1 - beta)", "estimators/fogzo.py",
+        "1 - beta in place of sqrt(1 - beta)", "estimators/fogzo.py",
         "+ sqrt(1 - self.beta) * u(", "+ (1 - self.beta) * u(",
         "test_fogzo_moments.py::test_mean_of_fogzo",
     ),
     Mutation(
-        "eps in the place of 2 eps below the difference", "estimators/spsa.py",
+        "eps in place of 2 eps below the difference", "estimators/spsa.py",
         "total / (2 * n * eps)", "total / (n * eps)",
         "test_spsa_moments.py::test_one_direction_of_a_quadratic_loss_is_the_slope_along_it",
     ),
     Mutation(
-        "2^k levels' step in the place of 2^k - 1's", "quantizers/dorefa.py",
+        "2^k levels' step in place of 2^k - 1's", "quantizers/dorefa.py",
         "n = self.levels - 1\n        # Q(x) = 2 round",
         "n = self.levels\n        # Q(x) = 2 round",
         "test_dorefa.py::test_ranges_levels_and_signs",

@@ -165,7 +165,7 @@ class Toy:
         return self.loss(theta)
 
     def ste_gradient(self, theta, batch):
-        """The loss and its exact gradient in the place of a straight-through one."""
+        """The loss and its exact gradient in place of a straight-through one."""
         return Gradient(self.loss(theta), self.gradient(theta), {})
 
     def statistics(self, theta, batch):

@@ -28,7 +28,7 @@ TINY_SCALING = {"rounds": 2, "directions": (1, 3, 70), "hidden": (1, 2), "fixed"
 
 
 def test_bench_without_pytorch(monkeypatch, capsys):
-    """Both tables, the floor, and a sentence in the place of the comparison."""
+    """Both tables, the floor, and a sentence in place of the comparison."""
     monkeypatch.setattr(rivals, "torch_or_none", lambda: None)
     assert bench.main(["step", "--rounds", "2"]) == 0
     out = capsys.readouterr().out

@@ -35,7 +35,7 @@ from minizo.lab.finite_sample.runs import learn, step_size
 def test_mean_response():
     """E x 1{x.q > 0} for a correlated, shifted Gaussian, 400,000 draws, 6 s.e.
 
-    Negative control: without the mean's part, and with q in the place of S q.
+    Negative control: without the mean's part, and with q in place of S q.
     """
     gen, n = generator(6), 3
     root, mean = gen.normal(size=(n, n)), np.array([0.5, -0.2, 1.0])

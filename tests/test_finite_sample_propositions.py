@@ -248,7 +248,7 @@ def test_union_bound_needs_more_than_the_cosine():
 def test_mean_occupancy_is_the_mean_product(name):
     """E prod(1 - p_i) over e ~ N(0, sigma^2 share / N), 20,000 draws, within 0.01.
 
-    Negative control: n in the place of n^(3/2).
+    Negative control: n in place of n^(3/2).
     """
     n, samples, sigma, ste = 16, 4000, 0.4, STES[name]
     e = sigma * sqrt(ste.share / samples) * generator(1).normal(size=(20_000, n))

@@ -7,7 +7,6 @@ import pytest
 from learned import ALL, TINY, follow, problem, quantised
 
 from minizo import (
-    Batch,
     Diverged,
     InputError,
     Objective,
@@ -16,7 +15,6 @@ from minizo import (
     fit,
     models,
     optim,
-    threads,
 )
 from minizo import checkpoint as checkpoints
 from minizo.estimators import (
@@ -60,38 +58,6 @@ def test_fast_only_without_slow_share_is_multifc(toy, optimizer):
 def test_fast_only_and_fsg_differ(toy):
     """What is committed matters: the slow part reaches the weights with the one, not the other."""
     assert digest(run(toy, FSG(**TINY))) != digest(run(toy, FSG(**TINY, commit="fast_only")))
-
-
-class Killed(BaseException):
-    """Stands for `kill -9`."""
-
-
-@pytest.mark.parametrize("estimator", ALL, ids=str)
-def test_resumed_equals_never_stopped(toy, estimator, tmp_path):
-    """Networks, their optimisers, history and carried states are in the checkpoint: same bits."""
-    path, whole = tmp_path / "run.npz", run(toy, estimator)
-    for stop in (1, 9):
-
-        def kill(step, loss, stop=stop):
-            if step == stop:
-                raise Killed
-
-        options = {"path": path, "checkpoint_every": 4}
-        with pytest.raises(Killed):
-            run(toy, estimator, progress=kill, **options)
-        resumed = run(toy, estimator, resume=True, **options)
-        assert digest(resumed) == digest(whole)
-        assert resumed.records["train_loss"] == whole.records["train_loss"]
-        path.unlink()
-
-
-@pytest.mark.parametrize("estimator", [FSG(**TINY), LSTMFC(units=5)], ids=str)
-def test_same_seed_same_bits_whatever_the_pool(toy, estimator):
-    """Layers may share the workers; the seed draws the networks."""
-    reference = digest(run(toy, estimator))
-    with threads(2) as pool:
-        assert digest(run(toy, estimator, pool=pool)) == reference
-    assert digest(run(toy, estimator, seed=2)) != reference
 
 
 @pytest.mark.parametrize("name", sorted(set(ESTIMATORS) - {"spsa", "fogzo"}))
@@ -183,50 +149,6 @@ def test_nan_in_the_networks_alone_is_noticed(toy):
 
     with pytest.raises(Diverged, match="the estimator's state became NaN or infinite at step 19"):
         run(toy, Bad())
-
-
-@pytest.mark.parametrize("estimator", ALL, ids=str)
-def test_pure_and_of_one_dtype(estimator):
-    """A step changes nothing it was given, float32 stays float32, twice is the same."""
-    objective, theta, batches = problem(DoReFa(bits=1), dtype=np.float32)
-    optimizer = optim.Adam(0.02)
-    step = Step(5, 1, 10, optimizer=optimizer, optimizer_state=optimizer.init(theta))
-    state = estimator.init(objective, theta)
-    for batch in batches[:2]:
-        _, state = estimator.estimate(objective, theta, batch, state, step)
-    before, kept = checkpoints.flatten("s", state), theta.copy()
-    before = {name: value.copy() for name, value in before.items()}
-    first, after = estimator.estimate(objective, theta, batches[2], state, step)
-    second, _ = estimator.estimate(objective, theta, batches[2], state, step)
-    np.testing.assert_array_equal(first.grad, second.grad)
-    np.testing.assert_array_equal(theta, kept)
-    for name, value in checkpoints.flatten("s", state).items():
-        np.testing.assert_array_equal(value, before[name])
-    arrays = [v for v in checkpoints.flatten("s", after).values() if v.dtype.kind == "f"]
-    assert {first.grad.dtype, *(v.dtype for v in arrays)} == {np.dtype(np.float32)}
-
-
-@pytest.mark.parametrize("estimator", ALL, ids=str)
-def test_strict_namespace(estimator, on_strict):
-    """Three steps on array-api-strict's fake device, float64: NumPy's numbers to 1e-9."""
-    reference, theta, batches = problem(DoReFa(bits=1))
-    optimizer = optim.Adam(0.02)
-    theta_s = on_strict(theta)
-    ours = Objective(reference.network, reference.quantizer).calibrate(theta_s)
-    found = []
-    for objective, start, put in ((reference, theta, np.asarray), (ours, theta_s, on_strict)):
-        state, memory, point = estimator.init(objective, start), optimizer.init(start), start
-        for index, batch in enumerate(batches[:4]):
-            batch = Batch(put(batch.x), put(batch.labels))
-            step = Step(5, index, 10, optimizer=optimizer, optimizer_state=memory)
-            estimate, state = estimator.estimate(objective, point, batch, state, step)
-            point, memory = estimator.update(
-                objective, optimizer, estimate.grad, memory, point, step
-            )
-        found.append((point, estimate.loss, *state.phi))
-    for expected, got in zip(*found, strict=True):
-        assert got.device == theta_s.device
-        np.testing.assert_allclose(backend.to_numpy(got), expected, rtol=1e-8, atol=1e-10)
 
 
 def test_the_networks_are_counted(toy):

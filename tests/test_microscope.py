@@ -384,7 +384,7 @@ def test_draws_are_reproducible_independent_and_the_same_on_any_pool():
 def test_too_little_is_refused():
     objective, theta = random_quadratic(4)
     spsa = SPSA(law="uniform", eps=0.1)
-    with pytest.raises(InputError, match="directions is 19, .* whole number of at least 20"):
+    with pytest.raises(InputError, match="a whole number of at least 20"):
         reference(objective, theta, None, 19, spsa)
     with pytest.raises(InputError, match="at least 3"):
         measure(draw(spsa, objective, theta, None, 2), exactly(theta))

@@ -123,7 +123,7 @@ def test_the_reported_loss_is_the_mean_of_the_perturbed_ones():
 def test_mean_for_a_step_loss_is_smoothed_with_q_and_not_with_p(name):
     """A unit step at c_i: E G_i = q((c_i - x_i) / eps) / eps, within 6 SE.
 
-    Negative control: the density p of the law in the place of q is rejected, Gaussian apart.
+    Negative control: the density p of the law in place of q is rejected, Gaussian apart.
     """
     eps = 0.7
     theta = np.array([0.1, -0.2, 0.4])

@@ -12,13 +12,10 @@ from minizo import (
     Estimate,
     InputError,
     Objective,
-    backend,
     fit,
     optim,
     quantizers,
-    threads,
 )
-from minizo import checkpoint as checkpoints
 from minizo.layers import (
     Flatten,
     Linear,
@@ -26,7 +23,6 @@ from minizo.layers import (
     Residual,
 )
 from minizo.network import Network
-from minizo.records import COLUMNS
 
 
 def run(toy, estimator, **options):
@@ -63,43 +59,6 @@ def test_running_statistics_by_hand(toy):
         for statistics in seen:
             expected = 0.9 * expected + 0.1 * statistics[name]
         np.testing.assert_allclose(result.state[name], expected, 1e-5)
-
-
-@pytest.mark.parametrize("estimator", ESTIMATORS, ids=IDS)
-@pytest.mark.parametrize("stop", [1, 8, 19])
-def test_resumed_equals_never_stopped(toy, estimator, stop, tmp_path):
-    """theta, running statistics, masks and records: the same bits after an interruption."""
-
-    class Killed(BaseException):
-        pass
-
-    def kill(step, loss):
-        if step == stop:
-            raise Killed
-
-    path = tmp_path / "run.npz"
-    whole = run(toy, estimator)
-    with pytest.raises(Killed):
-        run(toy, estimator, progress=kill, path=path, checkpoint_every=7)
-    resumed = run(toy, estimator, path=path, checkpoint_every=7, resume=True)
-    assert backend.sha256(resumed.theta) == backend.sha256(whole.theta)
-    for name, value in whole.state.items():
-        np.testing.assert_array_equal(resumed.state[name], value)
-        assert resumed.state[name].dtype == value.dtype == np.float32
-    for column in set(COLUMNS) - {"seconds"}:
-        assert resumed.records[column] == whole.records[column]
-    _, arrays = checkpoints.load(path)
-    np.testing.assert_array_equal(arrays["state.running.bn1.mean"], whole.state["bn1.mean"])
-
-
-@pytest.mark.parametrize("estimator", ESTIMATORS, ids=IDS)
-def test_same_bits_whatever_the_pool(toy, estimator):
-    reference = run(toy, estimator)
-    with threads(3) as pool:
-        other = run(toy, estimator, pool=replace(pool, memory=2**20))
-    assert backend.sha256(other.theta) == backend.sha256(reference.theta)
-    for name, value in reference.state.items():
-        np.testing.assert_array_equal(other.state[name], value)
 
 
 def test_an_estimator_without_statistics_is_refused(toy):

@@ -279,7 +279,7 @@ def tiny(estimator):
 
 @pytest.mark.parametrize("comparison", [compute796, fsg, mnist_grid, proxquant, zoo])
 def test_bad_flags(comparison, tmp_path, capsys):
-    """A count of 0 or a file in the place of the folder: one sentence, exit code 2."""
+    """A count of 0 or a file in place of the folder: one sentence, exit code 2."""
     (tmp_path / "file").write_text("")
     bad = {
         "--seeds is 0, but it must be at least 1": ["--seeds", "0"],

@@ -1,4 +1,4 @@
-"""What every gradient estimator is given and gives back."""
+"""What every gradient estimator receives (`Step`) and returns (`Estimate`)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,20 +11,22 @@ from ..settings import Count, Natural, Settings
 
 
 class Estimate(NamedTuple):
-    """What an estimator says about F at theta.
+    """An estimate of the gradient of F at theta, and what it cost.
 
+    Parameters
+    ----------
     grad : ndarray like theta
-        Goes to the optimiser in the place of a gradient.
+        The gradient for the optimiser.
     loss : ndarray of shape (), or (S,) or (S, 1) for theta (S, 1, d)
-        The loss it met: of the quantised network at theta, or (n-SPSA) the mean over the perturbed
-        ones. Left on the device: reading it would make the device wait.
+        Loss of the quantised network at theta, or (n-SPSA) the mean of the perturbed losses. It
+        stays on the device, because reading it would make the device wait.
     forwards, backwards : int
-        What the estimate cost, in passes of the batch through the network.
+        Cost in passes of the batch through the network.
     statistics : dict of str to ndarray
-        What a forward at theta saw of the batch, for the running statistics of batch
-        normalisation; empty for a network without.
+        Batch statistics of a forward at theta, for the running statistics of batch normalisation;
+        empty for a network without any.
     macs : int
-        Multiply-accumulates of the estimator's own, beside those passes.
+        The estimator's multiply-accumulates in addition to those passes.
 
     Examples
     --------
@@ -44,7 +46,7 @@ class Estimate(NamedTuple):
 
 @dataclass(frozen=True)
 class Step(Settings):
-    """Where in a run an estimate is made: its randomness, its progress, its workers, its optimiser.
+    """The point of a run at which an estimate is made: randomness, progress, workers, optimiser.
 
     Parameters
     ----------
@@ -55,11 +57,11 @@ class Step(Settings):
     total : int
         Steps in the whole run.
     pool : Pool
-        Where blocks of directions are evaluated. The result does not depend on it.
+        Where blocks of directions are evaluated; the result does not depend on it.
     per_epoch : int
         Steps in an epoch.
     optimizer, optimizer_state
-        The rule that the gradient will go to, and its state: for estimators that look ahead.
+        The rule that receives the gradient, and its state, for estimators that look ahead.
     rng : {"device", "host"}
         Where random numbers are made: `minizo.rng.Stream`.
 
@@ -107,24 +109,24 @@ class Step(Settings):
 
 
 class Estimator(Settings):
-    """What every estimator shares: its gradient goes to the optimiser, and that is the step.
+    """Base of every estimator: its gradient goes to the optimiser, and that is the step.
 
-    A rule that *owns the update* is an estimator that replaces `update`: a proximal step after the
-    optimiser's, a start from other parameters than theta. It still decides from (theta, state,
-    step) alone, so that a resumed run equals one that was never stopped.
+    A rule that *owns the update* replaces `update`: it takes a proximal step after the optimiser's,
+    or starts from parameters other than theta. It depends on (theta, state, step) alone, so that a
+    resumed run equals an uninterrupted one.
 
     Attributes
     ----------
     rowwise : bool
-        Whether it takes theta of shape (S, 1, d), a row for each of S runs, with ``step.seed`` a
-        tuple of S seeds, and treats every row as it would on its own: `minizo.fit_many`. Norms and
-        means of such a rule are over the last axis, with ``keepdims``.
+        Whether `estimate` takes theta of shape (S, 1, d), a row for each of S runs, with
+        ``step.seed`` a tuple of S seeds, and treats each row as a run by itself. Such a rule takes
+        norms and means over the last axis, with ``keepdims``.
 
     Notes
     -----
     A state is a tuple, a dict, arrays like theta, Python numbers, or nested ones of these; a
-    checkpoint holds it. Write a rule as a frozen dataclass, so that its ``repr`` says what it is:
-    by that a checkpoint knows its run.
+    checkpoint holds it. Write a rule as a frozen dataclass: a checkpoint knows its run by the
+    rule's ``repr``.
 
     Examples
     --------
@@ -154,17 +156,17 @@ class Estimator(Settings):
         Parameters
         ----------
         objective : Objective
-            Calibrated; says which slices of theta are quantised, and how.
+            Calibrated; it knows which slices of theta are quantised, and how.
         optimizer
             From `minizo.optim`; ``state`` is its state.
         grad, theta : ndarray (d,)
-            What `estimate` gave at theta, and theta itself.
+            The gradient that `estimate` returned at theta, and theta.
         step : Step
 
         Returns
         -------
         theta : ndarray (d,)
-            A new array; the old one stays as it was.
+            A new array; the old one is unchanged.
         state
             The optimiser's next state.
         """

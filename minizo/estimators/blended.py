@@ -12,7 +12,7 @@ class BlendedCoarseGradient(Proximal):
     """theta <- (1 - rho) theta + rho Q(theta) - eta g,  g = dL/dw at w = Q(theta).
 
     The blending is prox_{lam R_2} with lam = rho / (1 - rho): an L2 ProxQuant step before each step
-    of BinaryConnect. Too large a rho holds every weight where it is.
+    of BinaryConnect. If rho is too large, no weight leaves its level.
 
     Parameters
     ----------

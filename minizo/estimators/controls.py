@@ -1,7 +1,7 @@
-"""Controls of the learned gradients: what is left of them when the network is taken away.
+"""Controls for learned gradients: the same methods without the network.
 
-A comparison of MetaQuant or FSG with the STE says little without these: most of what a network of
-this kind can learn is a step size.
+A comparison of MetaQuant or FSG with the STE needs them, because most of what such a network can
+learn is a step size.
 
     Gain           G = k c(W) g,     one learned number for all layers, from k = 1
     LayerGain      G = k_i c(W) g,   one for each layer: hypergradient descent on step sizes
@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from ..hypernets.generators import Gain as OneGain
 from ..settings import Positive
 from .fsg import FSG
-from .learned import Learned, Part
+from .learned import Learned, Term
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Gain(Learned):
     lookahead, hyper_optimizer
         As in `Learned`.
     hyper_lr : float
-        Learning rate of k. (With Adam the largest change of k in a step.)
+        Learning rate of k; with Adam, the largest change of k in a step.
 
     Notes
     -----
@@ -60,7 +60,7 @@ class Gain(Learned):
 
     def parts(self, layers):
         """Return one term with one k."""
-        return (Part(OneGain(), 1.0, True, self.hyper_lr),)
+        return (Term(OneGain(), 1.0, True, self.hyper_lr),)
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class LayerGain(Gain):
 
     def parts(self, layers):
         """Return one term with k_1, ..., k_n."""
-        return (Part(OneGain(layers), 1.0, True, self.hyper_lr),)
+        return (Term(OneGain(layers), 1.0, True, self.hyper_lr),)
 
 
 @dataclass(frozen=True)

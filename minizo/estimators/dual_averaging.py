@@ -1,10 +1,10 @@
-"""Lazy rules: theta adds up all steps, and the gradient is taken at a map of it.
+"""Lazy rules: theta adds up all steps, and the gradient is taken at a map of theta.
 
     theta <- theta - eta g,    g = dL/dw at w = P_t(theta)
 
 As theta_0 - theta is the sum G of all steps, P = prox_{lam R} makes this dual averaging: w is the
-minimiser of <G, w> + 1/2 ||w - theta_0||^2 + lam R(w). With another optimiser than SGD, G is the
-sum of the steps that it made. Sorted by the map.
+minimiser of <G, w> + 1/2 ||w - theta_0||^2 + lam R(w). With an optimiser other than SGD, G is the
+sum of its steps.
 
 References
 ----------
@@ -12,7 +12,7 @@ Y. Nesterov, "Primal-dual subgradient methods for convex problems", Mathematical
 (dual averaging).
 Y. Bai, Y.-X. Wang, E. Liberty, "ProxQuant", ICLR 2019, section 2 (BinaryConnect is dual averaging).
 T. Dockhorn, Y. Yu, E. Sari, M. Zolnouri, V. Partovi Nia, "Demystifying and generalizing
-BinaryConnect", NeurIPS 2021 (ProxConnect: any proximal map in the place of the sign).
+BinaryConnect", NeurIPS 2021 (ProxConnect: any proximal map instead of the sign).
 """
 
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ from .proximal import Homotopy, Proximal, needs_equal_steps
 class BinaryConnect(Proximal):
     """P = Q, the nearest level: dual averaging on the quantised set, and the STE with identity.
 
-    Its theta is the bits of `STE`'s where the surrogate is the identity and nothing is clipped.
+    With the identity surrogate and no clipping, theta has the same bits as with `STE`.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ class ProxConnect(Homotopy):
     prox, lam, homotopy, growth, convention, rounds, freeze, clip
         As in `Homotopy`. The strength is lam_t, without the learning rate.
     harden : float
-        Part of the run, in [0, 1], after which P = Q.
+        Part of the run, in [0, 1], from which on P = Q.
 
     Examples
     --------
@@ -112,8 +112,8 @@ class ProxConnect(Homotopy):
 class BinaryRelax(ProxConnect):
     """P = (x + lam_t Q(x)) / (1 + lam_t) with lam_t = lam growth^t, and P = Q at the end.
 
-    A `ProxConnect` with the L2 regulariser and a geometric homotopy. (The growth of 1.01 a step and
-    the last fifth with P = Q suit the short runs of this package; the paper counts epochs.)
+    A `ProxConnect` with the L2 regulariser and a geometric homotopy. The growth of 1.01 a step and
+    the last fifth with P = Q suit the short runs of this package; the paper counts epochs.
 
     References
     ----------
@@ -147,9 +147,9 @@ class BinaryRelax(ProxConnect):
 class PARQ(Proximal):
     """P = the staircase with ramps of slope 1 / iota, iota falling from 1 to 0 over the run.
 
-    From the identity between the lowest and the highest level to the nearest level. Its P is the
-    proximal map of a convex, piecewise affine regulariser (`minizo.prox.piecewise_affine`), and the
-    split into theta and P(theta) the paper's AProx.
+    P goes from the identity (between the lowest and the highest level) to the nearest level. It is
+    the proximal map of a convex, piecewise affine regulariser (`minizo.prox.piecewise_affine`); the
+    split into theta and P(theta) is the paper's AProx.
 
     Parameters
     ----------

@@ -23,11 +23,11 @@ class Guided(Settings):
     Parameters
     ----------
     u : Noise
-        Its seed, step and source are those of the signs, too.
+        The noise; its seed, step and source are also those of the signs.
     ghat : ndarray like theta
         The guide, a unit vector.
     beta : float
-        Its share, in [0, 1].
+        Share of the guide, in [0, 1].
 
     Examples
     --------
@@ -78,27 +78,28 @@ class FOGZO(SPSA):
     Parameters
     ----------
     n, law, eps, eps_scale, perturb
-        As in `SPSA`. Parameters that are not perturbed take their back-propagated gradient, and
-        ghat is the unit vector of the perturbed ones.
+        As in `SPSA`. Parameters that are not perturbed keep their back-propagated gradient, and
+        ghat is the unit vector over the perturbed ones.
     beta : float
-        Share of the STE direction, in [0, 1]; its smallest value where it is scheduled.
+        Share of the STE direction, in [0, 1]; the final value if it is scheduled.
     beta_schedule : {"constant", "linear", "cosine", "step"}
         ``"constant"``: beta throughout. Otherwise it falls from 1 to ``beta`` over the run;
         linear: beta(t) = beta + (1 - t/T)(1 - beta). (The paper decays it; whether its MNIST run
         did is not public.)
     ste_share : float
-        "r % STE, then FOGZO": this part of the run, at its beginning, uses the STE alone.
+        "r % STE, then FOGZO": this first part of the run, in [0, 1], uses the STE alone.
 
     Notes
     -----
     Exactly for linear and quadratic F, and with one eps:
     E[G] = beta ghat ghat^T grad F + (1 - beta) grad F. beta = 0 is n-SPSA; beta = 1 is the STE's
-    direction with a measured, signed length. Which function's gradient stands in the place of
-    grad F for a quantised loss: see `SPSA`.
+    direction with a measured, signed length. For a quantised loss grad F is the gradient of a
+    smoothed F; see `SPSA`.
 
-    With an eps of its own for each tensor (the default), the guide's part of G is ghat_l / eps_l in
+    With a separate eps for each tensor (the default), the guide's share of G is ghat_l / eps_l in
     tensor l, so that tensors with a small eps weigh more than in the STE gradient. An optimiser
-    that is blind to scale, as Adam is, hides this; SGD does not. (The paper's choice is unknown.)
+    that is invariant to scale, as Adam is, hides this; SGD does not. (The paper's choice is
+    unknown.)
 
     Cost of an estimate: 2n + 1 forwards, 1 backward (1 and 1 in the STE's share of the run).
 

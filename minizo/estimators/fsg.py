@@ -1,4 +1,4 @@
-"""FSG: a fast network for the scale of the gradient, a slow one that reads its history.
+"""FSG: a fast network scales the gradient, and a slow network reads its history.
 
     G = beta S + (1 - beta) c(W) F,    F = c g Wh (fast-net),    S = slow-net(last l of g, layer)
 
@@ -39,7 +39,7 @@ from ..hypernets import LSTM, MLP, Mamba
 from ..hypernets.generators import LSTMFC, Average, Factor, Gain
 from ..hypernets.slow import LAYOUTS, SlowNet
 from ..settings import Count, Positive, Share
-from .learned import Learned, Part
+from .learned import Learned, Term
 
 COMMITS = ("fsg", "fast_only")
 SLOW_NETS = ("mamba", "lstm", "lstmfc", "gain", "ema", "none")
@@ -54,29 +54,29 @@ class FSG(Learned):
     lookahead, hyper_optimizer
         As in `Learned`.
     commit : {"fsg", "fast_only"}
-        What the optimiser gets: G (paper), or c(W) F (code).
+        What the optimiser is given: G (paper), or c(W) F (code).
     slow_share : float
         beta, in [0, 1].
     length : int
-        l, the gradients that the slow-net reads.
+        l, the number of gradients that the slow-net reads.
     slow_net : {"mamba", "lstm", "lstmfc", "gain", "ema", "none"}
         ``"lstm"`` reads the history, one sequence a weight, the embedding first. ``"lstmfc"``:
         what the code runs under that name. Controls: ``"gain"``, S = k g with one learned k;
         ``"ema"``, an exponential moving average of g, which is not learned; ``"none"``, G = c(W) F.
     layout : {"flat", "coord"}
-        What Mamba takes for a sequence: `minizo.hypernets.slow`.
+        Which axis Mamba reads as a sequence; see `minizo.hypernets.slow`.
     scaled : bool
         Divide a layer's history by its root mean square, and multiply S by it: our extension.
     fast_lr, slow_lr : float
         Learning rates of the two networks.
     start : {"uniform", "orthogonal"}
-        Of the fast-net: `minizo.hypernets.MLP`.
+        Initialisation of the fast-net; see `minizo.hypernets.MLP`.
     units : int
         Width of the fast-net's hidden layers, and of an LSTM.
     token, expand, states, kernel : int
         Mamba's D, E / D, N and K.
     mu : float
-        Of the moving average.
+        Decay of the moving average, in [0, 1).
 
     Notes
     -----
@@ -118,7 +118,7 @@ class FSG(Learned):
         super().__post_init__()
         for name, table in (("commit", COMMITS), ("slow_net", SLOW_NETS), ("layout", LAYOUTS)):
             choose(name, getattr(self, name), dict.fromkeys(table))
-        self.parts(1)  # what the networks are made of is looked at when they are
+        self.parts(1)  # building the networks checks their settings
 
     @property
     def label(self):
@@ -136,8 +136,8 @@ class FSG(Learned):
         fast = Factor(MLP((1, self.units, self.units, 1), self.start), by_weight=True)
         slow = self._slow(layers)
         share = 0.0 if slow is None else self.slow_share
-        first = Part(fast, 1.0 - share, True, self.fast_lr)
-        return (first,) if slow is None else (first, Part(slow, share, False, self.slow_lr))
+        first = Term(fast, 1.0 - share, True, self.fast_lr)
+        return (first,) if slow is None else (first, Term(slow, share, False, self.slow_lr))
 
     def _slow(self, layers):
         if self.slow_net == "mamba":

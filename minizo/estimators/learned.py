@@ -1,7 +1,7 @@
-"""What the estimators with a learned gradient share: the look-ahead, and how the networks learn.
+"""Learned gradients: the look-ahead, and how the networks that generate them learn.
 
-Every step t looks ahead along a direction G that generators (`minizo.hypernets.generators`) make of
-the *last* gradient, measures the loss there, and asks how G should have been:
+Every step t looks ahead along a direction G, which generators (`minizo.hypernets.generators`) make
+from the *last* gradient, measures the loss there, and derives how G should have been:
 
     F_k  = generator k of (g_{t-1}, Wh_{t-1}, history), with the current phi
     G    = sum_k weight_k c_k F_k             c_k = c(W_t), the quantiser's slope at W_t, or 1
@@ -10,9 +10,9 @@ the *last* gradient, measures the loss there, and asks how G should have been:
     dL/dF_k = -lr weight_k c_k r,             summed over the layers into dL/dphi_k
     phi_k <- its optimiser(phi_k, dL/dphi_k)
 
-and hands the optimiser of the network G, or a part of it, in the place of the weights' gradient;
-parameters that are not quantised get their own. W_t, c(W_t), the last gradients and what the
-optimisers remember are constant in the derivative: its horizon is one step.
+The optimiser of the network is given G, or a term of it, instead of the weights' gradient;
+parameters that are not quantised are given their own gradient. W_t, c(W_t), the last gradients and
+the state of the optimisers are constant in the derivative: its horizon is one step.
 
 The first iteration draws the networks, stores its gradient, and changes nothing else.
 """
@@ -27,10 +27,10 @@ from ..optim import OPTIMIZERS
 from .base import Estimate, Estimator
 
 LOOKAHEADS = ("refined", "raw", "stale")
-LAYER_BYTES = 2**26  # what one layer's generator may need at once; layers share the workers
+LAYER_BYTES = 2**26  # memory of one layer's generator; layers share the workers
 
 
-class Part(NamedTuple):
+class Term(NamedTuple):
     """One term of G: a generator, its weight, whether c(W) multiplies it, its learning rate."""
 
     net: object
@@ -40,13 +40,22 @@ class Part(NamedTuple):
 
 
 class LearnedState(NamedTuple):
-    """What a learned gradient remembers.
+    """State of a learned gradient.
 
-    phi : tuple of ndarray, a vector for each part;  optimizers : tuple, their states;
-    carried : tuple, for each part, of a tuple for each layer;  history : ndarray (length, d), the
-    last gradients, newest last;  squashed : ndarray (d,), Wh where the newest was taken;
-    refined : ndarray (d,), what the optimiser made of the last gradient, divided by lr (only for
-    the stale look-ahead, else ``()``);  seen : int, gradients stored so far.
+    phi : tuple of ndarray
+        Parameters of each term's generator, one vector each.
+    optimizers : tuple
+        Their optimisers' states.
+    carried : tuple of tuple
+        What the generators carry from step to step, by term and layer.
+    history : ndarray (length, d)
+        The last gradients, newest last.
+    squashed : ndarray (d,)
+        Wh where the newest gradient was taken.
+    refined : ndarray (d,), or ()
+        The optimiser's last step divided by lr; only for the stale look-ahead.
+    seen : int
+        Number of gradients stored so far.
     """
 
     phi: tuple
@@ -62,15 +71,15 @@ class LearnedState(NamedTuple):
 class Learned(Estimator):
     """An estimator whose gradient is generated; see the module.
 
-    A method says with ``parts(layers)`` what G is made of for so many quantised layers, a tuple of
-    `Part`, and may choose in `committed` what of it the optimiser gets.
+    ``parts(layers)`` of a subclass returns the terms of G for a number of quantised layers, a tuple
+    of `Term`. `committed` may choose which of them the optimiser is given.
 
     Parameters
     ----------
     lookahead : {"refined", "raw", "stale"}
-        Where the loss is measured. ``"refined"``: where the optimiser would take the weights with
-        G. ``"raw"``: W - lr G. ``"stale"``: where it would take them if it repeated its last step
-        (weights, and biases of their layers); G is then only in the derivative.
+        Where the loss is measured. ``"refined"``: where the optimiser would move the weights if it
+        were given G. ``"raw"``: W - lr G. ``"stale"``: where it would move them if it repeated its
+        last step (weights, and biases of their layers); G then enters the derivative alone.
     hyper_optimizer : {"sgd", "momentum", "adam"}
         Trains the generators, at a constant rate.
     """
@@ -93,7 +102,7 @@ class Learned(Estimator):
         Parameters
         ----------
         terms, plain : list of ndarray (xi,)
-            weight_k c_k F_k and c_k F_k, a pair for each part.
+            weight_k c_k F_k and c_k F_k of each term.
         """
         return sum(terms)
 
@@ -106,14 +115,14 @@ class Learned(Estimator):
         remedy = "a learned gradient needs a quantiser with a diagonal backward, such as dorefa"
         require(quantizer.diagonal, "quantizer", quantizer, remedy)
         zeros = backend.namespace(theta).zeros_like
-        parts = self.parts(len(names))
-        phi = tuple(zeros(backend.empty((part.net.size,), theta)) for part in parts)
+        terms = self.parts(len(names))
+        phi = tuple(zeros(backend.empty((term.net.size,), theta)) for term in terms)
         return LearnedState(
             phi,
-            tuple(self._rule(part).init(own) for part, own in zip(parts, phi, strict=True)),
+            tuple(self._rule(term).init(vector) for term, vector in zip(terms, phi, strict=True)),
             tuple(
-                tuple(part.net.rest(theta[own].shape[0], theta) for own in _slices(objective))
-                for part in parts
+                tuple(term.net.rest(theta[layer].shape[0], theta) for layer in _slices(objective))
+                for term in terms
             ),
             zeros(backend.empty((self.length, theta.shape[0]), theta)),
             zeros(theta),
@@ -121,17 +130,17 @@ class Learned(Estimator):
             0,
         )
 
-    def _rule(self, part):
-        return OPTIMIZERS[self.hyper_optimizer](lr=part.lr, schedule="constant")
+    def _rule(self, term):
+        return OPTIMIZERS[self.hyper_optimizer](lr=term.lr, schedule="constant")
 
     def macs(self, objective, seen):
         """Count a step's multiply-accumulates beside its passes, with ``seen`` gradients stored."""
         slices = _slices(objective)
         length = min(seen, self.length)
         return sum(
-            part.net.macs(own.stop - own.start, length)
-            for part in self.parts(len(slices))
-            for own in slices
+            term.net.macs(layer.stop - layer.start, length)
+            for term in self.parts(len(slices))
+            for layer in slices
         )
 
     def update(self, objective, optimizer, grad, state, theta, step):
@@ -146,63 +155,64 @@ class Learned(Estimator):
             return self._first(objective, theta, batch, state, step)
         xp = backend.namespace(theta)
         slices = _slices(objective)
-        parts = self.parts(len(slices))
+        terms = self.parts(len(slices))
         slopes = layer_slopes(objective, theta)
 
         # F_k of every layer, then G = sum_k weight_k c_k F_k
-        made = self._generate(parts, self.known(objective, state), state, step)
+        generated = self._generate(terms, self.known(objective, state), state, step)
         direction, grad = xp.zeros_like(theta), xp.zeros_like(theta)
-        for i, own in enumerate(slices):
+        for i, layer in enumerate(slices):
             plain = [
-                slopes[i] * layers[i][0] if part.calibrated else layers[i][0]
-                for part, layers in zip(parts, made, strict=True)
+                slopes[i] * layers[i][0] if term.calibrated else layers[i][0]
+                for term, layers in zip(terms, generated, strict=True)
             ]
-            terms = [part.weight * term for part, term in zip(parts, plain, strict=True)]
-            direction[own] = sum(terms)
-            grad[own] = self.committed(terms, plain)
+            weighted = [term.weight * f for term, f in zip(terms, plain, strict=True)]
+            direction[layer] = sum(weighted)
+            grad[layer] = self.committed(weighted, plain)
 
         point = self._ahead(objective, theta, direction, state, step)
-        found = objective.weight_gradient(point, batch)
-        g = objective.network.flatten(found.gradient)
-        for name, own in objective.network.slices.items():
+        ahead = objective.weight_gradient(point, batch)
+        g = objective.network.flatten(ahead.gradient)
+        for name, tensor in objective.network.slices.items():
             if name not in objective.quantized:
-                grad[own] = g[own]
+                grad[tensor] = g[tensor]
 
         # dL/dF_k = -lr weight_k c_k r,  r = c(Wl) g_t
         reached = [
-            -step.lr * slope * g[own]
-            for own, slope in zip(slices, layer_slopes(objective, point), strict=True)
+            -step.lr * slope * g[layer]
+            for layer, slope in zip(slices, layer_slopes(objective, point), strict=True)
         ]
         learned = [
-            self._learn(k, part, made[k], slopes, reached, state, step)
-            for k, part in enumerate(parts)
+            self._learn(k, term, generated[k], slopes, reached, state, step)
+            for k, term in enumerate(terms)
         ]
         phi, optimizers = zip(*learned, strict=True)
-        carried = tuple(tuple(layer[1] for layer in layers) for layers in made)
+        carried = tuple(tuple(layer[1] for layer in layers) for layers in generated)
         state = state._replace(phi=phi, optimizers=optimizers, carried=carried)
         if self.lookahead == "stale":
             state = state._replace(refined=(theta - step.ahead(grad, theta)) / step.lr)
         estimate = Estimate(
-            grad, found.loss, 1, 1, found.statistics, self.macs(objective, state.seen)
+            grad, ahead.loss, 1, 1, ahead.statistics, self.macs(objective, state.seen)
         )
         return estimate, _stored(objective, point, g, state)
 
     def _first(self, objective, theta, batch, state, step):
         # draw the networks and store the gradient at theta
-        found = objective.weight_gradient(theta, batch)
-        g = objective.network.flatten(found.gradient)
+        here = objective.weight_gradient(theta, batch)
+        g = objective.network.flatten(here.gradient)
         phi = []
-        for k, part in enumerate(self.parts(len(objective.quantized))):
-            params = part.net.init(rng.at(step.seed, "hypernet", k), theta)
-            phi.append(part.net.flatten(params) if params else state.phi[k])
+        for k, term in enumerate(self.parts(len(objective.quantized))):
+            params = term.net.init(rng.at(step.seed, "hypernet", k), theta)
+            phi.append(term.net.flatten(params) if params else state.phi[k])
         state = state._replace(phi=tuple(phi))
         if self.lookahead == "stale":
             refined = backend.namespace(g).asarray(g, copy=True)
-            for own, slope in zip(_slices(objective), layer_slopes(objective, theta), strict=True):
-                refined[own] *= slope
+            slopes = layer_slopes(objective, theta)
+            for layer, slope in zip(_slices(objective), slopes, strict=True):
+                refined[layer] *= slope
             state = state._replace(refined=refined)
         nothing = backend.namespace(theta).zeros_like(theta)
-        estimate = Estimate(nothing, found.loss, 1, 1, statistics=found.statistics)
+        estimate = Estimate(nothing, here.loss, 1, 1, statistics=here.statistics)
         return estimate, _stored(objective, theta, g, state)
 
     def known(self, objective, state):
@@ -210,17 +220,17 @@ class Learned(Estimator):
         length = min(state.seen, self.length)
         history = state.history[self.length - length :, :]
         return [
-            Given(layer, history[-1, own], state.squashed[own], history[:, own])
-            for layer, own in enumerate(_slices(objective))
+            Given(number, history[-1, layer], state.squashed[layer], history[:, layer])
+            for number, layer in enumerate(_slices(objective))
         ]
 
-    def _generate(self, parts, given, state, step):
-        # for each part, for each layer: (F, carried, cache)
-        made = []
-        for part, phi, carried in zip(parts, state.phi, state.carried, strict=True):
-            calls = zip([part.net.views(phi)] * len(given), given, carried, strict=True)
-            made.append(list(step.pool.map(part.net.generate, calls, LAYER_BYTES)))
-        return made
+    def _generate(self, terms, given, state, step):
+        # for each term, for each layer: (F, carried, cache)
+        generated = []
+        for term, phi, carried in zip(terms, state.phi, state.carried, strict=True):
+            calls = zip([term.net.views(phi)] * len(given), given, carried, strict=True)
+            generated.append(list(step.pool.map(term.net.generate, calls, LAYER_BYTES)))
+        return generated
 
     def _ahead(self, objective, theta, direction, state, step):
         # where the loss is measured
@@ -235,26 +245,26 @@ class Learned(Estimator):
             biases = {f"{name.rpartition('.')[0]}.bias" for name in objective.quantized}
             names = [*objective.quantized, *(biases & set(objective.network.slices))]
         for name in names:
-            own = objective.network.slices[name]
-            point[own] = moved[own]
+            tensor = objective.network.slices[name]
+            point[tensor] = moved[tensor]
         return point
 
-    def _learn(self, k, part, made, slopes, reached, state, step):
+    def _learn(self, k, term, layers, slopes, reached, state, step):
         # phi_k <- optimiser(phi_k, dL/dphi_k), and the optimiser's state
         phi, memory = state.phi[k], state.optimizers[k]
-        if not part.net.size:
+        if not term.net.size:
             return phi, memory
         upstream = [
-            part.weight * (slope * r if part.calibrated else r)
+            term.weight * (slope * r if term.calibrated else r)
             for slope, r in zip(slopes, reached, strict=True)
         ]
-        caches = (layer[2] for layer in made)
-        calls = zip([part.net.views(phi)] * len(made), caches, upstream, strict=True)
+        caches = (layer[2] for layer in layers)
+        calls = zip([term.net.views(phi)] * len(layers), caches, upstream, strict=True)
         total = None
-        for grads in step.pool.map(part.net.pull_back, calls, LAYER_BYTES):
-            own = part.net.flatten(grads)
-            total = own if total is None else total + own
-        return self._rule(part).update(total, memory, phi)
+        for grads in step.pool.map(term.net.pull_back, calls, LAYER_BYTES):
+            dphi = term.net.flatten(grads)
+            total = dphi if total is None else total + dphi
+        return self._rule(term).update(total, memory, phi)
 
 
 def _slices(objective):
@@ -276,7 +286,7 @@ def _stored(objective, point, g, state):
     # the state with g_t, and Wh_t = A(Wl), at the end of its history
     xp = backend.namespace(g)
     squashed = xp.zeros_like(point)
-    for own in _slices(objective):
-        squashed[own] = objective.quantizer.squash(point[own])
+    for layer in _slices(objective):
+        squashed[layer] = objective.quantizer.squash(point[layer])
     history = xp.concat([state.history[1:, :], g[None, :]])
     return state._replace(history=history, squashed=squashed, seen=state.seen + 1)

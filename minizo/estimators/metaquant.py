@@ -1,4 +1,4 @@
-"""MetaQuant: a shared network generates the gradient that the quantiser does not have.
+"""MetaQuant: a shared network generates the gradient that the quantiser lacks.
 
     FCGrad  G = c(W) c g        MultiFC  G = c(W) c g Wh        LSTMFC  G = c(W) g fc(h)
 
@@ -10,7 +10,7 @@ or Adam's pi, the loss is measured there, and there they stay: ``lookahead="refi
 In the code the loss is measured where the step *before* is repeated, weights and biases alike, and
 G is there in the derivative only: ``lookahead="stale"``. ``"raw"`` looks ahead without pi.
 
-Differences that are left: the code's Adam adds its eps to the uncorrected sqrt(v), and has weight
+Remaining differences: the code's Adam adds its eps to the uncorrected sqrt(v), and has weight
 decay 5e-4; the paper divides the network's learning rate by 10 every 30 epochs.
 
 References
@@ -25,7 +25,7 @@ from ..hypernets import LSTM, MLP
 from ..hypernets.generators import LSTMFC as LSTMGenerator
 from ..hypernets.generators import Factor
 from ..settings import Count, Positive
-from .learned import Learned, Part
+from .learned import Learned, Term
 
 
 @dataclass(frozen=True)
@@ -53,16 +53,16 @@ class MetaQuant(Learned):
 
     def parts(self, layers):
         """Return the one term."""
-        return (Part(self.net(layers), 1.0, True, self.hyper_lr),)
+        return (Term(self.net(layers), 1.0, True, self.hyper_lr),)
 
 
 @dataclass(frozen=True)
 class FCGrad(MetaQuant):
     """F = c g: two linear layers (1, units, 1), which are one learned number c.
 
-    So this is STE whose learning rate is multiplied by c, and c follows the hypergradient
-    dL/dc = -lr <r_t, c(W) g_{t-1}>. It starts at a random c of standard deviation 0.34 and of
-    either sign: half of all runs begin by going uphill.
+    The rule is the STE with its learning rate multiplied by c, and c follows the hypergradient
+    dL/dc = -lr <r_t, c(W) g_{t-1}>. The initial c is random with standard deviation 0.34 and either
+    sign, so half of all runs begin uphill.
 
     Cost of an estimate: 1 forward, 1 backward, 4 multiply-accumulates a weight.
 
@@ -84,7 +84,7 @@ class FCGrad(MetaQuant):
 
 @dataclass(frozen=True)
 class MultiFC(MetaQuant):
-    """F = c g Wh: three linear layers (1, units, units, 1) that see Wh and are one number c too.
+    """F = c g Wh: three linear layers (1, units, units, 1), also one number c, that see Wh.
 
     With DoReFa, Wh in [0, 1]: the most negative weight of a layer gets no gradient, the most
     positive all of it. (Paper: two layers; the code's default, taken here: three.)

@@ -1,10 +1,10 @@
-"""What ProxQuant and its relatives share: maps towards the levels, before or after a step.
+"""Proximal rules: maps towards the levels, before or after a step of the optimiser.
 
-One update of any of them, on the quantised weights, is
+One update of any of these rules, on the quantised weights, is
 
     theta <- after(optimiser(before(theta), g)),    g = dL/dw at w = seen(theta)
 
-with three maps towards the levels, of which a rule has one or two and the others are identities:
+with three maps towards the levels. Each rule has one or two; the others are identities:
 
     rule                    seen(theta)               before(theta)    after(theta)
     ProxQuant               theta                     theta            prox_{eta lam_t R}(theta)
@@ -15,10 +15,10 @@ with three maps towards the levels, of which a rule has one or two and the other
     mirror descent          tanh(sharpness(t) theta)  theta            theta
     blended coarse gradient Q(theta)                  blend_rho(theta) theta
 
-Where theta keeps what the map takes away, as in the lazy rules, the method is dual averaging:
+In the lazy rules theta keeps what the map takes away, and the method is dual averaging:
 theta_0 - theta is the sum of all steps so far, and seen(theta) minimises that linear loss plus a
 proximal term. Parameters that are not quantised follow the optimiser alone. Records and weights are
-those of the quantised network, L(Q(theta)), whatever ``seen`` was.
+always those of the quantised network, L(Q(theta)).
 """
 
 from dataclasses import dataclass, replace
@@ -37,11 +37,11 @@ MOST = 700.0  # exp of more overflows
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
-    """The map of a rule in the place of the quantiser: what the objective then computes with.
+class RuleAsQuantizer:
+    """A rule's map ``seen``, presented to the objective as its quantiser.
 
-    Its derivative counts as 1, as in all of these methods: the gradient at the weights that are
-    seen is that of the latent ones.
+    Its derivative counts as 1, as in all of these methods: the gradient at seen(theta) is used as
+    that of the latent weights.
     """
 
     rule: object
@@ -56,7 +56,7 @@ class Seen:
         """Return dw: the derivative counts as 1."""
         return dw, {}
 
-    def __getattr__(self, name):  # what it does not say itself, the quantiser says
+    def __getattr__(self, name):  # everything else is the quantiser's
         return getattr(self.quantizer, name)
 
 
@@ -66,24 +66,24 @@ def on_quantized(objective, theta, function):
     new = xp.asarray(theta, copy=True)
     for name in objective.quantized:
         target = new[..., objective.network.slices[name]]
-        made = function(objective.cut(theta, name), objective.scales[name])
-        target[...] = xp.reshape(made, target.shape)  # (..., m) or (..., F, n) -> (..., m)
+        weights = function(objective.cut(theta, name), objective.scales[name])
+        target[...] = xp.reshape(weights, target.shape)  # (..., m) or (..., F, n) -> (..., m)
     return new
 
 
 @dataclass(frozen=True, kw_only=True)
 class Proximal(Estimator):
-    """A rule with maps towards the levels; here all three are identities.
+    """A rule with maps towards the levels, all three of which are identities here.
 
     Parameters
     ----------
     freeze : float, optional
-        Part of the run, in (0, 1], after which the quantised weights become Q(theta) and stay so,
-        while everything else trains on. ``None``: never.
+        Part of the run, in (0, 1], after which the quantised weights are fixed at Q(theta) while
+        everything else trains on. ``None``: never.
     clip : float, optional
-        After each step the quantised weights are clipped to this many alpha (1 in the code of
-        ProxQuant and BinaryConnect). Clipped weights are no longer a sum of steps: lazy rules are
-        then not dual averaging.
+        Clip the quantised weights to +-clip alpha after each step (1 in the code of ProxQuant and
+        BinaryConnect). Clipped weights are not a sum of steps, so a lazy rule is then not dual
+        averaging.
     """
 
     rowwise = True
@@ -91,7 +91,7 @@ class Proximal(Estimator):
     freeze: Annotated[float, "(0, 1]"] | None = None
     clip: Annotated[float, "(0, inf]"] | None = None
 
-    tosses = False  # whether `seen` is Q alone, which may then draw its levels
+    tosses = False  # whether `seen` is Q alone, so that Q may draw its levels
 
     def seen(self, x, quantizer, alpha, step):
         """Return the weights at which the gradient is taken: (..., m) -> (..., m)."""
@@ -134,11 +134,11 @@ class Proximal(Estimator):
     def estimate(self, objective, theta, batch, state, step):
         """Estimate the gradient at theta (d,) or (S, 1, d); return it and the next state.
 
-        Cost: 1 forward, 1 backward. For a network with running statistics one more forward, at
-        Q(theta), sees what goes into them, unless the weights that are seen are Q(theta).
+        Cost: 1 forward, 1 backward. A network with running statistics takes one more forward, at
+        Q(theta), for the statistics, unless seen(theta) is Q(theta).
         """
         frozen = step.index >= self.freezes(step)
-        view = FullPrecision() if frozen else Seen(self, objective.quantizer, step)
+        view = FullPrecision() if frozen else RuleAsQuantizer(self, objective.quantizer, step)
         loss, grad, seen = replace(objective, quantizer=view).ste_gradient(theta, batch)
         if not seen or frozen or self.sees_levels(step):
             return Estimate(grad, loss, forwards=1, backwards=1, statistics=seen), state
@@ -177,11 +177,11 @@ class Homotopy(Proximal):
     freeze, clip
         As in `Proximal`.
     prox : {"l1", "l2"}
-        Which regulariser, of `minizo.prox`. In units of the quantiser's scale alpha: R_1 is alpha
-        sum|x - q|, so that both are alpha^2 times their value for x / alpha and one strength suits
-        tensors of all sizes (this package's; the paper has alpha = 1).
+        Regulariser, from `minizo.prox`, in units of the quantiser's scale alpha: R_1 is alpha
+        sum|x - q|, so that both are alpha^2 times their value at x / alpha and one strength suits
+        tensors of all scales (this package's choice; the paper has alpha = 1).
     lam : float
-        Strength; infinity is allowed.
+        Strength, at least 0; infinity is allowed.
     homotopy : {"step", "epoch", "constant", "geometric"}
         lam_t = lam t with t the number of the step, from 0 (the paper), or of the epoch, from 0
         (the authors' code); lam; or lam growth^t, t the number of the step.
@@ -190,9 +190,9 @@ class Homotopy(Proximal):
     convention : {"half", "full"}
         Whether R_2 has its factor 1/2; see `minizo.prox`.
     rounds : int
-        For a quantiser whose levels are fitted to the weights: how often fitting the levels and
-        moving towards them alternate (2 in the paper, 1 in the authors' ternary code). With fixed
-        levels once is enough.
+        For a quantiser whose levels are fitted to the weights: how often to alternate between
+        fitting the levels and moving towards them (2 in the paper, 1 in the authors' ternary code).
+        Fixed levels need one round.
     """
 
     prox: str = "l1"

@@ -10,11 +10,11 @@ from .proximal import Homotopy
 class ProxQuant(Homotopy):
     """theta <- prox_{eta_t lam_t R}(optimiser(theta, g)),  g = grad L(theta) at the real weights.
 
-    The regulariser R pulls every weight to its nearest level, first not at all and then ever more:
-    the homotopy lam_t = lam t. At ``freeze`` the weights are quantised for good and everything else
-    trains on. With ``lam=inf`` and a constant homotopy it is projected gradient descent, which is
-    not BinaryConnect: it forgets every step that does not reach the next level. Its lazy form,
-    which forgets nothing, is `ProxConnect`.
+    The regulariser R pulls every weight to its nearest level, with a strength that grows from 0:
+    the homotopy lam_t = lam t. From ``freeze`` on, the weights stay quantised while everything else
+    trains. With ``lam=inf`` and a constant homotopy the rule is projected gradient descent. That is
+    not BinaryConnect, because it forgets every step that does not reach the next level. The lazy
+    form, which forgets nothing, is `ProxConnect`.
 
     Parameters
     ----------
@@ -25,16 +25,16 @@ class ProxQuant(Homotopy):
 
     Notes
     -----
-    The paper leaves open whether t counts from 0, and what happens at a weight of exactly 0; here t
-    does, and Q(0) decides. The authors' code differs from the paper: ``homotopy="epoch"``,
-    ``clip=1``, and for ternary weights ``rounds=1``. It is meant to start from trained
+    The paper leaves open whether t counts from 0, and what happens at a weight of exactly 0. Here t
+    counts from 0, and Q(0) decides. The authors' code differs from the paper: ``homotopy="epoch"``,
+    ``clip=1``, and for ternary weights ``rounds=1``. The rule is meant to start from trained
     full-precision weights (``start`` of `minizo.fit`).
 
-    With L1, a weight of distance D to its level is there exactly once the strengths eta_t lam_t
-    add up to D / alpha; with L2 the distance shrinks by 1 / (1 + eta_t lam_t) a step and never
-    ends. (Both where no gradient interferes.)
+    Without gradients, L1 brings a weight at distance D from its level exactly there once the
+    strengths eta_t lam_t add up to D / alpha; L2 shrinks the distance by 1 / (1 + eta_t lam_t) a
+    step and never reaches 0.
 
-    Cost of an estimate: 1 forward, 1 backward (a network with running statistics: `Proximal`).
+    Cost of an estimate: 1 forward, 1 backward (with running statistics: see `Proximal.estimate`).
 
     References
     ----------

@@ -2,10 +2,10 @@
 
     G = (1/n) sum_i [F(theta + eps u_i) - F(theta - eps u_i)] / (2 eps) u_i
 
-`two_point_gradient` is this quotient for any directions v_i; `SPSA` takes them from a law of
-independent coordinates, `minizo.estimators.fogzo` tilts them towards a guide. Directions come in
-blocks, each from a stream of its own, and the sums of the blocks are added in their order: the
-result is the same, bit for bit, whoever computes the blocks and how many at a time.
+`two_point_gradient` is this quotient for any directions v_i. `SPSA` draws them from a law of
+independent coordinates; `minizo.estimators.fogzo` tilts them towards a guide. Directions come in
+blocks, each from its own stream, and the sums of the blocks are added in order. So the result has
+the same bits, whoever computes the blocks and however many at a time.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ PERTURB = ("all", "quantized")
 
 @dataclass(frozen=True)
 class Noise(Settings):
-    """Directions u with independent coordinates; a block has a stream of its own.
+    """Directions u with independent coordinates, each block from its own stream.
 
     Parameters
     ----------
@@ -134,9 +134,9 @@ def block_differences(objective, theta, batch, eps, directions, block, count):
 def differences(objective, theta, batch, eps, directions, n, pool):
     """Return F(theta + eps v_i) - F(theta - eps v_i) of each direction, (n,) or (S, n).
 
-    For estimators that weigh directions in another way than by their difference, such as by its
-    rank; `weighted_sum` puts the weights to the directions. Parameters as in `two_point_gradient`.
-    Cost: 2n forwards.
+    Use it in estimators that weigh directions by something other than their difference, such as its
+    rank (`minizo.estimators` shows one); `weighted_sum` adds up the weighted directions. Parameters
+    as in `two_point_gradient`. Cost: 2n forwards.
 
     Examples
     --------
@@ -181,8 +181,8 @@ def weighted_sum(objective, theta, batch, directions, weights, pool):
     """
     calls, start = [], 0
     for block, count in blocks(weights.shape[-1], objective.footprint(batch)):
-        part = weights[..., start : start + count]
-        calls.append((theta, directions, part, block, count))
+        w = weights[..., start : start + count]
+        calls.append((theta, directions, w, block, count))
         start += count
     total = 0.0
     for block_total in pool.map(block_weighted, calls):
@@ -191,10 +191,10 @@ def weighted_sum(objective, theta, batch, directions, weights, pool):
 
 
 class SPSAState(NamedTuple):
-    """What `SPSA` keeps: arrays like theta.
+    """State of `SPSA`: arrays like theta.
 
-    eps : size of each parameter's perturbation, above 0;
-    moved : 1 where a parameter is perturbed, 0 where it is left alone.
+    eps : size of each parameter's perturbation, above 0
+    moved : 1 where a parameter is perturbed, 0 where it is not
     """
 
     eps: object
@@ -212,36 +212,35 @@ class SPSA(Estimator):
     n : int
         Directions a step.
     law : {"matched", "rademacher", "uniform", "triangular", "gaussian", "logistic", "laplace"}
-        Law of the coordinates; ``"matched"`` takes the one that the quantiser's surrogate implies.
+        Law of the coordinates; ``"matched"`` is the law that the quantiser's surrogate implies.
     eps : float, optional
-        One perturbation size for every parameter. By default each tensor has its own, matched to
+        Perturbation size of every parameter. By default each tensor has its own size, matched to
         the quantiser's surrogate: eps = alpha epsbar.
     eps_scale : float
         Factor on eps.
     perturb : {"all", "quantized"}
-        Which parameters are perturbed. The others get a zero gradient: they stay as they are.
+        Which parameters are perturbed. The others get a zero gradient and stay as they are.
 
     Raises
     ------
     InputError
-        For parameters out of range.
+        If a parameter is out of range or a name unknown.
 
     Notes
     -----
-    For which function is it unbiased? Not for F, whose gradient is 0 almost everywhere, and not
-    for F smoothed by the law p of u either, unless that is Gaussian. Coordinate i of E[G] is the
-    i-th partial derivative of F smoothed by p in the other coordinates and by the *zero-bias* law
-    q(z) = int_z^inf s p(s) ds in coordinate i. For a linear or quadratic F that is the gradient
-    itself.
+    Bias. G is unbiased neither for F, whose gradient is 0 almost everywhere, nor, unless the law p
+    of u is Gaussian, for F smoothed by p. Coordinate i of E[G] is the i-th partial derivative of F
+    smoothed by p in the other coordinates and by the *zero-bias* law q(z) = int_z^inf s p(s) ds in
+    coordinate i. For a linear or quadratic F that is the gradient itself.
 
-    How noisy is it? For a linear F with gradient g and one eps, E||G - g||^2 / ||g||^2 is about
-    d / n. With an eps of its own for each tensor it is about d_eff / n,
+    Variance. For a linear F with gradient g and one eps, E||G - g||^2 / ||g||^2 is about d / n.
+    With a separate eps for each tensor it is about d_eff / n,
     d_eff = ||eps g||^2 ||1/eps||^2 / ||g||^2: the difference that one layer makes is divided by the
-    eps of another. For the 784-10-10 network, whose two eps differ by a factor of 9, d_eff is some
-    20 to 30 times d (`python -m minizo.lab.microscope` measures it).
+    eps of another. For the 784-10-10 network, whose two eps differ by a factor of 9, d_eff is 20 to
+    30 times d (`python -m minizo.lab.microscope` measures it).
 
-    Cost of an estimate: 2n forwards, no backward. For a network with running statistics one more
-    forward, at theta itself, sees what goes into them.
+    Cost of an estimate: 2n forwards, no backward. A network with running statistics takes one more
+    forward, at theta itself, for the statistics.
 
     References
     ----------

@@ -9,8 +9,8 @@ from .base import Estimate, Estimator
 class STE(Estimator):
     """g = J(theta)^T dL/dw at w = Q(theta), J the derivative of the quantiser's surrogate.
 
-    The forward pass sees the quantised weights, the backward pass pretends that the quantiser was
-    the surrogate. Biased: it is in general the gradient of no function.
+    The forward pass uses the quantised weights; the backward pass treats the quantiser as the
+    surrogate. The estimate is biased: in general it is the gradient of no function.
 
     Cost of an estimate: 1 forward, 1 backward.
 

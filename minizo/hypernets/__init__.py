@@ -1,4 +1,4 @@
-"""Hypernetworks: the learned parts of MetaQuant and FSG, each with its hand-written backward."""
+"""Hypernetworks: the learned parts of MetaQuant and FSG, with hand-written backwards."""
 
 from .lstm import LSTM
 from .mamba import Mamba

@@ -1,4 +1,4 @@
-"""What every hypernetwork shares: named parameters, their start, and one vector that holds them."""
+"""The base of hypernetworks: named parameters, their initial values, and one vector of them."""
 
 from math import prod
 

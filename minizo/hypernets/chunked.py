@@ -95,9 +95,9 @@ def forward(x, h=None, chunk=None):
         state = h[rows, ...]
         for time in times:
             starts.append(state)
-            part = _Part(x, rows, time)
-            _, states, start, _ = _states(part, state)
-            y[rows, time, :] = part.line(_read(part, states))
+            grid = _Grid(x, rows, time)
+            _, states, start, _ = _states(grid, state)
+            y[rows, time, :] = grid.line(_read(grid, states))
             state = xp.asarray(start[-1, ...], copy=True)  # a view would keep all of start
         end[rows, ...] = state
     # (R, ...) -> (..., ...)
@@ -139,12 +139,12 @@ def backward(x, starts, dy, dh=None, chunk=None):
     for rows, times in reversed(tiles(*x.u.shape[:2], _steps(chunk, x))):
         mu = dh[rows, ...]
         for time in reversed(times):
-            part = _Part(x, rows, time)
-            found = _states(part, left.pop())
-            y[rows, time, :] = part.line(_read(part, found[1]))
-            grads, mu = _adjoint(part, found, part.grid(dy[rows, time, :]), mu)
-            for target, own in zip(dx, grads, strict=False):
-                target[rows, time, :] = part.line(own)
+            grid = _Grid(x, rows, time)
+            states = _states(grid, left.pop())
+            y[rows, time, :] = grid.line(_read(grid, states[1]))
+            grads, mu = _adjoint(grid, states, grid.cut(dy[rows, time, :]), mu)
+            for target, gradient in zip(dx, grads, strict=False):
+                target[rows, time, :] = grid.line(gradient)
             da += grads[-1]
         first[rows, ...] = mu
     # (R, ...) -> (..., ...)
@@ -160,10 +160,10 @@ def _rows(x):
     return Selected(flat(x.u, 2), flat(x.dt, 2), x.A, flat(x.B, 2), flat(x.C, 2))
 
 
-class _Part:
+class _Grid:
     """One chunk with its time as a grid: step s of block k is time k S + s.
 
-    It is filled up to S K steps with dt = 0, in which the state stays what it is.
+    It is padded to S K steps with dt = 0, in which the state does not change.
     u, dt : (S, K, R, E);  B, C : (S, K, R, N);  A : (N, E).
     """
 
@@ -174,10 +174,10 @@ class _Part:
         self.steps = ceil(self.length / self.blocks)
         self.A = backend.namespace(x.A).matrix_transpose(x.A)
         self.u, self.dt, self.B, self.C = (
-            self.grid(v[rows, time, :]) for v in (x.u, x.dt, x.B, x.C)
+            self.cut(v[rows, time, :]) for v in (x.u, x.dt, x.B, x.C)
         )
 
-    def grid(self, v):
+    def cut(self, v):
         """Reshape (R, T, c) -> (S, K, R, c), with zeros behind the end."""
         xp = backend.namespace(v)
         rows, _, c = v.shape
@@ -190,7 +190,7 @@ class _Part:
         return xp.asarray(xp.permute_dims(v, (2, 1, 0, 3)), copy=True)
 
     def line(self, v):
-        """Invert `grid`: (S, K, R, c) -> (R, T, c)."""
+        """Invert `cut`: (S, K, R, c) -> (R, T, c)."""
         xp = backend.namespace(v)
         # (S, K, R, c) -> (R, K, S, c) -> (R, K*S, c)
         v = xp.permute_dims(v, (2, 1, 0, 3))
@@ -234,9 +234,9 @@ def _read(x, h):
     return backend.namespace(h).matmul(x.C[..., None, :], h)[..., 0, :]
 
 
-def _adjoint(x, found, dy, mu):
+def _adjoint(x, states, dy, mu):
     # (du, d(dt), dB, dC (S, K, R, c), dA (N, E)), and mu at the state before the chunk
-    a, h, start, decay = found
+    a, h, start, decay = states
     xp, into = backend.namespace(dy), backend.into
     lam = backend.scratch("scan lam", a.shape, dy)
     into(lam, xp.multiply, dy[..., None, :], x.C[..., None])  # dy_t C_t so far

@@ -1,11 +1,11 @@
-"""Generators: what turns the last gradient of a layer's weights into the next one.
+"""Generators: networks that turn the last gradient of a layer's weights into the next one.
 
     generate(params, given, carried)  -> (F, carried, cache)     F (xi,), for xi weights
     pull_back(params, cache, dF)      -> grads
 
-One set of parameters serves every layer. `Given` is what a generator may look at; all of it is
-constant in the derivative, and so is what it carries from one step to the next (``rest`` gives that
-before the first step). The gradients g are those with respect to the quantised weights.
+One set of parameters serves every layer. `Given` is the input of a generator. It is constant in the
+derivative, as is the state carried from one step to the next (``rest`` returns it before the first
+step). The gradients g are taken with respect to the quantised weights.
 
     FCGrad    F = c g                c is the number that a bias-free linear MLP amounts to
     MultiFC   F = c g Wh
@@ -33,11 +33,16 @@ from .mlp import MLP
 
 
 class Given(NamedTuple):
-    """What is known of one layer before a step.
+    """Input of a generator: what is known of one layer before a step.
 
-    layer : int, its number among the quantised ones;  gradient : ndarray (xi,), g of the step
-    before;  squashed : ndarray (xi,), Wh = A(W) where g was taken;  history : ndarray (m, xi), the
-    latest m of the g, oldest first, ``gradient`` the last of them.
+    layer : int
+        Its number among the quantised layers.
+    gradient : ndarray (xi,)
+        g of the step before.
+    squashed : ndarray (xi,)
+        Wh = A(W) where g was taken.
+    history : ndarray (m, xi)
+        The last m gradients, oldest first, ``gradient`` last.
     """
 
     layer: int
@@ -183,12 +188,12 @@ class Gain(Generator):
     Parameters
     ----------
     layers : int
-        How many k there are; 1 is shared by all.
+        Number of k; a single one is shared by all layers.
 
     Notes
     -----
-    dk = sum dF g. A control: what the networks above could learn if they knew that they are one
-    number. With a k for each layer it is the step size that hypergradient descent adapts.
+    dk = sum dF g. This is a control: the networks above, reduced to the one number that they are.
+    With a k for each layer it is the step size of hypergradient descent.
 
     Examples
     --------
@@ -217,26 +222,26 @@ class Gain(Generator):
 
     def generate(self, params, given, carried):
         """Return F = k g."""
-        own = given.layer if self.layers > 1 else 0
-        return params["k"][own] * given.gradient, carried, (own, given.gradient)
+        index = given.layer if self.layers > 1 else 0
+        return params["k"][index] * given.gradient, carried, (index, given.gradient)
 
     def pull_back(self, params, cache, df):
         """Return dk = sum dF g, at this layer's place."""
         xp = backend.namespace(df)
-        own, gradient = cache
-        grad = xp.zeros_like(params["k"])
-        grad[own] = xp.sum(df * gradient)
-        return {"k": grad}
+        index, gradient = cache
+        dk = xp.zeros_like(params["k"])
+        dk[index] = xp.sum(df * gradient)
+        return {"k": dk}
 
 
 @dataclass(frozen=True)
 class Average(Generator):
-    """F <- mu F + (1 - mu) g: an exponential moving average, the momentum that is not learned.
+    """F <- mu F + (1 - mu) g: an exponential moving average; nothing is learned.
 
     Parameters
     ----------
     mu : float
-        Its memory is 1 / (1 - mu) steps. It starts at 0.
+        Decay, in [0, 1); the average remembers 1 / (1 - mu) steps. It starts at 0.
 
     Examples
     --------

@@ -68,8 +68,8 @@ def softplus(x):
     return xp.maximum(x, 0.0) + xp.log1p(xp.exp(-xp.abs(x)))
 
 
-class Seen(NamedTuple):
-    """What `Mamba` computes of a piece on the way to the scan; features outside, time inside.
+class Piece(NamedTuple):
+    """Intermediate values of a piece on the way to the scan; features outside, time inside.
 
     x : (D, rows, K-1 + T), the piece and what lies before it;  a : (E, rows, K-1 + T);
     z, v, u, s : (E, rows, T);  rho : (R, rows, T);  selected : Selected.
@@ -243,14 +243,14 @@ class Mamba(Hypernet):
             dh = None
             for time in reversed(times):
                 seen = self._see(params, self._with_past(rows, row, time))
-                dpiece, own, dh = self._back(
+                dpiece, shares, dh = self._back(
                     params, seen, left.pop(), features_first(dout[row, time, :]), dh
                 )
                 # the piece has used the K - 1 steps before it, which have a gradient from it too
                 first = max(0, time.start - self.kernel + 1)
                 used = dpiece[:, :, dpiece.shape[2] - (time.stop - first) :]
                 dx[row, first : time.stop, :] += features_last(used)
-                for name, value in own.items():
+                for name, value in shares.items():
                     grads[name] += value
         return xp.reshape(dx, x.shape), grads
 
@@ -287,7 +287,7 @@ class Mamba(Hypernet):
         # 4. dt = softplus(rho Wdt^T + bdt)
         s = product(params["Wdt"], rho) + params["bdt"][:, None, None]
         u_, dt, b, c = (features_last(value) for value in (u, softplus(s), b, c))
-        return Seen(x, a, z, v, u, rho, s, Selected(u_, dt, -xp.exp(params["Alog"]), b, c))
+        return Piece(x, a, z, v, u, rho, s, Selected(u_, dt, -xp.exp(params["Alog"]), b, c))
 
     def _read(self, params, seen, r):
         # y = r + Dsk u

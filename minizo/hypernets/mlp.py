@@ -1,11 +1,11 @@
-"""The linear multi-layer perceptron of MetaQuant and FSG, and the single number that it is.
+"""The linear multi-layer perceptron of MetaQuant and FSG, which is a single number.
 
 Without biases and without nonlinearities the layers are one matrix,
 
     y = W_k ... W_2 W_1 x = M x,     dW_i = (W_k ... W_{i+1})^T dM (W_{i-1} ... W_1)^T,
 
-and where inputs and outputs are one feature, M is one number c: what looks like a network of
-10,200 parameters is a learned factor. `forward` and `backward` go through the layers; `product`
+and with one input and one output feature M is a number c: a network of 10,200 parameters amounts to
+a learned factor. `forward` and `backward` go through the layers; `product`
 and `product_backward` go through M, at a cost that does not depend on the number of rows.
 
 References

@@ -1,4 +1,4 @@
-"""FSG's slow-net: a sequence model that reads a layer's latest gradients, and which layer it is.
+"""FSG's slow-net: a sequence model that reads a layer's identity and its latest gradients.
 
 For a layer i of xi weights, with its m latest gradients h (m, xi), oldest first (the historical
 gradient storage), and a learned vector e_i (the layer recognition embedding):
@@ -45,16 +45,17 @@ class SlowNet(Generator):
     ----------
     model : Mamba or LSTM
     layers : int
-        How many layers the embedding tells apart.
+        Number of layers that the embedding distinguishes.
     layout : {"flat", "coord"}
-        What is a sequence.
+        What forms a sequence; see the module.
     scaled : bool
-        Divide a layer's history by its root mean square, and multiply S by it. An extension of
-        ours: gradients are so small that the model is otherwise linear in them.
+        Divide a layer's history by its root mean square, and multiply S by it. This is our
+        extension: gradients are so small that the model is otherwise linear in them.
 
     Notes
     -----
-    Start: the embedding N(0, 1), Wa U(-1, 1), Wb and bb U(-1, 1) / sqrt(C), the model its own.
+    Initial values: the embedding N(0, 1), Wa U(-1, 1), Wb and bb U(-1, 1) / sqrt(C); the model's
+    are its own.
     With Mamba, S_j = 0 wherever the newest gradient is 0, whatever the parameters and the history
     (see `Mamba`); with an LSTM it is not.
 

@@ -4,7 +4,7 @@
     loss = max(0, 1 - (o_y - max_{j != y} o_j)),   V fixed
 
 Each class lies in a subspace of its own, orthogonal to the others'. The coarse gradient of W has
-mu'(a) in the place of sigma'(a). Where the classes are cones, all five mu' below reach zero loss,
+mu'(a) in place of sigma'(a). Where the classes are cones, all five mu' below reach zero loss,
 the identity as well. Where they fill their subspaces, x and -x alike, the identity STE, which moves
 neurons that are silent, is left behind by those that vanish for a < 0.
 

@@ -139,7 +139,7 @@ def descend(problem, start, steps, factor):
 
 
 def overflow(value):
-    """infinity in the place of NaN."""
+    """infinity in place of NaN."""
     return float("inf") if np.isnan(value) else float(value)
 
 

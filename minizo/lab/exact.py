@@ -110,7 +110,7 @@ def level_mean(estimator, objective, theta, batch, smoothing="q"):
     theta : ndarray (d,)
     batch : Batch
     smoothing : {"q", "p"}
-        ``"q"`` is what n-SPSA averages to. ``"p"`` puts the density p of the law in the place of
+        ``"q"`` is what n-SPSA averages to. ``"p"`` puts the density p of the law in place of
         q: the true gradient of F smoothed by p, which n-SPSA misses unless the law is Gaussian.
 
     Returns
@@ -194,7 +194,7 @@ def predict(gradient, eps, n, kurtosis, guide=None, beta=0.0, squares=None):
 
     and the variance falls as 1 / n. With one eps for all parameters n-SPSA has the textbook's
     ||g||^2 (d + kappa - 1). Different eps put the effective dimension ||h||^2 ||a||^2 / ||g||^2
-    in the place of d, and turn the guide to a ghat.
+    in place of d, and turn the guide to a ghat.
 
     Parameters
     ----------

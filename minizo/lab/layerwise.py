@@ -67,7 +67,7 @@ class LayerwiseSPSA(SPSA):
 
     @property
     def label(self):
-        """What tables and legends call it."""
+        """Return the label that tables and legends show."""
         return f"n-SPSA by layer n={self.n}"
 
     def init(self, objective, theta):

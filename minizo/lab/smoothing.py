@@ -4,7 +4,7 @@
 
 Coordinate i of E[G] is dL/dx_i smoothed with p in the other coordinates and with the zero-bias
 density q(z) = integral_z^inf s p(s) ds in its own: uniform noise smooths a step with a parabola,
-not with a box. Only for the Gaussian is q = p. With the score psi = -p'/p in the place of the
+not with a box. Only for the Gaussian is q = p. With the score psi = -p'/p in place of the
 factor u the estimate averages to the gradient smoothed with p.
 
 The zero-bias law is Goldstein's and Reinert's, the two-point estimate Spall's and the directions
@@ -143,7 +143,7 @@ def curl(setup, a=1.3, b=0.6):
     return with_panels(claims, [panel])
 
 
-# D-3: the score in the place of u
+# D-3: the score in place of u
 
 
 def score_weights(setup):

@@ -2,7 +2,7 @@
 
 One idea a file, from the top down:
 
-    base          what all of them share (`Quantizer`), and full precision
+    base          the contract (`Quantizer`), and full precision
     staircase     sign, mid-rise, mid-tread: equal steps in units of a scale fixed at the start
     dorefa        DoReFa's staircases: of tanh(x) for weights, of [0, 1] for activations
     fitted        ternary and multi-bit: levels fitted to the weights at each use

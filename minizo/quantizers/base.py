@@ -1,13 +1,12 @@
-"""What all quantisers share, and the one that does nothing.
+"""The base of all quantisers, and full precision.
 
 A quantiser has a forward map and a backward rule, as a layer has:
 
     quantize(x, scale) -> w               piecewise constant (or nearly): its true derivative is 0
     backward(x, scale, dw) -> dx, grads   what training uses instead of that derivative
 
-By default the rule is a diagonal one, dx = Q_smooth'(x) dw (`Quantizer.derivative`). Quantisers
-whose statistics, rotations or steps take part in the gradient have a `Quantizer.backward` of their
-own.
+The default rule is diagonal, dx = Q_smooth'(x) dw (`Quantizer.derivative`). A quantiser whose
+statistics, rotations or steps enter the gradient replaces `Quantizer.backward`.
 """
 
 from dataclasses import dataclass, field, replace
@@ -37,50 +36,49 @@ def total(x):
 
 @dataclass(frozen=True)
 class Quantizer(Settings):
-    """The contract, with the answers of a quantiser without state and with a diagonal backward.
+    """The contract of a quantiser, with the defaults of one without state or learned parameters.
 
     Parameters
     ----------
     surrogate : str
-        From `minizo.surrogates`: whose derivative stands in for the quantiser's zero one.
+        Name in `minizo.surrogates`; its derivative replaces the quantiser's, which is 0.
     progress : float
-        Part of the run that is over, set by `at`; only scheduled quantisers look at it.
+        Part of the run that is over, set by `at`; only scheduled quantisers use it.
 
     Attributes
     ----------
     by_filter : bool
-        What one row of x is. False: a whole tensor, x of shape (..., m). True: one filter (the
+        What one row of x holds. False: a whole tensor, x of shape (..., m). True: one filter (the
         weights of one output), x of shape (..., F, n). Means and maxima are taken over a row.
     random : tuple of str
-        Names of the random arrays that `noise` draws; they belong to the batch.
+        Names of the random arrays that `noise` draws for each batch.
     kept : tuple of str
-        Those of `shapes` that no gradient changes, only `refresh`, once an epoch.
+        Names in `shapes` that only `refresh` changes, once an epoch, and no gradient.
     least : dict of str to float
-        Those of `shapes` that must stay positive, and the value that training keeps them at or
-        above.
+        Names in `shapes` that must stay positive, with the least value that training allows.
     pointwise : bool
-        Whether a number is quantised without a look at the others, so that activations can be.
+        Whether every number is quantised independently, as activations require.
     diagonal : bool
         Whether `backward` is the diagonal rule.
     levels : int or None
-        Number of levels in a row, where it is fixed.
+        Number of levels in a row, if it is fixed.
     epsbar : float or None
-        Standard deviation of the noise that turns Q into its surrogate, in units of `scale`; None
-        where no noise of one size does. A zeroth-order estimator must then be told its eps.
+        Standard deviation of the noise that turns Q into its surrogate, in units of `scale`. None
+        if no noise of a single size does; a zeroth-order estimator must then be given its eps.
 
     Raises
     ------
     InputError
-        For an unknown surrogate, or a parameter out of range.
+        If the surrogate is unknown or a parameter out of range.
 
     Notes
     -----
     The argument ``scale`` (``alpha`` where it is an array) is
 
-    - what `scale` made of the initial weights, an array that broadcasts against x; or,
-    - for a quantiser with `shapes` or `random`, a dict of that array (``"alpha"``) and of those, by
-      name. What it learns is a few more entries of theta, so estimators and optimisers treat it as
-      any parameter.
+    - the result of `scale` for the initial weights, an array that broadcasts against x; or,
+    - for a quantiser with `shapes` or `random`, a dict with that array (``"alpha"``) and with
+      theirs, by name. Learned parameters of the quantiser are further entries of theta, so
+      estimators and optimisers treat them as any other parameter.
 
     Examples
     --------
@@ -131,7 +129,7 @@ class Quantizer(Settings):
     def at(self, progress):
         """Return this quantiser at the point ``progress`` in [0, 1] of a run.
 
-        Itself, where nothing is scheduled.
+        It returns itself if nothing is scheduled.
         """
         return replace(self, progress=progress) if self.scheduled else self
 
@@ -197,9 +195,9 @@ class Quantizer(Settings):
 
 @dataclass(frozen=True)
 class FullPrecision(Quantizer):
-    """Q(x) = x: no quantisation, the control that every comparison needs.
+    """Q(x) = x: no quantisation, the control of every comparison.
 
-    It implies no noise, so a zeroth-order estimator must be told its eps.
+    It implies no noise, so a zeroth-order estimator must be given its eps.
 
     Examples
     --------

@@ -11,15 +11,21 @@ from .staircase import KBit
 class DoReFa(KBit):
     """Q(x) = 2 round((2^b - 1) A(x)) / (2^b - 1) - 1,  A(x) = tanh(x) / (2 M) + 1/2.
 
-    M = max |tanh x| over the tensor, anew at every call and constant in the derivative; 1 where all
-    x are 0. 2^b levels from -1 to 1, without a scale: alpha is not used. b = 1 is sign(x) with
-    sign(0) = -1, because 1/2 is rounded to even. The surrogate's slope is multiplied by the
+    M = max |tanh x| over the tensor, recomputed at every call and constant in the derivative; 1 if
+    all x are 0. The 2^b levels lie from -1 to 1; alpha is not used. b = 1 is sign(x) with
+    sign(0) = -1, because 1/2 rounds to even. The surrogate's slope is multiplied by the
     *calibration*
 
         c(x) = d(2 A)/dx = (1 - tanh^2 x) / M.
 
-    Rounds ties to even, as its authors' does, unlike the other staircases. It implies no additive
-    noise of one size on x, so a zeroth-order estimator must be told its eps.
+    Ties round to even, as in the authors' code and unlike in the other staircases. No additive
+    noise of a single size on x is implied, so a zeroth-order estimator must be given its eps.
+
+    Parameters
+    ----------
+    surrogate : str
+    bits : int
+        b, 1 to 8.
 
     References
     ----------
@@ -85,7 +91,13 @@ class DoReFa(KBit):
 class DoReFaActivation(KBit):
     """Q(x) = floor(n clip(x, 0, 1) + 1/2) / n, n = 2^b - 1: levels from 0 to 1; times alpha.
 
-    With hardtanh, its default, the backward is the paper's, dx = dw 1[0 <= x < 1].
+    With hardtanh, the default, the backward is the paper's, dx = dw 1[0 <= x < 1].
+
+    Parameters
+    ----------
+    surrogate : str
+    bits : int
+        b, 1 to 8.
 
     References
     ----------

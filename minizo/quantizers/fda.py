@@ -1,4 +1,4 @@
-"""FDA: the sign as a Fourier series, and a small network that adapts to what is left out."""
+"""FDA: the sign as a Fourier series, with a small network that adapts to the missing terms."""
 
 from dataclasses import dataclass
 from math import cos, pi
@@ -19,23 +19,23 @@ class FDA(Quantizer):
         dV1 = a ((V2^T q) 1[V1 x > 0])^T x,   dV2 = a q^T relu(V1 x)      summed over the filters
 
     s is the sign's Fourier series, cut off after n + 1 terms (`minizo.surrogates`); the network eta
-    is to make up for the terms that are missing. It fades: a = amplitude (1 + cos(pi t/T)), so that
-    at the end of a run the weights are binary.
+    compensates for the missing terms. It fades with a = amplitude (1 + cos(pi t/T)), so that the
+    weights are binary at the end of a run.
 
     Parameters
     ----------
     surrogate : str
     amplitude : float
-        Half of a at the start.
+        Half of a at the start, at least 0.
 
     Notes
     -----
     V1 (r, n) and V2 (n, r) belong to a tensor of filters of n weights, r = n // 64 (n // 4 below
     64, at least 1), start uniform on +-1/sqrt(inputs) and are trained by the optimiser of the
-    network. Cost beside the network's: 2 r multiply-accumulates a weight and use, not counted. The
-    surrogate's slope is negative in places, so it is no smoothing, and a zeroth-order estimator
-    must be told its eps. Written after a re-implementation by others: the authors published no
-    training code.
+    network. Cost in addition to the network's: 2 r multiply-accumulates a weight and use, which are
+    not counted. The surrogate's slope is negative in places, so it is not a smoothing, and a
+    zeroth-order estimator must be given its eps. Written after a re-implementation by others: the
+    authors published no training code.
 
     References
     ----------

@@ -3,11 +3,10 @@
     ternary    theta- < 0 < theta+, threshold 0.7 mean|x|, each level the mean of what it stands for
     multi-bit  sum_i +-alpha_i, k scales and 2^k levels, by alternating least squares
 
-A fitted quantiser is a staircase like those of `minizo.quantizers.staircase`, so it has the same
-methods; what it does not have is a scale that was fixed at the start. Its ``scale``, the mean
-absolute weight, is only the unit of what is said in units of alpha elsewhere. All values of one
-tensor (the last axis) share their levels; rows of x, as in ProxQuant's LSTM, have levels of their
-own.
+A fitted quantiser is a staircase with the methods of `minizo.quantizers.staircase`, but without a
+scale fixed at the start. Its ``scale``, the mean absolute weight, is only the unit of quantities
+that are stated in units of alpha elsewhere. All values of one tensor (the last axis) share their
+levels; rows of x, as in ProxQuant's LSTM, have separate levels.
 """
 
 from dataclasses import dataclass
@@ -20,17 +19,18 @@ from .base import Quantizer, mean_abs
 
 @dataclass(frozen=True)
 class Fitted(Quantizer):
-    """What fitted quantisers share. Their surrogate treats the fitted levels as constants.
+    """Base of fitted quantisers, whose surrogate treats the fitted levels as constants.
 
     Parameters
     ----------
     surrogate : str
-        From `minizo.surrogates`: whose derivative stands in for the quantiser's zero one.
+        Name in `minizo.surrogates`; its derivative replaces the quantiser's, which is 0.
 
     Notes
     -----
-    ``fit(x)`` gives the levels (..., K) in ascending order and the K - 1 thresholds between them:
-    Q(x) = levels[j] from threshold j - 1 on. It implies no noise: its steps are unequal.
+    ``fit(x)`` of a subclass returns the levels (..., K) in ascending order and the K - 1 thresholds
+    between them: Q(x) = levels[j] from threshold j - 1 on. No noise is implied, because the steps
+    are unequal.
     """
 
     pointwise = False
@@ -91,8 +91,8 @@ class Ternary(Fitted):
 
     Notes
     -----
-    Not the nearest of its own levels, as D is not their midpoint, so ProxQuant's proximal step with
-    it is an approximation.
+    Q(x) is not the nearest level, as D is not a midpoint, so ProxQuant's proximal step is an
+    approximation.
 
     References
     ----------
@@ -166,13 +166,13 @@ class MultiBit(Fitted):
     bits : int
         k, 1 to 4.
     refinements : int
-        How often the two are repeated. Neither step increases the error.
+        Number of repetitions, at least 0. Neither step increases the error.
 
     Notes
     -----
-    The last step is a nearest-level one, so Q(x) is the nearest of the levels. Where columns of B
-    coincide the least squares have many solutions; the shortest is taken. One bit is the sign with
-    the mean absolute value. Cost: about 2^k passes over x a refinement.
+    The last step chooses the nearest level. If columns of B coincide, least squares has many
+    solutions; the shortest is taken. One bit is the sign times the mean absolute value. Cost: about
+    2^k passes over x a refinement.
 
     References
     ----------

@@ -26,21 +26,21 @@ class LSQ(MidTread):
     Parameters
     ----------
     surrogate : str
-        hardtanh is the paper's; ds stays as it is with any other.
+        hardtanh is the paper's; ds is the same with any other.
     bits : int
-        2 to 8: with 1 there is no level above 0.
+        b, 2 to 8: with 1 there is no level above 0.
     signed : bool
         False: lo = 0, hi = 2^b - 1, for activations that are never negative.
     rescale : bool
-        With the factor c, which keeps the step of s beside that of the weights under SGD.
+        Whether to use the factor c, which balances the step of s and of the weights under SGD.
 
     Notes
     -----
     alpha = 2 mean|w|/sqrt(hi) of the initial weights is the paper's initial step. The paper learns
-    s itself; here r = s/alpha, which starts at 1, so that an optimiser that is blind to scale, such
-    as Adam, moves s by a share of itself instead of across 0. Where it would still get there, r is
-    kept at 2^-10: with a step below 0 the levels turn round, and unsigned ones are all 0 for good.
-    At 2^-10 the gradient of r is as it is, so that r can grow again.
+    s; here the learned parameter is r = s/alpha, which starts at 1, so that an optimiser invariant
+    to scale, such as Adam, changes s in proportion instead of moving it across 0. r is kept at or
+    above 2^-10, because a negative step reverses the levels, and unsigned ones would stay 0. At
+    2^-10 the gradient of r is unchanged, so that r can grow again.
 
     References
     ----------
@@ -121,17 +121,24 @@ class LSQ(MidTread):
 
 @dataclass(frozen=True)
 class QuEST(MidRise):
-    """Q(x) = s (clip(floor(x/s), lo, hi) + 1/2),  s = c_b RMS(x) at every call, held backwards.
+    """Q(x) = s (clip(floor(x/s), lo, hi) + 1/2),  s = c_b RMS(x), recomputed at every call.
 
-        dx = dw 1[|x - Q(x)| <= s/2] Q_smooth'(x)
+        dx = dw 1[|x - Q(x)| <= s/2] Q_smooth'(x),    s held
 
-    The mask trusts the weights whose error is at most that of rounding: all but those further out
-    than half a step beyond the last level. It is all there is with the identity, QuEST's own.
+    The mask trusts weights whose error is at most that of rounding, which excludes those more than
+    half a step beyond the last level. With the identity surrogate, QuEST's choice, the mask is the
+    whole rule.
+
+    Parameters
+    ----------
+    surrogate : str
+    bits : int
+        b, 1 to 8.
 
     Notes
     -----
-    Without the Hadamard transform of the paper, which makes weights more Gaussian first. The step
-    follows the noise on x, so a zeroth-order estimator must be told its eps.
+    The paper first applies a Hadamard transform, which makes weights more Gaussian; this does not.
+    The step follows the noise on x, so a zeroth-order estimator must be given its eps.
 
     References
     ----------

@@ -1,15 +1,15 @@
 """Signs with a live scale: XNOR-Net and binary-weight networks, Bi-Real, magnitude-aware, ReSTE.
 
-All of them compute Q(x) = a sign(x) with a = mean|x| of what is quantised together, and differ in
-what they make of a in the backward, for which three rules (and none) are in circulation:
+All of them compute Q(x) = a sign(x) with a = mean|x| over a filter or a layer. They differ in the
+treatment of a in the backward; published codes use one of four rules:
 
     constant   dx_j = a dw_j s'(x_j)                                 a held
     exact      dx_j = a dw_j s'(x_j) + sign(x_j)/n sum_i dw_i sign(x_i)    the product rule
     paper      dx_j = dw_j (1/n + a s'(x_j))                         XNOR-Net's elementwise form
     plain      dx_j = dw_j s'(x_j)                                   a left out
 
-s' is the slope of the surrogate, 1[-1 <= x < 1] for hardtanh. The product rule is what the paper's
-form would be if the gradient of a were summed over all weights that share it.
+s' is the slope of the surrogate, 1[-1 <= x < 1] for hardtanh. The paper's form would be the product
+rule if it summed the gradient of a over all weights that share a.
 """
 
 from dataclasses import dataclass
@@ -25,22 +25,22 @@ PER = {"filter": True, "layer": False}
 
 @dataclass(frozen=True)
 class Xnor(Quantizer):
-    """Q(x) = a sign(x), a = mean|x| over a filter or a layer, anew at every call; sign(0) = +1.
+    """Q(x) = a sign(x), a = mean|x| over a filter or a layer at every call; sign(0) = +1.
 
     Parameters
     ----------
     surrogate : str
-        Of the sign, in the units of x: hardtanh is the gate |x| <= 1.
+        Surrogate of the sign, in the units of x: hardtanh is the gate |x| <= 1.
     per : {"filter", "layer"}
-        What shares a scale: the n weights of one output, or the whole tensor.
+        Weights that share a scale: the n weights of one output, or the whole tensor.
     rule : {"constant", "exact", "paper", "plain"}
-        What the backward makes of a; see the module.
+        Treatment of a in the backward; see the module.
 
     Notes
     -----
     The noise that the surrogate implies is that of the sign: E[a sign(x + eps u)] = a s(x) with a
-    held, and eps in the units of x (alpha is 1). Weights are mostly far smaller than 1, so that
-    this noise drowns them: `SPSA` then measures little per direction; ``eps_scale`` makes it less.
+    held, and eps in the units of x (alpha is 1). Most weights are far smaller than 1, so this noise
+    drowns them, and `SPSA` measures little per direction; ``eps_scale`` reduces it.
 
     References
     ----------
@@ -171,7 +171,7 @@ class MagnitudeAware(Xnor):
 
 @dataclass(frozen=True)
 class ReSTE(Xnor):
-    """a sign(x), a = mean|x| of the layer; backward of a sign(x) |x|^(1/o), a part of it.
+    """Q(x) = a sign(x), a = mean|x| over the layer, with the backward of a sign(x) |x|^(1/o).
 
         dx = a dw s'(x) + sign(x)/n sum(dw sign(x)),    s(x) = sign(x) |x|^(1/o)
 
@@ -206,8 +206,8 @@ class BNN(Sign):
 
     Notes
     -----
-    Binarised networks clip the latent weights to [-1, 1] and leave the gate of weights away, that
-    of activations not: the estimator `BinaryConnect` with ``clip=1``.
+    Binarised networks clip the latent weights to [-1, 1] and omit the gate of weights, but not that
+    of activations: use the estimator `BinaryConnect` with ``clip=1``.
 
     References
     ----------

@@ -1,15 +1,15 @@
 """Staircases of equal steps, each paired with the surrogate whose slope the STE uses.
 
-A staircase is a map in units of its scale alpha, continuous from the right (up to the
-rounding of x/alpha + 1/2: the largest number below 1/2 already goes up):
+A staircase is a map in units of its scale alpha, continuous from the right (up to the rounding of
+x/alpha + 1/2: the largest number below 1/2 already rounds up):
 
     sign       Q(x) = alpha sign(x),   sign(0) = +1                     levels +-alpha
     mid-rise   Q(x) = alpha (clip(floor(x/alpha), lo, hi) + 1/2)        levels +-alpha/2, +-3alpha/2
     mid-tread  Q(x) = alpha  clip(floor(x/alpha + 1/2), lo, hi)         levels ..., -alpha, 0, alpha
                lo = -2^(b-1),  hi = 2^(b-1) - 1                         b bits, 2^b levels
 
-Mid-rise and mid-tread are the spec's clip(round(x/alpha - 1/2), lo, hi) + 1/2 and
-clip(round(x/alpha), lo, hi) except at ties, where rounding half to even would go up at one
+Mid-rise and mid-tread equal clip(round(x/alpha - 1/2), lo, hi) + 1/2 and
+clip(round(x/alpha), lo, hi) except at ties, where rounding half to even would round up at one
 threshold and down at the next.
 
 A staircase with thresholds t_k and unit steps is a sum of signs, Q(x)/alpha = sum_k sign(x/alpha -
@@ -41,12 +41,12 @@ from .base import Quantizer, sign
 
 @dataclass(frozen=True)
 class Staircase(Quantizer):
-    """Q(x) = alpha (sum of signs): what staircases share, the surrogate and the noise it implies.
+    """Base of staircases, Q(x) = alpha (sum of signs): the surrogate and the noise it implies.
 
     Parameters
     ----------
     surrogate : str
-        From `minizo.surrogates`.
+        Name in `minizo.surrogates`.
     """
 
     @property
@@ -77,7 +77,12 @@ class Staircase(Quantizer):
 class Sign(Staircase):
     """Q(x) = alpha sign(x) with sign(0) = +1: binary weights.
 
-    Its scale is alpha = sqrt(2/pi) RMS(w), the mean absolute value of Gaussian weights.
+    The scale is alpha = sqrt(2/pi) RMS(w), the mean absolute value of Gaussian weights.
+
+    Parameters
+    ----------
+    surrogate : str
+        Name in `minizo.surrogates`.
 
     Examples
     --------
@@ -146,6 +151,13 @@ class _Codes(KBit):
 class MidRise(_Codes):
     """Q(x) = alpha (clip(floor(x/alpha), lo, hi) + 1/2): 2^b levels, symmetric, none at 0.
 
+    Parameters
+    ----------
+    surrogate : str
+        Name in `minizo.surrogates`.
+    bits : int
+        b, 1 to 8.
+
     Examples
     --------
     >>> import numpy as np
@@ -173,7 +185,14 @@ class MidRise(_Codes):
 
 @dataclass(frozen=True)
 class MidTread(_Codes):
-    """Q(x) = alpha clip(floor(x/alpha + 1/2), lo, hi): 2^b levels, 0 is one, one more is below.
+    """Q(x) = alpha clip(floor(x/alpha + 1/2), lo, hi): 2^b levels, one at 0, one more below it.
+
+    Parameters
+    ----------
+    surrogate : str
+        Name in `minizo.surrogates`.
+    bits : int
+        b, 1 to 8.
 
     Examples
     --------

@@ -1,6 +1,6 @@
 """Signs of standardised filters: IR-Net, and RBNN with its rotations.
 
-Both standardise the n weights of a filter first, and their gradient goes through mean and
+Both first standardise the n weights of a filter, and their gradient passes through the mean and the
 deviation:
 
     z = (x - mean x) / s,   s^2 = sum (x - mean x)^2 / (n - 1)
@@ -44,7 +44,7 @@ def standardise_backward(dz, z, s):
 
 @dataclass(frozen=True)
 class Standardised(Quantizer):
-    """What `IRNet` and `RBNN` share: they see filters, of two weights at least."""
+    """Base of `IRNet` and `RBNN`, which quantise filters of at least two weights."""
 
     by_filter = True
     pointwise = False
@@ -67,13 +67,13 @@ class IRNet(Standardised):
 
         dz = a dw s'(z),  a = 2^round(log2 mean|z|) held;  dx through the standardisation
 
-    The power of two is a shift of bits. The surrogate is EDE, s(z) = k tanh(t z), whose t grows
-    over the run.
+    Multiplication by the power of two is a bit shift. The surrogate is EDE, s(z) = k tanh(t z),
+    whose t grows over the run.
 
     Notes
     -----
-    Noise on x does not become noise of one size on z, which is divided by the deviation of the
-    noisy filter, so a zeroth-order estimator must be told its eps.
+    Noise on x does not become noise of a single size on z, which is divided by the deviation of the
+    noisy filter. So a zeroth-order estimator must be given its eps.
 
     References
     ----------
@@ -123,7 +123,7 @@ class RBNN(Standardised):
     """Q(x) = g sign(z + |sin h| (Rot(z) - z)),  Rot(z) = R1^T Z R2,  Z the filter z as (a, b).
 
     z is the standardised filter of n = a b weights, a the largest divisor up to sqrt(n). R1 and R2
-    are orthogonal, one pair a tensor, made anew at the beginning of every epoch so that rotated
+    are orthogonal, one pair a tensor, updated at the beginning of every epoch so that rotated
     weights lie near their signs; the angle h (from pi/2: all the way) and the gain g (from mean|x|)
     of each filter are learned.
 
@@ -135,17 +135,17 @@ class RBNN(Standardised):
     ----------
     surrogate : str
     detach_rotation : bool
-        As in the authors' code: the rotated weights count as constant, dz = (1 - |sin h|) dy. At
-        h = pi/2 that is no gradient at all: the latent weights cannot move until the angle does,
-        which there has no gradient either (cos h = 0). Under SGD only weight decay starts a run;
-        Adam, which divides by the size of a gradient, starts from the rounding of pi/2.
+        As in the authors' code, treat the rotated weights as constant: dz = (1 - |sin h|) dy. At
+        h = pi/2 there is then no gradient at all: neither the latent weights nor the angle
+        (cos h = 0) can move. Under SGD only weight decay starts a run; Adam, which divides by the
+        size of a gradient, starts from the rounding error of pi/2.
 
     Notes
     -----
-    The authors also standardise activations; not here. Cost beside the network's: (a + b) multiply-
-    accumulates a weight and use, not counted, and six SVD of a x a and b x b an epoch. Noise on x
-    is not noise of one size on y, so a zeroth-order estimator must be told its eps; the rotations
-    are not perturbed.
+    The authors also standardise activations; this does not. Cost in addition to the network's:
+    (a + b) multiply-accumulates a weight and use, which are not counted, and six SVDs of a x a and
+    b x b matrices an epoch. Noise on x is not noise of a single size on y, so a zeroth-order
+    estimator must be given its eps; the rotations are not perturbed.
 
     References
     ----------

@@ -15,23 +15,22 @@ IN_USE = ("real", "sign")
 class Stochastic(Quantizer):
     """Q(x) = alpha with probability clip((x/alpha + 1)/2, 0, 1), else -alpha; E[Q] = clip(x).
 
-    Computed as alpha sign(x/alpha + c), c uniform on (-1, 1) and drawn anew for every batch: noise
-    belongs to the batch, so F(theta; batch) is a function, and all directions of a zeroth-order
-    estimator see the same coins.
+    It is computed as alpha sign(x/alpha + c), c uniform on (-1, 1) and drawn for every batch. The
+    noise belongs to the batch, so F(theta; batch) is a function, and all directions of a
+    zeroth-order estimator see the same c.
 
     Parameters
     ----------
     surrogate : str
         identity, as in stochastic BinaryConnect: dx = dw. The derivative of E[Q] is hardtanh's.
     in_use : {"real", "sign"}
-        What the network computes with outside training: the latent weights, clipped (the paper), or
-        their signs, alpha sign(x).
+        Weights outside training: the latent weights, clipped (the paper), or alpha sign(x).
 
     Notes
     -----
-    alpha = sqrt(3) RMS of the initial weights, the end of their interval where they are uniform, as
-    the Glorot H of the authors' code. They also clip the latent weights to +-alpha after each step:
-    the estimator `BinaryConnect` with ``clip=1``.
+    alpha = sqrt(3) RMS of the initial weights is the end of their interval if they are uniform, as
+    is the Glorot H of the authors' code. The authors also clip the latent weights to +-alpha after
+    each step: use the estimator `BinaryConnect` with ``clip=1``.
 
     References
     ----------

@@ -102,14 +102,14 @@ def study(steps, largest):
             ("n-SPSA n=100, eps x 2", SPSA(n=100, eps_scale=2.0), longer),
             ("FOGZO n=1, beta .999", FOGZO(beta_schedule="constant"), longer),
         ],
-        "mid-tread in the place of mid-rise (Adam .01)": [
+        "mid-tread in place of mid-rise (Adam .01)": [
             (e.label, e, {"quantizer": tread}) for e in (STE(), spsa, FOGZO(), FOGZO(n=10))
         ],
         "binary weights, levels +-alpha (Adam .01)": [
             (e.label, e, {"quantizer": quantizers.Sign()})
             for e in (STE(), spsa, FOGZO(), FOGZO(n=10))
         ],
-        "hardtanh in the place of ReLU (Adam .01)": [
+        "hardtanh in place of ReLU (Adam .01)": [
             (e.label, e, hard) for e in (STE(), spsa, FOGZO(), FOGZO(n=10))
         ],
     }

@@ -192,7 +192,7 @@ def part(name, table, controls, rate, run, out, *, steps=None, seeds=3, full=Fal
         By default those of the setting.
     seeds : int
     full : bool
-        The network of the papers in the place of the small one; ``cifar`` only.
+        The network of the papers in place of the small one; ``cifar`` only.
     """
     model = f"{name}-full" if full else name
     setting = SETTINGS[model]

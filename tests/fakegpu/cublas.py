@@ -75,7 +75,7 @@ FUNCTIONS = {
 
 
 def replace():
-    """Put this in the place of CuPy's wrapper of libcublas."""
+    """Replace CuPy's wrapper of libcublas."""
     module = types.ModuleType("cupy_backends.cuda.libs.cublas")
     vars(module).update({name: number for number, name in enumerate(CONSTANTS)}, **FUNCTIONS)
     sys.modules[module.__name__] = module

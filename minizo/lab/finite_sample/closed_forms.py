@@ -1,7 +1,7 @@
 """Population gradients of the two-layer network, and the network itself on samples.
 
     y(Z) = v^T 1{Z w > 0},   Z (m, n) of N(0, 1),   loss 1/2 (y - y*)^2,   y* from v*, w*, |w*| = 1
-    g_mu = Z^T (mu'(Z w) * v) (y - y*)      the coarse gradient of w: mu' in the place of 0
+    g_mu = Z^T (mu'(Z w) * v) (y - y*)      the coarse gradient of w: mu' in place of 0
 
 The closed forms are the lemmas of Yin et al., checked by `minizo.lab.finite_sample.lemmas`. With
 theta the angle between w and w*, u = w / |w| and J = I + 1 1^T. Vectors are real arrays (m,), (n,).

@@ -6,7 +6,7 @@ whether every |delta_i| stays on the right side of 1 / sqrt(n) (Proposition 3 of
 One step needs no data set. Of x_k only two numbers matter, along a = (q_0 - w*) / |q_0 - w*| and
 b = (q_0 + w*) / |q_0 + w*|: they decide whether q_0 and w* disagree about x_k. Given K samples that
 count, the rest of g is N(0, K / N^2) in the directions orthogonal to both. `sampled` draws g in
-this way, exactly in law, at the cost of 2 N + n random numbers in the place of N n.
+this way, exactly in law, at the cost of 2 N + n random numbers in place of N n.
 """
 
 from math import pi, sqrt

@@ -106,7 +106,7 @@ def run_noise(setup):
     def column(name):
         return np.array([row[name] for row in rows])
 
-    slow = column("predicted") ** (1.0 / np.sqrt(column("n")))  # n in the place of n^(3/2)
+    slow = column("predicted") ** (1.0 / np.sqrt(column("n")))  # n in place of n^(3/2)
     own = [(found["wrong"].ravel(), found["p"].ravel()) for _, _, found in cells]
     slopes = np.array([wrong @ p / (p @ p) for wrong, p in own])
     balance = max(np.abs(found["escapes"] - found["returns"]).max() for _, _, found in cells)
@@ -118,7 +118,7 @@ def run_noise(setup):
         close(
             "Mean time at w* = exp(-n^(3/2) sigma / (2 sqrt(N)))",
             f"Proposition 4 (this package), coordinates decoupled: slack {SLACK}",
-            column("home"), column("predicted"), column("se"), slow, "n in the place of n^(3/2)",
+            column("home"), column("predicted"), column("se"), slow, "n in place of n^(3/2)",
             slack=SLACK,
         ),
         close(
