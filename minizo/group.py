@@ -22,7 +22,7 @@ from . import backend, rng
 from .objective import Batch
 from .parallel import BLOCK_DIRECTIONS
 
-ROW_NUMBERS = 2**21  # of all the runs of a group: 8 MiB in float32
+ROW_NUMBERS = 5 * 2**19  # of all the runs of a group: 10 MiB in float32
 
 
 class Share(NamedTuple):

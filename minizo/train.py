@@ -375,7 +375,6 @@ def fit_many(
         prepare(objective, data, estimator, rule, seed=seed, **own, **options)
         for (rule, seed), own in zip(pairs, owns, strict=True)
     ]
-
     lead = recipes[0]
 
     def train_rows(first, last):

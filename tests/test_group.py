@@ -22,6 +22,7 @@ from minizo import (
 )
 from minizo import group as groups
 from minizo.estimators import ESTIMATORS
+from minizo.export.trained import Trained, read_run
 from minizo.group import Group
 from minizo.inputs import prepare
 from minizo.optim import SGD, Adam
@@ -226,6 +227,23 @@ def test_seeds_of_a_command_are_resumed(command, tmp_path, monkeypatch):
     drop = {"seconds": 0, "memory_mib": 0}
     assert [row | drop for row in found] == [row | drop for row in whole]
     assert json.dumps(found)
+
+
+def test_rows_are_exported_one_by_one(tmp_path):
+    """From the checkpoint of a group: each row that came to its end, as the run itself."""
+    objective, data = problem()
+    pairs = [(SGD(0.1), 0), (SGD(1e308), 0), (SGD(0.1), 1)]
+    runs = fit_many(objective, data, STE(), pairs, path=tmp_path / "many.npz", **OPTIONS)
+    (tmp_path / "results.json").write_text("[]")
+    found = read_run(tmp_path, objective.network)
+    assert list(found) == ["many-0-2-run0", "many-0-2-run2"]
+    for ours, run in zip(found.values(), (runs[0], runs[2]), strict=True):
+        theirs = Trained.of(run)
+        for part in ("latent", "weights", "running"):
+            named = getattr(theirs, part)
+            assert getattr(ours, part).keys() == named.keys()
+            for name, value in named.items():
+                np.testing.assert_array_equal(getattr(ours, part)[name], value)
 
 
 def test_the_scales_of_a_group_are_those_of_its_rows():

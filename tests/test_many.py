@@ -250,14 +250,14 @@ def test_rows_at_once_follow_what_a_row_needs():
     """Few of many directions, fewer of wide networks, at least one; progress counts all steps."""
     network = mlp(784, 10, 10)
     data = data_for(NETWORKS["mlp"])
-    assert group.rows_at_once(network, data, STE(), 100) == 14
-    assert group.rows_at_once(network, data, SPSA(n=1), 100) == 14
-    assert group.rows_at_once(network, data, SPSA(n=10), 100) == 2
+    assert group.rows_at_once(network, data, STE(), 100) == 17
+    assert group.rows_at_once(network, data, SPSA(n=1), 100) == 17
+    assert group.rows_at_once(network, data, SPSA(n=10), 100) == 3
     assert group.rows_at_once(network, data, STE(), 10**6) == 1
     assert group.rows_at_once(network, data, ESTIMATORS["gain"](), 100) == 1
     sizes = [[part.stop - part.start for part in group.groups(count, network, data, STE(), 100)]
-             for count in (1, 14, 15, 32)]  # fmt: skip
-    assert sizes == [[1], [14], [8, 7], [8, 8, 8, 8]]
+             for count in (1, 17, 18, 32, 40)]  # fmt: skip
+    assert sizes == [[1], [17], [9, 9], [16, 16], [10, 10, 10, 10]]
     counted = []
     small = Objective(NETWORKS["mlp"], MidRise())
     options = {"steps": 5, "batch": 20, "progress": counted.append}

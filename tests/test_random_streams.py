@@ -103,30 +103,23 @@ def test_a_path_that_has_no_place_is_refused(path):
 
 
 def drawn(network, estimator, quantizer):
-    """How often a short run draws from each stream, as SeedSequence tells streams apart.
-
-    The first batch, which a network with running statistics meets once before the first step, is
-    left out.
-    """
+    """How often the steps of a run draw from each stream, as SeedSequence tells streams apart."""
     x, labels = blobs(30, 3, 24, 1)
     x, found = x.reshape(-1, *network.input_shape), Counter()
     host = rng.Stream.host
 
     def noted(stream):
         words = list(stream.words())
-        while (
-            words and words[-1] == 0
-        ):  # to SeedSequence, words with more zeros at the end are the same
+        while words and words[-1] == 0:  # zeros at the end change nothing for SeedSequence
             words.pop()
         found[tuple(words)] += 1
         return host(stream)
 
+    data, rule = Dataset("toy", x, labels, x, labels, classes=3), optim.Adam(0.01)
+    objective = Objective(network, quantizer)
+    start, state = objective.network.init(0, like=x), network.init_state(x)
     with mock.patch.object(rng.Stream, "host", noted):
-        data = Dataset("toy", x, labels, x, labels, classes=3)
-        rule = optim.Adam(0.01)
-        # without statistics of its own, a run would meet its first batch once before the first step
-        given = {"steps": 5, "batch": 10, "state": network.init_state(x)}
-        fit(Objective(network, quantizer), data, estimator, rule, **given)
+        fit(objective, data, estimator, rule, steps=5, batch=10, start=start, state=state)
     return found
 
 

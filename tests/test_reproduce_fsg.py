@@ -158,7 +158,7 @@ def test_quick_command(call, tmp_path, monkeypatch):
     every = fsg_report.read_runs(folder / "fsg.csv")
     again = fsg_report.comparison_text("x", tuned, every, fsg.CONTROLS, fsg.SMALL_RATE)
     assert again.partition("=\n")[2] in out
-    monkeypatch.setattr(sweep, "train", lambda *a: pytest.fail("ran again"))
+    monkeypatch.setattr(sweep, "_work", lambda *a: pytest.fail("ran again"))
     assert call("--quick", "--steps", "10") == (code, out, "")
 
 
@@ -207,7 +207,7 @@ def test_the_part_of_lenet(tiny, tmp_path, monkeypatch):
         assert len(group) == 2
         own = {r: fsg_report.final(record) for n, r, _, record in every if n == name}
         assert not own or own[rate] == min(own.values())
-    monkeypatch.setattr(sweep, "train", lambda *a: pytest.fail("ran again"))
+    monkeypatch.setattr(sweep, "_work", lambda *a: pytest.fail("ran again"))
     assert tiny("lenet", "--quick", "--steps", "4", "--seeds", "2") == (code, out, "")
 
 

@@ -243,7 +243,7 @@ def test_quick_command(call, tmp_path, monkeypatch):
     assert len(rows) == 4 * 2 * 2 and {row["schedule"] for row in rows} == {"constant", "linear"}
     records = [json.loads(path.read_text()) for path in folder.glob("*.json")]
     assert len(records) == 1 + 16 + 8
-    monkeypatch.setattr(sweep, "train", lambda *a: pytest.fail("ran again"))
+    monkeypatch.setattr(sweep, "_work", lambda *a: pytest.fail("ran again"))
     assert call(*flags) == (code, out, "")
 
 

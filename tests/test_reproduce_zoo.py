@@ -50,7 +50,7 @@ def test_the_best_setting_of_seed_0_is_repeated(small, tmp_path, capsys, monkeyp
         assert own[seeds.index(3)]["setting"] in shown
     assert (out / "zoo.png").read_bytes()[:4] == b"\x89PNG"
     assert (out / "zoo.txt").read_text().strip() in shown
-    monkeypatch.setattr(sweep, "train", lambda *a: pytest.fail("ran again"))
+    monkeypatch.setattr(sweep, "_work", lambda *a: pytest.fail("ran again"))
     assert zoo.main(arguments) == 0
 
 

@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from minizo import FOGZO, SPSA, STE, InputError, data, optim, quantizers, sweep
+from minizo import FOGZO, SPSA, STE, InputError, ProxQuant, data, optim, quantizers, sweep
 from minizo.estimators import ESTIMATORS
 from minizo.reproduce import compute796, compute796_report, fsg, mnist_grid, proxquant, zoo
 
@@ -39,7 +39,7 @@ def test_finished_cases_are_not_run_again(load, tmp_path, monkeypatch):
     first = run(CASES, load, tmp_path)
     assert [record["seed"] for record in first] == [0, 1]
     assert first[0]["records"]["train_loss"][-1] < first[0]["records"]["train_loss"][0]
-    monkeypatch.setattr(sweep, "train", lambda *a: pytest.fail("ran again"))
+    monkeypatch.setattr(sweep, "_work", lambda *a: pytest.fail("ran again"))
     assert run(CASES, load, tmp_path) == first
 
 
@@ -78,6 +78,31 @@ def test_an_interrupted_case_goes_on_from_its_checkpoint(load, tmp_path, monkeyp
         assert a["records"]["train_loss"] == b["records"]["train_loss"]
 
 
+def test_an_interrupted_group_goes_on_from_its_checkpoint(load, tmp_path, monkeypatch):
+    """Stopped in the second of two groups, though a record of the first is lost meanwhile."""
+    cases = [replace(CASES[0], seed=seed, batch=batch) for batch in (50, 40) for seed in range(3)]
+    whole = run(cases, load, tmp_path / "whole")
+    real, steps = STE.estimate, []
+
+    def estimate(self, *args):
+        steps.append(args[-1].index)
+        if len(steps) == 32:
+            raise KeyboardInterrupt
+        return real(self, *args)
+
+    monkeypatch.setattr(STE, "estimate", estimate)
+    with pytest.raises(KeyboardInterrupt):
+        run(cases, load, tmp_path / "cut")
+    next((tmp_path / "cut").glob("*.json")).unlink()
+    resumed = run(cases, load, tmp_path / "cut")
+    # the first group's lost run alone, and the second group from its 11th step
+    assert sorted(steps[32:]) == sorted([*range(20), *range(11, 20)])
+    for a, b in zip(whole, resumed, strict=True):
+        np.testing.assert_allclose(
+            a["records"]["train_loss"], b["records"]["train_loss"], rtol=1e-4
+        )
+
+
 def test_alike_cases_train_together(load, tmp_path, toy):
     """Seeds, rates and optimisers of a kind in one group: the records of each alone, in float32."""
     rules = [optim.Adam(0.02), optim.SGD(0.1), optim.SGD(1e300)]
@@ -110,6 +135,11 @@ def test_cases_that_cannot_train_together_do_not(toy):
     assert sizes(sweep.Case, STE()) == [3]
     assert sizes(sweep.Case, ESTIMATORS["gain"]()) == [1, 1, 1]
     assert sizes(proxquant.ModelCase, STE()) == [1, 1, 1]  # others start from its checkpoint
+    assert sizes(fsg.LearnedCase, STE()) == [3]
+    warm = [proxquant.ModelCase(STE(), seed=seed) for seed in range(3)]
+    for rule, count in ((ProxQuant(), [3]), (ESTIMATORS["gain"](), [1, 1, 1])):
+        started = [proxquant.starting(rule, optim.Adam(), case, 4, 4) for case in warm]
+        assert [len(group) for group in sweep.groups(started, toy)] == count
     wide = partial(sweep.Case, widths=(200,))
     assert sizes(wide, STE()) == [3]
     assert sizes(wide, SPSA(n=100)) == [1, 1, 1]
@@ -236,7 +266,7 @@ def test_compute796_end_to_end(toy, tmp_path, monkeypatch, capsys):
     assert compute796_report.best_table(back, small).splitlines()[2].split()[0] == "STE"
     assert len(back["STE"]["Adam 0.03"][0]["records"]["macs"]) == 2
     assert (tmp_path / "compute796.png").read_bytes().startswith(b"\x89PNG")
-    monkeypatch.setattr(sweep, "train", lambda *a: pytest.fail("ran again"))
+    monkeypatch.setattr(sweep, "_work", lambda *a: pytest.fail("ran again"))
     assert compute796.main(flags) == 0
     assert capsys.readouterr().out == out
 
