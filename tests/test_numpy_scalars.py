@@ -143,7 +143,7 @@ def test_arguments_keep_the_bits(toy, number, tmp_path):
     given = {name: number(value) for name, value in NUMBERS.items()}
     wanted = train(toy, minizo.SPSA(n=3), **NUMBERS)
     path = tmp_path / "run.npz"
-    with minizo.threads(number(2), number(200)) as pool:
+    with minizo.threads(number(2)) as pool:
         options = given | {"pool": pool, "path": path, "checkpoint_every": number(3)}
         assert_same_bits(train(toy, minizo.SPSA(n=number(3)), **options), wanted)
     assert_same_bits(train(toy, minizo.SPSA(n=3), **NUMBERS, path=path, resume=True), wanted)

@@ -128,7 +128,7 @@ def drawn(network, estimator, quantizer):
 def test_no_stream_is_drawn_from_twice(estimator, network):
     """Every estimator in both networks, over two epochs."""
     found = drawn(NETWORKS[network], pick(ESTIMATORS[estimator], SMALL), quantizers.MidRise("tanh"))
-    assert len(found) > 2
+    assert len(found) >= 2
     assert max(found.values()) == 1, found.most_common(3)
 
 
