@@ -97,6 +97,17 @@ def choose(argument, name, table):
     raise InputError(f"{argument}: unknown name {name!r}{nearest(name, table)} (known: {known})")
 
 
+def resolve(argument, value, table, kind):
+    """What ``value`` stands for: what ``table`` calls so, or ``value`` itself, if it is a ``kind``.
+
+    >>> resolve("law", "one", {"one": 1}, int), resolve("law", 2, {"one": 1}, int)
+    (1, 2)
+    """
+    if isinstance(value, kind) and not isinstance(value, str):
+        return value
+    return choose(argument, value, table)
+
+
 def spelt(argument, name, table):
     """The key of ``table`` that ``name`` is, without regard to case; otherwise as `choose`.
 

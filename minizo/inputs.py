@@ -1,53 +1,23 @@
 """What `minizo.fit` and `minizo.fit_many` are given, looked at before anything is trained."""
 
-import inspect
-
 from . import backend
+from .contracts import check_part
 from .divergence import finite
-from .errors import InputError, close, require
-from .estimators import ESTIMATORS
+from .errors import InputError, require
 from .layers.stack import shapes_through
-from .losses import LOSSES
-from .optim import OPTIMIZERS
-from .quantizers import QUANTIZERS
 from .rng import SEEDS, SOURCES
 from .settings import whole
 
-# kind of part -> (its names, what an object of it must have, where that is to be had)
-CONTRACTS = {
-    "estimator": (ESTIMATORS, "init estimate update", "minizo.estimators.Estimator, which has "
-                  "update"),
-    "optimizer": (OPTIMIZERS, "init update", "minizo.optim.SGD"),
-    "quantizer": (QUANTIZERS, "quantize backward scale shapes noise at", "minizo.quantizers."
-                  "Quantizer, which has all but quantize"),
-    "loss": (LOSSES, "forward backward", "minizo.losses.MeanSquaredError"),
-    "activation": ({}, "", ""),
-}  # fmt: skip
 
-
-def check_part(kind, value):
-    """``value``, an object of that kind, or an `InputError` for a class, a name or anything else.
-
-    >>> from minizo.optim import Adam
-    >>> check_part("optimizer", Adam)
-    Traceback (most recent call last):
-    minizo.errors.InputError: optimizer is the class Adam, but it must be an object: Adam()
-    """
-    table, needed, base = CONTRACTS[kind]
-    if isinstance(value, str):
-        cls = table.get(close(value, table))
-        hint = "" if cls is None else f", such as {cls.__name__}()"
-        raise InputError(f"{kind} is the name {value!r}, but it must be an object{hint}")
-    if inspect.isclass(value):
-        name = value.__name__
-        raise InputError(f"{kind} is the class {name}, but it must be an object: {name}()")
-    missing = [name for name in needed.split() if not callable(getattr(value, name, None))]
-    if missing:
+def check_parts(objective, estimator, optimizer):
+    """Raise an `InputError` where what a run is made of is a class, a name, or lacks a method."""
+    if isinstance(objective, type) or not hasattr(objective, "network"):
+        shown = objective.__name__ if isinstance(objective, type) else type(objective).__name__
         raise InputError(
-            f"{kind} is of {type(value).__name__}, which has no {' or '.join(missing)}; write "
-            f"{'it' if len(missing) == 1 else 'them'}, or inherit from {base}"
+            f"objective is {shown}, but it must be an Objective: Objective(network, quantizer)"
         )
-    return value
+    check_part("estimator", estimator)
+    check_part("optimizer", optimizer)
 
 
 def check_numbers(data, steps, batch, record_every=None, loss_examples=None, rng="device"):

@@ -25,7 +25,7 @@ from .divergence import CALLED, diverged, finite_rows
 from .errors import require
 from .estimators import Step
 from .evaluation import EVALUATION_BATCH, EVALUATION_NUMBERS, totals
-from .inputs import check_batch, check_data, check_numbers, check_seed
+from .inputs import check_batch, check_data, check_numbers, check_parts, check_seed
 from .memory import in_parts, told
 from .objective import Batch
 from .population import BLOCK_DIRECTIONS, Pool
@@ -104,6 +104,8 @@ def fit_many(
     steps, batch, record_every, loss_examples = check_numbers(
         data, steps, batch, record_every, loss_examples, rng
     )
+    for optimizer, _ in pairs:
+        check_parts(objective, estimator, optimizer)
     check_batch(objective.network, batch)
     check_data(objective.network, data)
     if not estimator.rowwise:

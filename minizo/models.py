@@ -24,7 +24,6 @@ from .network import Network
 from .quantizers import LSQ, DoReFaActivation, MidRise, MidTread, Quantizer, Sign
 from .settings import truth, whole, wholes
 
-
 # What stands between layers: layers as they are, and quantisers, each with a step of its own.
 ACTIVATIONS = {
     "relu": ReLU,

@@ -6,12 +6,13 @@ theta, or the number of updates so far. ``progress``, the part of the run that i
 learning rate lr(t) = lr shape(t / T). Only `Bop` looks at the objective: which weights are binary.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import sqrt
 from typing import Annotated, NamedTuple
 
 from . import backend
-from .errors import choose, require
+from .errors import require, resolve
 from .schedules import SHAPES, schedule
 from .settings import Positive, Settings
 
@@ -24,7 +25,7 @@ class SGD(Settings):
     ----------
     lr : float
         Learning rate at the start.
-    schedule : {"constant", "linear", "cosine", "step"}
+    schedule : {"constant", "linear", "cosine", "step"} or callable
         How it falls to 0 over the run (``"constant"``: not at all; see `minizo.schedules`).
 
     References
@@ -38,7 +39,7 @@ class SGD(Settings):
 
     def __post_init__(self):
         super().__post_init__()
-        choose("schedule", self.schedule, SHAPES)
+        resolve("schedule", self.schedule, SHAPES, Callable)
 
     def rate(self, progress):
         """lr(t) at progress t / T."""

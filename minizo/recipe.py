@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import backend
+from .errors import choose
 from .objective import Objective
 
 COLUMNS = ("step", "train_loss", "test_accuracy", "forwards", "backwards", "macs", "seconds")
@@ -72,7 +73,14 @@ class Run:
 
     def final(self, column):
         """The last entry of a column of the records."""
-        return self.records[column][-1]
+        return choose("column", column, self.records)[-1]
+
+    def __repr__(self):
+        """What was trained, and how it ended; the arrays and the records are left out."""
+        lines = [f"{name}={self.settings[name]}" for name in ("estimator", "optimizer", "seed")
+                 if name in self.settings]  # fmt: skip
+        ends = [f"{name}={column[-1]:.4g}" for name, column in self.records.items() if column]
+        return f"Run({', '.join(lines)}; {', '.join(ends)})"
 
 
 def in_words(part):

@@ -14,7 +14,7 @@ from .errors import InputError, require
 from .estimators import Step
 from .evaluation import evaluate
 from .files import require_writable
-from .inputs import check_batch, check_data, check_numbers, check_seed, check_start
+from .inputs import check_batch, check_data, check_numbers, check_parts, check_seed, check_start
 from .objective import Batch
 from .population import Pool
 from .recipe import COLUMNS, Recipe, Run, TrainState
@@ -275,6 +275,7 @@ def fit(
     checkpoint_every = (
         steps if checkpoint_every is None else whole("checkpoint_every", checkpoint_every)
     )
+    check_parts(objective, estimator, optimizer)
     check_batch(objective.network, batch)
     check_data(objective.network, data)
     check_start(objective.network, data, start, state)

@@ -348,7 +348,9 @@ def test_population_axis_equals_the_loop(name):
             np.testing.assert_allclose(found.statistics[key][i], value, rtol=1e-10)
 
 
-@pytest.mark.parametrize("estimator", [STE(), SPSA(n=3), FOGZO(n=2)], ids=lambda e: e.label)
+@pytest.mark.parametrize(
+    "estimator", [STE(), SPSA(n=3), FOGZO(n=2, beta_schedule="constant")], ids=lambda e: e.label
+)
 @pytest.mark.parametrize("name", CONVNETS)
 def test_estimators_on_binary_networks(name, estimator):
     """Binary weights and activations: finite, and the same bits with any number of threads."""

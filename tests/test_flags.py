@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from conftest import write_corners
+from minizo.planning import KINDS, TAKERS
 
 from minizo import cifar, gallery, mnist, planning
 from minizo.bench import __main__ as bench
@@ -16,7 +17,6 @@ from minizo.export import __main__ as export
 from minizo.lab import microscope, runner
 from minizo.lab.experiments import EXPERIMENTS, PARTS
 from minizo.optim import Adam
-from minizo.planning import KINDS, TAKERS
 from minizo.reproduce import compute796, fsg, mnist_grid, proxquant, zoo
 
 DEFAULTS = vars(mnist.build_parser().parse_args([]))

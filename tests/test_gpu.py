@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from conftest import blobs
+from conftest import blobs, pick
 from strategies import SIGMAS
 from test_hypernets import NETS as HYPERNETS
 from test_hypernets import problem as hypernet_problem
@@ -29,7 +29,6 @@ from minizo.losses import LOSSES
 from minizo.models import mlp
 from minizo.network import Network
 from minizo.optim import OPTIMIZERS
-from minizo.planning import pick
 from minizo.quantizers import QUANTIZERS, MidRise
 from minizo.surrogates import SURROGATES
 

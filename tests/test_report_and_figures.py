@@ -1,9 +1,9 @@
 """Tables and pictures: what stands in them is what was measured."""
 
 import pytest
+from minizo.experiment import results_table
 
 from minizo import InputError, figures, report
-from minizo.experiment import results_table
 
 RECORDS = {
     "step": [0, 10, 20],

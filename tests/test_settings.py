@@ -32,10 +32,10 @@ from minizo.settings import CHECKS, Settings, checks, plain, real, truth, whole,
 
 # Made by the package itself, from what was looked at before
 MADE = ("minizo.bench", "minizo.export", "minizo.figures", "minizo.gallery", "minizo.lab",
-        "minizo.planning", "minizo.recipe", "minizo.reproduce")  # fmt: skip
+        "minizo.commands", "minizo.recipe", "minizo.reproduce")  # fmt: skip
 # Looked at in a way of their own: a number or two of them; one number among arrays
-OWN = {("Rows", "streams"), ("Conv2d", "kernel"), ("Conv2d", "stride"), ("Conv2d", "padding"), ("Dataset", "classes"),
-       ("Objective", "quantized"), ("Step", "seed")}  # fmt: skip
+OWN = {("Rows", "streams"), ("Conv2d", "kernel"), ("Conv2d", "stride"), ("Conv2d", "padding"),
+       ("Dataset", "classes"), ("Objective", "quantized"), ("Step", "seed")}  # fmt: skip
 
 
 def found_classes():

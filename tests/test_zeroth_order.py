@@ -367,7 +367,7 @@ def test_beta_0_is_spsa_bit_for_bit(name):
     objective, theta = random_quadratic(9)
     step = Step(seed=4, index=6, total=10)
     settings = {"n": 100, "law": name, "eps": 0.2}
-    fogzo, spsa = FOGZO(**settings, beta=0.0), SPSA(**settings)
+    fogzo, spsa = FOGZO(**settings, beta=0.0, beta_schedule="constant"), SPSA(**settings)
     first, _ = fogzo.estimate(objective, theta, None, fogzo.init(objective, theta), step)
     second, _ = spsa.estimate(objective, theta, None, spsa.init(objective, theta), step)
     np.testing.assert_array_equal(first.grad, second.grad)
@@ -418,7 +418,7 @@ def test_a_zero_guide_leaves_shortened_spsa():
 
     objective, theta = NoGuide(np.array([1.0, -2.0, 3.0])), np.zeros(3)
     fogzo, spsa = (cls(n=10, law="uniform", eps=0.5) for cls in (FOGZO, SPSA))
-    fogzo = replace(fogzo, beta=0.75)
+    fogzo = replace(fogzo, beta=0.75, beta_schedule="constant")
     first, _ = fogzo.estimate(objective, theta, None, fogzo.init(objective, theta), Step())
     second, _ = spsa.estimate(objective, theta, None, spsa.init(objective, theta), Step())
     np.testing.assert_allclose(first.grad, 0.25 * second.grad, rtol=1e-12)
@@ -480,7 +480,9 @@ def test_error_falls_as_one_over_root_n():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("estimator", [SPSA(n=70), FOGZO(n=70, beta=0.9), STE()])
+@pytest.mark.parametrize(
+    "estimator", [SPSA(n=70), FOGZO(n=70, beta=0.9, beta_schedule="constant"), STE()]
+)
 def test_theta_is_left_alone(estimator, dtype):
     """100 estimates later theta has the bits it had: nothing is perturbed in place and undone."""
     objective, theta, batch = small_network(dtype=dtype)
@@ -651,7 +653,7 @@ def test_guide_is_the_unit_vector_of_the_perturbed_parameters():
     objective, theta, batch = small_network(dtype=np.float64)
     loss, g, _ = objective.ste_gradient(theta, batch)
     for perturb in ("all", "quantized"):
-        fogzo = FOGZO(n=30, beta=0.8, perturb=perturb)
+        fogzo = FOGZO(n=30, beta=0.8, beta_schedule="constant", perturb=perturb)
         state = fogzo.init(objective, theta)
         step = Step(seed=2, index=5, total=9)
         estimate, _ = fogzo.estimate(objective, theta, batch, state, step)
@@ -681,7 +683,7 @@ def test_linear_and_constant_beta():
     for p in (0.0, 0.1, 0.5, 0.95, 1.0):
         linear = FOGZO(beta=0.9, beta_schedule="linear").beta_at(p)
         assert linear == pytest.approx(0.9 + (1.0 - p) * 0.1, abs=1e-15)
-        assert FOGZO(beta=0.9).beta_at(p) == 0.9
+        assert FOGZO(beta=0.9, beta_schedule="constant").beta_at(p) == 0.9
 
 
 def test_the_schedule_reaches_the_directions():
@@ -697,9 +699,9 @@ def test_the_schedule_reaches_the_directions():
         )[0].grad  # fmt: skip
 
     for index, beta in enumerate((1.0, 0.875, 0.75, 0.625)):
-        constant = FOGZO(**common, beta=beta)
+        constant = FOGZO(**common, beta=beta, beta_schedule="constant")
         np.testing.assert_array_equal(grad(scheduled, index), grad(constant, index))
-        other = FOGZO(**common, beta=0.5)
+        other = FOGZO(**common, beta=0.5, beta_schedule="constant")
         assert not np.array_equal(grad(scheduled, index), grad(other, index))
 
 
@@ -707,7 +709,10 @@ def test_the_schedule_reaches_the_directions():
 def test_ste_share_switches_at_its_step(share, first):
     """Steps t with t/T < share are the STE's to the bit, at its cost; from there on FOGZO's."""
     objective, theta, batch = small_network()
-    mixed, plain = FOGZO(n=3, ste_share=share), FOGZO(n=3)
+    mixed, plain = (
+        FOGZO(n=3, ste_share=share, beta_schedule="constant"),
+        FOGZO(n=3, beta_schedule="constant"),
+    )
     state = mixed.init(objective, theta)
     _, g, _ = objective.ste_gradient(theta, batch)
     for index in range(10):
@@ -800,7 +805,7 @@ def test_blocks_are_smaller_where_outputs_are_wide():
 def test_threads_give_the_same_bits(workers, dtype):
     """1, 2 or 3 threads: FOGZO's gradient of a real network has the same bits."""
     objective, theta, batch = small_network(dtype=dtype)
-    fogzo = FOGZO(n=400, beta=0.9)
+    fogzo = FOGZO(n=400, beta=0.9, beta_schedule="constant")
     state = fogzo.init(objective, theta)
     with threads(1) as pool:
         expected, _ = fogzo.estimate(objective, theta, batch, state, Step(seed=3, pool=pool))

@@ -51,8 +51,9 @@ def cases(settings):
     }
     found = []
     if settings.pretrain_steps is not None or settings.pretrain_epochs is not None:
-        rule = made[settings.optimizer[0]]
-        row = {"estimator": "pretrain", "quantizer": "none", "optimizer": settings.optimizer[0].name}
+        first = settings.optimizer[0]
+        row = {"estimator": "pretrain", "quantizer": "none", "optimizer": short(first.name)}
+        rule = made[first]
         found.append(Case(FullPrecision(), STE(), rule, "pre-training", "pretrain", row, True))
     names = [called(part, made[part]) for _, part, _ in chosen]
     columns = [
@@ -66,8 +67,8 @@ def cases(settings):
         n = estimator.get("n")
         words = [word for own in words for word in own]
         stem = [short(estimator.name), *([] if n is None else [f"n{n}"]), *words]
-        row = {"estimator": short(estimator.name), "quantizer": quantizer.name,
-               "optimizer": optimizer.name}  # fmt: skip
+        row = {"estimator": short(estimator.name), "quantizer": short(quantizer.name),
+               "optimizer": short(optimizer.name)}  # fmt: skip
         found.append(Case(
             made[quantizer], made[estimator], made[optimizer], ", ".join([name, *words]),
             _file_name(stem), row,

@@ -26,10 +26,14 @@ def load(flag, path, name):
     """
     module = _module(flag, path)
     if not hasattr(module, name):
-        own = [key for key, value in vars(module).items()
-               if not key.startswith("_") and getattr(value, "__module__", "") == module.__name__]  # fmt: skip
+        own = [
+            key
+            for key, value in vars(module).items()
+            if not key.startswith("_") and getattr(value, "__module__", "") == module.__name__
+        ]
         known = f"it has {', '.join(own)}" if own else "it defines no class"
-        raise InputError(f"{flag} {path}:{name}: {path} has no {name}{nearest(name, own)} ({known})")
+        hint = nearest(name, own)
+        raise InputError(f"{flag} {path}:{name}: {path} has no {name!r}{hint} ({known})")
     return getattr(module, name)
 
 

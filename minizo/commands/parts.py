@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from types import UnionType
 from typing import Annotated, NamedTuple, Union, get_args, get_origin
 
+from ..contracts import check_part
 from ..errors import InputError, nearest, spelt
 from ..estimators import ESTIMATORS
-from ..inputs import check_part
 from ..losses import LOSSES
 from ..models import ACTIVATION_DEFAULTS, ACTIVATIONS, GIVEN, MODELS, activation_layer
 from ..optim import OPTIMIZERS
@@ -168,9 +168,7 @@ def read(kind, value):
         raise InputError(f"{kind} is {value!r}, but it must be a name such as {first(kind)!r}")
     if not own.FILE.fullmatch(name):
         if name.endswith(".py"):
-            raise InputError(
-                f"--{kind} {name}: say what in the file is meant, as in {name}:MyRule"
-            )
+            raise InputError(f"--{kind} {name}: say what in the file is meant, as in {name}:MyRule")
         name = spelt(f"--{kind}", name, KINDS[kind].choices)
     part = Part(kind, name)
     known = takes(part)

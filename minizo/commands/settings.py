@@ -228,7 +228,8 @@ def read_json(path, flag):
     try:
         found = json.loads(path.read_text())
     except OSError as error:
-        raise InputError(f"{flag} {path}: {error.strerror or error}; name a file of settings") from None
+        why = error.strerror or error
+        raise InputError(f"{flag} {path}: {why}; name a file of settings") from None
     except ValueError as error:
         raise InputError(f"{flag} {path} is no JSON: {error}") from None
     if not isinstance(found, dict) or not isinstance(found.get("settings", {}), dict):
@@ -311,6 +312,19 @@ def _in_flags(name, item):
 
 
 def of_folder(folder):
-    """The `Settings` of a run folder, for `minizo.export`."""
+    """The `Settings` of a run folder, for `minizo.export`.
+
+    Raises
+    ------
+    InputError
+        If there is no such folder, or it is not a run folder.
+    """
+    if not Path(folder).is_dir():
+        raise InputError(f"there is no folder {folder}; name the one that the run printed")
+    if not (Path(folder) / "settings.json").is_file():
+        raise InputError(
+            f"{folder} is not a run folder: there is no settings.json in it; name the one that the "
+            "run printed"
+        )
     values = filled(over(read_values(DEFAULTS), read_file(folder, "RUN")))
     return Settings.of(values)

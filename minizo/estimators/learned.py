@@ -71,8 +71,8 @@ class Learned(Estimator):
         Where the loss is measured. ``"refined"``: where the optimiser would take the weights with
         G. ``"raw"``: W - lr G. ``"stale"``: where it would take them if it repeated its last step
         (weights, and biases of their layers); G is then only in the derivative.
-    hyper_optimizer : {"sgd", "momentum", "adam"}
-        Trains the generators, at a constant rate.
+    hyper_optimizer : {"sgd", "momentum", "adam"} or optimizer
+        Trains the generators, at a constant rate; an object at its own.
     """
 
     lookahead: str = "raw"
@@ -85,7 +85,8 @@ class Learned(Estimator):
         require(
             self.lookahead in LOOKAHEADS, "lookahead", self.lookahead, f"choose from {LOOKAHEADS}"
         )
-        choose("hyper_optimizer", self.hyper_optimizer, OPTIMIZERS)
+        if isinstance(self.hyper_optimizer, str):
+            choose("hyper_optimizer", self.hyper_optimizer, OPTIMIZERS)
 
     def committed(self, terms, plain):
         """What the optimiser gets for a layer: G.
@@ -122,6 +123,8 @@ class Learned(Estimator):
         )
 
     def _rule(self, part):
+        if not isinstance(self.hyper_optimizer, str):
+            return self.hyper_optimizer
         return OPTIMIZERS[self.hyper_optimizer](lr=part.lr, schedule="constant")
 
     def macs(self, objective, seen):

@@ -21,12 +21,13 @@ proximal term. Parameters that are not quantised follow the optimiser alone. Rec
 those of the quantised network, L(Q(theta)), whatever ``seen`` was.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import exp, log
 from typing import Annotated
 
 from .. import backend, prox
-from ..errors import InputError, choose, require
+from ..errors import InputError, choose, require, resolve
 from ..quantizers import FullPrecision
 from ..quantizers.fitted import Fitted
 from ..settings import Count
@@ -182,7 +183,7 @@ class Homotopy(Proximal):
         tensors of all sizes (this package's; the paper has alpha = 1).
     lam : float
         Strength; infinity is allowed.
-    homotopy : {"step", "epoch", "constant", "geometric"}
+    homotopy : {"step", "epoch", "constant", "geometric"} or callable
         lam_t = lam t with t the number of the step, from 0 (the paper), or of the epoch, from 0
         (the authors' code); lam; or lam growth^t, t the number of the step.
     growth : float
@@ -206,12 +207,12 @@ class Homotopy(Proximal):
         super().__post_init__()
         known = " or ".join(PROX)
         require(self.prox in PROX, "prox", self.prox, f"it must be {known}")
-        choose("homotopy", self.homotopy, HOMOTOPIES)
+        resolve("homotopy", self.homotopy, HOMOTOPIES, Callable)
         choose("convention", self.convention, prox.CONVENTIONS)
 
     def strength(self, step):
         """lam_t."""
-        factor = HOMOTOPIES[self.homotopy](step, self.growth)
+        factor = resolve("homotopy", self.homotopy, HOMOTOPIES, Callable)(step, self.growth)
         return self.lam * factor if factor else 0.0  # also for an infinite lam
 
     def towards(self, x, quantizer, alpha, strength):

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from .. import backend, rng
-from ..errors import choose, require
-from ..laws import LAWS
+from ..errors import require, resolve
+from ..laws import LAWS, Law
 from ..population import blocks
 from ..settings import Count, Natural, Positive, Settings, whole
 from .base import Estimate, Estimator
@@ -174,7 +174,7 @@ class SPSA(Estimator):
     ----------
     n : int
         Directions a step.
-    law : {"matched", "rademacher", "uniform", "triangular", "gaussian", "logistic"}
+    law : {"matched", "rademacher", "uniform", "triangular", "gaussian", "logistic", ...} or Law
         Law of the coordinates; ``"matched"`` takes the one that the quantiser's surrogate implies.
     eps : float, optional
         One perturbation size for every parameter. By default each tensor has its own, matched to
@@ -225,7 +225,7 @@ class SPSA(Estimator):
     def __post_init__(self):
         super().__post_init__()
         if self.law != "matched":
-            choose("law", self.law, LAWS | {"matched": None})
+            resolve("law", self.law, LAWS | {"matched": None}, Law)
         require(self.perturb in PERTURB, "perturb", self.perturb, f"choose from {PERTURB}")
 
     @property
@@ -241,7 +241,11 @@ class SPSA(Estimator):
 
     def noise(self, objective, state, step):
         """The directions u of this step."""
-        law = objective.quantizer.law if self.law == "matched" else LAWS[self.law]
+        law = (
+            objective.quantizer.law
+            if self.law == "matched"
+            else resolve("law", self.law, LAWS, Law)
+        )
         return Noise(law, step.seed, step.index, step.rng, state.moved)
 
     def estimate(self, objective, theta, batch, state, step):

@@ -13,9 +13,9 @@ own.
 from dataclasses import dataclass, field, replace
 
 from .. import backend, laws
-from ..errors import choose
-from ..settings import Settings, Share
-from ..surrogates import SURROGATES
+from ..errors import InputError, resolve
+from ..settings import Settings, Share, plain
+from ..surrogates import SURROGATES, Surrogate
 
 
 def mean_abs(w):
@@ -41,8 +41,8 @@ class Quantizer(Settings):
 
     Parameters
     ----------
-    surrogate : str
-        From `minizo.surrogates`: whose derivative stands in for the quantiser's zero one.
+    surrogate : {"identity", "hardtanh", "tanh", "approxsign", "swish", ...} or Surrogate
+        Whose derivative stands in for the quantiser's zero one: a name of `minizo.surrogates`.
     progress : float
         Part of the run that is over, set by `at`; only scheduled quantisers look at it.
 
@@ -97,12 +97,22 @@ class Quantizer(Settings):
 
     def __post_init__(self):
         super().__post_init__()
-        choose("surrogate", self.surrogate, SURROGATES)
+        if isinstance(plain(self.surrogate), int | float):
+            name, value = type(self).__name__, plain(self.surrogate)
+            bits = (
+                f"; if bits are meant, write {name}(bits={value})" if hasattr(self, "bits") else ""
+            )
+            raise InputError(f"{name}.surrogate is {value!r}, but it must be a surrogate{bits}")
+        resolve("surrogate", self.surrogate, SURROGATES, Surrogate)
 
     @property
     def curve(self):
         """The `minizo.surrogates.Surrogate` at this point of the run."""
-        return SURROGATES[self.surrogate].at(self.progress)
+        return self._start.at(self.progress)
+
+    @property
+    def _start(self):
+        return resolve("surrogate", self.surrogate, SURROGATES, Surrogate)
 
     @property
     def law(self):
@@ -112,7 +122,7 @@ class Quantizer(Settings):
     @property
     def scheduled(self):
         """Whether anything depends on the part of the run that is over."""
-        return SURROGATES[self.surrogate].schedule is not None
+        return self._start.schedule is not None
 
     def at(self, progress):
         """This quantiser when the part ``progress`` in [0, 1] of a run is over.

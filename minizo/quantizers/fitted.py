@@ -24,8 +24,8 @@ class Fitted(Quantizer):
 
     Parameters
     ----------
-    surrogate : str
-        From `minizo.surrogates`: whose derivative stands in for the quantiser's zero one.
+    surrogate
+        As in `Quantizer`.
 
     Notes
     -----

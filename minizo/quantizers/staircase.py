@@ -45,8 +45,8 @@ class Staircase(Quantizer):
 
     Parameters
     ----------
-    surrogate : str
-        From `minizo.surrogates`.
+    surrogate
+        As in `Quantizer`.
     """
 
     @property

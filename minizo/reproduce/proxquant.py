@@ -25,12 +25,13 @@ from .. import (
     ProxConnect,
     ProxQuant,
     __version__,
-    cli,
     figures,
     models,
     report,
     sweep,
 )
+from ..commands import guarded
+from ..errors import InputError, choose
 from ..files import write_text
 from ..lab.flips import CountFlips, level_change
 from ..optim import Adam
@@ -258,7 +259,7 @@ def main(argv=None):
     add = parser.add_argument
     add(
         "--model",
-        choices=SETUPS,
+        metavar="NAME",
         default="mlp",
         help="the network: mlp on MNIST, or lenet or small-resnet on 10,000 images of it at half "
         "the resolution, with a shorter grid and tuned on seed 0 (default: mlp)",
@@ -270,14 +271,15 @@ def main(argv=None):
     )
     add("--warm", type=int, help="steps of the warm start (default: as many)")
     add("--hidden", type=int, help="width of the mlp's hidden layer (default: 32)")
-    return cli.guarded(lambda: work(parser.parse_args(argv)))
+    return guarded(lambda: work(parser.parse_args(argv)))
 
 
 def work(arguments):
     """The sweeps and the report."""
-    small, model, setup = arguments.quick, arguments.model, SETUPS[arguments.model]
+    small, model = arguments.quick, arguments.model
+    setup = choose("--model", model, SETUPS)
     if arguments.hidden is not None and model != "mlp":
-        raise cli.InputError(
+        raise InputError(
             f"--hidden is {arguments.hidden}, but {model} has no such layer: leave it out"
         )
     seeds, steps, hidden = command.counts(
