@@ -39,7 +39,7 @@ def check_part(kind, value):
     missing = [name for name in needed.split() if not callable(getattr(value, name, None))]
     if missing:
         raise InputError(
-            f"{kind} is of {type(value).__name__}, which has no {' or '.join(missing)}; write "
+            f"{kind} is a {type(value).__name__}, which has no {' or '.join(missing)}; write "
             f"{'it' if len(missing) == 1 else 'them'}, or inherit from {base}"
         )
     return value

@@ -64,6 +64,13 @@ class MomentumState(NamedTuple):
 class Momentum(SGD):
     """m <- mu m + g;  theta <- theta - lr(t) m.
 
+    Parameters
+    ----------
+    lr, schedule
+        As in `SGD`.
+    mu : float
+        Share of the old velocity, in [0, 1).
+
     References
     ----------
     B. T. Polyak, "Some methods of speeding up the convergence of iteration methods", USSR
@@ -97,6 +104,15 @@ class Adam(SGD):
         m <- b1 m + (1 - b1) g,      mhat = m / (1 - b1^t)
         v <- b2 v + (1 - b2) g^2,    vhat = v / (1 - b2^t)
 
+    Parameters
+    ----------
+    lr, schedule
+        As in `SGD`.
+    b1, b2 : float
+        Shares of the old means of g and of g^2, in [0, 1).
+    eps : float
+        Above 0: with 0 a parameter that never had a gradient would become 0 / 0.
+
     References
     ----------
     D. P. Kingma, J. Ba, "Adam: a method for stochastic optimization", ICLR 2015, algorithm 1.
@@ -105,7 +121,7 @@ class Adam(SGD):
     lr: Positive = 0.01
     b1: Annotated[float, "[0, 1)"] = 0.9
     b2: Annotated[float, "[0, 1)"] = 0.999
-    eps: Positive = 1e-8  # with 0 a parameter that never had a gradient would become 0 / 0
+    eps: Positive = 1e-8
 
     def init(self, theta, objective=None):
         """State of a new run."""
@@ -150,6 +166,8 @@ class Bop(Adam):
 
     Parameters
     ----------
+    lr, schedule, b1, b2, eps
+        As in `Adam`, for the parameters that are not binary.
     gamma : float
         Share of the new gradient, in (0, 1].
     threshold : float

@@ -61,8 +61,8 @@ def _part(part):
     for name in known:
         default = f" (default: {parts.in_text(defaults[name])})" if name in defaults else ""
         kind, meaning = meanings(thing).get(name, ("", ""))
-        among = kind if kind.startswith("{") else ""
-        among = re.sub(r'[{}"]', "", among).replace(", ", " | ")
+        among = re.match(r"\{(.*)\}", kind)
+        among = among[1].replace('"', "").replace(", ", " | ") if among else ""
         text = ": ".join(filter(None, [meaning.rstrip("."), among]))
         rows.append((name, (text or "see its docstring") + default))
     example = words.flag.replace("...", parts.in_text(defaults.get(next(iter(known), ""), "...")))
@@ -83,7 +83,8 @@ def _columns(rows):
 
 def _docstring(thing):
     thing = thing.func if isinstance(thing, partial) else thing
-    return inspect.cleandoc(thing.__doc__ or "")
+    own_words = vars(thing).get("__doc__") if inspect.isclass(thing) else thing.__doc__
+    return inspect.cleandoc(own_words or "")
 
 
 def summary(thing):
@@ -98,14 +99,11 @@ def meanings(thing):
     A class that says "As in `Base`" is explained by that base.
     """
     found = {}
-    classes = inspect.getmro(thing) if inspect.isclass(thing) else (thing,)
-    for cls in reversed(classes):
-        if cls is not object and "__doc__" in vars(cls):
-            for name, kind, text in _parameters(_docstring(cls)):
-                if not re.match(r"As in|As for|Other parameters", text):
-                    found[name] = (kind, _sentence(text))
-    if isinstance(thing, partial):
-        return meanings(thing.func)
+    bases = reversed(inspect.getmro(thing)[:-1]) if inspect.isclass(thing) else [thing]
+    for docstring in (_docstring(base) for base in bases):
+        for name, kind, text in _parameters(docstring):
+            if text and not re.match(r"As (in|for) `", text):
+                found[name] = (kind, _sentence(text))
     return found
 
 
@@ -124,4 +122,4 @@ def _parameters(text):
 def _sentence(text):
     # the first sentence; a dot inside a parenthesis or before a small letter does not end one
     match = re.match(r"(.*?[.;:])(?=\s+[A-Z`(\"]|$)", text)
-    return (match[1] if match else text).rstrip(";:")
+    return (match[1] if match else text).rstrip(";:").replace("``", "").replace("`", "")

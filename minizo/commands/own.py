@@ -45,7 +45,8 @@ def _module(flag, path):
     known = sys.modules.get(file.stem)
     if known is not None and getattr(known, "__file__", None) == str(file):
         return known
-    if known is not None or importlib.util.find_spec(file.stem) is not None:
+    other = known or importlib.util.find_spec(file.stem)
+    if other is not None and getattr(other, "origin", None) != str(file):
         raise InputError(
             f"{flag} {path}: a module called {file.stem} is there already; rename the file"
         )

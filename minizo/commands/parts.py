@@ -221,7 +221,7 @@ def _refusal(part, key, item, known):
     key = key.replace("-", "_")
     takers = [name for name in KINDS[part.kind].choices if key in takes(Part(part.kind, name))]
     words = f"--{part.kind} {part.name}: it has no setting {key!r}"
-    if takers:
+    if takers and not own.FILE.fullmatch(part.name):
         remedy = f"leave it out, or choose {' | '.join(takers)}"
         return f"{words}, so {key}={in_text(item)} has no effect; {remedy}"
     own_words = f" (it takes {', '.join(known)})" if known else " (it takes none)"
@@ -273,21 +273,19 @@ def build(part, **given):
     """The object of a part, checked; ``given`` are the arguments that the command fills in."""
     made, stated = thing(part), {**KINDS[part.kind].defaults, **dict(part.settings)}
     known = takes(part)
-    if not known and not callable(made):
-        return check_part(part.kind, made)
     stated = {name: value for name, value in stated.items() if name in known}
     needed = [name for name in known if name not in stated and name not in defaults(part)]
     if needed:
-        remedy = "".join(f",{name}=..." for name in needed)
-        raise InputError(f"{part.flag} needs {', '.join(needed)}: {part.name}:{remedy[1:]}")
+        remedy = ",".join(f"{name}=..." for name in needed)
+        raise InputError(f"{part.flag} needs {', '.join(needed)}: {part.name},{remedy}")
     try:
-        result = made(**given, **stated)
+        result = made if not (known or callable(made)) else made(**given, **stated)
+        if part.kind == "activation":
+            return activation_layer(result)
+        return result if part.kind == "model" else check_part(part.kind, result)
     except InputError as error:
         raise InputError(f"{part.flag}: {error}") from None
     except (TypeError, ValueError) as error:
         if not own.FILE.fullmatch(part.name):
             raise
         raise InputError(f"{part.flag}: {type(error).__name__}: {error}") from None
-    if part.kind == "activation":
-        return activation_layer(result)
-    return result if part.kind == "model" else check_part(part.kind, result)

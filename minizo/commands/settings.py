@@ -295,17 +295,20 @@ def resumed(folder, command, defaults, given):
             said = next((n for n in given if n == name or SHORT.get(n) == name), name)
             raise InputError(
                 f"{_in_flags(said, given.get(said, item))} differs from the run in {folder}, "
-                f"which was started with {_in_flags(name, before.get(name))}; leave "
+                f"which was started with {_in_flags(name, before.get(name), said)}; leave "
                 f"{written(said)} out to resume it, or start a new run"
             )
     refuse_useless(after, given)
     return Settings.of(after)
 
 
-def _in_flags(name, item):
-    # a setting as on the command line
+def _in_flags(name, item, short=None):
+    # a setting as on the command line; of parts, where a short flag was given, that one alone
     if item is None:
         return f"no {written(name)}"
+    if short in SHORT:
+        values = dict.fromkeys(part.get(short) for part in item)
+        return _in_flags(short, [value for value in values if value is not None] or None)
     if name in KINDS:
         return " ".join(part.flag for part in (item if isinstance(item, list) else [item]))
     return f"{written(name)} {' '.join(map(str, item if isinstance(item, list) else [item]))}"

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import textwrap
 
 from .. import __version__, memory
 from ..errors import InputError, close
@@ -55,6 +56,10 @@ class _Format(argparse.HelpFormatter):
 
     def __init__(self, prog):
         super().__init__(prog, width=80, max_help_position=26)
+
+    def _split_lines(self, text, width):
+        # names with hyphens stay whole
+        return textwrap.wrap(text, width, break_on_hyphens=False, break_long_words=False)
 
     def _fill_text(self, text, width, indent):
         fill = super()._fill_text

@@ -100,7 +100,15 @@ class Sign(Staircase):
 
 @dataclass(frozen=True)
 class KBit(Staircase):
-    """A staircase of 2^bits levels, bits from 1 to 8."""
+    """A staircase of 2^bits levels.
+
+    Parameters
+    ----------
+    surrogate
+        As in `Quantizer`.
+    bits : int
+        From 1 to 8.
+    """
 
     bits: Annotated[int, "[1, 8]"] = 2
 
