@@ -82,6 +82,12 @@ def write_corners(folder, size):
     return folder
 
 
+@pytest.fixture(scope="session")
+def corners(tmp_path_factory):
+    """The data set of `write_corners`, 8 x 8 pixels, in a folder called corners."""
+    return write_corners(tmp_path_factory.mktemp("corners", numbered=False), 8)
+
+
 @pytest.fixture
 def command(tmp_path, monkeypatch, capsys):
     """Run a command in an empty folder: command(main, *flags) -> (exit code, stdout, stderr)."""

@@ -184,18 +184,18 @@ def test_other_networks(call, tmp_path):
 
 
 def test_quantised_activations(call, tmp_path):
-    flags = ("--activation", "midtread", "--activation-bits", 3, "--bits", 3)
-    code, out, _ = call(*flags, "--quantizer", "midrise", steps=2)
+    flags = ("--activation", "midtread:bits=3")
+    code, out, _ = call(*flags, "--quantizer", "midrise:bits=3", steps=2)
     assert code == 0
     assert "3-bit midrise-weight 3-bit midtread-activation small" in out
-    code, out, _ = call("--activation", "dorefa", "--quantizer", "dorefa", steps=2)
+    code, out, _ = call("--activation", "dorefa", "--quantizer", "dorefa:bits=2", steps=2)
     assert code == 0
     assert "2-bit dorefa-weight 2-bit dorefa-activation small" in out
 
 
 def test_a_learned_step_fits_the_weights_of_pretraining(call, tmp_path):
     """LSQ: more parameters than pre-training has; theirs are set from where it ended."""
-    flags = ("--pretrain-steps", 4, "--quantizer", "lsq", "--surrogate", "hardtanh", "--bits", 3)
+    flags = ("--pretrain-steps", 4, "--quantizer", "lsq:bits=3")
     code, out, err = call(*flags, "--out", "run")
     assert code == 0 and "3-bit lsq small, 6 steps" in out, err
     before = arrays(tmp_path / "run", "pretrain-seed0")
@@ -229,14 +229,14 @@ def test_without_data_and_network_it_says_so_and_draws(call, tmp_path, monkeypat
 
 
 BAD = [
-    (("--model", "resnet"), "--model: unknown name 'resnet'; did you mean"),
+    (("--model", "resnet"), "--model: unknown name 'resnet'; did you mean 'resnet20'?"),
     (("--augment", "flip"), "--augment: unknown name 'flip'"),
     (("--quantize", "outer"), "--quantize: unknown name 'outer'"),
     (("--activation", "ternary"), "--activation: unknown name 'ternary'"),
-    (("--activation", "midrise", "--activation-bits", 9), "bits is 9"),
+    (("--activation", "midrise:bits=9"), "bits is 9"),
     (("--epochs", 2), "--steps and --epochs both say how long; give one of them"),
     (("--pretrain-steps", 2, "--pretrain-epochs", 1), "--pretrain-steps and --pretrain-epochs"),
-    (("--pretrain-steps", 0), "--pretrain-steps is 0, but it must be at least 1"),
+    (("--pretrain-steps", 0), "--pretrain-steps is 0, but it must be a whole number of at least 1"),
     (("--pretrain-epochs", -1), "--pretrain-epochs is -1"),
     (("--records", 0), "--records is 0"),
     (("--model", "mlp", "--quantize", "inner"), "mlp has no layer between its first and last"),

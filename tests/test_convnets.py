@@ -306,7 +306,7 @@ CONVNETS = {
         14, 3, width=2, activation=act, shortcut="pad", final_norm=True, input_shape=(3, 8, 8)
     ),
     "before": lambda act: models.resnet(
-        8, 3, width=3, before=models.ACTIVATIONS[act](), input_shape=(1, 8, 8)
+        8, 3, width=3, before=models.activation_layer(act), input_shape=(1, 8, 8)
     ),
 }
 

@@ -187,9 +187,7 @@ def settled(defaults, given):
 
     ``--settings`` and ``--resume`` are followed; what a run folder says may not be changed.
     """
-    given = read_values(given)
-    refuse_twice(given)
-    below = read_values(defaults)
+    given, below = read_values(given), read_values(defaults)
     if given.get("settings") is not None:
         below = over(below, read_file(given["settings"]))
     values = filled(over(below, given))
@@ -287,7 +285,6 @@ def resumed(folder, command, defaults, given):
     if head["command"] != command:
         raise InputError(f"{flag} {folder}: that is a run of `{head['command']}`")
     stored, given = read_file(folder, flag), read_values(given)
-    refuse_twice(given)
     below = over(read_values(defaults), stored)
     before, after = filled(below), filled(over(below, given))
     for name, item in after.items():

@@ -8,7 +8,7 @@ from ..files import make_folder
 from ..inputs import check_batch, check_data, check_numbers, check_seed
 from . import flags, running
 from .cases import build_network, cases, title
-from .settings import DEFAULTS, resumed, settled, write
+from .settings import DEFAULTS, refuse_twice, resumed, settled, write
 from .shell import guarded, notice
 
 
@@ -32,6 +32,7 @@ def main(command, description, epilog, defaults, argv=None):
 
 def train(command, defaults, given):
     """Train for the flags ``given``, as text, and print; returns the exit code."""
+    refuse_twice(given)
     resume = given.get("resume")
     if resume is None:
         settings = settled(defaults, given)
