@@ -8,15 +8,15 @@ from .errors import InputError, nearest
 COMMANDS = {
     "mnist": "estimators compared on a 2-bit network and MNIST",
     "cifar": "a convolutional network with binary weights on CIFAR-10",
-    "export": "the networks of a run as small files, checked and timed",
+    "export": "the networks of a run as small files, checked",
     "gallery": "every quantiser and surrogate, drawn",
-    "lab": "theory against numbers: experiments, each with its claims",
+    "lab": "theory against numbers: experiments and their claims",
     "lab.microscope": "bias and variance of estimators at a point of a run",
     "bench": "timings beside PyTorch",
     "reproduce.mnist_grid": "estimators on one grid of learning rates",
     "reproduce.compute796": "the claim of 796 times less computation, measured",
     "reproduce.zoo": "what hand-designed surrogates buy",
-    "reproduce.fsg": "learned gradients beside the STE and controls",
+    "reproduce.fsg": "learned gradients beside the STE, and controls",
     "reproduce.proxquant": "ProxQuant and BinaryConnect from one warm start",
 }
 

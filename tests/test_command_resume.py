@@ -31,7 +31,7 @@ def test_resume_refuses_other_settings(call):
         "--lr out to resume it, or start a new run\n"
     )
     code, _, err = call("--resume", "run", "--quantizer", "midrise:bits=3")
-    assert code == 2 and "--quantizer midrise:surrogate=identity,bits=2; leave --quantizer" in err
+    assert code == 2 and "which was started with --quantizer midrise; leave --quantizer" in err
     code, _, err = call("--resume", "run", "--estimator", "STE", "--lr", 0.01, "--workers", 2)
     assert code == 0, err
 

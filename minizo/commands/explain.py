@@ -32,9 +32,9 @@ def topic(word):
     word = word.lstrip("-").lower() if not own.FILE.fullmatch(word) else word
     if own.FILE.fullmatch(word):
         return _part(Part("estimator", word))
-    singular = word.rstrip("s") if word.rstrip("s") in KINDS else word
-    if singular in KINDS:
-        return _kind(singular)
+    for kind in KINDS:
+        if word in (kind, f"{kind}s", f"{kind}es"):
+            return _kind(kind)
     found = [Part(kind, word) for kind in KINDS if word in KINDS[kind].choices]
     if not found:
         names = [name for kind in KINDS.values() for name in kind.choices]
@@ -89,7 +89,7 @@ def _docstring(thing):
 
 def summary(thing):
     """The first line of a docstring."""
-    return _docstring(thing).partition("\n\n")[0].replace("\n", " ") or "without a docstring"
+    return " ".join(_docstring(thing).partition("\n\n")[0].split()) or "without a docstring"
 
 
 @cache

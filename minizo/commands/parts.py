@@ -85,6 +85,12 @@ class Part(NamedTuple):
         settings = {name: stated.get(name, default) for name, default in defaults(self).items()}
         return self._replace(settings=tuple((n, settings[n]) for n in found if n in settings))
 
+    def brief(self):
+        """This part with only those settings stated that are not the default."""
+        usual = defaults(self)
+        stated = [(name, v) for name, v in self.settings if name not in usual or usual[name] != v]
+        return self._replace(settings=tuple(stated))
+
     def section(self):
         """This part as a section of a settings file."""
         return {"name": self.name, **dict(self.settings)}

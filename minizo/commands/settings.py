@@ -149,6 +149,9 @@ def filled(values):
             values[kind] = _spread(short, kind, given, values[kind])
     for kind in KINDS:
         item = values[kind]
+        for part in item if isinstance(item, list) else [item]:
+            if kind != "model":  # which is built for the data
+                parts.build(part)
         whole = [p.whole() for p in item] if isinstance(item, list) else item.whole()
         values[kind] = list(dict.fromkeys(whole)) if isinstance(item, list) else whole
     return values
@@ -307,7 +310,8 @@ def _in_flags(name, item, short=None):
         values = dict.fromkeys(part.get(short) for part in item)
         return _in_flags(short, [value for value in values if value is not None] or None)
     if name in KINDS:
-        return " ".join(part.flag for part in (item if isinstance(item, list) else [item]))
+        chosen = item if isinstance(item, list) else [item]
+        return " ".join(part.brief().flag for part in chosen)
     return f"{written(name)} {' '.join(map(str, item if isinstance(item, list) else [item]))}"
 
 

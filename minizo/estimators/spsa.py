@@ -174,8 +174,9 @@ class SPSA(Estimator):
     ----------
     n : int
         Directions a step.
-    law : {"matched", "rademacher", "uniform", "triangular", "gaussian", "logistic", ...} or Law
-        Law of the coordinates; ``"matched"`` takes the one that the quantiser's surrogate implies.
+    law : str or Law
+        Law of the coordinates: rademacher, uniform, triangular, gaussian, logistic, laplace, or
+        ``"matched"``, the one that the quantiser's surrogate implies.
     eps : float, optional
         One perturbation size for every parameter. By default each tensor has its own, matched to
         the quantiser's surrogate: eps = alpha epsbar.

@@ -41,8 +41,9 @@ class Quantizer(Settings):
 
     Parameters
     ----------
-    surrogate : {"identity", "hardtanh", "tanh", "approxsign", "swish", ...} or Surrogate
-        Whose derivative stands in for the quantiser's zero one: a name of `minizo.surrogates`.
+    surrogate : str or Surrogate
+        Whose derivative stands in for the quantiser's zero one: identity, hardtanh, tanh,
+        approxsign, swish, ede, rbnn, rbnn_activation, reste, fda.
     progress : float
         Part of the run that is over, set by `at`; only scheduled quantisers look at it.
 
