@@ -12,7 +12,7 @@ from .quantizers import QUANTIZERS
 CONTRACTS = {
     "estimator": (ESTIMATORS, "init estimate update", "minizo.estimators.Estimator, which has "
                   "update"),
-    "optimizer": (OPTIMIZERS, "init update", "minizo.optim.SGD"),
+    "optimizer": (OPTIMIZERS, "init update rate", "minizo.optim.SGD"),
     "quantizer": (QUANTIZERS, "quantize backward scale shapes noise at", "minizo.quantizers."
                   "Quantizer, which has all but quantize"),
     "loss": (LOSSES, "forward backward", "minizo.losses.MeanSquaredError"),

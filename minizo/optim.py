@@ -1,9 +1,10 @@
 """Optimisers: update rules as init / update pairs, in order of complexity.
 
-init(theta, objective) -> state;  update(grad, state, theta, progress) -> (theta, state). Pure: new
-arrays come back, the old ones stay as they were. State fields are arrays of the shape and dtype of
-theta, or the number of updates so far. ``progress``, the part of the run that is over, sets the
-learning rate lr(t) = lr shape(t / T). Only `Bop` looks at the objective: which weights are binary.
+init(theta, objective) -> state;  update(grad, state, theta, progress) -> (theta, state);
+rate(progress) -> float, the learning rate. Pure: new arrays come back, the old ones stay as they
+were. State fields are arrays of the shape and dtype of theta, or the number of updates so far.
+``progress``, the part of the run that is over, sets the learning rate lr(t) = lr shape(t / T). Only
+`Bop` looks at the objective: which weights are binary.
 """
 
 from collections.abc import Callable

@@ -264,13 +264,3 @@ def test_damaged_data_are_code_2(call, tmp_path):
     code, out, err = call(data=folder)
     assert code == 2 and out == "" and len(err.splitlines()) == 1
     assert f"{path}: the pickle is damaged" in err
-
-
-def test_help_says_how_the_papers_train(capsys):
-    with pytest.raises(SystemExit) as stop:
-        cifar.main(["--help"])
-    out = " ".join(capsys.readouterr().out.split())
-    assert stop.value.code == 0
-    assert "--model resnet20 --epochs 100 --batch 128 --augment crop-flip" in out
-    for flag in "model augment pretrain-steps pretrain-epochs quantize records".split():
-        assert f"--{flag} " in out

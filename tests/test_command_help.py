@@ -6,14 +6,17 @@ import pytest
 
 import minizo
 from minizo import __main__ as listing
-from minizo import cifar, gallery, mnist
+from minizo import cifar, gallery, mnist, quantizers
 from minizo.bench import __main__ as bench
 from minizo.commands import explain, parts
 from minizo.commands.flags import FLAGS, written
+from minizo.errors import SYNONYMS
 from minizo.export import __main__ as export
 from minizo.lab import microscope, runner
 from minizo.lab.experiments import EXPERIMENTS, PARTS
+from minizo.laws import LAWS
 from minizo.reproduce import compute796, fsg, mnist_grid, proxquant, zoo
+from minizo.surrogates import SURROGATES
 
 MEMBERS = [parts.Part(kind, name) for kind in parts.KINDS for name in parts.KINDS[kind].choices]
 NAMES = sorted({part.name for part in MEMBERS})
@@ -98,6 +101,17 @@ def test_help_of_a_kind(command, kind):
         assert code == 0 and max(map(len, out.splitlines())) <= 80
         lines = [line.split()[0] for line in out.splitlines()[2:] if not line.startswith(" " * 4)]
         assert lines == list(parts.KINDS[kind].choices)
+
+
+def test_names_in_docstrings_are_those_of_the_tables():
+    """What is named in a sentence, not in braces, is all there is; so are synonyms."""
+    surrogate = explain.meanings(quantizers.Sign)["surrogate"][1]
+    assert set(surrogate.rstrip(".").partition(": ")[2].split(", ")) == set(SURROGATES)
+    law = explain.meanings(minizo.SPSA)["law"][1]
+    named = law.partition(": ")[2].partition(", or")[0].split(", ")
+    assert set(named) == set(LAWS)
+    known = {*NAMES, *LAWS, *SURROGATES, "float32", "float64", "numpy", "cupy", "device"}
+    assert {name for names in SYNONYMS.values() for name in names} <= known
 
 
 def test_what_a_part_says():

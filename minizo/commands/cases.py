@@ -131,7 +131,7 @@ def differences(chosen, names=None):
         if len({short(name) for name in origins}) < len(origins):
             words = [part.name]
         for setting, value in part.settings:
-            if len({p.settings and p.get(setting) for p in alike}) > 1:
+            if len({p.get(setting) for p in alike if p.name == part.name}) > 1:
                 words.append(f"{setting} {in_words(value)}")
         found.append(words)
     return found

@@ -93,7 +93,8 @@ class Part(NamedTuple):
 
     def section(self):
         """This part as a section of a settings file."""
-        return {"name": self.name, **dict(self.settings)}
+        settings = {n: list(v) if isinstance(v, tuple) else v for n, v in self.settings}
+        return {"name": self.name, **settings}
 
 
 def in_text(value):

@@ -119,9 +119,9 @@ def read_values(given):
 def over(below, given):
     """The settings ``below`` with those ``given`` in their place.
 
-    >>> below = read_values({"estimator": ["ste", "fogzo:n=1", "fogzo:n=10"], "steps": 9})
-    >>> over(below, {"n": [5], "epochs": 2})  # doctest: +ELLIPSIS
-    {'estimator': [Part(... 'ste', ...), Part(... 'fogzo', settings=())], 'n': [5], 'epochs': 2}
+    >>> below = read_values({"estimator": ["fogzo:n=1", "fogzo:n=10"], "steps": 9})
+    >>> over(below, {"n": [5], "epochs": 2})
+    {'estimator': [Part(kind='estimator', name='fogzo', settings=())], 'n': [5], 'epochs': 2}
     """
     gone = {name for pair in ALTERNATIVES if given.keys() & set(pair) for name in pair}
     gone -= {"out", "settings", "resume"}
@@ -260,7 +260,10 @@ def read_file(path, flag="--settings"):
             values[name] = value(name, item)
         except InputError as error:
             raise InputError(f"{flag} {path}: {error}") from None
-    refuse_twice(values)
+    try:
+        refuse_twice(values)
+    except InputError as error:
+        raise InputError(f"{flag} {path}: {error}") from None
     return values
 
 

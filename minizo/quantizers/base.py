@@ -43,7 +43,7 @@ class Quantizer(Settings):
     ----------
     surrogate : str or Surrogate
         Whose derivative stands in for the quantiser's zero one: identity, hardtanh, tanh,
-        approxsign, swish, ede, rbnn, rbnn_activation, reste, fda.
+        approxsign, swish, ede, rbnn, rbnn-activation, reste, fda.
     progress : float
         Part of the run that is over, set by `at`; only scheduled quantisers look at it.
 
