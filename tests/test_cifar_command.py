@@ -43,7 +43,7 @@ def arrays(folder, slug):
 def test_one_run_and_its_folder(call, tmp_path):
     code, out, err = call("--out", "run")
     assert code == 0 and err == ""
-    assert out.startswith("stripes: binary small, 6 steps of 20, adam, seed 0\n")
+    assert out.startswith("stripes: binary small, 6 steps of 20, adam 0.01, seed 0\n")
     assert {path.name for path in (tmp_path / "run").iterdir()} == {
         "settings.json", "results.json", "records.csv", "table.txt", "training.png",
         "ste-seed0.npz",
@@ -106,8 +106,7 @@ def test_pretraining_then_every_estimator(call, folder, tmp_path):
     binary = Objective(network, quantizers.Sign())
     images = load(folder)
     first = fit(whole, images, STE(), optim.Adam(), steps=5, **rest)
-    start = {"start": first.theta, "state": first.state}
-    second = fit(binary, images, STE(), optim.Adam(), steps=6, **start, **rest)
+    second = fit(binary, images, STE(), optim.Adam(), steps=6, start=first.theta, **rest)
     for slug, run in ("pretrain-seed0", first), ("ste-seed0", second):
         saved = arrays(tmp_path / "run", slug)
         np.testing.assert_array_equal(saved["state.theta"], run.theta)

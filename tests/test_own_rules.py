@@ -130,6 +130,9 @@ def test_quantizers_optimizers_and_networks(call):
 def test_help_of_ones_own_rule(call, command):
     code, out, _ = command(mnist.main, "--help", "my_rule.py:Half")
     assert code == 0 and "A share of the STE gradient." in out and "(default: 0.5)" in out
+    for name, flag in ("Loud", "quantizer"), ("Slow", "optimizer"), ("network", "model"):
+        code, out, _ = command(mnist.main, "--help", f"my_rule.py:{name}")
+        assert code == 0 and out.startswith(f"--{flag} my_rule.py:{name},")
 
 
 WRONG = [

@@ -37,7 +37,7 @@ EACH = pytest.mark.parametrize(
 )
 
 
-def other(part, name):
+def differing(part, name):
     """A value that is not the default, as text."""
     found = VALUES[name]
     return found[parts.defaults(part)[name]] if isinstance(found, dict) else found
@@ -54,15 +54,15 @@ def words(part):
 @EACH
 def test_a_setting_reaches_its_part(part, name):
     """From text and from a section; the text that a part becomes is the part again."""
-    given = read(part.kind, f"{part.name}:{name}={other(part, name)}")
+    given = read(part.kind, f"{part.name}:{name}={differing(part, name)}")
     assert words(given) != words(part)
     if part.kind in ("estimator", "quantizer", "optimizer"):
         changed, plain = made(given), made(part)
         fields = [f for f in plain.__dataclass_fields__ if getattr(plain, f) != getattr(changed, f)]
         assert fields == [name]
     assert read(part.kind, str(given)) == read(part.kind, given.section()) == given
-    assert str(given) == f"{part.name}:{name}={other(part, name)}"
-    loud = f"{part.name.upper()}:{name.upper().replace('_', '-')}={other(part, name)}"
+    assert str(given) == f"{part.name}:{name}={differing(part, name)}"
+    loud = f"{part.name.upper()}:{name.upper().replace('_', '-')}={differing(part, name)}"
     assert read(part.kind, loud) == given
 
 
@@ -96,13 +96,44 @@ USELESS = [
 def test_a_setting_without_effect_is_refused(part, name):
     """In one sentence that says who takes it."""
     takers = [p.name for p in MEMBERS if p.kind == part.kind and name in parts.takes(p)]
-    value = other(Part(part.kind, takers[0]), name)
+    value = differing(Part(part.kind, takers[0]), name)
     with pytest.raises(InputError) as caught:
         read(part.kind, f"{part.name}:{name}={value}")
     assert str(caught.value) == (
         f"--{part.kind} {part.name}: it has no setting {name!r}, so {name}={value} has no effect; "
         f"leave it out, or choose {' | '.join(takers)}"
     )
+
+
+IDLE = [
+    (part, name)
+    for part in MEMBERS
+    for name, (_, values) in getattr(parts.thing(part), "only_with", {}).items()
+]
+
+
+def generators(rule):
+    """What a learned gradient is made of; the rate of one that learns nothing does not count."""
+    return repr([part if part.net.size else part._replace(lr=0.0) for part in rule.parts(2)])
+
+
+@pytest.mark.parametrize("part, name", IDLE, ids=[f"{p.name}:{n}" for p, n in IDLE])
+def test_a_setting_without_effect_beside_another(part, name):
+    """What `only_with` says is true of the class, and is refused on the command line alone."""
+    other, values = parts.thing(part).only_with[name]
+    given = read(part.kind, f"{part.name}:{name}={differing(part, name)}")
+    if other in parts.takes(part):
+        for value in values:
+            fine = given.having(other, value)
+            parts.refuse_idle(fine, made(fine))
+        none = {"homotopy": "constant", "prox": "l1", "slow_net": "none"}[other]
+        given = given.having(other, none)
+    if getattr(made(given), other) in values:  # a control whose other setting is fixed
+        return
+    with pytest.raises(InputError, match=f"{name} has no effect where {other} is"):
+        parts.refuse_idle(given, made(given))
+    if hasattr(made(given), "parts"):
+        assert generators(made(given)) == generators(made(given.without(name)))
 
 
 @pytest.mark.parametrize("name", ["fast-net", "fsg-gain", "fsg-ema"])

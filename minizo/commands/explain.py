@@ -31,7 +31,7 @@ def topic(word):
     """
     word = word.lstrip("-").lower() if not own.FILE.fullmatch(word) else word
     if own.FILE.fullmatch(word):
-        return _part(Part("estimator", word))
+        return _part(Part(_kind_of(word), word))
     for kind in KINDS:
         if word in (kind, f"{kind}s", f"{kind}es"):
             return _kind(kind)
@@ -44,6 +44,14 @@ def topic(word):
             f"{', '.join(KINDS)})"
         )
     return "\n\n".join(map(_part, found))
+
+
+def _kind_of(word):
+    # what a rule from a file is, by what it has
+    made = parts.thing(Part("estimator", word))
+    marks = {"estimator": "estimate", "quantizer": "quantize", "optimizer": "rate",
+             "loss": "backward"}  # fmt: skip
+    return next((kind for kind, name in marks.items() if hasattr(made, name)), "model")
 
 
 def _kind(kind):

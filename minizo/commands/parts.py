@@ -276,6 +276,16 @@ def _number(text, kind):
         return text
 
 
+def refuse_idle(part, made):
+    """Raise an `InputError` for a setting without effect beside another one of the same part."""
+    for name, (other, values) in getattr(made, "only_with", {}).items():
+        if part.brief().get(name) is not None and getattr(made, other) not in values:
+            raise InputError(
+                f"{part.flag}: {name} has no effect where {other} is {getattr(made, other)}; leave "
+                f"it out, or choose {other}={' | '.join(values)}"
+            )
+
+
 def build(part, **given):
     """The object of a part, checked; ``given`` are the arguments that the command fills in."""
     made, stated = thing(part), {**KINDS[part.kind].defaults, **dict(part.settings)}

@@ -151,7 +151,7 @@ def filled(values):
         item = values[kind]
         for part in item if isinstance(item, list) else [item]:
             if kind != "model":  # which is built for the data
-                parts.build(part)
+                parts.refuse_idle(part, parts.build(part))
         whole = [p.whole() for p in item] if isinstance(item, list) else item.whole()
         values[kind] = list(dict.fromkeys(whole)) if isinstance(item, list) else whole
     return values

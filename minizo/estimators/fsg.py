@@ -32,6 +32,7 @@ binary neural network optimization", AAAI 2025, equations 8 to 15, algorithm 1, 
 """
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Annotated
 
 from ..errors import choose
@@ -102,6 +103,15 @@ class FSG(Learned):
     states: Count = 16
     kernel: Count = 8
     mu: Annotated[float, "[0, 1)"] = 0.9
+
+    # settings that have an effect only with some values of another
+    only_with = MappingProxyType({
+        **dict.fromkeys(("layout", "expand", "states", "kernel"), ("slow_net", ("mamba",))),
+        **dict.fromkeys(("scaled", "token"), ("slow_net", ("mamba", "lstm"))),
+        "slow_share": ("slow_net", ("mamba", "lstm", "lstmfc", "gain", "ema")),
+        "slow_lr": ("slow_net", ("mamba", "lstm", "lstmfc", "gain")),
+        "mu": ("slow_net", ("ema",)),
+    })  # fmt: skip
 
     def __post_init__(self):
         super().__post_init__()

@@ -24,6 +24,7 @@ those of the quantised network, L(Q(theta)), whatever ``seen`` was.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import exp, log
+from types import MappingProxyType
 from typing import Annotated
 
 from .. import backend, prox
@@ -202,6 +203,11 @@ class Homotopy(Proximal):
     growth: Annotated[float, "[1, inf)"] = 1.01
     convention: str = "half"
     rounds: Count = 2
+
+    # settings that have an effect only with some values of another
+    only_with = MappingProxyType(
+        {"growth": ("homotopy", ("geometric",)), "convention": ("prox", ("l2",))}
+    )
 
     def __post_init__(self):
         super().__post_init__()

@@ -199,6 +199,8 @@ class FullPrecision(Quantizer):
     It implies no noise, so a zeroth-order estimator must be told its eps.
     """
 
+    surrogate: str = field(default="identity", init=False)
+
     def quantize(self, x, scale):
         """x itself."""
         return x
