@@ -109,8 +109,10 @@ class Adam(SGD):
     ----------
     lr, schedule
         As in `SGD`.
-    b1, b2 : float
-        Shares of the old means of g and of g^2, in [0, 1).
+    b1 : float
+        Share of the old mean of g, in [0, 1).
+    b2 : float
+        Share of the old mean of g^2, in [0, 1).
     eps : float
         Above 0: with 0 a parameter that never had a gradient would become 0 / 0.
 

@@ -7,6 +7,7 @@ file of the user's own (`minizo.commands.own`). What may be set is what its sign
 import inspect
 import re
 from dataclasses import dataclass, field, fields, is_dataclass
+from functools import partial
 from types import UnionType
 from typing import Annotated, NamedTuple, Union, get_args, get_origin
 
@@ -115,10 +116,15 @@ def thing(part):
     return KINDS[part.kind].choices[part.name]
 
 
+def makes(made):
+    """Whether it is a class or a function, and no object that is ready."""
+    return inspect.isclass(made) or inspect.isroutine(made) or isinstance(made, partial)
+
+
 def takes(part):
     """name -> `inspect.Parameter` of the settings that a part takes."""
     made = thing(part)
-    if not callable(made) or (is_dataclass(made) and not isinstance(made, type)):
+    if not makes(made):
         return {}
     hidden = {f.name for f in fields(made) if not f.repr} if is_dataclass(made) else set()
     hidden |= set(KINDS[part.kind].given)
@@ -296,7 +302,7 @@ def build(part, **given):
         remedy = ",".join(f"{name}=..." for name in needed)
         raise InputError(f"{part.flag} needs {', '.join(needed)}: {part.name},{remedy}")
     try:
-        result = made if not (known or callable(made)) else made(**given, **stated)
+        result = made(**given, **stated) if makes(made) else made
         if part.kind == "activation":
             return activation_layer(result)
         return result if part.kind == "model" else check_part(part.kind, result)

@@ -57,27 +57,36 @@ class FSG(Learned):
     commit : {"fsg", "fast_only"}
         What the optimiser gets: G (paper), or c(W) F (code).
     slow_share : float
-        beta, in [0, 1].
+        beta, the share of S, in [0, 1].
     length : int
-        l, the gradients that the slow-net reads.
+        l, how many gradients the slow-net reads.
     slow_net : {"mamba", "lstm", "lstmfc", "gain", "ema", "none"}
-        ``"lstm"`` reads the history, one sequence a weight, the embedding first. ``"lstmfc"``:
-        what the code runs under that name. Controls: ``"gain"``, S = k g with one learned k;
-        ``"ema"``, an exponential moving average of g, which is not learned; ``"none"``, G = c(W) F.
+        What S comes from. ``"lstm"`` reads the history, one sequence a weight, the embedding first.
+        ``"lstmfc"``: what the code runs under that name. Controls: ``"gain"``, S = k g with one
+        learned k; ``"ema"``, an exponential moving average of g, which is not learned;
+        ``"none"``, G = c(W) F.
     layout : {"flat", "coord"}
         What Mamba takes for a sequence: `minizo.hypernets.slow`.
     scaled : bool
         Divide a layer's history by its root mean square, and multiply S by it: our extension.
-    fast_lr, slow_lr : float
-        Learning rates of the two networks.
+    fast_lr : float
+        Learning rate of the fast-net.
+    slow_lr : float
+        Learning rate of the slow-net.
     start : {"uniform", "orthogonal"}
-        Of the fast-net: `minizo.hypernets.MLP`.
+        Initial weights of the fast-net: `minizo.hypernets.MLP`.
     units : int
         Width of the fast-net's hidden layers, and of an LSTM.
-    token, expand, states, kernel : int
-        Mamba's D, E / D, N and K.
+    token : int
+        Mamba's D, the length of a token.
+    expand : int
+        Mamba's E / D, its channels for each number of a token.
+    states : int
+        Mamba's N, states a channel.
+    kernel : int
+        Mamba's K, the length of its convolution.
     mu : float
-        Of the moving average.
+        Share of the old value in the moving average, in [0, 1).
 
     Notes
     -----

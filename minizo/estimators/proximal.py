@@ -188,7 +188,7 @@ class Homotopy(Proximal):
         lam_t = lam t with t the number of the step, from 0 (the paper), or of the epoch, from 0
         (the authors' code); lam; or lam growth^t, t the number of the step.
     growth : float
-        At least 1.
+        Factor a step of the geometric homotopy, at least 1.
     convention : {"half", "full"}
         Whether R_2 has its factor 1/2; see `minizo.prox`.
     rounds : int

@@ -152,7 +152,7 @@ class MultiBit(Fitted):
     Parameters
     ----------
     bits : int
-        k, 1 to 4.
+        k, the number of signs that are added up, 1 to 4.
     refinements : int
         How often the two are repeated. Neither step increases the error.
 

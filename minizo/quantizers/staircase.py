@@ -107,7 +107,7 @@ class KBit(Staircase):
     surrogate
         As in `Quantizer`.
     bits : int
-        From 1 to 8.
+        Bits of a code, from 1 to 8: 2^bits levels.
     """
 
     bits: Annotated[int, "[1, 8]"] = 2
