@@ -2,14 +2,19 @@
 
 import sys
 
-from . import cli
+from .commands import training
 
 DESCRIPTION = """\
 Train a convolutional network with quantised weights on CIFAR-10, with each estimator in turn, and
 compare them: training loss over the first 10,000 training images, test accuracy with running
-statistics, and what it cost. Without flags: the STE on a small network with binary weights, a few
-minutes on two processor cores. The setting of the papers, for a GPU: --backend cupy
---model resnet20 --epochs 100 --batch 128 --augment crop-flip --pretrain-epochs 100."""
+statistics, and what it cost.
+
+A PART is a name and its settings: --estimator fogzo:n=10,beta=.999 --quantizer lsq:bits=2. Several
+are compared. --help fogzo says what fogzo does and takes, --help estimator which there are.
+
+Without flags: the STE on a small network with binary weights, a few minutes on two processor cores.
+The setting of the papers, for a GPU: --backend cupy --model resnet20 --epochs 100 --batch 128
+--augment crop-flip --pretrain-epochs 100."""
 
 EPILOG = """\
 CIFAR-10 is looked for in $MINIZO_DATA (cifar10, cifar-10, cifar-10-batches-py or
@@ -17,24 +22,19 @@ cifar-10-python.tar.gz), then in the user's cache, then downloaded; where none o
 command says so and draws coloured shapes of its own. Exit codes: 0, 1 if a run diverged, 2 for bad
 input."""
 
-
-def build_parser():
-    """The command's flags."""
-    parser = cli.training_parser("python -m minizo.cifar", DESCRIPTION, EPILOG)
-    parser.set_defaults(
-        data="cifar10",
-        estimator=["ste"],
-        model="small",
-        quantizer="sign",
-        steps=None,
-        epochs=6,
-    )
-    return parser
+DEFAULTS = {
+    "data": "cifar10",
+    "estimator": ["ste"],
+    "model": "small",
+    "quantizer": ["sign"],
+    "steps": None,
+    "epochs": 6,
+}
 
 
 def main(argv=None):
     """Run the command; returns its exit code."""
-    return cli.guarded(lambda: cli.training_command(build_parser(), argv, "minizo.cifar"))
+    return training.main("minizo.cifar", DESCRIPTION, EPILOG, DEFAULTS, argv)
 
 
 if __name__ == "__main__":

@@ -3,9 +3,65 @@
 import difflib
 from collections.abc import Hashable
 
+# What others call a thing -> what it may be called here, in the order in which it is suggested.
+SYNONYMS = {
+    "adamw": ("adam",),
+    "backprop": ("ste",),
+    "bce": ("cross-entropy",),
+    "binary": ("sign",),
+    "ce": ("cross-entropy",),
+    "cnn": ("lenet", "small"),
+    "cpu": ("numpy",),
+    "cuda": ("cupy",),
+    "double": ("float64",),
+    "fp": ("none",),
+    "fp32": ("none", "float32"),
+    "float": ("none", "float32"),
+    "fullprecision": ("none",),
+    "gpu": ("cupy", "device"),
+    "hinge": ("squared-hinge",),
+    "identity": ("none",),
+    "metaquant": ("multifc",),
+    "mirrordescent": ("mirror",),
+    "nll": ("cross-entropy",),
+    "normal": ("gaussian",),
+    "nspsa": ("spsa",),
+    "off": ("none",),
+    "resnet": ("resnet20", "small-resnet"),
+    "single": ("float32",),
+    "softmax": ("cross-entropy",),
+    "squarederror": ("mse",),
+    "straightthrough": ("ste",),
+    "stochasticgradientdescent": ("sgd",),
+    "zerothorder": ("spsa",),
+}
+
 
 class InputError(ValueError):
     """Bad input that the caller can correct; commands print it and exit with code 2."""
+
+
+def folded(name):
+    """``name`` without what people spell differently: case, hyphens, underscores, spaces.
+
+    >>> folded("Mid-Rise")
+    'midrise'
+    """
+    return "".join(c for c in str(name).lower() if c not in "-_ ")
+
+
+def close(word, names):
+    """The name that ``word`` probably means, or ``None``: the same folded, a synonym, or like it.
+
+    >>> close("fogso", ["ste", "spsa", "fogzo"]), close("Binary", ["sign", "midrise"])
+    ('fogzo', 'sign')
+    """
+    same = {folded(name): name for name in reversed(list(names))}
+    for candidate in (word, *SYNONYMS.get(folded(word), ())):
+        if folded(candidate) in same:
+            return same[folded(candidate)]
+    alike = difflib.get_close_matches(folded(word), list(same), n=1, cutoff=0.4)
+    return same[alike[0]] if alike else None
 
 
 def nearest(word, names):
@@ -14,8 +70,8 @@ def nearest(word, names):
     >>> nearest("fogso", ["ste", "spsa", "fogzo"])
     "; did you mean 'fogzo'?"
     """
-    close = difflib.get_close_matches(str(word), list(names), n=1, cutoff=0.4)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    found = close(word, names)
+    return "" if found is None else f"; did you mean {found!r}?"
 
 
 def choose(argument, name, table):
@@ -44,6 +100,29 @@ def choose(argument, name, table):
         return table[name]
     known = ", ".join(sorted(table))
     raise InputError(f"{argument}: unknown name {name!r}{nearest(name, table)} (known: {known})")
+
+
+def resolve(argument, value, table, kind):
+    """What ``value`` stands for: what ``table`` calls so, or ``value`` itself, if it is a ``kind``.
+
+    >>> resolve("law", "one", {"one": 1}, int), resolve("law", 2, {"one": 1}, int)
+    (1, 2)
+    """
+    if isinstance(value, kind) and not isinstance(value, str):
+        return value
+    return choose(argument, value, table)
+
+
+def spelt(argument, name, table):
+    """The key of ``table`` that ``name`` is, without regard to case; otherwise as `choose`.
+
+    >>> spelt("--estimator", "FOGZO", {"fogzo": None})
+    'fogzo'
+    """
+    keys = {key.lower(): key for key in table}
+    key = keys.get(str(name).lower(), name)
+    choose(argument, key, table)
+    return key
 
 
 def require(condition, argument, value, remedy):

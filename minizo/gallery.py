@@ -10,7 +10,6 @@ a staircase with each of its steps in place of the sign. Its density is that slo
 area, so it exists where the slope is nowhere negative and its area is finite.
 """
 
-import argparse
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -19,8 +18,9 @@ from math import sqrt
 
 import numpy as np
 
-from . import __version__, cli, figures, report, rng
+from . import __version__, figures, report, rng
 from . import quantizers as q
+from .commands import Parser, guarded
 from .files import require_writable, write_csv
 from .laws import LAWS
 from .surrogates import SURROGATES
@@ -217,10 +217,9 @@ def write_gallery(path, shown):
 
 def main(argv=None):
     """Run the command; returns its exit code."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m minizo.gallery",
         description=__doc__.partition("\n\n")[2],
-        allow_abbrev=False,
     )
     parser.add_argument("--picture", default="figures/gallery.png", metavar="FILE")
     parser.add_argument("--csv", default="figures/gallery.csv", metavar="FILE")
@@ -241,7 +240,7 @@ def main(argv=None):
         print(f"\npicture: {arguments.picture}\ncurves:  {arguments.csv}")
         return 0
 
-    return cli.guarded(command)
+    return guarded(command)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from . import backend
-from .errors import require
+from .contracts import check_part
+from .errors import InputError, require
 from .layers.stack import shapes_through
 from .recipe import Recipe
 from .records import COLUMNS, finite
@@ -32,6 +33,7 @@ def prepare(
 
     The quantiser scales are set from the first latent parameters where they are not set yet.
     """
+    check_parts(objective, estimator, optimizer)
     steps, batch, record_every, loss_examples = check_numbers(
         data, steps, batch, record_every, loss_examples, rng
     )
@@ -46,6 +48,17 @@ def prepare(
         augment, start, state, watch, rng,
     )  # fmt: skip
     return replace(recipe, objective=objective.calibrate(recipe.first_theta()))
+
+
+def check_parts(objective, estimator, optimizer):
+    """Raise an `InputError` where what a run is made of is a class, a name, or lacks a method."""
+    if isinstance(objective, type) or not hasattr(objective, "network"):
+        shown = objective.__name__ if isinstance(objective, type) else type(objective).__name__
+        raise InputError(
+            f"objective is {shown}, but it must be an Objective: Objective(network, quantizer)"
+        )
+    check_part("estimator", estimator)
+    check_part("optimizer", optimizer)
 
 
 def check_numbers(data, steps, batch, record_every=None, loss_examples=None, rng="device"):

@@ -1,6 +1,9 @@
 """The networks that the papers train."""
 
+from functools import partial
 from math import prod
+
+import numpy as np
 
 from .errors import choose, require
 from .layers import (
@@ -18,22 +21,47 @@ from .layers import (
     ZeroPad,
 )
 from .network import Network
-from .quantizers import Sign
+from .quantizers import LSQ, DoReFaActivation, MidRise, MidTread, Quantizer, Sign
 from .settings import truth, whole, wholes
+
+# What stands between layers: layers as they are, and quantisers, each with a step of its own.
+ACTIVATIONS = {
+    "relu": ReLU,
+    "hardtanh": HardTanh,
+    "sign": Sign,
+    "midrise": MidRise,
+    "midtread": MidTread,
+    "dorefa": DoReFaActivation,  # of [0, 1], as DoReFa's weights have another
+    "lsq": LSQ,
+}
+# What a quantiser is by default where it quantises activations; LSQ's are never negative.
+ACTIVATION_DEFAULTS = {"surrogate": "hardtanh", "signed": False}
+
+
+def activation_layer(given):
+    """The layer for an activation: from its name, from a quantiser, or the layer that it is.
+
+    >>> activation_layer("sign")
+    QuantizedActivation(quantizer=Sign(surrogate='hardtanh'), scale=1.0)
+    """
+    if isinstance(given, str):
+        cls = choose("activation", given, ACTIVATIONS)
+        known = cls.__dataclass_fields__
+        given = cls(**{name: v for name, v in ACTIVATION_DEFAULTS.items() if name in known})
+    if not isinstance(given, Quantizer):
+        return given
+    # Batch normalisation makes numbers of variance 1, and takes a common factor of two levels out
+    # again. More levels take the step that fits such numbers.
+    scale = 1.0 if given.levels == 2 else float(given.scale(np.ones(1))[0])
+    return QuantizedActivation(given, scale)
 
 
 def binary():
     """y = sign(x) with the slope of hardtanh: the activation of binarised networks."""
-    return QuantizedActivation(Sign("hardtanh"))
+    return activation_layer("sign")
 
 
-ACTIVATIONS = {"relu": ReLU, "hardtanh": HardTanh, "sign": binary}
 SHORTCUTS = ("conv", "pad")
-
-
-def _activation(given):
-    # a layer, from its name or as it is
-    return choose("activation", given, ACTIVATIONS)() if isinstance(given, str) else given
 
 
 def _image(shape):
@@ -59,7 +87,7 @@ def mlp(*widths, activation="relu", input_shape=None):
     *widths : int
         ``mlp(784, 10, 10)`` is the 2-layer network of the FOGZO paper: 784 inputs, one hidden
         layer of 10, 10 outputs, d = 784*10 + 10 + 10*10 + 10 = 7960.
-    activation : {"relu", "hardtanh", "sign"} or layer
+    activation : name of `ACTIVATIONS`, quantizer or layer
         Between the layers, not after the last.
     input_shape : tuple of int, optional
         Shape of one example; (1, 28, 28) for 784 inputs, else (1, 1, widths[0]).
@@ -75,7 +103,7 @@ def mlp(*widths, activation="relu", input_shape=None):
     """
     widths = wholes("widths", widths)
     require(len(widths) >= 2, "widths", widths, "an MLP needs at least inputs and outputs")
-    act = _activation(activation)
+    act = activation_layer(activation)
     if input_shape is None:
         input_shape = (1, 28, 28) if widths[0] == 784 else (1, 1, widths[0])
     layers = {"flatten": Flatten()}
@@ -95,7 +123,7 @@ def lenet(channels=(16, 32), classes=10, activation="relu", input_shape=(1, 28, 
     channels : (int, int)
         Of the two convolutions, whose padding keeps the size of the image.
     classes : int
-    activation : {"relu", "hardtanh", "sign"} or layer
+    activation : name of `ACTIVATIONS`, quantizer or layer
         With ``"sign"`` the second convolution and the linear layer see binary numbers.
     input_shape : tuple of int
         (C, H, W).
@@ -117,7 +145,7 @@ def lenet(channels=(16, 32), classes=10, activation="relu", input_shape=(1, 28, 
     """
     channels, image = _sizes(channels, 2), _image(input_shape)
     first, second = channels
-    act = _activation(activation)
+    act = activation_layer(activation)
     layers = {
         "conv1": Conv2d(image[0], first, 5, padding=2),
         "pool1": MaxPool2d(),
@@ -175,9 +203,9 @@ def resnet(
     classes : int
     width : int
         Channels of the first stage.
-    activation : {"relu", "hardtanh", "sign"} or layer
+    activation : name of `ACTIVATIONS`, quantizer or layer
         After the first norm of a block, and after the sum.
-    before : layer, optional
+    before : name of `ACTIVATIONS`, quantizer or layer, optional
         Put in front of every convolution of the blocks, such as ``models.binary()``, while
         ``activation`` may stay a real one: the sums along the shortcuts are then not quantised.
     shortcut : {"conv", "pad"}
@@ -207,7 +235,8 @@ def resnet(
     require(right, "depth", depth, "it must be 6n + 2: 8, 14, 20, 32, 44, 56, 110")
     require(shortcut in SHORTCUTS, "shortcut", shortcut, f"choose from {SHORTCUTS}")
     final_norm, image = truth("final_norm", final_norm), _image(input_shape)
-    act = _activation(activation)
+    act = activation_layer(activation)
+    before = None if before is None else activation_layer(before)
     layers = {
         "conv1": Conv2d(image[0], width, 3, padding=1),
         "bn1": BatchNorm2d(width),
@@ -248,7 +277,7 @@ def small(channels=(16, 32, 64), classes=10, activation="relu", input_shape=(3, 
     channels : sequence of int
         One number a convolution; each halves the image.
     classes : int
-    activation : {"relu", "hardtanh", "sign"} or layer
+    activation : name of `ACTIVATIONS`, quantizer or layer
     input_shape : tuple of int
         (C, H, W).
 
@@ -267,7 +296,7 @@ def small(channels=(16, 32, 64), classes=10, activation="relu", input_shape=(3, 
     (33956, 0.069)
     """
     channels, image = _sizes(channels), _image(input_shape)
-    act = _activation(activation)
+    act = activation_layer(activation)
     layers, (inputs, *size) = {}, image
     for i, outputs in enumerate(channels, 1):
         layers |= {
@@ -285,21 +314,41 @@ def small(channels=(16, 32, 64), classes=10, activation="relu", input_shape=(3, 
     return Network(layers, image)
 
 
-# What commands call them; each is built as (input_shape, classes, activation, hidden widths).
+def perceptron(hidden=(10,), classes=10, activation="relu", input_shape=(1, 28, 28)):
+    """`mlp` for images: its inputs are their pixels, its outputs the classes.
+
+    Parameters
+    ----------
+    hidden : tuple of int
+        Widths of the hidden layers; empty for a linear network.
+    classes : int
+    activation : name of `ACTIVATIONS`, quantizer or layer
+    input_shape : tuple of int
+        (C, H, W).
+
+    Examples
+    --------
+    >>> perceptron((64, 32)).d
+    52650
+    """
+    hidden, image = wholes("hidden", hidden), _image(input_shape)
+    return mlp(prod(image), *hidden, classes, activation=activation, input_shape=image)
+
+
+# What commands call them. Each takes the keywords that `GIVEN` names, from the data and from the
+# activation chosen, and settings of its own.
+GIVEN = ("input_shape", "classes", "activation")
 MODELS = {
-    "mlp": lambda shape, classes, act, hidden: mlp(
-        prod(shape), *hidden, classes, activation=act, input_shape=shape
-    ),
-    "lenet": lambda shape, classes, act, hidden: lenet((16, 32), classes, act, shape),
-    "small": lambda shape, classes, act, hidden: small((16, 32, 64), classes, act, shape),
-    "small-resnet": lambda shape, classes, act, hidden: small_resnet(
-        classes, shape, activation=act
-    ),
+    "mlp": perceptron,
+    "lenet": lenet,
+    "small": small,
+    "small-resnet": partial(resnet, 8, width=8),
+    **{f"resnet{depth}": partial(resnet, depth) for depth in (20, 32, 44, 56, 110)},
 }
-for _depth in (20, 32, 44, 56, 110):
-    MODELS[f"resnet{_depth}"] = lambda shape, classes, act, hidden, depth=_depth: resnet(
-        depth, classes, activation=act, input_shape=shape
-    )
+
+
+# Which weights are quantised: name -> with those of the first and the last layer?
+QUANTIZED = {"all": True, "inner": False}
 
 
 def weights(network, ends=True, shortcuts=True):

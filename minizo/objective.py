@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from . import backend
+from .contracts import check_part
 from .errors import InputError, require
 from .losses import SoftmaxCrossEntropy
 from .network import Network
@@ -78,6 +79,11 @@ class Objective:
     scales: Mapping = None
 
     def __post_init__(self):
+        if isinstance(self.network, type) or not hasattr(self.network, "shapes"):
+            shown = getattr(self.network, "__name__", repr(self.network))
+            raise InputError(f"network is {shown}, but it must be a Network (minizo.models)")
+        check_part("quantizer", self.quantizer)
+        check_part("loss", self.loss)
         names = self.network.shapes
         if self.quantized is None:
             weights = tuple(name for name in names if name.endswith(".weight"))

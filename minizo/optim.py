@@ -2,18 +2,20 @@
 
 init(theta, objective) -> state
 update(grad, state, theta, progress) -> (theta, state)
+rate(progress) -> float, the learning rate
 
-Both are pure: they return new arrays and leave their arguments unchanged. State fields are arrays
+They are pure: they return new arrays and leave their arguments unchanged. State fields are arrays
 of the shape and dtype of theta, or the number of updates so far. ``progress`` = t / T in [0, 1]
 sets the learning rate lr(t) = lr shape(t / T). Only `Bop` uses the objective, to learn which
 weights are binary.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
 from . import backend
-from .errors import choose, require
+from .errors import require, resolve
 from .schedules import SHAPES, schedule
 from .settings import Positive, Settings
 
@@ -26,8 +28,8 @@ class SGD(Settings):
     ----------
     lr : float
         Learning rate at the start.
-    schedule : {"constant", "linear", "cosine", "step"}
-        How lr falls to 0 over the run (``"constant"``: not at all); see `minizo.schedules`.
+    schedule : {"constant", "linear", "cosine", "step"} or callable
+        How it falls to 0 over the run (``"constant"``: not at all; see `minizo.schedules`).
 
     References
     ----------
@@ -48,7 +50,7 @@ class SGD(Settings):
 
     def __post_init__(self):
         super().__post_init__()
-        choose("schedule", self.schedule, SHAPES)
+        resolve("schedule", self.schedule, SHAPES, Callable)
 
     def rate(self, progress):
         """Return lr(t) at progress t / T."""
@@ -78,7 +80,7 @@ class Momentum(SGD):
     lr, schedule
         As in `SGD`.
     mu : float
-        Momentum, in [0, 1).
+        Share of the old velocity, in [0, 1).
 
     References
     ----------
@@ -126,11 +128,12 @@ class Adam(SGD):
     ----------
     lr, schedule
         As in `SGD`.
-    b1, b2 : float
-        Decay rates of the running means of g and of g^2, in [0, 1).
+    b1 : float
+        Share of the old mean of g, in [0, 1).
+    b2 : float
+        Share of the old mean of g^2, in [0, 1).
     eps : float
-        Added to sqrt(vhat), above 0: with 0, a parameter that never had a gradient would become
-        0 / 0.
+        Above 0: with 0 a parameter that never had a gradient would become 0 / 0.
 
     References
     ----------
@@ -190,6 +193,8 @@ class Bop(Adam):
 
     Parameters
     ----------
+    lr, schedule, b1, b2, eps
+        As in `Adam`, for the parameters that are not binary.
     gamma : float
         Share of the new gradient, in (0, 1].
     threshold : float

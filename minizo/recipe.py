@@ -14,15 +14,19 @@ from .objective import Objective
 def in_words(part):
     """The ``repr`` of a part of a recipe, equal in every process and different for different parts.
 
-    Functions are called by their names, without an address, and no array is abridged.
+    Functions are called by their names, without an address, no array is abridged, and an object
+    without a ``repr`` of its own is its class and its attributes.
 
     >>> def double(x):
     ...     return 2 * x
     >>> in_words(double), in_words(None), in_words({"step": np.arange(2.0)})
     ('<function double>', 'None', "{'step': array([0., 1.])}")
     """
+    if type(part).__repr__ is object.__repr__ and hasattr(part, "__dict__"):
+        own = ", ".join(f"{name}={in_words(value)}" for name, value in vars(part).items())
+        return f"{type(part).__qualname__}({own})"
     with np.printoptions(threshold=sys.maxsize, floatmode="unique"):
-        return re.sub(r"(<function \S+) at 0x[0-9a-fA-F]+>", r"\1>", repr(part))
+        return re.sub(r"(<\w+ \S+) at 0x[0-9a-fA-F]+>", r"\1>", repr(part))
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,6 +7,7 @@ from math import isfinite, prod
 import numpy as np
 
 from . import backend
+from .errors import choose
 from .memory import in_parts, told
 from .objective import Objective
 
@@ -49,7 +50,14 @@ class Run:
 
     def final(self, column):
         """The last entry of a column of the records."""
-        return self.records[column][-1]
+        return choose("column", column, self.records)[-1]
+
+    def __repr__(self):
+        """What was trained, and how it ended; the arrays and the records are left out."""
+        known = [name for name in ("estimator", "optimizer", "seed") if name in self.settings]
+        lines = [f"{name}={self.settings[name]}" for name in known]
+        ends = [f"{name}={column[-1]:.4g}" for name, column in self.records.items() if column]
+        return f"Run({', '.join(lines)}; {', '.join(ends)})"
 
 
 @told

@@ -1,8 +1,9 @@
 """Schedules: a number falls from its start to its end while progress grows from 0 to 1."""
 
+from collections.abc import Callable
 from math import cos, pi
 
-from .errors import choose
+from .errors import resolve
 from .settings import real
 
 
@@ -25,7 +26,8 @@ def schedule(shape, start, end, progress):
 
     Parameters
     ----------
-    shape : {"constant", "linear", "cosine", "step"}
+    shape : {"constant", "linear", "cosine", "step"} or callable
+        A callable is given the progress and returns what is left of the distance, 1 at the start;
         ``"constant"`` stays at ``start``; ``"step"`` divides the distance by 10 after one third
         and two thirds of the run.
     start, end : float
@@ -39,4 +41,4 @@ def schedule(shape, start, end, progress):
     """
     start, end = real("start", start), real("end", end)
     progress = real("progress", progress, "[0, 1]")
-    return end + (start - end) * choose("schedule", shape, SHAPES)(progress)
+    return end + (start - end) * resolve("schedule", shape, SHAPES, Callable)(progress)

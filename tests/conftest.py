@@ -54,6 +54,12 @@ def card(request, cupy):
     return fakegpu
 
 
+def pick(cls, values):
+    """An object of the dataclass ``cls`` from those of the named values that it takes."""
+    known = {name for name, field in cls.__dataclass_fields__.items() if field.init}
+    return cls(**{name: value for name, value in values.items() if name in known})
+
+
 def blobs(n, classes, inputs, seed, dtype=np.float32):
     """A learnable toy task: one random centre a class, noise around it, images 1 x 1 x inputs."""
     rng = np.random.default_rng(seed)
@@ -74,6 +80,12 @@ def write_corners(folder, size):
         write_idx(folder / f"{part}-images-idx3-ubyte", images)
         write_idx(folder / f"{part}-labels-idx1-ubyte.gz", labels)
     return folder
+
+
+@pytest.fixture(scope="session")
+def corners(tmp_path_factory):
+    """The data set of `write_corners`, 8 x 8 pixels, in a folder called corners."""
+    return write_corners(tmp_path_factory.mktemp("corners", numbered=False), 8)
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ from minizo.estimators import ESTIMATORS
 RECORD = Path(__file__).with_suffix(".json")
 STEPS, BATCH, SEED = 5, 8, 3
 # directions few, hypernetworks small, blending seen within five steps
-SMALL = {"n": 3, "rho": 0.05, "units": 3, "expand": 3, "states": 2, "length": 2}
+SMALL = {"n": 3, "beta_schedule": "constant", "rho": 0.05, "units": 3, "expand": 3}
+SMALL |= {"states": 2, "length": 2}
 NETWORKS = {
     "mlp": (lambda: models.mlp(64, 10, 10), (1, 8, 8)),
     "lenet": (lambda: models.lenet((3, 4)), (1, 28, 28)),

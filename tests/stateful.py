@@ -15,7 +15,12 @@ from minizo.layers import (
 )
 from minizo.network import Network
 
-ESTIMATORS = [STE(), SPSA(n=40), FOGZO(n=8), FOGZO(n=3, ste_share=0.5)]
+ESTIMATORS = [
+    STE(),
+    SPSA(n=40),
+    FOGZO(n=8, beta_schedule="constant"),
+    FOGZO(n=3, ste_share=0.5, beta_schedule="constant"),
+]
 IDS = ["ste", "spsa", "fogzo", "fogzo-scheduled"]
 
 

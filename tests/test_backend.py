@@ -120,10 +120,10 @@ ESTIMATORS = [
     STE(),
     SPSA(n=3),
     SPSA(n=70, law="rademacher", eps=0.1),
-    FOGZO(n=3, beta=0.5),
-    FOGZO(n=2, beta=1.0),
-    FOGZO(n=3, law="gaussian", perturb="quantized"),
-    FOGZO(n=2, ste_share=1.0),
+    FOGZO(n=3, beta=0.5, beta_schedule="constant"),
+    FOGZO(n=2, beta=1.0, beta_schedule="constant"),
+    FOGZO(n=3, beta_schedule="constant", law="gaussian", perturb="quantized"),
+    FOGZO(n=2, ste_share=1.0, beta_schedule="constant"),
 ]
 
 

@@ -114,7 +114,7 @@ def test_blocks_are_smaller_where_outputs_are_wide():
 def test_threads_give_the_same_bits(workers, dtype):
     """1, 2 or 3 threads: FOGZO's gradient of a real network has the same bits."""
     objective, theta, batch = small_network(dtype=dtype)
-    fogzo = FOGZO(n=400, beta=0.9)
+    fogzo = FOGZO(n=400, beta=0.9, beta_schedule="constant")
     state = fogzo.init(objective, theta)
     with threads(1) as pool:
         expected, _ = fogzo.estimate(objective, theta, batch, state, Step(seed=3, pool=pool))

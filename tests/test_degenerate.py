@@ -135,7 +135,7 @@ def lsq_problem(**options):
 
 
 @pytest.mark.parametrize("rule", [optim.SGD(10.0, "constant"), optim.Adam(2.0, "constant")])
-@pytest.mark.parametrize("estimator", [STE(), SPSA(n=2), FOGZO(n=2)])
+@pytest.mark.parametrize("estimator", [STE(), SPSA(n=2), FOGZO(n=2, beta_schedule="constant")])
 def test_learned_steps_stay_positive(toy, estimator, rule):
     """Rates that would take them across 0, in `fit` and `fit_many`; they reach their least."""
     objective, options = lsq_problem(rescale=False), {"steps": 40, "batch": 50}

@@ -38,9 +38,9 @@ from minizo.records import COLUMNS
 VARIANTS = {
     "spsa blocks": SPSA(n=70, law="rademacher", eps=0.1),
     "fogzo scheduled": FOGZO(n=3, beta_schedule="linear", ste_share=0.3),
-    "fogzo quantized": FOGZO(n=3, law="gaussian", perturb="quantized"),
-    "fogzo guide alone": FOGZO(n=2, beta=1.0),
-    "fogzo blocks": FOGZO(n=70),
+    "fogzo quantized": FOGZO(n=3, law="gaussian", perturb="quantized", beta_schedule="constant"),
+    "fogzo guide alone": FOGZO(n=2, beta=1.0, beta_schedule="constant"),
+    "fogzo blocks": FOGZO(n=70, beta_schedule="constant"),
     "proxquant l2": ProxQuant("l2", clip=1.0, freeze=0.5),
     "proxconnect hard": ProxConnect("l2", homotopy="epoch", harden=0.5),
     "fcgrad stale": FCGrad(units=5, lookahead="stale"),

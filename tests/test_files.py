@@ -17,7 +17,6 @@ from minizo import (
     Objective,
     checkpoint,
     cifar,
-    experiment,
     export,
     figures,
     files,
@@ -30,6 +29,7 @@ from minizo import (
     sweep,
 )
 from minizo.bench import __main__ as bench
+from minizo.commands import running
 from minizo.data import write_idx
 from minizo.data.dataset import Dataset
 from minizo.export import __main__ as exporting
@@ -235,11 +235,11 @@ def lab(argv):
 
 # command -> (main, its flags, what its work is, the flags that name a place)
 COMMANDS = {
-    "mnist": (mnist.main, ["--data", "corners"], (experiment, "fit"), ["--out"]),
+    "mnist": (mnist.main, ["--data", "corners"], (running, "fit"), ["--out"]),
     "mnist --seeds": (
-        mnist.main, ["--data", "corners", "--seeds", "2"], (experiment, "fit_many"), ["--out"],
+        mnist.main, ["--data", "corners", "--seeds", "2"], (running, "fit_many"), ["--out"],
     ),
-    "cifar": (cifar.main, ["--data", "corners"], (experiment, "fit"), ["--out"]),
+    "cifar": (cifar.main, ["--data", "corners"], (running, "fit"), ["--out"]),
     "lab": (lab, ["A-1"], (runner, "Setup"), ["--out"]),
     "microscope": (
         microscope.main, ["--data", "corners"], (microscope, "trajectory"), ["--out"],

@@ -201,7 +201,7 @@ def test_commands_start_deep_networks(command, tmp_path, more):
     (tmp_path / "corners").mkdir()
     folder = write_corners(tmp_path / "corners", 8)
     code, out, _ = command(
-        cifar.main, "--model", "resnet56", "--quantizer", "dorefa", "--bits", 1, "--quantize",
+        cifar.main, "--model", "resnet56", "--quantizer", "dorefa", "--quantize",
         "inner", "--steps", 3, "--batch", 10, "--data", folder, "--records", 1, "--estimator",
         "ste", "--loss-examples", 50, "--quiet", "--json", "--out", "run", *more,
     )  # fmt: skip

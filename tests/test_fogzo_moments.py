@@ -152,7 +152,7 @@ def test_beta_0_is_spsa_bit_for_bit(name):
     objective, theta = random_quadratic(9)
     step = Step(seed=4, index=6, total=10)
     settings = {"n": 100, "law": name, "eps": 0.2}
-    fogzo, spsa = FOGZO(**settings, beta=0.0), SPSA(**settings)
+    fogzo, spsa = FOGZO(**settings, beta=0.0, beta_schedule="constant"), SPSA(**settings)
     first, _ = fogzo.estimate(objective, theta, None, fogzo.init(objective, theta), step)
     second, _ = spsa.estimate(objective, theta, None, spsa.init(objective, theta), step)
     np.testing.assert_array_equal(first.grad, second.grad)

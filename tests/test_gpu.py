@@ -8,7 +8,7 @@ it is said.
 
 import numpy as np
 import pytest
-from conftest import blobs
+from conftest import blobs, pick
 from hypernets import NETS as HYPERNETS
 from hypernets import problem as hypernet_problem
 from learned import NETS as GENERATORS
@@ -28,7 +28,6 @@ from minizo.losses import LOSSES
 from minizo.models import mlp
 from minizo.network import Network
 from minizo.optim import OPTIMIZERS
-from minizo.planning import pick
 from minizo.quantizers import QUANTIZERS, MidRise
 from minizo.surrogates import SURROGATES
 

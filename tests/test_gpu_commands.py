@@ -20,7 +20,6 @@ from minizo.export import __main__ as export
 pytestmark = pytest.mark.gpu
 
 SAME = ("--rng", "host", "--dtype", "float64", "--quiet")
-SMALL_FSG = ("--units", 3, "--expand", 3, "--states", 2, "--length", 2)
 
 
 @pytest.fixture(scope="module")
@@ -80,20 +79,14 @@ def both(command, cupy, tmp_path):
     return run
 
 
-METHODS = {
-    "ste": (),
-    "spsa": ("--n", 2),
-    "fogzo": ("--n", 2),
-    "fsg": SMALL_FSG,
-    "proxquant": (),
-}
+METHODS = ("ste", "spsa:n=2", "fogzo:n=2", "fsg:units=3,expand=3,states=2,length=2", "proxquant")
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_methods(name, both, digits):
+@pytest.mark.parametrize("part", METHODS)
+def test_methods(part, both, digits):
     """`minizo.mnist --backend cupy` with one method of each kind."""
     flags = ("--data", digits, "--steps", 12, "--batch", 30, "--records", 3)
-    both(mnist.main, "--estimator", name, *METHODS[name], *flags)
+    both(mnist.main, "--estimator", part, *flags)
 
 
 def test_lenet(both, large_digits):

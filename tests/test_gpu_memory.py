@@ -6,14 +6,13 @@ import warnings
 
 import numpy as np
 import pytest
-from conftest import write_corners
+from conftest import pick, write_corners
 from test_hidden_traffic import SMALL
 
 from minizo import InputError, Objective, backend, fit, fit_many, memory, mnist, optim, quantizers
 from minizo.data.dataset import Dataset
 from minizo.estimators import ESTIMATORS
 from minizo.models import lenet, mlp
-from minizo.planning import pick
 
 pytestmark = pytest.mark.gpu
 

@@ -1,11 +1,10 @@
 """Groups of runs: starts, statistics, watches and checkpoints of their own, for each row."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import write_corners
+from conftest import pick, write_corners
 from test_many import NETWORKS, RATES, SMALL, assert_same_run, data_for
 
 from minizo import (
@@ -14,19 +13,15 @@ from minizo import (
     InputError,
     Objective,
     checkpoint,
-    cli,
-    experiment,
     fit,
     fit_many,
     mnist,
 )
 from minizo import group as groups
 from minizo.estimators import ESTIMATORS
-from minizo.export.trained import Trained, read_run
 from minizo.group import Group
 from minizo.inputs import prepare
 from minizo.optim import SGD, Adam
-from minizo.planning import pick
 from minizo.quantizers import MidRise
 from minizo.train import TrainState, start_state
 
@@ -190,22 +185,18 @@ def test_a_row_is_taken_by_the_contract_and_not_by_sizes():
 
 def test_seeds_of_a_command_are_resumed(command, tmp_path, monkeypatch):
     """`--seeds`: killed in its second estimator, the folder goes on to the same results."""
-    flags = ["--estimator", "ste", "--estimator", "spsa", "--n", 2, "--seeds", 3, "--steps", 12,
-             "--batch", 10, "--checkpoint-every", 4, "--quiet"]  # fmt: skip
-    asked = []
-
-    def ask(*arguments):
-        asked.extend(arguments)
-        raise Killed
-
-    monkeypatch.setattr(cli, "refuse_in_a_sweep", lambda *arguments: None)
-    monkeypatch.setattr(cli, "run_all", ask)
     (tmp_path / "corners").mkdir()
-    data = write_corners(tmp_path / "corners", 8)
-    with pytest.raises(Killed):
-        command(mnist.main, *flags, "--data", data, "--out", "run")
-    settings, network, images, folder, _, notice = asked
-    whole, _ = experiment.run_all(settings, network, images, tmp_path, False, notice)
+    flags = ["--estimator", "ste", "--estimator", "spsa:n=2", "--seeds", 3, "--steps", 12,
+             "--batch", 10, "--checkpoint-every", 4, "--quiet", "--json",
+             "--data", write_corners(tmp_path / "corners", 8)]  # fmt: skip
+
+    def rows(*more):
+        code, out, err = command(mnist.main, *flags, *more)
+        assert code == 0, err
+        drop = {"seconds": 0, "memory_mib": 0}
+        return [json.loads(line) | drop for line in out.splitlines()]
+
+    whole = rows("--out", "whole")
     real, calls = ESTIMATORS["spsa"].estimate, []
 
     def estimate(self, *arguments):
@@ -217,44 +208,9 @@ def test_seeds_of_a_command_are_resumed(command, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(ESTIMATORS["spsa"], "estimate", estimate)
         with pytest.raises(Killed):
-            experiment.run_all(settings, network, images, folder, False, notice)
-        assert sorted(path.name for path in folder.glob("*.npz")) == [
-            "spsa-n2-0-2.npz", "ste-0-2.npz",
-        ]  # fmt: skip
+            command(mnist.main, *flags, "--out", "cut")
+        names = sorted(path.name for path in (tmp_path / "cut").glob("*.npz"))
+        assert names == ["spsa-n2-0-2.npz", "ste-0-2.npz"]
         calls[:] = [None] * 10
-        found, _ = experiment.run_all(settings, network, images, folder, True, notice)
+        assert rows("--resume", "cut") == whole
         assert len(calls) == 10 + 12 - 4
-    drop = {"seconds": 0, "memory_mib": 0}
-    assert [row | drop for row in found] == [row | drop for row in whole]
-    assert json.dumps(found)
-
-
-def test_rows_are_exported_one_by_one(tmp_path):
-    """From the checkpoint of a group: each row that came to its end, as the run itself."""
-    objective, data = problem()
-    pairs = [(SGD(0.1), 0), (SGD(1e308), 0), (SGD(0.1), 1)]
-    runs = fit_many(objective, data, STE(), pairs, path=tmp_path / "many.npz", **OPTIONS)
-    (tmp_path / "results.json").write_text("[]")
-    found = read_run(tmp_path, objective.network)
-    assert list(found) == ["many-0-2-run0", "many-0-2-run2"]
-    for ours, run in zip(found.values(), (runs[0], runs[2]), strict=True):
-        theirs = Trained.of(run)
-        for part in ("latent", "weights", "running"):
-            named = getattr(theirs, part)
-            assert getattr(ours, part).keys() == named.keys()
-            for name, value in named.items():
-                np.testing.assert_array_equal(getattr(ours, part)[name], value)
-
-
-def test_the_scales_of_a_group_are_those_of_its_rows():
-    objective, data = problem("mlp")
-    recipes = [
-        prepare(objective, data, STE(), Adam(), seed=seed, steps=2, batch=10) for seed in (1, 2)
-    ]
-    own = Group(recipes)
-    for name, scale in own.objective.scales.items():
-        for row, recipe in enumerate(recipes):
-            np.testing.assert_array_equal(scale[row, 0], recipe.objective.scales[name])
-    assert own.shares[0].count == 2 and Group(recipes[:1]).objective is recipes[0].objective
-    other = [recipes[0], replace(recipes[1], optimizer=SGD())]
-    assert [share.count for share in Group(other).shares] == [1, 1]

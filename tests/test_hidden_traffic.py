@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from conftest import blobs
+from conftest import blobs, pick
 
 pytest.importorskip("array_api_strict")
 
@@ -34,7 +34,6 @@ from minizo.models import ACTIVATIONS, mlp
 from minizo.network import Network
 from minizo.optim import OPTIMIZERS
 from minizo.parallel import Pool
-from minizo.planning import pick
 from minizo.quantizers import QUANTIZERS
 from minizo.recipe import Recipe
 

@@ -185,10 +185,10 @@ def test_panels_become_rows_and_a_picture():
         (("B-10",), "experiment: unknown name 'B-10'; did you mean 'B-1'?"),
         (("--all", "--seed", -1), "--seed is -1, but it must lie between 0 and 2^32 - 1"),
         (("--all", "A-1"), "--all and A-1 both say which experiments; give one of them"),
-        (("A-1", "--seed", "x"), "argument --seed: invalid int value"),
+        (("A-1", "--seed", "x"), "--seed: invalid int value"),
         (("A-1", "--workers", 0), "--workers is 0, but it must be at least 1"),
         (("A-1", "--backend", "jax"), "backend is 'jax', but it must be one of numpy, cupy, auto"),
-        (("--larg",), "unrecognized arguments"),
+        (("--larg",), "unknown flag --larg; did you mean --large?"),
     ],
 )
 def test_bad_input_is_one_sentence_and_code_2(call, tmp_path, flags, sentence):

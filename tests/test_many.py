@@ -5,7 +5,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from conftest import blobs
+from conftest import blobs, pick
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,7 +27,6 @@ from minizo.losses import LOSSES, MeanSquaredError
 from minizo.models import mlp
 from minizo.network import Network
 from minizo.optim import SGD, Adam, Momentum
-from minizo.planning import pick
 from minizo.quantizers import QUANTIZERS, MidRise
 
 SMALL = {"n": 3, "eps": 0.1, "units": 3, "expand": 3, "states": 2, "length": 2, "kernel": 2}

@@ -103,7 +103,9 @@ def test_spsa_on_a_quadratic(name):
 def test_fogzo_on_a_quadratic_with_two_eps(name, beta):
     """Everything that `predict` says, within 6 s.e.; with one eps for all it is rejected."""
     objective, theta, g, guide = scaled()
-    sample = draw(FOGZO(n=2, law=name, beta=beta), objective, theta, None, 4000)
+    sample = draw(
+        FOGZO(n=2, law=name, beta=beta, beta_schedule="constant"), objective, theta, None, 4000
+    )
     found = measure(sample, exactly(g))
     kappa = LAWS[name].kurtosis
     right = predict(g, objective.eps, 2, kappa, guide, beta)
@@ -137,7 +139,9 @@ def test_fogzo_with_beta_1_follows_the_guide_divided_by_eps():
     objective, theta, g, guide = scaled(ratio=5.0)
     for eps in (objective.eps, np.full(6, 0.2)):
         here = replace(objective, eps=eps)
-        vector = draw(FOGZO(n=1, law="uniform", beta=1.0), here, theta, None, 1).vectors[0]
+        vector = draw(
+            FOGZO(n=1, law="uniform", beta=1.0, beta_schedule="constant"), here, theta, None, 1
+        ).vectors[0]
         cosine = [
             abs(vector @ w) / np.linalg.norm(vector) / np.linalg.norm(w)
             for w in (guide / eps, guide)
@@ -354,7 +358,7 @@ def test_standard_errors_are_those_of_repetitions():
     The reference is redrawn each time as well: its error is in the standard errors.
     """
     objective, theta, _, _ = scaled(ratio=1.5)
-    estimator = FOGZO(n=2, law="uniform", beta=0.6)
+    estimator = FOGZO(n=2, law="uniform", beta=0.6, beta_schedule="constant")
     names = ("cosine", "mean_cosine", "bias2", "variance", "length2", "progress")
     values = {name: [] for name in names}
     for seed in range(120):

@@ -13,7 +13,7 @@ from minizo.layers import BatchNorm1d, Flatten, Linear
 from minizo.network import Network
 from minizo.records import finite
 
-ESTIMATORS = [STE(), SPSA(n=2), FOGZO(n=2)]
+ESTIMATORS = [STE(), SPSA(n=2), FOGZO(n=2, beta_schedule="constant")]
 OPTIONS = {"steps": 6, "batch": 20, "record_every": 2}
 
 

@@ -133,7 +133,7 @@ def test_guide_is_the_unit_vector_of_the_perturbed_parameters():
     objective, theta, batch = small_network(dtype=np.float64)
     loss, g, _ = objective.ste_gradient(theta, batch)
     for perturb in ("all", "quantized"):
-        fogzo = FOGZO(n=30, beta=0.8, perturb=perturb)
+        fogzo = FOGZO(n=30, beta=0.8, perturb=perturb, beta_schedule="constant")
         state = fogzo.init(objective, theta)
         step = Step(seed=2, index=5, total=9)
         estimate, _ = fogzo.estimate(objective, theta, batch, state, step)
@@ -163,7 +163,7 @@ def test_linear_and_constant_beta():
     for p in (0.0, 0.1, 0.5, 0.95, 1.0):
         linear = FOGZO(beta=0.9, beta_schedule="linear").beta_at(p)
         assert linear == pytest.approx(0.9 + (1.0 - p) * 0.1, abs=1e-15)
-        assert FOGZO(beta=0.9).beta_at(p) == 0.9
+        assert FOGZO(beta=0.9, beta_schedule="constant").beta_at(p) == 0.9
 
 
 def test_the_schedule_reaches_the_directions():
@@ -179,9 +179,9 @@ def test_the_schedule_reaches_the_directions():
         )[0].grad  # fmt: skip
 
     for index, beta in enumerate((1.0, 0.875, 0.75, 0.625)):
-        constant = FOGZO(**common, beta=beta)
+        constant = FOGZO(**common, beta=beta, beta_schedule="constant")
         np.testing.assert_array_equal(grad(scheduled, index), grad(constant, index))
-        other = FOGZO(**common, beta=0.5)
+        other = FOGZO(**common, beta=0.5, beta_schedule="constant")
         assert not np.array_equal(grad(scheduled, index), grad(other, index))
 
 
@@ -189,7 +189,10 @@ def test_the_schedule_reaches_the_directions():
 def test_ste_share_switches_at_its_step(share, first):
     """Steps t with t/T < share are the STE's to the bit, at its cost; from there on FOGZO's."""
     objective, theta, batch = small_network()
-    mixed, plain = FOGZO(n=3, ste_share=share), FOGZO(n=3)
+    mixed, plain = (
+        FOGZO(n=3, ste_share=share, beta_schedule="constant"),
+        FOGZO(n=3, beta_schedule="constant"),
+    )
     state = mixed.init(objective, theta)
     _, g, _ = objective.ste_gradient(theta, batch)
     for index in range(10):
@@ -228,7 +231,7 @@ def test_unknown_parts_to_perturb_are_refused_with_their_sentence(kind, value):
 def test_mistyped_names_are_answered_with_the_nearest(settings, sentence):
     """The sentence names the argument, the mistake and what was probably meant."""
     with pytest.raises(InputError) as caught:
-        FOGZO(**settings)
+        FOGZO(**settings, beta_schedule="constant")
     assert sentence in str(caught.value) and "\n" not in str(caught.value)
 
 

@@ -6,13 +6,12 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from conftest import blobs
+from conftest import blobs, pick
 from test_hidden_traffic import NETWORKS, SMALL
 
 from minizo import InputError, Objective, fit, kernels, optim, quantizers, rng
 from minizo.data.dataset import Dataset
 from minizo.estimators import ESTIMATORS
-from minizo.planning import pick
 
 STREAMS = [
     rng.at(7, "noise", 3, 1),

@@ -3,7 +3,7 @@
 import pytest
 
 from minizo import InputError, figures, report
-from minizo.experiment import results_table
+from minizo.commands.running import results_table
 
 RECORDS = {
     "step": [0, 10, 20],
@@ -54,6 +54,7 @@ def test_figures_are_written_whole_or_not_at_all(tmp_path):
 def test_results_table_counts_diverged_seeds():
     row = {"train_loss": 0.5, "test_accuracy": 0.9, "forwards": 1200, "backwards": 0,
            "macs": 2e9, "seconds": 1.0}  # fmt: skip
-    text = results_table([row, row | {"error": "x"}, {"error": "x"}], ["STE", "STE", "SPSA"])
+    ste = row | {"label": "STE"}
+    text = results_table([ste, ste | {"error": "x"}, {"label": "SPSA", "error": "x"}])
     assert "STE (1 of 2 diverged)" in text and "90.00 %" in text and "2.00 G" in text
     assert text.splitlines()[-1].split()[:2] == ["SPSA", "diverged"]

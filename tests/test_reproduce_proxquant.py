@@ -229,7 +229,7 @@ def call(toy, tmp_path, monkeypatch, capsys):
 
 def test_quick_command(call, tmp_path, monkeypatch):
     """Report, CSV and picture; every method; nothing is run twice."""
-    flags = ("--quick", "--steps", "12", "--hidden", "5")
+    flags = ("--quick", "--steps", "12", "--model", "mlp:hidden=5")
     code, out, _ = call(*flags)
     assert code == 0
     for method in proxquant.METHODS:
@@ -260,7 +260,7 @@ def test_convolutional_networks_are_tuned_on_one_seed(
     monkeypatch.setitem(proxquant.SETUPS, model, setup)
     monkeypatch.setattr(zoo, "small_mnist", lambda: images)
     code, out, _ = call("--model", model, "--seeds", "2", "--steps", "4")
-    assert code == 0 and f"--model {model}" in out and "--hidden" not in out
+    assert code == 0 and f"--model {model}" in out and "mlp" not in out
     assert "2 settings a method (Adam at 0.01, constant or linear, the method's own)" in out
     assert "small blobs" in out and setup.name in out
     folder = tmp_path / "runs" / stem
@@ -289,10 +289,13 @@ def test_the_convolutional_networks(images):
 
 
 def test_bad_numbers_are_refused(call):
-    code, out, err = call("--quick", "--hidden", "0")
-    assert code == 2 and out == "" and "--hidden is 0, but it must be at least 1" in err
-    code, out, err = call("--model", "lenet", "--hidden", "5")
-    assert code == 2 and out == "" and "lenet has no such layer: leave it out" in err
+    code, out, err = call("--quick", "--model", "mlp:hidden=0")
+    assert code == 2 and out == "" and "hidden is (0,), but it must be" in err
+    code, out, err = call("--model", "lenet:hidden=5")
+    assert code == 2 and out == "" and "hidden=5 has no effect; leave it out, or choose mlp" in err
+    for model in "mlp:hidden=5,5", "lenet:channels=3,4":
+        code, out, err = call("--model", model)
+        assert code == 2 and out == "" and "the comparison has the networks" in err
 
 
 @pytest.mark.parametrize("model", proxquant.SETUPS)

@@ -87,7 +87,7 @@ CHANGES = {
             OBJECTIVE, network=network(QuantizedActivation(quantizers.MidTread(), 0.25)))},
     ),
     "loss": lambda d: ("loss", {"objective": replace(OBJECTIVE, loss=MeanSquaredError())}),
-    "estimator": lambda d: ("estimator", {"estimator": FOGZO(n=1)}),
+    "estimator": lambda d: ("estimator", {"estimator": FOGZO(n=1, beta_schedule="constant")}),
     "optimizer": lambda d: ("optimizer", {"optimizer": optim.Adam(0.02)}),
     "start": lambda d: ("start", {"start": bumped(THETA)}),
     "running statistics": lambda d: (

@@ -193,7 +193,7 @@ def test_dask_cluster_that_loses_a_worker_in_the_middle_of_a_step(dask_client, t
 def test_dask_runs_a_whole_estimate(dask_client):
     """FOGZO through its own interface, a guide among what travels."""
     q = query()
-    fogzo = FOGZO(n=130, beta=0.9)
+    fogzo = FOGZO(n=130, beta=0.9, beta_schedule="constant")
     state = fogzo.init(q.objective, q.theta)
 
     def estimate(pool):

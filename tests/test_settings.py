@@ -32,7 +32,7 @@ from minizo.settings import CHECKS, Settings, checks, plain, real, truth, whole,
 
 # Made by the package itself, from what was looked at before
 MADE = ("minizo.bench", "minizo.export", "minizo.figures", "minizo.gallery", "minizo.group",
-        "minizo.lab", "minizo.planning", "minizo.recipe", "minizo.records",
+        "minizo.lab", "minizo.commands", "minizo.recipe", "minizo.records",
         "minizo.reproduce")  # fmt: skip
 # Looked at in a way of their own: a number or two of them; one number among arrays
 OWN = {("Conv2d", "kernel"), ("Conv2d", "stride"), ("Conv2d", "padding"), ("Dataset", "classes"),

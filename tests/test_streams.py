@@ -11,7 +11,7 @@ import pytest
 from conftest import write_corners
 
 import minizo
-from minizo import cli
+from minizo import commands
 from minizo.streams import Lasting, lasting
 
 PACKAGE = Path(minizo.__file__).parent
@@ -127,10 +127,10 @@ def test_work_goes_on_after_the_failure(monkeypatch, capsys):
             done.append(i)
         return 1
 
-    assert cli.guarded(command) == 1 and capsys.readouterr().out == "0\n1\n2\n"  # control
+    assert commands.guarded(command) == 1 and capsys.readouterr().out == "0\n1\n2\n"  # control
     with full() as stream:
         monkeypatch.setattr(sys, "stdout", stream)
-        assert cli.guarded(command) == 1
+        assert commands.guarded(command) == 1
         assert sys.stdout is stream
     assert done == [0, 1, 2] * 2
     assert "cannot write to standard output (No space left" in capsys.readouterr().err

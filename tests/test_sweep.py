@@ -153,8 +153,8 @@ def test_different_cases_never_share_a_file(toy):
         sweep.Case(STE(), steps=10),
         sweep.Case(STE(), quantizer=quantizers.Sign()),
         sweep.Case(SPSA(n=10)),
-        sweep.Case(FOGZO(n=10)),
-        sweep.Case(FOGZO(n=10, beta=0.9)),
+        sweep.Case(FOGZO(n=10, beta_schedule="constant")),
+        sweep.Case(FOGZO(n=10, beta=0.9, beta_schedule="constant")),
     ]
     assert len({case.key(toy) for case in cases}) == len(cases)
     assert cases[0].key(toy) != cases[0].key(replace(toy, x_train=toy.x_train + 1))
@@ -172,7 +172,7 @@ def test_divergence_is_a_result(load, tmp_path):
 def test_cost_counts_forwards_and_a_backward_as_two():
     assert sweep.Case(STE(), steps=10).cost() == 30
     assert sweep.Case(SPSA(n=5), steps=10).cost() == 100
-    assert sweep.Case(FOGZO(n=5), steps=10).cost() == 130
+    assert sweep.Case(FOGZO(n=5, beta_schedule="constant"), steps=10).cost() == 130
 
 
 def test_bad_sweeps_are_refused(load, tmp_path):
@@ -219,7 +219,7 @@ def test_ratio_is_the_quotient_of_two_computations():
     """A made-up n-SPSA that takes 100 times FOGZO's computation is found 100 times worse."""
     slow = RECORDS | {"macs": [100 * x for x in RECORDS["macs"]]}
     spsa = compute796.Method("n-SPSA n=796", SPSA(n=796), (1,))
-    fogzo = compute796.Method("FOGZO n=1", FOGZO(), (1,))
+    fogzo = compute796.Method("FOGZO n=1", FOGZO(beta_schedule="constant"), (1,))
     results = {"n-SPSA n=796": {1: [{"records": slow}]}, "FOGZO n=1": {1: [{"records": RECORDS}]}}
     target, values = compute796_report.ratio(results, spsa, fogzo, "multiply-accumulates")
     assert target == 0.5 and values == [100.0]
@@ -240,7 +240,7 @@ def test_ratio_is_undefined_where_fogzo_never_gets_there(values, text):
 
 def test_ratio_of_a_fogzo_that_never_gets_there_is_zero():
     spsa = compute796.Method("n-SPSA n=796", SPSA(n=796), (1,))
-    fogzo = compute796.Method("FOGZO n=1", FOGZO(), (1,))
+    fogzo = compute796.Method("FOGZO n=1", FOGZO(beta_schedule="constant"), (1,))
     worse = RECORDS | {"train_loss": [2.0, 1.0, 0.6]}
     results = {"n-SPSA n=796": {1: [{"records": RECORDS}]}, "FOGZO n=1": {1: [{"records": worse}]}}
     assert compute796_report.ratio(results, spsa, fogzo, "all passes") == (0.5, [0.0])

@@ -154,7 +154,9 @@ def convnet():
 
 @pytest.mark.parametrize("way", [fit, fit_many])
 @pytest.mark.parametrize(
-    "estimator", [STE(), FOGZO(n=70), FSG(expand=4, states=2, units=4)], ids=["ste", "fogzo", "fsg"]
+    "estimator",
+    [STE(), FOGZO(n=70, beta_schedule="constant"), FSG(expand=4, states=2, units=4)],
+    ids=["ste", "fogzo", "fsg"],
 )
 def test_two_at_once_step_by_step(images, estimator, way):
     """Two runs whose steps wait for each other, of different networks: the bits of each alone."""
@@ -171,13 +173,15 @@ def test_two_at_once_step_by_step(images, estimator, way):
 
 def test_two_at_once_share_a_pool(images):
     """Blocks of two runs on the same threads."""
-    alone = digest(train(images, FOGZO(n=130), convnet()))
+    alone = digest(train(images, FOGZO(n=130, beta_schedule="constant"), convnet()))
     meet = Barrier(2, timeout=PATIENCE)
     with threads(2) as pool:
 
         def one():
             tick = lambda *step: meet.wait()  # noqa: E731
-            return train(images, FOGZO(n=130), convnet(), pool=pool, progress=tick)
+            return train(
+                images, FOGZO(n=130, beta_schedule="constant"), convnet(), pool=pool, progress=tick
+            )
 
         assert {digest(run) for run in together(one, one)} == {alone}
 

@@ -27,7 +27,7 @@ from minizo.optim import SGD, Adam, Bop
 from minizo.recipe import Recipe
 
 ZOO = sorted(quantizers.QUANTIZERS)
-ESTIMATORS = (STE(), SPSA(n=5, eps=0.05), FOGZO(n=2, eps=0.05))
+ESTIMATORS = (STE(), SPSA(n=5, eps=0.05), FOGZO(n=2, eps=0.05, beta_schedule="constant"))
 
 
 def net_of(activation="relu"):
@@ -147,11 +147,11 @@ def test_every_quantiser_trains_under_every_estimator(toy, name, estimator):
     "quantizer, optimizer, estimator",
     [
         (quantizers.RBNN(), Adam(0.01), STE()),
-        (quantizers.FDA(), Adam(0.01), FOGZO(n=1, eps=0.05)),
+        (quantizers.FDA(), Adam(0.01), FOGZO(n=1, eps=0.05, beta_schedule="constant")),
         (quantizers.LSQ(), Adam(0.01), SPSA(n=2)),
         (quantizers.IRNet(), Adam(0.01), STE()),
         (quantizers.Stochastic(), Adam(0.01), BinaryConnect(clip=1.0)),
-        (quantizers.Sign(), Bop(0.01, gamma=0.05), FOGZO(n=1)),
+        (quantizers.Sign(), Bop(0.01, gamma=0.05), FOGZO(n=1, beta_schedule="constant")),
     ],
     ids=lambda item: type(item).__name__,
 )
@@ -260,7 +260,9 @@ ACTIVATIONS = {
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
-@pytest.mark.parametrize("estimator", [STE(), SPSA(n=4, eps=0.1), FOGZO(n=1)], ids=str)
+@pytest.mark.parametrize(
+    "estimator", [STE(), SPSA(n=4, eps=0.1), FOGZO(n=1, beta_schedule="constant")], ids=str
+)
 def test_quantised_activations_train_under_every_estimator(toy, name, estimator):
     """2-bit weights below them; 60 steps lower the loss."""
     objective = Objective(net_of(ACTIVATIONS[name]), quantizers.MidRise())

@@ -1,10 +1,10 @@
 """``python -m minizo.bench NAME``: run a benchmark, print its table, keep its record."""
 
-import argparse
 import json
 import sys
 
-from .. import cli
+from ..commands import Parser, guarded
+from ..errors import InputError, choose
 from ..files import require_writable, write_text
 from . import cnn, hypernets, scaling, spsa, step, steps, sweep
 
@@ -23,15 +23,14 @@ BENCHMARKS = {
 
 def main(argv=None):
     """Run the command; returns its exit code."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m minizo.bench",
         description="Time minizo beside PyTorch, in one run on one machine; ratios are what "
         "counts. Without PyTorch the comparison is left out.",
-        allow_abbrev=False,
     )
     parser.add_argument(
         "name",
-        choices=sorted(BENCHMARKS),
+        metavar="NAME",
         help="step: one training step of an MLP; cnn: of the LeNet and ResNet-20; spsa: one n-SPSA "
         "gradient with n = d; scaling: how its cost grows with n and d; hypernets: the selective "
         "scan, and steps with learned gradients; sweep: 32 seeds trained together and one by one; "
@@ -50,11 +49,11 @@ def main(argv=None):
 
     def command():
         arguments = parser.parse_args(argv)
-        rounds, bench = arguments.rounds, BENCHMARKS[arguments.name]
+        rounds, bench = arguments.rounds, choose("benchmark", arguments.name, BENCHMARKS)
         if rounds is not None and rounds < 1:
-            raise cli.InputError(f"--rounds is {rounds}, but it must be at least 1")
+            raise InputError(f"--rounds is {rounds}, but it must be at least 1")
         if arguments.picture and not hasattr(bench, "picture"):
-            raise cli.InputError(
+            raise InputError(
                 f"--picture: {arguments.name} draws nothing; only scaling and steps do"
             )
         for flag in ("out", "picture"):
@@ -73,7 +72,7 @@ def main(argv=None):
         print(json.dumps(record) if arguments.json else bench.show(record))
         return 0
 
-    return cli.guarded(command)
+    return guarded(command)
 
 
 if __name__ == "__main__":

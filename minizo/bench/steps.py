@@ -39,7 +39,7 @@ NETWORKS = {
 METHODS = {
     "STE": STE(),
     "n-SPSA n=1": SPSA(n=1),
-    "FOGZO n=1": FOGZO(n=1),
+    "FOGZO n=1": FOGZO(n=1, beta_schedule="constant"),
     "FSG, Mamba 8 x 4": FSG(expand=8, states=4),
 }
 LIBRARIES = ("NumPy", "CuPy", "PyTorch eager", "PyTorch compiled")

@@ -17,7 +17,7 @@ class BlendedCoarseGradient(Proximal):
     Parameters
     ----------
     rho : float
-        In [0, 1]; 0 is `BinaryConnect`.
+        Share of the level, in [0, 1]; 0 is `BinaryConnect`.
     freeze, clip
         As in `Proximal`.
 

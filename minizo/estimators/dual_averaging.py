@@ -203,8 +203,10 @@ class MirrorDescent(Proximal):
 
     Parameters
     ----------
-    sharpness, final_sharpness : float
-        At the start and at the end; above 0. In the limit of infinity it is `BinaryConnect`.
+    sharpness : float
+        Sharpness of the tanh at the start, above 0.
+    final_sharpness : float
+        Sharpness at the end, above 0. In the limit of infinity it is `BinaryConnect`.
     freeze, clip
         As in `Proximal`.
 

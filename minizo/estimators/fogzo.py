@@ -4,11 +4,12 @@ ghat = g / ||g||,    v_i = sqrt(beta) s_i ghat + sqrt(1 - beta) u_i,    s_i = +-
 G    = (1/n) sum_i [F(theta + eps v_i) - F(theta - eps v_i)] / (2 eps) v_i
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import sqrt
 
 from .. import backend, rng
-from ..errors import choose
+from ..errors import resolve
 from ..norms import norm
 from ..schedules import SHAPES, schedule
 from ..settings import Settings, Share
@@ -81,13 +82,12 @@ class FOGZO(SPSA):
         As in `SPSA`. Parameters that are not perturbed keep their back-propagated gradient, and
         ghat is the unit vector over the perturbed ones.
     beta : float
-        Share of the STE direction, in [0, 1]; the final value if it is scheduled.
-    beta_schedule : {"constant", "linear", "cosine", "step"}
-        ``"constant"``: beta throughout. Otherwise it falls from 1 to ``beta`` over the run;
-        linear: beta(t) = beta + (1 - t/T)(1 - beta). (The paper decays it; whether its MNIST run
-        did is not public.)
+        Share of the STE direction, in [0, 1]: where it ends, unless it is constant.
+    beta_schedule : {"constant", "linear", "cosine", "step"} or callable
+        How it falls from 1 to beta over the run. Linear: beta(t) = beta + (1 - t/T)(1 - beta), as
+        in the paper (whether its MNIST run did is not public); ``"constant"``: beta throughout.
     ste_share : float
-        "r % STE, then FOGZO": this first part of the run, in [0, 1], uses the STE alone.
+        First part of the run, 0 to 1, that uses the STE alone ("r % STE, then FOGZO").
 
     Notes
     -----
@@ -121,12 +121,12 @@ class FOGZO(SPSA):
     """
 
     beta: Share = 0.999
-    beta_schedule: str = "constant"
+    beta_schedule: str = "linear"
     ste_share: Share = 0.0
 
     def __post_init__(self):
         super().__post_init__()
-        choose("beta_schedule", self.beta_schedule, SHAPES)
+        resolve("beta_schedule", self.beta_schedule, SHAPES, Callable)
 
     @property
     def label(self):

@@ -32,6 +32,7 @@ binary neural network optimization", AAAI 2025, equations 8 to 15, algorithm 1, 
 """
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Annotated
 
 from ..errors import choose
@@ -56,27 +57,36 @@ class FSG(Learned):
     commit : {"fsg", "fast_only"}
         What the optimiser is given: G (paper), or c(W) F (code).
     slow_share : float
-        beta, in [0, 1].
+        beta, the share of S, in [0, 1].
     length : int
-        l, the number of gradients that the slow-net reads.
+        l, how many gradients the slow-net reads.
     slow_net : {"mamba", "lstm", "lstmfc", "gain", "ema", "none"}
-        ``"lstm"`` reads the history, one sequence a weight, the embedding first. ``"lstmfc"``:
-        what the code runs under that name. Controls: ``"gain"``, S = k g with one learned k;
-        ``"ema"``, an exponential moving average of g, which is not learned; ``"none"``, G = c(W) F.
+        What S comes from. ``"lstm"`` reads the history, one sequence a weight, the embedding first.
+        ``"lstmfc"``: what the code runs under that name. Controls: ``"gain"``, S = k g with one
+        learned k; ``"ema"``, an exponential moving average of g, which is not learned;
+        ``"none"``, G = c(W) F.
     layout : {"flat", "coord"}
         Which axis Mamba reads as a sequence; see `minizo.hypernets.slow`.
     scaled : bool
         Divide a layer's history by its root mean square, and multiply S by it: our extension.
-    fast_lr, slow_lr : float
-        Learning rates of the two networks.
+    fast_lr : float
+        Learning rate of the fast-net.
+    slow_lr : float
+        Learning rate of the slow-net.
     start : {"uniform", "orthogonal"}
-        Initialisation of the fast-net; see `minizo.hypernets.MLP`.
+        Initial weights of the fast-net: `minizo.hypernets.MLP`.
     units : int
         Width of the fast-net's hidden layers, and of an LSTM.
-    token, expand, states, kernel : int
-        Mamba's D, E / D, N and K.
+    token : int
+        Mamba's D, the length of a token.
+    expand : int
+        Mamba's E / D, its channels for each number of a token.
+    states : int
+        Mamba's N, states a channel.
+    kernel : int
+        Mamba's K, the length of its convolution.
     mu : float
-        Decay of the moving average, in [0, 1).
+        Share of the old value in the moving average, in [0, 1).
 
     Notes
     -----
@@ -113,6 +123,15 @@ class FSG(Learned):
     states: Count = 16
     kernel: Count = 8
     mu: Annotated[float, "[0, 1)"] = 0.9
+
+    # settings that have an effect only with some values of another
+    only_with = MappingProxyType({
+        **dict.fromkeys(("layout", "expand", "states", "kernel"), ("slow_net", ("mamba",))),
+        **dict.fromkeys(("scaled", "token"), ("slow_net", ("mamba", "lstm"))),
+        "slow_share": ("slow_net", ("mamba", "lstm", "lstmfc", "gain", "ema")),
+        "slow_lr": ("slow_net", ("mamba", "lstm", "lstmfc", "gain")),
+        "mu": ("slow_net", ("ema",)),
+    })  # fmt: skip
 
     def __post_init__(self):
         super().__post_init__()

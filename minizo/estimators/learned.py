@@ -77,11 +77,11 @@ class Learned(Estimator):
     Parameters
     ----------
     lookahead : {"refined", "raw", "stale"}
-        Where the loss is measured. ``"refined"``: where the optimiser would move the weights if it
-        were given G. ``"raw"``: W - lr G. ``"stale"``: where it would move them if it repeated its
-        last step (weights, and biases of their layers); G then enters the derivative alone.
-    hyper_optimizer : {"sgd", "momentum", "adam"}
-        Trains the generators, at a constant rate.
+        Where the loss is measured. ``"refined"``: where the optimiser would take the weights with
+        G. ``"raw"``: W - lr G. ``"stale"``: where it would take them if it repeated its last step
+        (weights, and biases of their layers); G is then only in the derivative.
+    hyper_optimizer : {"sgd", "momentum", "adam"} or optimizer
+        Trains the generators, at a constant rate; an object at its own.
     """
 
     lookahead: str = "raw"
@@ -94,7 +94,8 @@ class Learned(Estimator):
         require(
             self.lookahead in LOOKAHEADS, "lookahead", self.lookahead, f"choose from {LOOKAHEADS}"
         )
-        choose("hyper_optimizer", self.hyper_optimizer, OPTIMIZERS)
+        if isinstance(self.hyper_optimizer, str):
+            choose("hyper_optimizer", self.hyper_optimizer, OPTIMIZERS)
 
     def committed(self, terms, plain):
         """Return what the optimiser is given for a layer: G.
@@ -131,6 +132,8 @@ class Learned(Estimator):
         )
 
     def _rule(self, term):
+        if not isinstance(self.hyper_optimizer, str):
+            return self.hyper_optimizer
         return OPTIMIZERS[self.hyper_optimizer](lr=term.lr, schedule="constant")
 
     def macs(self, objective, seen):

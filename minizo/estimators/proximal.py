@@ -21,12 +21,14 @@ proximal term. Parameters that are not quantised follow the optimiser alone. Rec
 always those of the quantised network, L(Q(theta)).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import exp, log
+from types import MappingProxyType
 from typing import Annotated
 
 from .. import backend, prox
-from ..errors import InputError, choose, require
+from ..errors import InputError, choose, require, resolve
 from ..quantizers import FullPrecision
 from ..quantizers.fitted import Fitted
 from ..settings import Count
@@ -181,12 +183,12 @@ class Homotopy(Proximal):
         sum|x - q|, so that both are alpha^2 times their value at x / alpha and one strength suits
         tensors of all scales (this package's choice; the paper has alpha = 1).
     lam : float
-        Strength, at least 0; infinity is allowed.
-    homotopy : {"step", "epoch", "constant", "geometric"}
+        Strength; infinity is allowed.
+    homotopy : {"step", "epoch", "constant", "geometric"} or callable
         lam_t = lam t with t the number of the step, from 0 (the paper), or of the epoch, from 0
         (the authors' code); lam; or lam growth^t, t the number of the step.
     growth : float
-        At least 1.
+        Factor a step of the geometric homotopy, at least 1.
     convention : {"half", "full"}
         Whether R_2 has its factor 1/2; see `minizo.prox`.
     rounds : int
@@ -202,16 +204,21 @@ class Homotopy(Proximal):
     convention: str = "half"
     rounds: Count = 2
 
+    # settings that have an effect only with some values of another
+    only_with = MappingProxyType(
+        {"growth": ("homotopy", ("geometric",)), "convention": ("prox", ("l2",))}
+    )
+
     def __post_init__(self):
         super().__post_init__()
         known = " or ".join(PROX)
         require(self.prox in PROX, "prox", self.prox, f"it must be {known}")
-        choose("homotopy", self.homotopy, HOMOTOPIES)
+        resolve("homotopy", self.homotopy, HOMOTOPIES, Callable)
         choose("convention", self.convention, prox.CONVENTIONS)
 
     def strength(self, step):
         """Return lam_t."""
-        factor = HOMOTOPIES[self.homotopy](step, self.growth)
+        factor = resolve("homotopy", self.homotopy, HOMOTOPIES, Callable)(step, self.growth)
         return self.lam * factor if factor else 0.0  # also for an infinite lam
 
     def towards(self, x, quantizer, alpha, strength):

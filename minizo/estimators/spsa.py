@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from .. import backend, rng
-from ..errors import choose, require
-from ..laws import LAWS
+from ..errors import require, resolve
+from ..laws import LAWS, Law
 from ..parallel import blocks
 from ..settings import Count, Natural, Positive, Settings, whole
 from .base import Estimate, Estimator
@@ -211,8 +211,9 @@ class SPSA(Estimator):
     ----------
     n : int
         Directions a step.
-    law : {"matched", "rademacher", "uniform", "triangular", "gaussian", "logistic", "laplace"}
-        Law of the coordinates; ``"matched"`` is the law that the quantiser's surrogate implies.
+    law : str or Law
+        Law of the coordinates: rademacher, uniform, triangular, gaussian, logistic, laplace, or
+        ``"matched"``, the one that the quantiser's surrogate implies.
     eps : float, optional
         Perturbation size of every parameter. By default each tensor has its own size, matched to
         the quantiser's surrogate: eps = alpha epsbar.
@@ -271,7 +272,7 @@ class SPSA(Estimator):
     def __post_init__(self):
         super().__post_init__()
         if self.law != "matched":
-            choose("law", self.law, LAWS | {"matched": None})
+            resolve("law", self.law, LAWS | {"matched": None}, Law)
         require(self.perturb in PERTURB, "perturb", self.perturb, f"choose from {PERTURB}")
 
     @property
@@ -287,7 +288,8 @@ class SPSA(Estimator):
 
     def noise(self, objective, state, step):
         """Return the directions u of this step."""
-        law = objective.quantizer.law if self.law == "matched" else LAWS[self.law]
+        matched = self.law == "matched"
+        law = objective.quantizer.law if matched else resolve("law", self.law, LAWS, Law)
         return Noise(law, step.seed, step.index, step.rng, state.moved)
 
     def estimate(self, objective, theta, batch, state, step):

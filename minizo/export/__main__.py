@@ -1,6 +1,5 @@
 """``python -m minizo.export RUN``: a run's networks as small files, checked and timed."""
 
-import argparse
 import json
 import sys
 import time
@@ -9,13 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import backend, cli, parallel, report
+from .. import backend, parallel, report
+from ..commands import Parser, guarded
+from ..commands.cases import build_network
+from ..commands.settings import of_folder
 from ..data import load as load_data
 from ..errors import InputError
 from ..files import make_folder
-from ..planning import build_network
 from .file import load, save
-from .trained import read_run, read_settings
+from .trained import read_run
 
 DESCRIPTION = """\
 Export every network of the run folder RUN: packed quantised weights, and biases and batch
@@ -32,9 +33,7 @@ BATCH, ROUNDS = 1000, 5
 
 def main(argv=None):
     """Run the command; returns its exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m minizo.export", description=DESCRIPTION, epilog=EPILOG, allow_abbrev=False
-    )
+    parser = Parser(prog="python -m minizo.export", description=DESCRIPTION, epilog=EPILOG)
     parser.add_argument("run", metavar="RUN", help="folder that a training command printed")
     parser.add_argument(
         "--out", metavar="FOLDER", help="where the files go (default: the folder export in RUN)"
@@ -42,13 +41,13 @@ def main(argv=None):
     parser.add_argument(
         "--json", action="store_true", help="print one JSON object a network, no more"
     )
-    return cli.guarded(lambda: command(parser.parse_args(argv)))
+    return guarded(lambda: command(parser.parse_args(argv)))
 
 
 def command(arguments):
     """Export, compare, print; returns the exit code."""
-    settings = cli.DEFAULTS | read_settings(arguments.run)
-    data = load_data(settings["data"], dtype=settings["dtype"], progress=not arguments.json)
+    settings = of_folder(arguments.run)
+    data = load_data(settings.data, dtype=settings.dtype, progress=not arguments.json)
     found = read_run(arguments.run, build_network(settings, data))
     for path in sorted(Path(arguments.run).glob("*.npz")):
         if path.stem not in found:

@@ -1,6 +1,5 @@
 """What is exported: a trained network with its latent and its quantised weights, by name."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -54,26 +53,6 @@ def in_use(network, named):
     """Those of the named arrays that a layer computes with."""
     known = {f"{name}.{part}" for name, layer in network.layers.items() for part in layer.shapes}
     return {name: value for name, value in named.items() if name in known}
-
-
-def read_settings(folder):
-    """The settings that the command which made the run folder was called with.
-
-    Raises
-    ------
-    InputError
-        If there is no such folder, or it is not a run folder.
-    """
-    if not Path(folder).is_dir():
-        raise InputError(f"there is no folder {folder}; name the one that the run printed")
-    try:
-        settings = json.loads((Path(folder) / "settings.json").read_text())["settings"]
-        return {**settings, "data": settings["data"]}
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{folder} is not a run folder: there is no readable settings.json in it ({error}); "
-            "name the one that the run printed"
-        ) from None
 
 
 def read_run(folder, network):

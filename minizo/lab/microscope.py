@@ -3,18 +3,18 @@
 What is measured, and for which function, is said in `minizo.lab.measure`.
 """
 
-import argparse
 import json
 import sys
 from math import isfinite, sqrt
 
 import numpy as np
 
-from .. import FOGZO, SPSA, STE, Step, cli, models, optim, quantizers, report, train
+from .. import FOGZO, SPSA, STE, Step, models, optim, quantizers, report, train
 from ..backend import to_numpy
+from ..commands import Parser, guarded
+from ..commands.running import new_folder
 from ..data import load
 from ..errors import require
-from ..experiment import new_folder
 from ..figures import microscope as picture
 from ..figures import save
 from ..files import write_csv, write_text
@@ -33,10 +33,10 @@ LINEUP = (
     STE(),
     *(SPSA(n=n) for n in (1, 10, 100, 796)),
     *(LayerwiseSPSA(n=n) for n in (10, 100, 796)),
-    *(FOGZO(n=n, beta=0.9) for n in (1, 10)),
-    *(FOGZO(n=n, beta=0.99) for n in (1, 10, 100)),
-    *(FOGZO(n=n, beta=0.999) for n in (1, 10)),
-    *(FOGZO(n=n, beta=0.9999) for n in (1, 10)),
+    *(FOGZO(n=n, beta=0.9, beta_schedule="constant") for n in (1, 10)),
+    *(FOGZO(n=n, beta=0.99, beta_schedule="constant") for n in (1, 10, 100)),
+    *(FOGZO(n=n, beta=0.999, beta_schedule="constant") for n in (1, 10)),
+    *(FOGZO(n=n, beta=0.9999, beta_schedule="constant") for n in (1, 10)),
 )
 FOOT = """\
 g is the gradient of the q-smoothed loss on one fixed batch of {batch} training examples: the mean
@@ -276,14 +276,13 @@ def _bar(total, quiet):
 
 def build_parser():
     """The command's flags."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m minizo.lab.microscope",
         description="Train the 2-bit network with the STE, stop early and late, and measure there "
         "what every estimator says: cosine with a reference gradient, bias, variance, and the "
         "progress of one step for its cost.",
         epilog="Writes microscope.csv, microscope.png and table.txt. Exit codes: 0, 2 for bad "
         "input.",
-        allow_abbrev=False,
     )
     add = parser.add_argument
     add("--data", default="mnist", help="mnist | fashion-mnist | synthetic | a folder of IDX files")
@@ -304,7 +303,7 @@ def build_parser():
 
 def main(argv=None):
     """Run the command; returns its exit code."""
-    return cli.guarded(lambda: work(build_parser().parse_args(argv)))
+    return guarded(lambda: work(build_parser().parse_args(argv)))
 
 
 if __name__ == "__main__":

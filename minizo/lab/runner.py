@@ -5,7 +5,6 @@ prints their tables and claims, and writes for each a CSV and a picture; a claim
 as failed. The same seed gives the same numbers on the same backend, whatever the workers.
 """
 
-import argparse
 import json
 import time
 from collections.abc import Callable
@@ -16,9 +15,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .. import backend, cli
+from .. import backend
+from ..commands import Parser, guarded
+from ..commands.running import new_folder
 from ..errors import InputError, nearest, require
-from ..experiment import new_folder
 from ..figures import save
 from ..files import write_csv, write_text
 from ..parallel import Pool, threads
@@ -199,14 +199,13 @@ def _bar(total, quiet):
 
 def build_parser():
     """The command's flags."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m minizo.lab",
         description="Theory against numbers: without a name, lists the experiments; with names, "
         "runs them and prints for each claim what it predicts, what was measured, the verdict, and "
         "a wrong claim that the same measurement rejects.",
         epilog="Writes for each experiment a CSV and a picture, and claims.csv and table.txt. "
         "Exit codes: 0 if every claim holds, 1 if one does not, 2 for bad input.",
-        allow_abbrev=False,
     )
     add = parser.add_argument
     add("names", nargs="*", metavar="NAME", help="experiments (B-2), or a part of them (B)")
@@ -232,4 +231,4 @@ def main(table, parts, argv=None):
         Letter -> title, in the order of the listing.
     argv : list of str, optional
     """
-    return cli.guarded(lambda: work(build_parser().parse_args(argv), table, parts))
+    return guarded(lambda: work(build_parser().parse_args(argv), table, parts))

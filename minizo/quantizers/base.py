@@ -12,9 +12,9 @@ statistics, rotations or steps enter the gradient replaces `Quantizer.backward`.
 from dataclasses import dataclass, field, replace
 
 from .. import backend, laws
-from ..errors import choose
-from ..settings import Settings, Share
-from ..surrogates import SURROGATES
+from ..errors import InputError, resolve
+from ..settings import Settings, Share, plain
+from ..surrogates import SURROGATES, Surrogate
 
 
 def mean_abs(w):
@@ -40,8 +40,9 @@ class Quantizer(Settings):
 
     Parameters
     ----------
-    surrogate : str
-        Name in `minizo.surrogates`; its derivative replaces the quantiser's, which is 0.
+    surrogate : str or Surrogate
+        Whose derivative stands in for the quantiser's zero one: identity, hardtanh, tanh,
+        approxsign, swish, ede, rbnn, rbnn-activation, reste, fda.
     progress : float
         Part of the run that is over, set by `at`; only scheduled quantisers use it.
 
@@ -109,12 +110,22 @@ class Quantizer(Settings):
 
     def __post_init__(self):
         super().__post_init__()
-        choose("surrogate", self.surrogate, SURROGATES)
+        if isinstance(plain(self.surrogate), int | float):
+            name, value = type(self).__name__, plain(self.surrogate)
+            bits = (
+                f"; if bits are meant, write {name}(bits={value})" if hasattr(self, "bits") else ""
+            )
+            raise InputError(f"{name}.surrogate is {value!r}, but it must be a surrogate{bits}")
+        resolve("surrogate", self.surrogate, SURROGATES, Surrogate)
 
     @property
     def curve(self):
         """The `minizo.surrogates.Surrogate` at this point of the run."""
-        return SURROGATES[self.surrogate].at(self.progress)
+        return self._start.at(self.progress)
+
+    @property
+    def _start(self):
+        return resolve("surrogate", self.surrogate, SURROGATES, Surrogate)
 
     @property
     def law(self):
@@ -124,7 +135,7 @@ class Quantizer(Settings):
     @property
     def scheduled(self):
         """Whether anything depends on the part of the run that is over."""
-        return SURROGATES[self.surrogate].schedule is not None
+        return self._start.schedule is not None
 
     def at(self, progress):
         """Return this quantiser at the point ``progress`` in [0, 1] of a run.
@@ -206,6 +217,8 @@ class FullPrecision(Quantizer):
     >>> q.quantize(x, 1.0) is x, q.backward(x, 1.0, np.ones(2))
     (True, (array([1., 1.]), {}))
     """
+
+    surrogate: str = field(default="identity", init=False)
 
     def quantize(self, x, scale):
         """Return x itself."""

@@ -23,8 +23,8 @@ class Fitted(Quantizer):
 
     Parameters
     ----------
-    surrogate : str
-        Name in `minizo.surrogates`; its derivative replaces the quantiser's, which is 0.
+    surrogate
+        As in `Quantizer`.
 
     Notes
     -----
@@ -164,7 +164,7 @@ class MultiBit(Fitted):
     Parameters
     ----------
     bits : int
-        k, 1 to 4.
+        k, the number of signs that are added up, 1 to 4.
     refinements : int
         Number of repetitions, at least 0. Neither step increases the error.
 

@@ -45,8 +45,8 @@ class Staircase(Quantizer):
 
     Parameters
     ----------
-    surrogate : str
-        Name in `minizo.surrogates`.
+    surrogate
+        As in `Quantizer`.
     """
 
     @property
@@ -116,7 +116,15 @@ class Sign(Staircase):
 
 @dataclass(frozen=True)
 class KBit(Staircase):
-    """A staircase of 2^bits levels, bits from 1 to 8."""
+    """A staircase of 2^bits levels.
+
+    Parameters
+    ----------
+    surrogate
+        As in `Quantizer`.
+    bits : int
+        Bits of a code, from 1 to 8: 2^bits levels.
+    """
 
     bits: Annotated[int, "[1, 8]"] = 2
 

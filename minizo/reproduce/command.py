@@ -1,8 +1,8 @@
 """What the comparisons have in common as commands: their flags, and where runs and results go."""
 
-import argparse
-
-from .. import cli, data, sweep
+from .. import data, sweep
+from ..commands import Parser
+from ..errors import InputError
 from ..files import make_folder
 
 
@@ -18,9 +18,7 @@ def parser(module, description, steps, seeds="3", folder=None):
     folder : str, optional
         What the default of a third is; else ``runs/`` and the module.
     """
-    found = argparse.ArgumentParser(
-        prog=f"python -m minizo.reproduce.{module}", description=description, allow_abbrev=False
-    )
+    found = Parser(prog=f"python -m minizo.reproduce.{module}", description=description)
     add = found.add_argument
     add("--folder", help=f"where runs are kept (default: {folder or f'runs/{module}'})")
     add("--seeds", type=int, help=f"seeds 0, 1, ... (default: {seeds})")
@@ -43,7 +41,7 @@ def counts(arguments, **defaults):
         value = getattr(arguments, name)
         values.append(default if value is None else value)
         if values[-1] < 1:
-            raise cli.InputError(f"--{name} is {values[-1]}, but it must be at least 1")
+            raise InputError(f"--{name} is {values[-1]}, but it must be at least 1")
     return values
 
 

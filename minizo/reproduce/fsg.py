@@ -22,7 +22,9 @@ X. Chen et al., "Fast and slow gradient approximation for binary neural network 
 import sys
 from dataclasses import dataclass, replace
 
-from .. import STE, FCGrad, MultiFC, __version__, cli, figures, sweep
+from .. import STE, FCGrad, MultiFC, __version__, figures, sweep
+from ..commands import guarded
+from ..errors import InputError
 from ..estimators import (
     FSG,
     LSTMFC,
@@ -236,7 +238,7 @@ def main(argv=None):
     add("--long", type=int, help="steps a run in the part long (default: 600)")
     add("--short", type=int, help="steps a run in the part size (default: 25)")
     add("--full", action="store_true", help="cifar: ResNet-20, all images, on a GPU (needs CuPy)")
-    return cli.guarded(lambda: work(parser.parse_args(argv)))
+    return guarded(lambda: work(parser.parse_args(argv)))
 
 
 def work(arguments):
@@ -245,11 +247,11 @@ def work(arguments):
     parts = arguments.parts or (PARTS[:2] if quick else PARTS)
     for name in parts:
         if name not in PARTS:
-            raise cli.InputError(f"part {name!r} is unknown (known: {', '.join(PARTS)})")
+            raise InputError(f"part {name!r} is unknown (known: {', '.join(PARTS)})")
     given = {"full": arguments.full, "long": arguments.long, "short": arguments.short}
     for flag, part in {"full": "cifar", "long": "long", "short": "size"}.items():
         if given[flag] and part not in parts:
-            raise cli.InputError(f"--{flag} is of the part {part}; name that part, too")
+            raise InputError(f"--{flag} is of the part {part}; name that part, too")
     seeds, steps, long, short = command.counts(
         arguments, seeds=1 if quick else 3, steps=40 if quick else 100, long=600, short=25
     )

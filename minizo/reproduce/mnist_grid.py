@@ -7,7 +7,8 @@ Adam with four learning rates each, the same for every method, three seeds.
 import sys
 from statistics import fmean, stdev
 
-from .. import FOGZO, SPSA, STE, __version__, cli, report, sweep
+from .. import FOGZO, SPSA, STE, __version__, report, sweep
+from ..commands import guarded
 from ..files import write_csv, write_text
 from ..optim import SGD, Adam
 from . import command
@@ -91,7 +92,7 @@ def write_grid(path, table):
 def main(argv=None):
     """Run the command; returns its exit code."""
     parser = command.parser("mnist_grid", __doc__.partition("\n\n")[2], "1200")
-    return cli.guarded(lambda: work(parser.parse_args(argv)))
+    return guarded(lambda: work(parser.parse_args(argv)))
 
 
 def work(arguments):

@@ -25,14 +25,17 @@ from .. import (
     ProxConnect,
     ProxQuant,
     __version__,
-    cli,
     figures,
     models,
     report,
     sweep,
 )
+from ..commands import guarded
+from ..commands.parts import read
+from ..errors import InputError, choose
 from ..files import write_text
 from ..lab.flips import CountFlips, level_change
+from ..models import perceptron
 from ..optim import Adam
 from ..quantizers import FullPrecision, Sign
 from . import command, zoo
@@ -262,10 +265,10 @@ def main(argv=None):
     add = parser.add_argument
     add(
         "--model",
-        choices=SETUPS,
-        default="mlp",
-        help="the network: mlp on MNIST, or lenet or small-resnet on 10,000 images of it at half "
-        "the resolution, with a shorter grid and tuned on seed 0 (default: mlp)",
+        metavar="PART",
+        default="mlp:hidden=32",
+        help="the network: mlp:hidden=32 on MNIST, or lenet or small-resnet on 10,000 images of it "
+        "at half the resolution, with a shorter grid and tuned on seed 0 (default: mlp:hidden=32)",
     )
     add(
         "--quick",
@@ -273,22 +276,24 @@ def main(argv=None):
         help="under 3 minutes on 2 cores: at most 600 steps, 1 seed, 2 rates or 1, 1 variant each",
     )
     add("--warm", type=int, help="steps of the warm start (default: as many)")
-    add("--hidden", type=int, help="width of the mlp's hidden layer (default: 32)")
-    return cli.guarded(lambda: work(parser.parse_args(argv)))
+    return guarded(lambda: work(parser.parse_args(argv)))
 
 
 def work(arguments):
     """The sweeps and the report."""
-    small, model, setup = arguments.quick, arguments.model, SETUPS[arguments.model]
-    if arguments.hidden is not None and model != "mlp":
-        raise cli.InputError(
-            f"--hidden is {arguments.hidden}, but {model} has no such layer: leave it out"
+    small, network = arguments.quick, read("model", arguments.model)
+    model, hidden = network.name, network.get("hidden") or (32,)
+    setup = choose("--model", model, SETUPS)
+    if network.without("hidden").settings or len(hidden) != 1:
+        raise InputError(
+            f"{network.flag}: the comparison has the networks mlp:hidden=32, of any one width, "
+            "lenet and small-resnet as they are"
         )
-    seeds, steps, hidden = command.counts(
+    perceptron(hidden)  # its width is looked at
+    seeds, steps = command.counts(
         arguments,
         seeds=1 if small else 3,
         steps=min(600, setup.steps) if small else setup.steps,
-        hidden=32,
     )
     (warm_steps,) = command.counts(arguments, warm=steps)
     rates, methods = setup.rates, setup.methods
@@ -300,7 +305,7 @@ def work(arguments):
         return sweep_of(cases, None if model == "mlp" else zoo.small_mnist)
 
     warm = [
-        ModelCase(STE(), WARM, seed, warm_steps, setup.batch, (hidden,), model=model,
+        ModelCase(STE(), WARM, seed, warm_steps, setup.batch, hidden, model=model,
                   quantizer=FullPrecision(), record_every=warm_steps)
         for seed in range(seeds)
     ]  # fmt: skip
@@ -324,10 +329,10 @@ def work(arguments):
         if "error" not in record
     ]
     title = (
-        f"{full[0]['data']}: binary {setup.name.format(hidden=hidden)} from a full-precision "
+        f"{full[0]['data']}: binary {setup.name.format(hidden=hidden[0])} from a full-precision "
         f"start, {steps} steps of {setup.batch}, {command.in_words(seeds)}"
     )
-    flags = f"--hidden {hidden}" if model == "mlp" else f"--model {model}"
+    flags = f"--model mlp:hidden={hidden[0]}" if model == "mlp" else f"--model {model}"
     tuning = "" if setup.tuned is None else (
         f"{len(table[methods[0].name])} settings a method (Adam at {' or '.join(map(str, rates))}, "
         f"{' or '.join(SCHEDULES)}, the method's own), all with seed 0 alone;\n"

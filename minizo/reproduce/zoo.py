@@ -14,8 +14,9 @@ import time
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
-from .. import FOGZO, STE, BinaryConnect, __version__, cli, data, figures, report, sweep
+from .. import FOGZO, STE, BinaryConnect, __version__, data, figures, report, sweep
 from .. import quantizers as q
+from ..commands import guarded
 from ..data.dataset import Dataset
 from ..files import write_csv, write_text
 from ..layers import QuantizedActivation
@@ -287,7 +288,7 @@ def write_rows(path, rows, costs):
 def main(argv=None):
     """Run the command; returns its exit code."""
     parser = command.parser("zoo", __doc__.partition("\n\n")[2], "600", "3, of the best setting")
-    return cli.guarded(lambda: work(parser.parse_args(argv)))
+    return guarded(lambda: work(parser.parse_args(argv)))
 
 
 def work(arguments):

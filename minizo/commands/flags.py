@@ -1,0 +1,193 @@
+"""The flags of the training commands, and the parser that reads them as text."""
+
+import argparse
+from typing import NamedTuple
+
+from .. import backend
+from ..data import AUGMENTATIONS, NAMES
+from ..errors import InputError, spelt
+from ..models import QUANTIZED
+from ..rng import SEEDS, SOURCES
+from ..settings import real, whole
+from . import explain, parts
+from .shell import Parser
+
+
+class Flag(NamedTuple):
+    """A flag.
+
+    group : its heading in the help; metavar, text : what the help says;
+    kind : ``part``, ``int``, ``float``, ``name`` or ``text``; among : the names, of a name;
+    many : whether it takes several values, and may be given several times;
+    interval : where a number must lie;  free : whether it changes nothing about the numbers.
+    """
+
+    group: str
+    metavar: str
+    text: str
+    kind: str = "text"
+    among: tuple = ()
+    many: bool = False
+    interval: str = "[1, inf)"
+    free: bool = False
+
+
+def _part(kind, group, text, many=False):
+    return Flag(group, "PART", text, "part", tuple(parts.KINDS[kind].choices), many)
+
+
+def _count(group, metavar, text, **more):
+    return Flag(group, metavar, text, "int", **more)
+
+
+def _name(group, text, among, **more):
+    return Flag(group, "NAME", text, "name", tuple(among), **more)
+
+
+COMPARED, TRAINING = "what is compared", "training"
+NETWORK, MACHINE, OUTPUT = "the quantised network", "data and machine", "output"
+FLAGS = {
+    "estimator": _part("estimator", COMPARED, "what stands in for the gradient", many=True),
+    "n": _count(COMPARED, "N", "directions a step of spsa and fogzo", many=True),
+    "beta": Flag(COMPARED, "B", "fogzo: share of the STE direction", "float", many=True,
+                 interval="[0, 1]"),
+    "quantizer": _part("quantizer", COMPARED, "of the weights", many=True),
+    "optimizer": _part("optimizer", COMPARED, "of the latent weights", many=True),
+    "lr": Flag(COMPARED, "RATE", "learning rate of the optimiser", "float", many=True,
+               interval="(0, inf)"),
+    "seed": _count(COMPARED, "S", "seed; several give mean +- standard deviation", many=True,
+                   interval=SEEDS),
+    "seeds": _count(COMPARED, "N", "seeds 0 to N-1, trained together as rows of one array"),
+    "model": _part("model", NETWORK, "the network"),
+    "activation": _part("activation", NETWORK, "between its layers"),
+    "quantize": _name(NETWORK, "which weights (inner: not the first and last)", QUANTIZED),
+    "loss": _part("loss", NETWORK, "what is minimised"),
+    "steps": _count(TRAINING, "T", "steps of each run"),
+    "epochs": _count(TRAINING, "E", "passes through the data, instead of --steps"),
+    "batch": _count(TRAINING, "N", "examples a step"),
+    "augment": _name(TRAINING, "random changes to training images", AUGMENTATIONS),
+    "pretrain_steps": _count(TRAINING, "T", "steps in full precision first, where all runs begin"),
+    "pretrain_epochs": _count(TRAINING, "E", "the same in passes through the data"),
+    "data": Flag(MACHINE, "DATA", "a data set, or a folder of IDX files or of CIFAR-10's batches",
+                 "text", NAMES),
+    "backend": _name(MACHINE, "the library that computes", backend.NAMES),
+    "rng": _name(MACHINE, "cupy: where random numbers are made (host: NumPy's)", SOURCES),
+    "dtype": _name(MACHINE, "of all numbers", ("float32", "float64")),
+    "workers": _count(MACHINE, "W", "threads, one a processor by default; changes nothing but time",
+                      free=True),
+    "out": Flag(OUTPUT, "FOLDER", "run folder, by default runs/ and a name from the clock",
+                free=True),
+    "records": _count(OUTPUT, "N", "evaluations a run, by default 20, of convolutional networks 6"),
+    "loss_examples": _count(OUTPUT, "N", "training examples that the recorded loss is of, by "
+                            "default all, of convolutional networks 10000"),
+    "checkpoint_every": _count(OUTPUT, "T", "steps between checkpoints", free=True),
+    "resume": Flag(OUTPUT, "FOLDER", "continue the interrupted run in this folder", free=True),
+    "settings": Flag(OUTPUT, "FILE", "settings.json of a run folder, or one that you wrote; flags "
+                     "beside it replace what it says", free=True),
+    "json": Flag(OUTPUT, None, "print one JSON object a run, no more", "truth", free=True),
+    "quiet": Flag(OUTPUT, None, "no progress bar", "truth", free=True),
+}  # fmt: skip
+
+
+def written(name):
+    """A setting's flag: ``--loss-examples``."""
+    return "--" + name.replace("_", "-")
+
+
+def value(name, given):
+    """The value of a flag, from a text or from a file; an `InputError` for a wrong one.
+
+    >>> value("seed", ["0", "1"]), value("estimator", ["ste"])
+    ([0, 1], [Part(kind='estimator', name='ste', settings=())])
+    """
+    flag = FLAGS[name]
+    if flag.many:
+        items = given if isinstance(given, list | tuple) else [given]
+        if not items:
+            raise InputError(f"{written(name)} has no value; leave it out, or give one")
+        return list(dict.fromkeys(_one(name, flag, item) for item in items))
+    if isinstance(given, list):
+        raise InputError(f"{written(name)} is {given!r}, but it takes one value")
+    return _one(name, flag, given)
+
+
+def _one(name, flag, given):
+    if flag.kind == "part":
+        return parts.read(name, given)
+    if flag.kind == "name":
+        return spelt(written(name), given, dict.fromkeys(flag.among))
+    if flag.kind in ("int", "float"):
+        kind, check = (int, whole) if flag.kind == "int" else (float, real)
+        return check(written(name), _number(given, kind), flag.interval)
+    if flag.kind == "truth":
+        return given
+    if not isinstance(given, str):
+        raise InputError(f"{written(name)} is {given!r}, but it must be a text")
+    return given.lower() if given.lower() in flag.among else given
+
+
+def _number(given, kind):
+    try:
+        return kind(given) if isinstance(given, str) else given
+    except ValueError:
+        return given
+
+
+class _Explain(argparse.Action):
+    """``--help``, and ``--help PART``."""
+
+    def __call__(self, parser, namespace, topic, option=None):
+        print(parser.format_help().rstrip() if topic is None else explain.topic(topic))
+        parser.exit()
+
+
+class TrainingParser(Parser):
+    """Says of a flag that there is not whether it is a setting of a part."""
+
+    def unknown(self, word):
+        """What is said about an argument that the command has not."""
+        name = word.lstrip("-").replace("-", "_")
+        for kind in parts.KINDS:
+            takers = explain.takers(kind, name)
+            if word.startswith("--") and takers:
+                return (
+                    f"unknown flag {word}; {name} is a setting of a part: --{kind} "
+                    f"{takers[0]}:{name}=... (--help {takers[0]} lists them)"
+                )
+        return super().unknown(word)
+
+
+def parser(prog, description, epilog, defaults):
+    """The parser of a training command; it leaves out what was not given.
+
+    Parameters
+    ----------
+    prog, description, epilog : str
+    defaults : dict
+        Of the command, for the help text.
+    """
+    made = TrainingParser(
+        prog=prog, usage=f"{prog} [flags]", description=description, epilog=epilog, add_help=False,
+        argument_default=argparse.SUPPRESS,
+    )  # fmt: skip
+    made.add_argument(
+        "-h", "--help", action=_Explain, nargs="?", metavar="PART",
+        help="print this, or what a part does and takes: --help fogzo",
+    )  # fmt: skip
+    groups = {}
+    for name, flag in FLAGS.items():
+        group = groups.setdefault(flag.group, None) or made.add_argument_group(flag.group)
+        groups[flag.group] = group
+        if flag.kind == "truth":
+            group.add_argument(written(name), action="store_true", help=flag.text)
+            continue
+        words = f"{flag.text}: {' | '.join(flag.among)}" if flag.among else flag.text
+        default = defaults.get(name)
+        if default is not None:
+            default = default if isinstance(default, list) else [default]
+            words += f" (default: {' '.join(map(str, default))})"
+        several = {"action": "extend", "nargs": "+"} if flag.many else {}
+        group.add_argument(
+            written(name), metavar=flag.metavar, help=words.replace("%", "%%"), **several
+        )
+    return made

@@ -1,0 +1,74 @@
+"""A whole training command: settings, data, runs, table, picture."""
+
+import json
+
+from .. import backend
+from ..data import load
+from ..files import make_folder
+from ..inputs import check_batch, check_data, check_numbers, check_seed
+from . import flags, running
+from .cases import build_network, cases, title
+from .settings import DEFAULTS, refuse_twice, resumed, settled, write
+from .shell import guarded, notice
+
+
+def main(command, description, epilog, defaults, argv=None):
+    """Run a training command; returns its exit code.
+
+    Parameters
+    ----------
+    command : str
+        ``minizo.mnist``: its module, and its name in a run folder.
+    description, epilog : str
+        For ``--help``.
+    defaults : dict
+        Settings that differ from `minizo.commands.settings.DEFAULTS`.
+    argv : list of str, optional
+    """
+    defaults = {name: item for name, item in (DEFAULTS | defaults).items() if item is not None}
+    parser = flags.parser(f"python -m {command}", description, epilog, defaults)
+    return guarded(lambda: train(command, defaults, vars(parser.parse_args(argv))))
+
+
+def train(command, defaults, given):
+    """Train for the flags ``given``, as text, and print; returns the exit code."""
+    refuse_twice(given)
+    resume = given.get("resume")
+    if resume is None:
+        settings = settled(defaults, given)
+    else:
+        settings = resumed(resume, command, defaults, given)
+
+    # everything that can be wrong is looked at before anything is written or trained
+    xp = backend.get(settings.backend)
+    compared = cases(settings)
+    data = load(settings.data, dtype=settings.dtype, progress=not settings.quiet, notice=notice)
+    network = build_network(settings, data)
+    check_data(network, data)
+    check_batch(network, settings.batch)
+    planned = running.runs(settings, compared, data.y_train.shape[0])
+    for run in planned:
+        loss_examples = running.evaluation(settings, data)[1]
+        check_numbers(data, run.steps, settings.batch, None, loss_examples)
+        check_seed(run.seed)
+    running.check(settings, compared, network, data)
+    if resume is not None:
+        folder = make_folder(resume, "--resume")
+    else:
+        folder = running.new_folder(settings.out, command.rpartition(".")[2])
+        write(folder, command, settings)
+
+    if not settings.quiet:
+        notice(f"run folder: {folder} (if interrupted, go on with --resume {folder})")
+    results, curves = running.run_all(
+        settings, compared, network, data.to(xp), folder, resume is not None, notice
+    )
+    heading = title(settings, data, planned[-1].steps)
+    text = running.results_table(results)
+    picture = running.write_results(folder, results, curves, text, heading)
+    if settings.json:
+        for row in results:
+            print(json.dumps(row))
+    else:
+        print(f"{heading}\n\n{text}\n\nrun folder: {folder}\npicture:    {picture}")
+    return 1 if any("error" in row for row in results) else 0
