@@ -21,6 +21,7 @@ from minizo import group as groups
 from minizo.estimators import ESTIMATORS
 from minizo.group import Group
 from minizo.inputs import prepare
+from minizo.lab.flips import CountFlips
 from minizo.optim import SGD, Adam
 from minizo.quantizers import MidRise
 from minizo.train import TrainState, start_state
@@ -122,6 +123,20 @@ def test_groups_do_not_depend_on_the_workers(tmp_path, monkeypatch):
     again = fit_many(objective, data, STE(), pairs, progress=stopping(1), **options)
     for ours, theirs in zip(again, whole, strict=True):
         np.testing.assert_array_equal(ours.theta, theirs.theta)
+
+
+@pytest.mark.parametrize("name", ["binaryconnect", "gain"])
+def test_flips_are_counted_row_by_row(name):
+    """A rule around another one takes rows where that does, and its state is watched."""
+    objective, data = problem("mlp")
+    rule = CountFlips(pick(ESTIMATORS[name], SMALL))
+    assert rule.rowwise == (name == "binaryconnect")
+    watch = {"flips": lambda objective, state: state.estimator.flips}
+    found = fit_many(objective, data, rule, PAIRS, watch=watch, **OPTIONS)
+    for row, (optimizer, seed) in zip(found, PAIRS, strict=True):
+        alone = fit(objective, data, rule, optimizer, seed=seed, watch=watch, **OPTIONS)
+        assert row.final("flips") > 0.0
+        np.testing.assert_allclose(row.records["flips"], alone.records["flips"], rtol=1e-9)
 
 
 @pytest.mark.parametrize("name", ["ste", "fogzo", "binaryconnect", "gain"])

@@ -7,6 +7,7 @@ Y. Bai, Y.-X. Wang, E. Liberty, "ProxQuant: quantized neural networks via proxim
 """
 
 from dataclasses import dataclass
+from math import prod
 from typing import NamedTuple
 
 from .. import backend
@@ -14,22 +15,24 @@ from ..estimators import Estimator
 
 
 def level_change(objective, first, second):
-    """Share of the quantised weights whose level differs between two thetas (d,): () in [0, 1].
+    """Share of the quantised weights whose level differs between two thetas (..., d): (...).
 
     For binary weights this is SignChange = ||sign(x) - sign(y)||_1 / (2 d) of the ProxQuant paper,
     over the quantised ones.
     """
     xp = backend.namespace(first)
     ours, theirs = objective.quantize(first), objective.quantize(second)
-    count = sum(ours[name].size for name in objective.quantized)
+    lead, shapes = first.shape[:-1], objective.network.shapes
     differing = [
-        xp.sum(xp.astype(ours[name] != theirs[name], first.dtype)) for name in objective.quantized
+        # (..., *shape) -> (..., m) -> (...)
+        xp.sum(xp.reshape(xp.astype(ours[name] != theirs[name], first.dtype), (*lead, -1)), axis=-1)
+        for name in objective.quantized
     ]
-    return sum(differing) / count
+    return sum(differing) / sum(prod(shapes[name]) for name in objective.quantized)
 
 
 class FlipState(NamedTuple):
-    """rule : its own state; last : ndarray (d,), theta one step ago; flips : ndarray ()."""
+    """rule : its own state; last : ndarray (..., d), theta one step ago; flips : ndarray (...)."""
 
     rule: object
     last: object
@@ -54,6 +57,11 @@ class CountFlips(Estimator):
     rule: object
 
     @property
+    def rowwise(self):
+        """Where the rule is."""
+        return self.rule.rowwise
+
+    @property
     def label(self):
         """That of the rule."""
         return self.rule.label
@@ -61,7 +69,7 @@ class CountFlips(Estimator):
     def init(self, objective, theta):
         """State of a new run."""
         xp = backend.namespace(theta)
-        return FlipState(self.rule.init(objective, theta), theta, 0.0 * xp.sum(theta))
+        return FlipState(self.rule.init(objective, theta), theta, 0.0 * xp.sum(theta, axis=-1))
 
     def estimate(self, objective, theta, batch, state, step):
         """The rule's own estimate."""
