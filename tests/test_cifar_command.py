@@ -72,7 +72,7 @@ def test_epochs_records_and_the_part_of_the_training_set(call, tmp_path):
     assert code == 0
     header, _ = checkpoint.load(tmp_path / "run" / "ste-seed0.npz")
     assert header["runs"][0]["records"]["step"] == [0, 5, 10, 15, 20]
-    assert header["settings"]["loss_examples"] == 50
+    assert header["runs"][0]["settings"]["loss_examples"] == 50
     whole = call("--epochs", 2, "--records", 4, "--out", "whole", steps=None, loss_examples=200)
     assert whole[0] == 0
     other, _ = checkpoint.load(tmp_path / "whole" / "ste-seed0.npz")
@@ -89,10 +89,12 @@ def test_evaluation_is_rare_unless_asked_for(call, tmp_path):
     assert call("--out", "mlp", "--model", "mlp", steps=40, loss_examples=None)[0] == 0
     header, _ = checkpoint.load(tmp_path / "conv" / "ste-seed0.npz")
     assert header["runs"][0]["records"]["step"] == list(range(0, 13, 2))
-    assert header["settings"]["loss_examples"] == 200  # at most 10,000, and there are 200
+    assert (
+        header["runs"][0]["settings"]["loss_examples"] == 200
+    )  # at most 10,000, and there are 200
     header, _ = checkpoint.load(tmp_path / "mlp" / "ste-seed0.npz")
     assert header["runs"][0]["records"]["step"] == list(range(0, 41, 2))
-    assert header["settings"]["loss_examples"] is None
+    assert header["runs"][0]["settings"]["loss_examples"] is None
 
 
 def test_pretraining_then_every_estimator(call, folder, tmp_path):

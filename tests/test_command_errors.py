@@ -163,7 +163,7 @@ TWICE = [
     ("--pretrain-steps 3 --pretrain-epochs 2", "both say how long"),
     ("--out a --resume b", "--out and --resume both say which folder; give one of them"),
     ("--settings a --resume b", "--settings and --resume both say which settings"),
-    ("--seeds 2 --checkpoint-every 5", "--checkpoint-every is 5, but runs that are trained"),
+    ("--seeds 2 --pretrain-steps 5", "--pretrain-steps is 5, but runs that are trained"),
     ("--seeds 2 --pretrain-steps 5", "--pretrain-steps is 5, but runs that are trained"),
     ("--estimator fogzo:n=10 --n 5", "--n 5 has no effect: --estimator fogzo:n=10 says its own"),
     ("--quantize inner --quantizer none", "--quantize inner has no effect with --quantizer none"),

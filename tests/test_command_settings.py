@@ -188,12 +188,6 @@ def test_resuming_refuses_settings_it_does_not_know(call, tmp_path):
     assert call("--resume", "run")[0] == 0
 
 
-def test_a_sweep_is_not_resumed(call):
-    assert call("--estimator", "ste", "--seeds", 2, "--steps", 2, "--out", "run")[0] == 0
-    code, _, err = call("--resume", "run")
-    assert code == 2 and "--resume is run, but runs that are trained together" in err
-
-
 def test_the_commands_have_defaults_of_their_own(call):
     code, _, err = call("--beta", 0.5, main=cifar.main)
     assert code == 2 and "--beta 0.5 has no effect with --estimator ste; leave it out, or" in err

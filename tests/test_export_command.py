@@ -109,11 +109,11 @@ def test_bad_input_is_one_sentence_and_exit_code_2(run_folder, call, tmp_path):
     refused("is damaged", new)
     checkpoint.write_bytes(good)
     text = (new / "settings.json").read_text()
-    (new / "settings.json").write_text(text.replace('"hidden": "10"', '"hidden": "11"'))
+    (new / "settings.json").write_text(text.replace(": [\n        10\n", ": [\n        11\n"))
     refused("holds another network", new)
-    for bad in (text.replace('"command"', "command"), "[]", '{"settings": {}}'):
+    for bad in (text.replace('"command"', "command"), "[]"):
         (new / "settings.json").write_text(bad)
-        refused("is not a run folder", new)
+        refused("settings.json", new)
     (new / "settings.json").write_text(text)
     (new / "results.json").unlink()
     refused("is not finished", new)

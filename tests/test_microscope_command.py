@@ -80,8 +80,8 @@ def test_theta_is_that_of_fit(folder):
         (("--reference", 999), "--reference is 999"),
         (("--seed", -1), "--seed is -1"),
         (("--workers", 0), "--workers is 0, but it must be at least 1"),
-        (("--reference", "many"), "argument --reference: invalid int value"),
-        (("--drawz", 3), "unrecognized arguments"),
+        (("--reference", "many"), "--reference: invalid int value"),
+        (("--drawz", 3), "unknown flag --drawz; did you mean --draws?"),
     ],
 )
 def test_bad_input_is_one_sentence_and_code_2(call, tmp_path, flags, sentence):

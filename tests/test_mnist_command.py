@@ -84,8 +84,9 @@ def test_a_sweep_is_the_runs_one_by_one(call, tmp_path):
     flags = ("--estimator", "fogzo", "--n", 1, "--seed", 2, "--lr", 0.03, "--dtype", "float64")
     code, out, _ = call(*flags, "--json", "--out", "single")
     assert abs(json.loads(out)["train_loss"] - rows[-1]["train_loss"]) < 1e-8
-    code, _, err = call("--resume", "sweep")
-    assert code == 2 and "keep no checkpoints" in err
+    code, out, _ = call("--resume", "sweep", "--json")
+    again = [json.loads(line) for line in out.splitlines()]
+    assert code == 0 and [r["theta_sha256"] for r in again] == [r["theta_sha256"] for r in rows]
 
 
 def test_a_sweep_reports_what_diverged(call):

@@ -231,7 +231,7 @@ def test_unknown_parts_to_perturb_are_refused_with_their_sentence(kind, value):
 def test_mistyped_names_are_answered_with_the_nearest(settings, sentence):
     """The sentence names the argument, the mistake and what was probably meant."""
     with pytest.raises(InputError) as caught:
-        FOGZO(**settings, beta_schedule="constant")
+        FOGZO(**settings)
     assert sentence in str(caught.value) and "\n" not in str(caught.value)
 
 

@@ -179,19 +179,20 @@ def images(tmp_path_factory):
 
 @pytest.mark.parametrize("name", [name for name in ESTIMATORS if name not in ("spsa", "fogzo")])
 def test_every_rule_is_a_choice_of_the_command(name, images, tmp_path, capsys):
-    """python -m minizo.mnist --estimator NAME, with its flags."""
-    flags = {
-        "proxquant": ["--prox", "l2", "--lam", "0.1", "--homotopy", "epoch", "--freeze", "0.5"],
-        "proxconnect": ["--lam", "inf", "--homotopy", "constant", "--harden", "0.9"],
-        "binaryconnect": ["--clip", "1"],
-        "binaryrelax": ["--growth", "1.1"],
-        "parq": ["--steepness", "5", "--centre", "0.4"],
-        "mirror": ["--sharpness", "2", "--final-sharpness", "20"],
-        "blended": ["--rho", "0.01"],
-    }.get(name, [])
+    """python -m minizo.mnist --estimator NAME, with its settings."""
+    settings = {
+        "proxquant": "prox=l2,lam=0.1,homotopy=epoch,freeze=0.5",
+        "proxconnect": "lam=inf,homotopy=constant,harden=0.9",
+        "binaryconnect": "clip=1",
+        "binaryrelax": "growth=1.1",
+        "parq": "steepness=5,centre=0.4",
+        "mirror": "sharpness=2,final-sharpness=20",
+        "blended": "rho=0.01",
+    }.get(name, "")
     code = mnist.main([
-        "--estimator", name, "--quantizer", "sign", "--data", str(images), "--steps", "6",
-        "--batch", "20", "--hidden", "", "--json", "--quiet", "--out", f"{tmp_path}/run", *flags,
+        "--estimator", f"{name}:{settings}", "--quantizer", "sign", "--data",
+        str(images), "--steps", "6",
+        "--batch", "20", "--model", "mlp:hidden=", "--json", "--quiet", "--out", f"{tmp_path}/run",
     ])  # fmt: skip
     row = json.loads(capsys.readouterr().out)
     assert code == 0 and row["estimator"] == name and row["forwards"] == row["backwards"] == 6

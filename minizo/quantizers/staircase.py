@@ -81,8 +81,8 @@ class Sign(Staircase):
 
     Parameters
     ----------
-    surrogate : str
-        Name in `minizo.surrogates`.
+    surrogate
+        As in `Quantizer`.
 
     Examples
     --------
@@ -161,8 +161,8 @@ class MidRise(_Codes):
 
     Parameters
     ----------
-    surrogate : str
-        Name in `minizo.surrogates`.
+    surrogate
+        As in `Quantizer`.
     bits : int
         b, 1 to 8.
 
@@ -197,8 +197,8 @@ class MidTread(_Codes):
 
     Parameters
     ----------
-    surrogate : str
-        Name in `minizo.surrogates`.
+    surrogate
+        As in `Quantizer`.
     bits : int
         b, 1 to 8.
 
