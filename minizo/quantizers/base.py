@@ -199,7 +199,7 @@ class FullPrecision(Quantizer):
     It implies no noise, so a zeroth-order estimator must be told its eps.
     """
 
-    surrogate: str = field(default="identity", init=False)
+    surrogate: str = field(default="identity", repr=False)  # it has no effect
 
     def quantize(self, x, scale):
         """x itself."""
