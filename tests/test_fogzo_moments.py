@@ -203,7 +203,7 @@ def test_a_zero_guide_leaves_shortened_spsa():
 
     objective, theta = NoGuide(np.array([1.0, -2.0, 3.0])), np.zeros(3)
     fogzo, spsa = (cls(n=10, law="uniform", eps=0.5) for cls in (FOGZO, SPSA))
-    fogzo = replace(fogzo, beta=0.75)
+    fogzo = replace(fogzo, beta=0.75, beta_schedule="constant")
     first, _ = fogzo.estimate(objective, theta, None, fogzo.init(objective, theta), Step())
     second, _ = spsa.estimate(objective, theta, None, spsa.init(objective, theta), Step())
     np.testing.assert_allclose(first.grad, 0.25 * second.grad, rtol=1e-12)

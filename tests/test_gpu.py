@@ -265,13 +265,13 @@ def toy_data(move):
     return Dataset("toy", move(x), move(labels), move(x_test), move(labels_test), classes=3)
 
 
-def run(estimator, move, steps):
-    """A whole run of an 8-4-3 network with the host's random numbers."""
+def run(estimator, move, steps, rng="host"):
+    """A whole run of an 8-4-3 network, by default with the host's random numbers."""
     layers = {"flat": Flatten(), "fc1": Linear(8, 4), "act": ReLU(), "fc2": Linear(4, 3)}
     objective = Objective(Network(layers, (1, 1, 8)), MidRise("tanh"))
     rule = OPTIMIZERS["adam"](0.01)
     data = toy_data(move)
-    return fit(objective, data, estimator, rule, steps=steps, batch=10, seed=3, rng="host")
+    return fit(objective, data, estimator, rule, steps=steps, batch=10, seed=3, rng=rng)
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)
@@ -359,4 +359,4 @@ def test_host_and_device_are_the_only_sources():
     with pytest.raises(InputError, match="rng is 'gpu', but choose from"):
         rng.at(0, "noise", source="gpu")
     with pytest.raises(InputError, match="rng is 'gpu', but choose from"):
-        fit(None, toy_data(np.asarray), None, None, steps=1, batch=1, rng="gpu")
+        run(ESTIMATORS["ste"](), np.asarray, 1, rng="gpu")

@@ -169,6 +169,8 @@ WRONG = [
     ("estimator", 3, "estimator is 3, but it must be a name such as 'ste'"),
     ("estimator", "fogzo:n=1,n=2", "n is given twice"),
     ("estimator", {"name": "fogzo", "nn": 2}, "it has no setting 'nn'; did you mean 'n'?"),
+    ("estimator", {"name": "fogzo", "n": {"a": 1}}, "a setting is {'a': 1}, but it must be a nu"),
+    ("model", {"name": "mlp", "hidden": [[3]]}, "a setting is [[3]], but it must be a number"),
     ("loss", "mse:bits=2", "it has no setting 'bits' (it takes none)"),
     ("estimator", {"name": "fogzo", "beta": True}, "FOGZO.beta is True, but it must lie in"),
     ("model", "resnet20:final_norm=perhaps", "final_norm is 'perhaps', but it must be True or"),

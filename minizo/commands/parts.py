@@ -258,6 +258,12 @@ def _value(item, parameter, part):
     # what a text stands for, by the type of the setting; what it stands for in no way is
     # handed on, and the class that is built says what it must be
     if not isinstance(item, str):
+        items = item if isinstance(item, list) else [item]
+        if any(isinstance(one, list | dict) for one in items):
+            raise InputError(
+                f"{part.flag}: a setting is {item!r}, but it must be a number, a name, or a list "
+                "of numbers"
+            )
         return tuple(item) if isinstance(item, list) else item
     members, small = _types(parameter), item.lower()
     free = not members & {bool, int, float, tuple, str}

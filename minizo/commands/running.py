@@ -18,7 +18,6 @@ from ..data import AUGMENTATIONS
 from ..errors import InputError
 from ..files import make_folder, write_csv, write_text
 from ..parallel import threads
-from ..quantizers import FullPrecision
 from ..records import COLUMNS, Diverged
 from ..train import fit, fit_many
 from .cases import Case, build_objective, length
@@ -191,13 +190,11 @@ def _together(settings, planned, objectives, data, records, options, bar, folder
 
 def check(settings, cases, network, data):
     """Raise an `InputError` for cases that cannot be trained, before anything is."""
-    theta = network.init(0, like=data.x_train)
-    unquantized = build_objective(settings, network, FullPrecision())
     for case in cases:
         objective = build_objective(settings, network, case.quantizer)
         theta = objective.network.init(0, like=data.x_train)
         case.estimator.init(objective.calibrate(theta), theta)
-        case.optimizer.init(theta, unquantized if case.pretraining else objective)
+        case.optimizer.init(theta, objective)
 
 
 def _workers(settings, data):

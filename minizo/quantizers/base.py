@@ -218,7 +218,7 @@ class FullPrecision(Quantizer):
     (True, (array([1., 1.]), {}))
     """
 
-    surrogate: str = field(default="identity", init=False)
+    surrogate: str = field(default="identity", repr=False)  # it has no effect
 
     def quantize(self, x, scale):
         """Return x itself."""
