@@ -16,8 +16,8 @@ from .parallel import together
 from .settings import Settings
 
 BLOCKS = 4  # into which a batch is cut at most
-BLOCK_MACS = 5_000_000  # multiply-accumulates, and
-BLOCK_EXAMPLES = 2  # examples in a block at least
+BLOCK_MACS = 100_000_000  # multiply-accumulates of a block at least: some milliseconds, and
+BLOCK_EXAMPLES = 2  # so many examples
 
 
 def cuts(n, count):

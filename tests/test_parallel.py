@@ -113,13 +113,14 @@ def test_hands_do_not_change_the_bits(name, in_blocks):
 
 def test_the_work_decides_how_many_blocks():
     """LeNet is cut, 784-10-10 is not; nor are a population and what learns an activation's step."""
-    images = np.empty((100, 1, 28, 28), np.float32)
-    for net, count in ((models.mlp(784, 10, 10), 1), (models.lenet(), network.BLOCKS)):
+    for net, count in ((models.mlp(784, 10, 10), 1), (models.lenet(), 2), (models.resnet(), 4)):
+        images = np.empty((100, *net.input_shape), np.float32)
         theta = net.init(0)
         assert net._blocks(net.views(theta), images) == count
         assert net._blocks(net.views(np.stack([theta, theta])), images) == 1
         assert net._blocks(net.views(theta[None]), images) == count
     learned = models.lenet(activation=QuantizedActivation(quantizers.LSQ()))
+    images = np.empty((100, *learned.input_shape), np.float32)
     assert learned._blocks(learned.views(learned.init(0)), images) == 1
 
 
