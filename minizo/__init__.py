@@ -21,11 +21,11 @@ from .estimators import (
     ProxQuant,
     Step,
 )
+from .fitting import fit, fit_many
 from .network import Network
 from .objective import Batch, Objective
 from .parallel import Pool, threads
 from .records import Diverged, Run
-from .train import fit, fit_many
 
 __version__ = "0.1.0"
 

@@ -20,6 +20,7 @@ from typing import Annotated
 
 from . import group, quantizers
 from .files import make_folder, write_text
+from .fitting import fit_many
 from .models import mlp
 from .objective import Objective
 from .optim import Adam
@@ -27,7 +28,6 @@ from .recipe import in_words
 from .records import Diverged
 from .rng import SEEDS
 from .settings import Count, Settings, whole
-from .train import fit_many
 
 
 @dataclass(frozen=True)

@@ -67,14 +67,13 @@ def assert_equal_runs(ours, reference):
 
 @pytest.fixture
 def both(command, cupy, tmp_path):
-    """both(main, *flags): the command on NumPy and on CuPy, compared; the folder of the latter."""
+    """both(main, *flags) -> the run folders of the command on CuPy and on NumPy."""
 
     def run(main, *flags):
         for name in ("numpy", "cupy"):
             code, out, err = command(main, *flags, *SAME, "--backend", name, "--out", name)
             assert code == 0 and err == "", err
-        assert_equal_runs(tmp_path / "cupy", tmp_path / "numpy")
-        return tmp_path / "cupy"
+        return tmp_path / "cupy", tmp_path / "numpy"
 
     return run
 
@@ -86,21 +85,22 @@ METHODS = ("ste", "spsa:n=2", "fogzo:n=2", "fsg:units=3,expand=3,states=2,length
 def test_methods(part, both, digits):
     """`minizo.mnist --backend cupy` with one method of each kind."""
     flags = ("--data", digits, "--steps", 12, "--batch", 30, "--records", 3)
-    both(mnist.main, "--estimator", part, *flags)
+    assert_equal_runs(*both(mnist.main, "--estimator", part, *flags))
 
 
 def test_lenet(both, large_digits):
+    """`--model lenet`: convolutions, pooling and batch norm."""
     flags = ("--steps", 4, "--batch", 8, "--records", 2, "--loss-examples", 20)
-    both(mnist.main, "--data", large_digits, "--model", "lenet", "--estimator", "ste", *flags)
+    flags += ("--data", large_digits, "--model", "lenet", "--estimator", "ste")
+    assert_equal_runs(*both(mnist.main, *flags))
 
 
-def test_seeds_together(both, digits, tmp_path):
+def test_seeds_together(both, digits):
     """`--seeds 4`: four rows of one array."""
     flags = ("--data", digits, "--steps", 8, "--batch", 30, "--records", 2)
-    both(mnist.main, "--seeds", 4, "--estimator", "fogzo", "--n", 2, *flags)
-    found, expected = (
-        json.loads((tmp_path / name / "results.json").read_text()) for name in ("cupy", "numpy")
-    )
+    folders = both(mnist.main, "--seeds", 4, "--estimator", "fogzo", "--n", 2, *flags)
+    assert_equal_runs(*folders)
+    found, expected = (json.loads((folder / "results.json").read_text()) for folder in folders)
     assert len(found) == 4 and found[0]["backend"] == "cupy"
     assert [row["test_accuracy"] for row in found] == [row["test_accuracy"] for row in expected]
 
@@ -108,8 +108,9 @@ def test_seeds_together(both, digits, tmp_path):
 def test_cifar_with_augmentation_and_export(both, photos, command):
     """`minizo.cifar --augment crop-flip`; its checkpoint goes through `minizo.export`."""
     flags = ("--steps", 4, "--batch", 6, "--records", 2, "--loss-examples", 12)
-    folder = both(cifar.main, "--data", photos, "--augment", "crop-flip", *flags)
-    code, out, err = command(export.main, folder, "--json")
+    folders = both(cifar.main, "--data", photos, "--augment", "crop-flip", *flags)
+    assert_equal_runs(*folders)
+    code, out, err = command(export.main, folders[0], "--json")
     assert code == 0 and err == ""
     row = json.loads(out)
     assert row["equal"] == row["images"] == 12

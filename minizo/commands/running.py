@@ -17,9 +17,9 @@ from .. import backend, figures, report
 from ..data import AUGMENTATIONS
 from ..errors import InputError
 from ..files import make_folder, write_csv, write_text
+from ..fitting import fit, fit_many
 from ..parallel import threads
 from ..records import COLUMNS, Diverged
-from ..train import fit, fit_many
 from .cases import Case, build_objective, length
 
 

@@ -20,7 +20,7 @@ def training(runs, title):
     Parameters
     ----------
     runs : list of (label, records)
-        Records as `minizo.train.fit` makes them. Runs of one label are drawn as their mean, with a
+        Records as `minizo.fit` makes them. Runs of one label are drawn as their mean, with a
         band from the smallest to the largest.
     title : str
         Names the data, the network and the number of seeds.
