@@ -1,6 +1,8 @@
 """Fixtures that many tests share: small data, small objectives, and the array libraries."""
 
 import os
+import signal
+import time
 from pathlib import Path
 from zlib import crc32
 
@@ -12,6 +14,7 @@ from minizo import Batch, InputError, Objective, backend, models, quantizers
 from minizo.data import load
 from minizo.data.dataset import Dataset
 from minizo.data.idx import write_idx
+from minizo.mnist import main as train_on_mnist
 
 collect_ignore = ["fakegpu"]  # its modules want the simulated card to be in place
 
@@ -102,6 +105,26 @@ def command(tmp_path, monkeypatch, capsys):
         return code, out.out, out.err
 
     return run
+
+
+@pytest.fixture
+def call(corners, command):
+    """call(*flags) -> (exit code, stdout, stderr) of a short `python -m minizo.mnist`."""
+
+    def run(*flags, data=corners, steps=20, batch=30):
+        own = ("--data", data, "--steps", steps, "--batch", batch, "--quiet")
+        return command(train_on_mnist, *own, *flags)
+
+    return run
+
+
+def kill_once_there(process, path, seconds=60):
+    """`kill -9` a running process as soon as the file at ``path`` exists."""
+    deadline = time.monotonic() + seconds
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
 
 
 @pytest.fixture(autouse=True)

@@ -1,14 +1,13 @@
 """``python -m minizo.cifar`` as a user meets it: data, pre-training, augmentation, resuming."""
 
 import json
-import signal
 import subprocess
 import sys
-import time
 
 import cifar_files
 import numpy as np
 import pytest
+from conftest import kill_once_there
 from test_mnist_command import FIELDS
 
 from minizo import STE, Objective, checkpoint, cifar, data, fit, models, optim, quantizers
@@ -162,11 +161,7 @@ def test_killed_and_resumed_equals_never_stopped(folder, tmp_path):
 
     whole = finish("--out", "whole")
     process = subprocess.Popen([*command, "--out", "cut"], cwd=tmp_path, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "cut" / "ste-seed0.npz").exists() and time.monotonic() < deadline:
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    kill_once_there(process, tmp_path / "cut" / "ste-seed0.npz")
     assert 0 < int(arrays(tmp_path / "cut", "ste-seed0")["state.step"]) < 60
     assert finish("--resume", "cut") == whole
     ours, theirs = (arrays(tmp_path / name, "ste-seed0") for name in ("cut", "whole"))

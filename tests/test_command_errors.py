@@ -10,18 +10,6 @@ from test_mnist_command import FIELDS
 from minizo import mnist
 from minizo.commands import training
 
-
-@pytest.fixture
-def call(corners, command):
-    """call(*flags) -> (exit code, stdout, stderr)."""
-
-    def run(*flags, data=corners, steps=20, batch=30):
-        own = ("--data", data, "--steps", steps, "--batch", batch, "--quiet")
-        return command(mnist.main, *own, *flags)
-
-    return run
-
-
 BAD = [
     ("--n 0", "--n is 0, but it must be a whole number of at least 1"),
     ("--n x", "--n is 'x', but it must be a whole number"),

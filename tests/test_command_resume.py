@@ -1,26 +1,14 @@
 """``--resume``: killed, stopped by hand, continued with the same bits, or refused."""
 
 import json
-import signal
 import subprocess
 import sys
-import time
 
 import pytest
+from conftest import kill_once_there
 
 from minizo import InputError, checkpoint, files, mnist
 from minizo.commands import running
-
-
-@pytest.fixture
-def call(corners, command):
-    """call(*flags) -> (exit code, stdout, stderr)."""
-
-    def run(*flags, data=corners, steps=20, batch=30):
-        own = ("--data", data, "--steps", steps, "--batch", batch, "--quiet")
-        return command(mnist.main, *own, *flags)
-
-    return run
 
 
 def test_resume_refuses_other_settings(call):
@@ -66,11 +54,7 @@ def test_killed_and_resumed_equals_never_stopped(corners, tmp_path):
 
     whole = shas("--out", "whole")
     process = subprocess.Popen([*command, "--out", "cut"], cwd=tmp_path, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "cut" / "spsa-n2-seed0.npz").exists() and time.monotonic() < deadline:
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    kill_once_there(process, tmp_path / "cut" / "spsa-n2-seed0.npz")
     header, _ = checkpoint.load(tmp_path / "cut" / "spsa-n2-seed0.npz")
     assert header["runs"][0]["records"]["step"][-1] < 3000  # it was in the middle of its second run
     assert not (tmp_path / "cut" / "results.json").exists()

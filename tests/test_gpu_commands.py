@@ -3,16 +3,14 @@
 import csv
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import cifar_files
 import numpy as np
 import pytest
-from conftest import write_corners
+from conftest import kill_once_there, write_corners
 
 from minizo import checkpoint, cifar, mnist
 from minizo.export import __main__ as export
@@ -144,11 +142,7 @@ def test_killed_and_resumed_equals_never_stopped(started, digits, tmp_path):
 
     whole = sha("--out", "whole")
     process, path = started(*flags, "--out", "cut"), tmp_path / "cut" / "fogzo-n2-seed0.npz"
-    deadline = time.monotonic() + 120
-    while not path.exists() and time.monotonic() < deadline:
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    kill_once_there(process, path, 120)
     process.stdout.close()
     assert int(checkpoint.load(path)[1]["state.step"]) < 120  # it was in the middle
     assert not (tmp_path / "cut" / "results.json").exists()

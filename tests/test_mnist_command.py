@@ -7,24 +7,13 @@ import os
 import numpy as np
 import pytest
 
-from minizo import checkpoint, mnist
+from minizo import checkpoint
 
 FIELDS = [
     "label", "estimator", "quantizer", "optimizer", "backend", "device", "dtype", "data", "seed",
     "lr", "steps", "n", "beta", "forwards", "backwards", "macs", "train_loss", "test_accuracy",
     "seconds", "memory_mib", "theta_sha256",
 ]  # fmt: skip
-
-
-@pytest.fixture
-def call(corners, command):
-    """call(*flags) -> (exit code, stdout, stderr)."""
-
-    def run(*flags, data=corners, steps=20, batch=30):
-        own = ("--data", data, "--steps", steps, "--batch", batch, "--quiet")
-        return command(mnist.main, *own, *flags)
-
-    return run
 
 
 def test_default_comparison(call, tmp_path):

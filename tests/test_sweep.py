@@ -57,10 +57,8 @@ def test_a_record_cut_short_is_noticed_and_only_that_run_repeated(load, tmp_path
     assert again[1]["records"]["train_loss"] == expected
 
 
-def test_an_interrupted_case_goes_on_from_its_checkpoint(load, tmp_path, monkeypatch):
-    """Stopped in the middle of the second run: the first is kept, the second resumed."""
-    cases = [CASES[0], replace(CASES[1], batch=40)]  # not alike, so each for itself
-    whole = run(cases, load, tmp_path / "whole")
+def interrupted_at_step_32(monkeypatch):
+    """Let the 32nd step of the STE from now on raise KeyboardInterrupt; the list of all steps."""
     real, steps = STE.estimate, []
 
     def estimate(self, *args):
@@ -70,6 +68,14 @@ def test_an_interrupted_case_goes_on_from_its_checkpoint(load, tmp_path, monkeyp
         return real(self, *args)
 
     monkeypatch.setattr(STE, "estimate", estimate)
+    return steps
+
+
+def test_an_interrupted_case_goes_on_from_its_checkpoint(load, tmp_path, monkeypatch):
+    """Stopped in the middle of the second run: the first is kept, the second resumed."""
+    cases = [CASES[0], replace(CASES[1], batch=40)]  # not alike, so each for itself
+    whole = run(cases, load, tmp_path / "whole")
+    steps = interrupted_at_step_32(monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         run(cases, load, tmp_path / "cut")
     resumed = run(cases, load, tmp_path / "cut")
@@ -82,15 +88,7 @@ def test_an_interrupted_group_goes_on_from_its_checkpoint(load, tmp_path, monkey
     """Stopped in the second of two groups, though a record of the first is lost meanwhile."""
     cases = [replace(CASES[0], seed=seed, batch=batch) for batch in (50, 40) for seed in range(3)]
     whole = run(cases, load, tmp_path / "whole")
-    real, steps = STE.estimate, []
-
-    def estimate(self, *args):
-        steps.append(args[-1].index)
-        if len(steps) == 32:
-            raise KeyboardInterrupt
-        return real(self, *args)
-
-    monkeypatch.setattr(STE, "estimate", estimate)
+    steps = interrupted_at_step_32(monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         run(cases, load, tmp_path / "cut")
     next((tmp_path / "cut").glob("*.json")).unlink()
