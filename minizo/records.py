@@ -49,7 +49,11 @@ class Run:
         return self.objective.quantize(self.theta)
 
     def final(self, column):
-        """The last entry of a column of the records."""
+        """The last entry of a column of the records.
+
+        ``"train_loss"`` is the loss of the quantised network over the training examples (the first
+        ``loss_examples`` of them), not that of the last batch.
+        """
         return choose("column", column, self.records)[-1]
 
     def __repr__(self):

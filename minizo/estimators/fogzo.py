@@ -51,7 +51,7 @@ class Guided(Settings):
         u = self.u
         signs = rng.at(u.seed, "sign", u.step, block, source=u.source)
         s = signs.uniform(backend.empty((*theta.shape[:-2], count, 1), theta))
-        s = backend.namespace(s).sign(s)
+        s = backend.namespace(s).sign(s)  # of numbers in (-1, 1), never 0
         return sqrt(self.beta) * s * self.ghat + sqrt(1 - self.beta) * u(block, theta, count)
 
 
@@ -79,8 +79,8 @@ class FOGZO(SPSA):
     Parameters
     ----------
     n, law, eps, eps_scale, perturb
-        As in `SPSA`. Parameters that are not perturbed keep their back-propagated gradient, and
-        ghat is the unit vector over the perturbed ones.
+        As in `SPSA`, except that parameters that are not perturbed keep their back-propagated
+        gradient. ghat is the unit vector over the perturbed ones.
     beta : float
         Share of the STE direction, in [0, 1]: where it ends, unless it is constant.
     beta_schedule : {"constant", "linear", "cosine", "step"} or callable

@@ -2,6 +2,8 @@
 
     G = (1/n) sum_i [F(theta + eps u_i) - F(theta - eps u_i)] / (2 eps) u_i
 
+eps holds a size for each parameter; products and quotients with it are entry by entry.
+
 `two_point_gradient` is this quotient for any directions v_i. `SPSA` draws them from a law of
 independent coordinates; `minizo.estimators.fogzo` tilts them towards a guide. Directions come in
 blocks, each from its own stream, and the sums of the blocks are added in order. So the result has

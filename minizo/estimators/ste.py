@@ -33,11 +33,6 @@ class STE(Estimator):
 
     rowwise = True
 
-    @property
-    def label(self):
-        """Return the label that tables and legends show."""
-        return "STE"
-
     def init(self, objective, theta):
         """Return the empty state."""
         return ()

@@ -1,4 +1,4 @@
-"""Batch normalisation, with running statistics that are the caller's."""
+"""Batch normalisation, whose running statistics are the caller's, and layer normalisation."""
 
 from dataclasses import dataclass
 from math import prod
@@ -17,7 +17,7 @@ from .base import Layer
 class _BatchNorm(Layer):
     """What `BatchNorm1d` and `BatchNorm2d` share; ``pixels`` is the number of axes behind C."""
 
-    cuts = True
+    cuts = True  # a batch may come in blocks of examples
 
     channels: Count
     eps: Positive = 1e-5
@@ -69,7 +69,8 @@ class _BatchNorm(Layer):
     def forward(self, params, x, reduce=alone):
         """y in the shape of x.
 
-        In training mean and var are those of the batch, all blocks of examples together.
+        In training mean and var are those of the batch, all blocks of examples together:
+        ``reduce`` gives the sum over the blocks (`minizo.parallel.alone` where there is one).
         """
         xp, rows = backend.namespace(x), self._rows(x)
         if "mean" in params:
@@ -233,7 +234,7 @@ class LayerNorm(Layer):
     array([[-1.,  1.]])
     """
 
-    cuts = True
+    cuts = True  # a batch may come in blocks of examples
 
     shape: Annotated[tuple, "[1, inf)"]
     eps: Positive = 1e-5
