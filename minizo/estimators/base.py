@@ -130,7 +130,17 @@ class Estimator(Settings):
 
     Examples
     --------
-    The smallest estimator, which measures the loss and gives no gradient:
+    The shortest rule of one's own changes what another gives:
+
+    >>> from minizo.estimators import STE
+    >>> class ClippedSTE(STE):
+    ...     def estimate(self, objective, theta, batch, state, step):
+    ...         estimate, state = super().estimate(objective, theta, batch, state, step)
+    ...         return estimate._replace(grad=estimate.grad.clip(-0.01, 0.01)), state
+    >>> ClippedSTE().label
+    'ClippedSTE'
+
+    The smallest from nothing, which measures the loss and gives no gradient:
 
     >>> import numpy as np
     >>> class Nothing(Estimator):
