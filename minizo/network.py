@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, reduce
 from math import prod
+from operator import getitem
 from typing import Annotated
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from . import backend, rng
 from .errors import InputError, require
 from .layers import Stack
-from .layers.stack import lowest, shapes_through
+from .layers.stack import places, rebuilt, shapes_through
 from .parallel import together
 from .settings import Settings
 
@@ -64,22 +65,37 @@ class Network(Settings):
     def __post_init__(self):
         super().__post_init__()
         require(len(self.layers) > 0, "layers", self.layers, "a network needs at least one")
-        _ = self.output_shape  # a wrong stack is refused when it is built, not when it runs
+        _ = self.stack  # a wrong one is refused when it is built, not when it runs
 
     @cached_property
     def stack(self):
         """The layers as one, each of which knows what it is fed."""
-        return Stack(self.layers).fed(self.input_shape)
+        return rebuilt(Stack(self.layers), lambda layer, shape: layer.fed(shape), self.input_shape)
 
     @cached_property
     def shapes_between(self):
         """Shapes of an example before the first layer, between them, and after the last."""
         return shapes_through(self.layers, self.input_shape)
 
-    @property
+    @cached_property
     def output_shape(self):
         """Shape of the output for one example."""
         return self.shapes_between[-1]
+
+    # What the layers say of themselves, read off the list of their places
+
+    @cached_property
+    def places(self):
+        """A `minizo.layers.stack.Place` for every layer, inside composites too."""
+        return places(self.stack, self.input_shape, wanted=False)
+
+    def _named(self, found):
+        # one dict for each place, by the layer's names -> one dict by the network's
+        return {
+            place.name + part: value
+            for place, own in zip(self.places, found, strict=True)
+            for part, value in own.items()
+        }
 
     @cached_property
     def shapes(self):
@@ -93,7 +109,7 @@ class Network(Settings):
     @cached_property
     def least(self):
         """Parameter name -> the value that training keeps it at or above, such as LSQ's steps."""
-        return self.stack.least | {
+        return self._named([place.layer.least for place in self.places]) | {
             f"{name}.{part}": value
             for name, companion in self.companions.items()
             for part, value in companion.least.items()
@@ -111,10 +127,25 @@ class Network(Settings):
             return (prod(shape),)
         return shape[0], prod(shape[1:])
 
-    @property
+    @cached_property
     def running(self):
         """Names of the running statistics, such as ``"bn1.mean"``; empty for most networks."""
-        return self.stack.running
+        return tuple(place.name + part for place in self.places for part in place.layer.running)
+
+    @cached_property
+    def random(self):
+        """Names of the random arrays that layers need in training, such as ``"drop1.mask"``."""
+        return tuple(place.name + part for place in self.places for part in place.layer.random)
+
+    @cached_property
+    def cuts(self):
+        """Whether a batch may be cut into blocks of examples: all layers allow it."""
+        return all(place.layer.cuts for place in self.places)
+
+    @cached_property
+    def scheduled(self):
+        """Whether a layer depends on the part of the run that is over: on the way it is another."""
+        return any(place.layer.at(0.5) is not place.layer for place in self.places)
 
     @cached_property
     def slices(self):
@@ -133,12 +164,12 @@ class Network(Settings):
     @cached_property
     def least_batch(self):
         """Examples that a batch needs in training: 2 where one alone has nothing to normalise."""
-        return self.stack.least_batch(self.input_shape)
+        return max(place.layer.least_batch(place.shape) for place in self.places)
 
     @cached_property
     def macs(self):
         """Multiply-accumulates of one forward, per example."""
-        return self.stack.macs(self.input_shape)
+        return sum(place.layer.macs(place.shape) for place in self.places)
 
     @cached_property
     def backward_macs(self):
@@ -146,18 +177,25 @@ class Network(Settings):
 
         dx is not computed below the lowest layer that has parameters.
         """
-        return self.stack.backward_macs(self.input_shape, wanted=False)
+        return sum(place.layer.backward_macs(place.shape, place.wanted) for place in self._above)
 
     @cached_property
     def widest(self):
         """Size of the largest output that depends on theta, per example."""
-        above = self.shapes_between[lowest(self.stack.parts) + 1 :]
-        return max(prod(shape) for shape in above)
+        outputs = [place.layer.output_shape(place.shape) for place in self._above]
+        return max((prod(shape) for shape in outputs), default=1)
+
+    @property
+    def _above(self):
+        # the layers whose outputs depend on theta
+        return [place for place in self.places if place.wanted or place.layer.shapes]
 
     def at(self, progress):
         """This network at a point of the run; itself where no layer depends on it."""
-        stack = self.stack.at(progress)
-        return self if stack is self.stack else replace(self, layers=stack.layers)
+        if not self.scheduled:
+            return self
+        stack = rebuilt(self.stack, lambda layer, _: layer.at(progress), self.input_shape)
+        return replace(self, layers=stack.layers)
 
     def init(self, seed=0, like=None, values=None):
         """Initial theta: (d,) in the library and dtype of ``like`` (NumPy float32 by default).
@@ -175,7 +213,9 @@ class Network(Settings):
         like = np.empty(0, dtype=np.float32) if like is None else like
         theta = np.empty(self.d, dtype=backend.numpy_dtype(like))
         if values is None:
-            values = self.stack.init(rng.at(seed, "init"), theta)
+            stream = rng.at(seed, "init")
+            found = [place.layer.init(stream.child(*place.path), theta) for place in self.places]
+            values = self._named(found)
         else:
             values = {name: backend.to_numpy(values[name]) for name in self.stack.shapes}
         for index, (name, companion) in enumerate(self.companions.items()):
@@ -191,17 +231,23 @@ class Network(Settings):
 
         Empty for a network without batch normalisation.
         """
-        return self.stack.init_state(like)
+        return self._named([place.layer.init_state(like) for place in self.places])
 
     def next_state(self, state, statistics):
         """Running statistics after a batch whose own `statistics` are given."""
+        if not self.running:
+            return state
         for name in self.running:
             if name not in statistics:
                 raise InputError(
                     f"there are no batch statistics for {name}; an estimator of a network with "
                     "running statistics hands on those that the objective gave it"
                 )
-        return self.stack.next_state(state, statistics) if self.running else state
+        after = []
+        for name, layer, *_ in self.places:
+            own, seen = ({p: of[name + p] for p in layer.running} for of in (state, statistics))
+            after.append(layer.next_state(own, seen))
+        return self._named(after)
 
     def project(self, theta):
         """theta with what must not fall below a value raised to it; theta itself where nothing is.
@@ -219,9 +265,14 @@ class Network(Settings):
 
     def noise(self, stream, examples, like):
         """Random arrays that layers (Dropout) need in training on a batch: name -> array."""
-        if not self.stack.random:
+        if not self.random:
             return {}
-        return self.stack.noise(stream, self.input_shape, examples, like)
+        return self._named(
+            [
+                place.layer.noise(stream.child(*place.path), place.shape, examples, like)
+                for place in self.places
+            ]
+        )
 
     def views(self, theta):
         """Named views of theta: name -> (..., *shape). They share its memory."""
@@ -269,8 +320,12 @@ class Network(Settings):
 
     def statistics(self, caches):
         """What the batch of these ``caches`` says about the running statistics: name -> array."""
-        # every block knows them
-        return self.stack.statistics(caches[0]) if self.running else {}
+        if not self.running:
+            return {}
+        # every block of examples knows them; a composite's cache is the list of its layers'
+        own = [reduce(getitem, place.path, caches[0]) for place in self.places]
+        pairs = zip(self.places, own, strict=True)
+        return self._named([place.layer.statistics(cache) for place, cache in pairs])
 
     def backward(self, params, caches, dy):
         """Gradients of every parameter of the layers: name -> (..., *shape)."""
@@ -290,7 +345,7 @@ class Network(Settings):
         # How many: by the work alone. A population, many runs and a device are parallel without.
         known = self.stack.shapes.items()
         single = all(params[name].size == prod(shape) for name, shape in known)
-        if not (single and self.stack.cuts and backend.is_numpy(backend.namespace(x))):
+        if not (single and self.cuts and backend.is_numpy(backend.namespace(x))):
             return 1
         examples = x.shape[0]
         return max(1, min(BLOCKS, examples * self.macs // BLOCK_MACS, examples // BLOCK_EXAMPLES))
@@ -298,7 +353,7 @@ class Network(Settings):
     def _in_blocks(self, walk, params, x):
         # walk(params, x, reduce) for every block
         parts = cuts(x.shape[0], self._blocks(params, x))
-        random = [name for name in self.stack.random if name in params]
+        random = [name for name in self.random if name in params]
 
         def block(k, reduce):
             if len(parts) == 1:

@@ -5,6 +5,7 @@ Quantisation is a map on theta, so no layer knows that its weights are quantised
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import NamedTuple
 
 from . import backend
@@ -122,6 +123,15 @@ class Objective:
     def _rows(self, name):
         return self.network.rows(name, self.quantizer)
 
+    @cached_property
+    def _given(self):
+        # tensor -> what its quantiser may be given beside the scale: (its own name, the network's)
+        own = {
+            name: (*self.quantizer.shapes(self._rows(name)), *self.quantizer.random)
+            for name in self.quantized
+        }
+        return {name: [(p, f"{name}.{p}") for p in parts] for name, parts in own.items()}
+
     def cut(self, theta, name):
         """A quantised tensor as its quantiser sees it: (..., d) -> (..., m), or (..., F, n)."""
         part = theta[..., self.network.slices[name]]
@@ -140,10 +150,9 @@ class Objective:
         noise : dict of str to ndarray, optional
             Of a batch.
         """
-        learned = self.quantizer.shapes(self._rows(name))
-        if not (learned or self.quantizer.random):
+        given = self._given[name]
+        if not given:
             return self.scales[name]
-        given = [(part, f"{name}.{part}") for part in (*learned, *self.quantizer.random)]
         source = views if noise is None else {**views, **noise}
         own = {part: source[full] for part, full in given if full in source}
         return {"alpha": self.scales[name], **own}
@@ -195,16 +204,21 @@ class Objective:
                 "this objective has no quantiser scales yet: use objective.calibrate(theta0)"
             )
 
+    @cached_property
+    def scheduled(self):
+        """Whether anything depends on the part of the run that is over."""
+        return self.quantizer.at(0.5) is not self.quantizer or self.network.scheduled
+
     def at(self, progress):
         """This objective when the part ``progress`` in [0, 1] of a run is over.
 
         Quantisers and layers with a schedule are advanced (their ``at``); where there are none it
         is the objective itself.
         """
-        quantizer, network = self.quantizer.at(progress), self.network.at(progress)
-        if quantizer is self.quantizer and network is self.network:
+        if not self.scheduled:
             return self
-        return replace(self, quantizer=quantizer, network=network)
+        network = self.network.at(progress)
+        return replace(self, quantizer=self.quantizer.at(progress), network=network)
 
     def noise(self, stream, examples, like):
         """Random arrays for `Batch`: name -> array where ``like`` lives, or ``None`` if none are.

@@ -62,12 +62,12 @@ class Stream(Settings):
         choose("purpose", self.purpose, PURPOSES)
         require(self.source in SOURCES, "rng", self.source, f"choose from {SOURCES}")
 
-    def child(self, index):
-        """Return the stream one level below, with ``index`` at the end of its path.
+    def child(self, *path):
+        """Return the stream below, with ``path`` at the end of its own.
 
         Draw either from a stream or from its children, not from both.
         """
-        return replace(self, path=(*self.path, index))
+        return replace(self, path=(*self.path, *path))
 
     def words(self):
         """Return the integers that identify this stream."""

@@ -81,11 +81,11 @@ def at(named, index, shapes):
     return found
 
 
-def params_of(layer, shape, lead, gen):
+def params_of(network, shape, lead, gen):
     """Positive numbers for a population, and the random arrays of each of its first axis."""
-    params = {name: 0.3 + gen.random((*lead, *own)) for name, own in layer.shapes.items()}
+    params = {name: 0.3 + gen.random((*lead, *own)) for name, own in network.shapes.items()}
     examples = (lead[0], 1, SIZE) if len(lead) == 2 else (SIZE,)
-    masks = {name: gen.random((*examples, *shape)).round() for name in layer.random}
+    masks = {name: gen.random((*examples, *shape)).round() for name in network.random}
     return params, masks
 
 
@@ -93,8 +93,9 @@ def params_of(layer, shape, lead, gen):
 @pytest.mark.parametrize("layer, shape", LAYERS, ids=[f"{layer}-{s}" for layer, s in LAYERS])
 def test_layers_one_by_one(layer, shape, lead):
     """With population axes in the parameters alone, and in what comes in."""
-    gen, layer = generator(len(lead), 5), layer.fed(shape)
-    params, masks = params_of(layer, shape, lead, gen)
+    gen, network = generator(len(lead), 5), Network({"it": layer}, shape)
+    layer = network.stack  # told what it is fed
+    params, masks = params_of(network, shape, lead, gen)
     seeds = (lead[0], 1) if len(lead) == 2 else ()
     shapes = {**layer.shapes, **{name: (SIZE, *shape) for name in masks}}
     for lead_x in {seeds, lead}:
@@ -102,7 +103,7 @@ def test_layers_one_by_one(layer, shape, lead):
         y, cache = layer.forward(params | masks, x)
         dy = gen.normal(size=y.shape)
         dx, grads = layer.backward(params | masks, cache, dy)
-        seen = layer.statistics(cache)
+        seen = network.statistics([cache])
         example = layer.output_shape(shape)
         own_lead = y.shape[: y.ndim - 1 - len(example)]
         assert own_lead == (lead if layer.shapes else lead_x)
@@ -117,7 +118,7 @@ def test_layers_one_by_one(layer, shape, lead):
             np.testing.assert_allclose(own["dx"], dx_alone, rtol=1e-9, atol=1e-11)
             for name, value in at(grads, index, layer.shapes).items():
                 np.testing.assert_allclose(value, grads_alone[name], rtol=1e-9, atol=1e-11)
-            seen_alone = layer.statistics(kept)
+            seen_alone = network.statistics([kept])
             for name, value in at(seen, index, dict.fromkeys(seen, VECTOR)).items():
                 np.testing.assert_allclose(value, seen_alone[name], rtol=1e-10)
 

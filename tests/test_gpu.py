@@ -73,19 +73,20 @@ def test_every_layer_is_there():
 @pytest.mark.parametrize("layer, shape", [*LAYERS, *EXTRA_LAYERS], ids=str)
 def test_layers(layer, shape, lead, dtype, library):
     """Forward, backward, statistics of the batch, and the next running statistics."""
+    net = Network({"it": layer}, shape)
     params = {
         name: numbers(*lead, *own, seed=i, dtype=dtype)
-        for i, (name, own) in enumerate(layer.shapes.items())
+        for i, (name, own) in enumerate(net.shapes.items())
     }
     x = numbers(*lead, 6, *shape, seed=90, dtype=dtype)
     dy = numbers(*lead, 6, *layer.output_shape(shape), seed=91, dtype=dtype)
 
     def both_ways(params, x, dy):
-        noise = layer.noise(rng.at(0, "layers", 0, source="host"), shape, 6, x)
-        y, cache = layer.forward(params | noise, x)
-        seen = layer.statistics(cache)
-        state = layer.next_state(layer.init_state(x), seen) if layer.running else {}
-        return y, layer.backward(params | noise, cache, dy), seen, state
+        noise = net.noise(rng.at(0, "layers", 0, source="host"), 6, x)
+        y, cache = net.stack.forward(params | noise, x)
+        seen = net.statistics([cache])
+        state = net.next_state(net.init_state(x), seen)
+        return y, net.stack.backward(params | noise, cache, dy), seen, state
 
     assert_same(both_ways, library, params, x, dy)
 

@@ -330,4 +330,4 @@ def test_a_layer_of_a_users_own_is_not_cut_into_blocks():
             return x - np.mean(x, axis=0), None
 
     net = models.lenet(activation=Centred())
-    assert not net.stack.cuts and models.lenet().stack.cuts
+    assert not net.cuts and models.lenet().cuts

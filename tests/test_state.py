@@ -48,7 +48,7 @@ def test_names_of_nested_layers():
         "block.bn.scale", "block.bn.shift", "fc2.weight", "fc2.bias",
     ]  # fmt: skip
     assert net.running == ("bn1.mean", "bn1.var", "block.bn.mean", "block.bn.var")
-    assert net.stack.random == ("drop1.mask", "block.drop.mask")
+    assert net.random == ("drop1.mask", "block.drop.mask")
     quantized = Objective(net, quantizers.Sign()).quantized
     assert quantized == ("fc1.weight", "block.fc.weight", "fc2.weight")
 
@@ -57,8 +57,11 @@ def test_shortcut_names_and_streams():
     """The shortcut's names have a prefix; its weights are not those of the body."""
     block = Residual({"fc": Linear(5, 5)}, {"fc": Linear(5, 5)})
     assert list(block.shapes) == ["fc.weight", "fc.bias", "shortcut.fc.weight", "shortcut.fc.bias"]
-    values = block.init(rng.at(0, "init"), np.empty(0))
-    assert not np.array_equal(values["fc.weight"], values["shortcut.fc.weight"])
+    network = Network({"block": block}, (5,))
+    views = network.views(network.init(0))
+    assert not np.array_equal(views["block.fc.weight"], views["block.shortcut.fc.weight"])
+    with pytest.raises(InputError, match="name of a layer is 'a.b', but it must be a string with"):
+        Network({"a.b": Linear(5, 5)}, (5,))
     with pytest.raises(InputError, match="none of its layers may be called shortcut"):
         Residual({"shortcut": Linear(5, 5)})
     with pytest.raises(InputError, match=r"gives examples of shape \(4,\), the shortcut \(5,\)"):

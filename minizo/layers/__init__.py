@@ -28,8 +28,9 @@ So no layer has a mode, a memory or a generator of its own. The running statisti
 who gets a first state from ``init_state``, what the batch had to say from ``statistics(cache)``,
 and the next state from ``next_state(state, statistics)``. The masks are drawn by ``noise``.
 
-A `Stack` of named layers is a layer whose names are theirs with a prefix (``conv1.weight``); a
-`Residual` is made of two stacks.
+A `Stack` of named layers passes the data through them, under their names with a prefix
+(``conv1.weight``); a `Residual` is made of two stacks. They are no more than ways of the data:
+what a network must know of its layers it reads off the list of their `minizo.layers.stack.places`.
 """
 
 from .activations import HardTanh, QuantizedActivation, ReLU

@@ -1,23 +1,14 @@
 """Residual blocks, and the shortcut that needs no parameters."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from ..errors import InputError, require
 from ..parallel import alone
 from ..settings import Count
 from .base import Layer, zeros
-from .stack import (
-    Composite,
-    Stack,
-    advanced,
-    backward_macs_through,
-    backward_through,
-    fed,
-    forward_through,
-    shapes_through,
-)
+from .stack import Composite, Stack, backward_through, by_layer, forward_through, shapes_through
 
 
 @dataclass(frozen=True)
@@ -48,29 +39,18 @@ class Residual(Composite):
     shortcut: Mapping = field(default_factory=dict)
 
     def __post_init__(self):
+        super().__post_init__()
         taken = "shortcut" not in self.body
         require(taken, "body", list(self.body), "none of its layers may be called shortcut")
 
     @cached_property
-    def layers(self):
-        """The layers of the body, and the shortcut as one more."""
-        return {**self.body, "shortcut": Stack(self.shortcut)}
-
-    def inputs(self, shape):
-        """Shapes of the examples that the layers are fed."""
-        return [*shapes_through(self.body, shape)[:-1], tuple(shape)]
-
-    def fed(self, shape):
-        """With every layer fed its examples; itself where none looks."""
-        body = fed(self.body, self.inputs(shape)[:-1])
-        shortcut = fed(self.shortcut, shapes_through(self.shortcut, shape)[:-1])
-        same = body is self.body and shortcut is self.shortcut
-        return self if same else replace(self, body=body, shortcut=shortcut)
+    def ways(self):
+        """The layers of the body, and the shortcut as one layer."""
+        return self.body, {"shortcut": Stack(self.shortcut)}
 
     def output_shape(self, shape):
         """Shape of one example that goes out, the same along both ways."""
-        ours = shapes_through(self.body, shape)[-1]
-        theirs = self.layers["shortcut"].output_shape(shape)
+        ours, theirs = (shapes_through(way, shape)[-1] for way in (self.body, self.shortcut))
         if ours != theirs:
             raise InputError(
                 f"the body gives examples of shape {ours}, the shortcut {theirs}; use a 1 x 1 "
@@ -78,27 +58,18 @@ class Residual(Composite):
             )
         return ours
 
-    def backward_macs(self, shape, wanted=True):
-        """Multiply-accumulates of one backward, per example."""
-        body = backward_macs_through(self.parts[:-1], self.inputs(shape)[:-1], wanted)
-        return body + self.layers["shortcut"].backward_macs(shape, wanted)
-
-    def at(self, progress):
-        """With every layer at this point of the run; itself where none depends on it."""
-        body, shortcut = advanced(self.body, progress), advanced(self.shortcut, progress)
-        same = body is self.body and shortcut is self.shortcut
-        return self if same else replace(self, body=body, shortcut=shortcut)
-
     def forward(self, params, x, reduce=alone):
         """y, and the caches along both ways."""
-        y, caches = forward_through(self.parts[:-1], params, x, reduce)
-        z, others = forward_through(self.parts[-1:], params, x, reduce)
+        given, (body, shortcut) = by_layer(params), self.ways
+        y, caches = forward_through(body, given, x, reduce)
+        z, others = forward_through(shortcut, given, x, reduce)
         return y + z, caches + others
 
     def backward(self, params, cache, dy, wanted=True, reduce=alone):
         """dx = the sum of what comes back along both ways."""
-        dx, grads = backward_through(self.parts[:-1], params, cache[:-1], dy, wanted, reduce)
-        dz, others = backward_through(self.parts[-1:], params, cache[-1:], dy, wanted, reduce)
+        given, (body, shortcut) = by_layer(params), self.ways
+        dx, grads = backward_through(body, given, cache[:-1], dy, wanted, reduce)
+        dz, others = backward_through(shortcut, given, cache[-1:], dy, wanted, reduce)
         return (dx + dz if wanted else None), grads | others
 
 

@@ -1,116 +1,98 @@
-"""Layers made of named layers: what they all share, and the stack, one on top of the other."""
+"""Layers made of named layers, the stack among them, and the one walk that finds every layer."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import NamedTuple
 
-from ..errors import InputError
+from ..errors import InputError, require
 from ..parallel import alone
 from .base import Layer
 
 
-class Part(NamedTuple):
-    """A layer in a composite one: its ``parameters``, and all that it may be given (``names``).
+class Place(NamedTuple):
+    """A layer that is not made of layers, and what only its place in a network decides.
 
-    Both are lists of pairs (the layer's own name, the composite's name).
+    Parameters
+    ----------
+    name : str
+        With which its parameters' names begin: ``"block1.conv1."``.
+    layer : Layer
+    shape : tuple of int
+        Of an example that it is fed.
+    path : tuple of int
+        Its place in every composite around it, which finds its random stream and its cache.
+    wanted : bool
+        Whether its dx is wanted: something below it has parameters.
     """
 
+    name: str
     layer: Layer
-    parameters: list
-    names: list
+    shape: tuple
+    path: tuple
+    wanted: bool
 
 
-class Composite(Layer):
-    """What layers made of named ``layers`` share, however the data pass through them.
+@dataclass(frozen=True)
+class Composite:
+    """What is made of named layers: no layer itself, but the ways of the data through layers.
 
-    The names of what a layer has (parameters, running statistics, random arrays) get the layer's
-    as a prefix: ``"weight"`` of ``"fc1"`` becomes ``"fc1.weight"``. A composite says with
-    ``inputs(shape)`` what shapes its layers are fed; its cache is the list of theirs.
+    Every field is a mapping of names to layers, one on top of the other, which may be composites
+    in their turn. All ``ways`` start from what the composite is fed. The names of what a layer has
+    (parameters, running statistics, random arrays) get the layer's as a prefix: ``"weight"`` of
+    ``"fc1"`` becomes ``"fc1.weight"``. The cache is the list of those of the layers.
     """
 
-    @cached_property
-    def parts(self):
-        """A `Part` for every layer."""
-        parts = []
-        for name, layer in self.layers.items():
-            own = [(part, f"{name}.{part}") for part in layer.shapes]
-            more = [(part, f"{name}.{part}") for part in (*layer.running, *layer.random)]
-            parts.append(Part(layer, own, own + more))
-        return parts
-
-    def _renamed(self, found):
-        # one dict a layer, by the layer's names -> one dict by ours
-        return {
-            f"{name}.{part}": value
-            for name, named in zip(self.layers, found, strict=True)
-            for part, value in named.items()
-        }
+    def __post_init__(self):
+        for way in self.ways:
+            for name in way:
+                right = isinstance(name, str) and "." not in name
+                require(right, "the name of a layer", name, "it must be a string without dots")
 
     @cached_property
     def shapes(self):
         """Names and shapes of the parameters of all layers."""
-        return self._renamed([layer.shapes for layer in self.layers.values()])
+        return {
+            f"{name}.{part}": shape
+            for way in self.ways
+            for name, layer in way.items()
+            for part, shape in layer.shapes.items()
+        }
 
-    @cached_property
-    def cuts(self):
-        """Whether all layers allow it."""
-        return all(layer.cuts for layer in self.layers.values())
 
-    @cached_property
-    def least(self):
-        """Parameters of all layers that training keeps above a value."""
-        return self._renamed([layer.least for layer in self.layers.values()])
+def places(layer, shape, name="", path=(), wanted=True):
+    """A `Place` for every layer in ``layer``, in the order of their parameters.
 
-    @cached_property
-    def running(self):
-        """Names of the running statistics of all layers."""
-        return tuple(f"{name}.{p}" for name, layer in self.layers.items() for p in layer.running)
+    Whatever a network must know of its layers is read off this list: names, starts, running
+    statistics, random arrays, costs.
 
-    @cached_property
-    def random(self):
-        """Names of the random arrays of all layers."""
-        return tuple(f"{name}.{p}" for name, layer in self.layers.items() for p in layer.random)
+    >>> from minizo.layers import Linear, ReLU, Residual
+    >>> block = Residual({"fc": Linear(2, 2), "act": ReLU()}, {"fc": Linear(2, 2)})
+    >>> [(place.name, place.path) for place in places(block, (2,))]
+    [('fc.', (0,)), ('act.', (1,)), ('shortcut.fc.', (2, 0))]
+    """
+    if not isinstance(layer, Composite):
+        return [Place(name, layer, shape, path, wanted)]
+    found, index = [], 0
+    for way in layer.ways:
+        below = wanted
+        for (part, own), fed in zip(way.items(), shapes_through(way, shape), strict=False):
+            found += places(own, fed, f"{name}{part}.", (*path, index), below)
+            below = below or bool(own.shapes)
+            index += 1
+    return found
 
-    def macs(self, shape):
-        """Multiply-accumulates of one forward, per example."""
-        pairs = zip(self.layers.values(), self.inputs(shape), strict=True)
-        return sum(layer.macs(own) for layer, own in pairs)
 
-    def least_batch(self, shape):
-        """The most that any layer needs."""
-        pairs = zip(self.layers.values(), self.inputs(shape), strict=True)
-        return max((layer.least_batch(own) for layer, own in pairs), default=1)
-
-    def init(self, stream, like):
-        """Initial parameters of all layers, each from a stream of its own."""
-        layers = self.layers.values()
-        return self._renamed([layer.init(stream.child(i), like) for i, layer in enumerate(layers)])
-
-    def init_state(self, like):
-        """Running statistics of all layers before the first batch."""
-        return self._renamed([layer.init_state(like) for layer in self.layers.values()])
-
-    def statistics(self, cache):
-        """What the batch says about the running statistics of all layers."""
-        pairs = zip(self.layers.values(), cache, strict=True)
-        return self._renamed([layer.statistics(own) for layer, own in pairs])
-
-    def next_state(self, state, statistics):
-        """Running statistics of all layers after the batch."""
-        after = []
-        for name, layer in self.layers.items():
-            own = {part: state[f"{name}.{part}"] for part in layer.running}
-            seen = {part: statistics[f"{name}.{part}"] for part in layer.running}
-            after.append(layer.next_state(own, seen))
-        return self._renamed(after)
-
-    def noise(self, stream, shape, examples, like):
-        """Random arrays of all layers for one batch, each from a stream of its own."""
-        pairs = zip(self.layers.values(), self.inputs(shape), strict=True)
-        return self._renamed(
-            [layer.noise(stream.child(i), s, examples, like) for i, (layer, s) in enumerate(pairs)]
-        )
+def rebuilt(layer, change, shape):
+    """``layer`` with ``change(layer, shape it is fed)`` for every one that is no composite."""
+    if not isinstance(layer, Composite):
+        return change(layer, shape)
+    new = {}
+    for way in fields(layer):
+        layers = getattr(layer, way.name)
+        fed = zip(layers.items(), shapes_through(layers, shape), strict=False)
+        new[way.name] = {name: rebuilt(own, change, own_shape) for (name, own), own_shape in fed}
+    return replace(layer, **new)
 
 
 def shapes_through(layers, shape):
@@ -118,59 +100,44 @@ def shapes_through(layers, shape):
     shapes = [tuple(shape)]
     for name, layer in layers.items():
         try:
-            shapes.append(layer.output_shape(shapes[-1]))
+            shapes.append(tuple(layer.output_shape(shapes[-1])))
         except InputError as error:
             raise InputError(f"layer {name!r}: {error}") from None
     return shapes
 
 
-def fed(layers, shapes):
-    """The layers where each is fed examples of its shape; the same mapping where none looks."""
-    pairs = zip(layers.items(), shapes, strict=True)
-    new = {name: layer.fed(tuple(shape)) for (name, layer), shape in pairs}
-    return layers if all(new[name] is layer for name, layer in layers.items()) else new
+def by_layer(params):
+    """What each layer is given, under its own names.
+
+    >>> by_layer({"fc1.weight": 1, "block.fc.weight": 2})
+    {'fc1': {'weight': 1}, 'block': {'fc.weight': 2}}
+    """
+    given = {}
+    for name, value in params.items():
+        layer, _, part = name.partition(".")
+        given.setdefault(layer, {})[part] = value
+    return given
 
 
-def advanced(layers, progress):
-    """The layers at this point of the run; the same mapping where none depends on it."""
-    new = {name: layer.at(progress) for name, layer in layers.items()}
-    return layers if all(new[name] is layer for name, layer in layers.items()) else new
-
-
-def lowest(parts):
-    """Place of the lowest layer that has parameters; without any, one above the last."""
-    return next((i for i, part in enumerate(parts) if part.parameters), len(parts))
-
-
-def forward_through(parts, params, x, reduce=alone):
-    """What comes out of the last of ``parts``, and the caches of all."""
+def forward_through(layers, given, x, reduce=alone):
+    """What comes out of the last of ``layers``, and the caches of all; given: `by_layer`."""
     caches = []
-    for layer, _, names in parts:
-        own = {part: params[name] for part, name in names if name in params}
-        x, cache = layer.forward(own, x, reduce)
+    for name, layer in layers.items():
+        x, cache = layer.forward(given.get(name, {}), x, reduce)
         caches.append(cache)
     return x, caches
 
 
-def backward_through(parts, params, caches, dy, wanted=True, reduce=alone):
-    """dx and the gradients of all ``parts``; without dx, nothing below the lowest parameter."""
-    named, bottom = {}, -1 if wanted else lowest(parts)
-    for index in range(len(parts) - 1, max(bottom, 0) - 1, -1):
-        layer, parameters, names = parts[index]
-        own = {part: params[name] for part, name in names if name in params}
-        dy, grads = layer.backward(own, caches[index], dy, index > bottom, reduce)
-        for part, name in parameters:
-            named[name] = grads[part]
+def backward_through(layers, given, caches, dy, wanted=True, reduce=alone):
+    """dx and the gradients of all ``layers``; without dx, nothing below the lowest parameter."""
+    learning = [wanted or bool(layer.shapes) for layer in layers.values()]
+    bottom = learning.index(True) if any(learning) else len(learning)
+    named, walk = {}, list(zip(layers.items(), caches, strict=True))
+    for index in range(len(walk) - 1, bottom - 1, -1):
+        (name, layer), cache = walk[index]
+        dy, grads = layer.backward(given.get(name, {}), cache, dy, wanted or index > bottom, reduce)
+        named |= {f"{name}.{part}": grad for part, grad in grads.items()}
     return (dy if wanted else None), named
-
-
-def backward_macs_through(parts, shapes, wanted=True):
-    """Multiply-accumulates of `backward_through`; ``shapes`` of what each part is fed."""
-    bottom = -1 if wanted else lowest(parts)
-    return sum(
-        parts[index].layer.backward_macs(shapes[index], index > bottom)
-        for index in range(max(bottom, 0), len(parts))
-    )
 
 
 @dataclass(frozen=True)
@@ -192,39 +159,26 @@ class Stack(Composite):
 
     layers: Mapping
 
-    def inputs(self, shape):
-        """Shapes of the examples that the layers are fed."""
-        return shapes_through(self.layers, shape)[:-1]
-
-    def fed(self, shape):
-        """With every layer fed what comes out of the one below; itself where none looks."""
-        layers = fed(self.layers, self.inputs(shape))
-        return self if layers is self.layers else replace(self, layers=layers)
+    @property
+    def ways(self):
+        """One, through all layers."""
+        return (self.layers,)
 
     def output_shape(self, shape):
         """Shape of one example that goes out."""
         return shapes_through(self.layers, shape)[-1]
 
-    def backward_macs(self, shape, wanted=True):
-        """Multiply-accumulates of one backward, per example."""
-        return backward_macs_through(self.parts, self.inputs(shape), wanted)
-
-    def at(self, progress):
-        """With every layer at this point of the run; itself where none depends on it."""
-        layers = advanced(self.layers, progress)
-        return self if layers is self.layers else replace(self, layers=layers)
-
     def forward(self, params, x, reduce=alone):
         """Outputs, and the caches of all layers."""
-        return forward_through(self.parts, params, x, reduce)
+        return forward_through(self.layers, by_layer(params), x, reduce)
 
     def predict(self, params, x, reduce=alone):
         """`forward` without the caches, whose memory is then free at once."""
-        for layer, _, names in self.parts:
-            own = {part: params[name] for part, name in names if name in params}
-            x, _ = layer.forward(own, x, reduce)
+        given = by_layer(params)
+        for name, layer in self.layers.items():
+            x, _ = layer.forward(given.get(name, {}), x, reduce)
         return x
 
     def backward(self, params, cache, dy, wanted=True, reduce=alone):
         """dx, and the gradients of all layers."""
-        return backward_through(self.parts, params, cache, dy, wanted, reduce)
+        return backward_through(self.layers, by_layer(params), cache, dy, wanted, reduce)
