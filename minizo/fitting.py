@@ -1,7 +1,7 @@
 """The doors of the training loop: `fit`, one run, and `fit_many`, several that share their passes.
 
-Both look at what they are given (`minizo.inputs.prepare`), make a `minizo.group.Group` of it and
-hand that to `minizo.train.train`.
+Both make a `minizo.recipe.Recipe` of what they are given, look at it (`minizo.inputs.prepare`), and
+hand it, as a `minizo.group.Group`, to `minizo.train.train`.
 """
 
 import itertools
@@ -13,6 +13,7 @@ from .errors import require
 from .group import Group, groups
 from .inputs import prepare
 from .memory import in_parts, told
+from .recipe import Recipe
 from .records import Diverged
 from .settings import whole
 from .train import train
@@ -113,9 +114,10 @@ def fit(
     nor the one forward of the first running statistics are counted in the records.
     """
     recipe = prepare(
-        objective, data, estimator, optimizer, steps=steps, batch=batch, seed=seed,
-        record_every=record_every, loss_examples=loss_examples, augment=augment, start=start,
-        state=state, watch=watch, rng=rng,
+        Recipe(
+            objective, data, estimator, optimizer, steps, batch, seed, record_every, loss_examples,
+            augment, start, state, watch, rng,
+        )
     )  # fmt: skip
     if checkpoint_every is not None:
         checkpoint_every = whole("checkpoint_every", checkpoint_every)
@@ -205,7 +207,7 @@ def fit_many(
         checkpoint_every = whole("checkpoint_every", checkpoint_every)
     owns = for_each(len(pairs), start=start, state=state, watch=watch)
     recipes = [
-        prepare(objective, data, estimator, rule, seed=seed, **own, **options)
+        prepare(Recipe(objective, data, estimator, rule, seed=seed, **own, **options))
         for (rule, seed), own in zip(pairs, owns, strict=True)
     ]
     lead = recipes[0]

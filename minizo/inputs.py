@@ -6,80 +6,58 @@ from . import backend
 from .contracts import check_part
 from .errors import InputError, require
 from .layers.stack import shapes_through
-from .recipe import Recipe
 from .records import COLUMNS, finite
 from .rng import SEEDS, SOURCES
 from .settings import whole
 
 
-def prepare(
-    objective,
-    data,
-    estimator,
-    optimizer,
-    *,
-    steps,
-    batch=100,
-    seed=0,
-    record_every=None,
-    loss_examples=None,
-    augment=None,
-    start=None,
-    state=None,
-    watch=None,
-    rng="device",
-):
-    """The `Recipe` of a run, from what `minizo.fit` is given; or an `InputError`.
+def prepare(recipe):
+    """The recipe that is run, with Python numbers and quantiser scales; or an `InputError`.
 
-    The quantiser scales are set from the first latent parameters where they are not set yet.
+    The scales are set from the first latent parameters where they are not set yet.
     """
-    check_parts(objective, estimator, optimizer)
-    steps, batch, record_every, loss_examples = check_numbers(
-        data, steps, batch, record_every, loss_examples, rng
-    )
-    seed, watch = check_seed(seed), {} if watch is None else watch
-    check_batch(objective.network, batch)
-    check_data(objective.network, data)
-    check_start(objective.network, data, start, state)
-    for name in watch:
+    network, data = check_parts(recipe).network, recipe.data
+    recipe = check_numbers(recipe)
+    check_batch(network, recipe.batch)
+    check_data(network, data)
+    check_start(network, data, recipe.start, recipe.state)
+    for name in recipe.watch:
         require(name not in COLUMNS, "watch", name, "this column is recorded already; rename it")
-    recipe = Recipe(
-        objective, data, estimator, optimizer, steps, batch, seed, record_every, loss_examples,
-        augment, start, state, watch, rng,
-    )  # fmt: skip
-    return replace(recipe, objective=objective.calibrate(recipe.first_theta()))
+    return replace(recipe, objective=recipe.objective.calibrate(recipe.first_theta()))
 
 
-def check_parts(objective, estimator, optimizer):
-    """Raise an `InputError` where what a run is made of is a class, a name, or lacks a method."""
+def check_parts(recipe):
+    """The objective; an `InputError` where a part is a class, a name, or lacks a method."""
+    objective = recipe.objective
     if isinstance(objective, type) or not hasattr(objective, "network"):
         shown = objective.__name__ if isinstance(objective, type) else type(objective).__name__
         raise InputError(
             f"objective is {shown}, but it must be an Objective: Objective(network, quantizer)"
         )
-    check_part("estimator", estimator)
-    check_part("optimizer", optimizer)
+    check_part("estimator", recipe.estimator)
+    check_part("optimizer", recipe.optimizer)
+    return objective
 
 
-def check_numbers(data, steps, batch, record_every=None, loss_examples=None, rng="device"):
-    """(steps, batch, record_every, loss_examples) as Python numbers, or an `InputError`.
+def check_numbers(recipe):
+    """The recipe with Python numbers, or an `InputError`.
 
     Without ``record_every`` there are 20 records a run.
     """
-    n = data.y_train.shape[0]
-    steps, batch = whole("steps", steps), whole("batch", batch)
+    n = recipe.data.y_train.shape[0]
+    steps, batch = whole("steps", recipe.steps), whole("batch", recipe.batch)
     require(batch <= n, "batch", batch, f"there are only {n} examples")
-    if loss_examples is not None:
-        loss_examples = whole("loss_examples", loss_examples)
-        require(loss_examples <= n, "loss_examples", loss_examples, f"there are only {n} examples")
-    every = max(1, steps // 20) if record_every is None else whole("record_every", record_every)
-    require(rng in SOURCES, "rng", rng, f"choose from {SOURCES}")
-    return steps, batch, every, loss_examples
-
-
-def check_seed(seed):
-    """``seed`` as a Python number, or an `InputError`."""
-    return whole("seed", seed, SEEDS)
+    every, examples = recipe.record_every, recipe.loss_examples
+    every = max(1, steps // 20) if every is None else whole("record_every", every)
+    if examples is not None:
+        examples = whole("loss_examples", examples)
+        require(examples <= n, "loss_examples", examples, f"there are only {n} examples")
+    require(recipe.rng in SOURCES, "rng", recipe.rng, f"choose from {SOURCES}")
+    seed = whole("seed", recipe.seed, SEEDS)
+    return replace(
+        recipe, steps=steps, batch=batch, seed=seed, record_every=every, loss_examples=examples,
+        watch=recipe.watch or {},
+    )  # fmt: skip
 
 
 def check_data(network, data):

@@ -31,21 +31,24 @@ def in_words(part):
 
 @dataclass(frozen=True, eq=False)
 class Recipe:
-    """What a run is made of: everything that determines its result."""
+    """What a run is made of: everything that determines its result.
+
+    All of it is as in `minizo.fit`, which has the same defaults.
+    """
 
     objective: Objective
     data: object
     estimator: object
     optimizer: object
     steps: int
-    batch: int
-    seed: int
-    record_every: int
+    batch: int = 100
+    seed: int = 0
+    record_every: int | None = None
     loss_examples: int | None = None
     augment: object = None
     start: object = None
     state: Mapping | None = None
-    watch: dict = field(default_factory=dict)
+    watch: Mapping | None = field(default_factory=dict)
     rng: str = "device"
 
     def first_theta(self):

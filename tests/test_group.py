@@ -24,6 +24,7 @@ from minizo.inputs import prepare
 from minizo.lab.flips import CountFlips
 from minizo.optim import SGD, Adam
 from minizo.quantizers import MidRise
+from minizo.recipe import Recipe
 from minizo.train import TrainState, start_state
 
 PAIRS = [(rate, seed) for rate in RATES for seed in (3, 8)]
@@ -185,7 +186,7 @@ def test_a_row_is_taken_by_the_contract_and_not_by_sizes():
     objective, data = problem("mlp")
     count = 3
     recipes = [
-        prepare(objective, data, STE(), Adam(), seed=seed, steps=2, batch=count)
+        prepare(Recipe(objective, data, STE(), Adam(), steps=2, batch=count, seed=seed))
         for seed in range(count)
     ]
     own = Group(recipes)

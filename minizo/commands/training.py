@@ -5,7 +5,8 @@ import json
 from .. import backend
 from ..data import load
 from ..files import make_folder
-from ..inputs import check_batch, check_data, check_numbers, check_seed
+from ..inputs import check_batch, check_data, check_numbers
+from ..recipe import Recipe
 from . import flags, running
 from .cases import build_network, cases, title
 from .settings import DEFAULTS, refuse_twice, resumed, settled, write
@@ -47,10 +48,10 @@ def train(command, defaults, given):
     check_data(network, data)
     check_batch(network, settings.batch)
     planned = running.runs(settings, compared, data.y_train.shape[0])
-    for run in planned:
-        loss_examples = running.evaluation(settings, data)[1]
-        check_numbers(data, run.steps, settings.batch, None, loss_examples)
-        check_seed(run.seed)
+    examples = running.evaluation(settings, data)[1]
+    for run in planned:  # their numbers alone
+        numbers = run.steps, settings.batch, run.seed, None, examples
+        check_numbers(Recipe(network, data, None, None, *numbers))
     running.check(settings, compared, network, data)
     if resume is not None:
         folder = make_folder(resume, "--resume")

@@ -79,7 +79,7 @@ def trajectory(objective, data, steps, looks, seed, pool, tick):
     batch : Batch
         The one that the run would have met next.
     """
-    recipe = Recipe(objective, data, STE(), optim.Adam(0.01), steps, BATCH, seed, steps)
+    recipe = Recipe(objective, data, STE(), optim.Adam(0.01), steps, BATCH, seed)
     group, errors = Group((recipe,)), [None]
     state, feed, thetas = train.start_state(group), group.batches(0), []
     for look in looks:
