@@ -169,6 +169,8 @@ def asarray(values, like, dtype=None):
 
 def numpy_dtype(x):
     """NumPy's name for the dtype of ``x``, whatever library it belongs to."""
+    if type(x) is np.ndarray:
+        return x.dtype
     return np.dtype(str(x.dtype).rpartition(".")[2])
 
 

@@ -115,7 +115,9 @@ def check_start(network, data, start, state):
 
 def check_gradient(rule, grad, theta):
     """Raise an `InputError` for a gradient that is not an array like theta."""
-    found = tuple(getattr(grad, "shape", ())), str(getattr(grad, "dtype", type(grad).__name__))
-    wanted = tuple(theta.shape), str(theta.dtype)
-    remedy = f"theta has {wanted}: make it of arrays like theta"
-    require(found == wanted, f"the shape and dtype of the gradient of {rule.label}", found, remedy)
+    shape, dtype = getattr(grad, "shape", ()), getattr(grad, "dtype", type(grad).__name__)
+    if (shape, dtype) != (theta.shape, theta.dtype):
+        raise InputError(
+            f"the shape and dtype of the gradient of {rule.label} is {tuple(shape), str(dtype)}, "
+            f"but theta has {tuple(theta.shape), str(theta.dtype)}: make it of arrays like theta"
+        )

@@ -12,7 +12,7 @@ loss : ndarray of shape (...), the mean over the N examples
 from dataclasses import dataclass
 
 from . import backend
-from .errors import require
+from .errors import InputError
 
 
 def one_hot(labels, classes, like):
@@ -35,8 +35,10 @@ def one_hot(labels, classes, like):
            [1., 0., 0.]])
     """
     xp = backend.namespace(labels)
-    right = backend.numpy_dtype(labels).kind in "iu"
-    require(right, "the labels' dtype", str(labels.dtype), "they are whole numbers, such as int64")
+    if backend.numpy_dtype(labels).kind not in "iu":
+        raise InputError(
+            f"the labels' dtype is {str(labels.dtype)!r}, but they are whole numbers, such as int64"
+        )
     labels = xp.astype(labels, xp.int64, copy=False)  # a byte cannot count more than 255 classes
     codes = backend.arange(classes, labels)
     return xp.matrix_transpose(xp.astype(codes[:, None] == labels[..., None, :], like.dtype))
