@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass
 from functools import cache
+from math import ceil
 from uuid import uuid4
 
 import numpy as np
@@ -32,13 +33,15 @@ BLOCK_DIRECTIONS = 64
 def blocks(n, numbers):
     """(number of the block, directions in it) of all blocks of n directions.
 
-    A block holds min(64, 2^19 / numbers) directions, at least 1, where ``numbers`` is what the
-    evaluation of one of them takes. That depends on sizes alone, because it defines the sums.
+    There are as few as can be with at most min(64, 2^19 / numbers) directions each, but one at
+    least, where ``numbers`` is what the evaluation of a direction takes; and they are alike, so
+    that two workers end together. All of it depends on sizes alone, because it defines the sums.
 
-    >>> blocks(130, 7960), blocks(2, 2_000_000)
-    ([(0, 64), (1, 64), (2, 2)], [(0, 1), (1, 1)])
+    >>> blocks(100, 7960), blocks(2, 2_000_000)
+    ([(0, 50), (1, 50)], [(0, 1), (1, 1)])
     """
-    size = max(1, min(BLOCK_DIRECTIONS, BLOCK_NUMBERS // numbers))
+    most = max(1, min(BLOCK_DIRECTIONS, BLOCK_NUMBERS // numbers))
+    size = ceil(n / ceil(n / most))
     return [(block, min(size, n - start)) for block, start in enumerate(range(0, n, size))]
 
 

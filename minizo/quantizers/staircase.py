@@ -147,13 +147,6 @@ class _Codes(KBit):
         """Return c_b RMS(w), the alpha of least squared error for Gaussian weights."""
         return self.gaussian_step[self.bits - 1] * rms(w)
 
-    def quantize(self, x, alpha):
-        """Return Q(x); see `Quantizer`."""
-        xp = backend.namespace(x)
-        lo, hi = self.bounds
-        # Q(x) = alpha (clip(floor(x/alpha + shift), lo, hi) + offset)
-        return alpha * (xp.clip(xp.floor(x / alpha + self.shift), lo, hi) + self.offset)
-
 
 @dataclass(frozen=True)
 class MidRise(_Codes):
@@ -178,8 +171,6 @@ class MidRise(_Codes):
     0.289
     """
 
-    shift = 0.0
-    offset = 0.5
     centre = 0.0
     # c_b for 1 to 8 bits; J. Max, "Quantizing for minimum distortion", IRE Transactions on
     # Information Theory, 1960, table II gives the even numbers of levels to 36.
@@ -189,6 +180,12 @@ class MidRise(_Codes):
         """Return where the staircase jumps, in units of alpha: lo + 1, ..., hi."""
         lo, hi = self.bounds
         return tuple(float(k) for k in range(int(lo) + 1, int(hi) + 1))
+
+    def quantize(self, x, alpha):
+        """Return Q(x); see `Quantizer`."""
+        xp, (lo, hi) = backend.namespace(x), self.bounds
+        # Q(x) = alpha (clip(floor(x/alpha), lo, hi) + 1/2)
+        return alpha * (xp.clip(xp.floor(x / alpha), lo, hi) + 0.5)
 
 
 @dataclass(frozen=True)
@@ -212,8 +209,6 @@ class MidTread(_Codes):
     array([0., 1., 1., 1., 0.])
     """
 
-    shift = 0.5
-    offset = 0.0
     centre = -0.5
     # c_b for 1 to 8 bits, found by minimising E[(z - Q(z))^2] for standard normal z
     gaussian_step = (1.2240, 1.0484, 0.6018, 0.3386, 0.1888, 0.1042, 0.0569, 0.0308)
@@ -222,3 +217,9 @@ class MidTread(_Codes):
         """Return where the staircase jumps, in units of alpha: lo + 1/2, ..., hi - 1/2."""
         lo, hi = self.bounds
         return tuple(k - 0.5 for k in range(int(lo) + 1, int(hi) + 1))
+
+    def quantize(self, x, alpha):
+        """Return Q(x); see `Quantizer`."""
+        xp, (lo, hi) = backend.namespace(x), self.bounds
+        # Q(x) = alpha clip(floor(x/alpha + 1/2), lo, hi)
+        return alpha * xp.clip(xp.floor(x / alpha + 0.5), lo, hi)
