@@ -21,6 +21,14 @@ from minizo.bench import (
 )
 from minizo.data import synthetic_digits
 
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch):
+    """Measurements that are there, and soon over."""
+    monkeypatch.setattr(timing, "LEAST", 0.002)
+    monkeypatch.setattr(timing, "SETTLE", 0.0)
+
+
 TINY_SPSA = {
     "rounds": 2, "n": 70, "hidden": 1, "memory": (3, 70), "screen": 10, "chunks": (4, 8)
 }  # fmt: skip

@@ -42,7 +42,15 @@ def loop(query, n):
 def test_block_size_in_numbers():
     """min(64, 2^19 / numbers), at least 1: it defines the sums, so it may not drift."""
     sizes = {1: 64, 7960: 64, 8192: 64, 8193: 63, 2**18: 2, 2**18 + 1: 1, 2**19: 1, 2_000_000: 1}
-    assert {numbers: blocks(100, numbers)[0][1] for numbers in sizes} == sizes
+    assert {numbers: blocks(64 * 63, numbers)[0][1] for numbers in sizes} == sizes
+
+
+@pytest.mark.parametrize("n", [1, 63, 64, 65, 100, 129, 796, 7960])
+def test_blocks_are_few_and_alike(n):
+    """Numbered from 0, no more than are needed, of one size but for the last, n in all."""
+    numbers, counts = zip(*blocks(n, 7960), strict=True)
+    assert numbers == tuple(range(-(-n // 64))) and sum(counts) == n
+    assert set(counts[:-1]) <= {counts[0]} and counts[0] - counts[-1] < len(counts)
 
 
 @pytest.mark.parametrize("n", [1, 63, 64, 65, 300])

@@ -4,7 +4,7 @@ from statistics import fmean
 
 import pytest
 
-from minizo import FOGZO, SPSA, STE, Objective, fit, models, optim, quantizers
+from minizo import FOGZO, SPSA, STE, Objective, fit_many, models, optim, quantizers
 
 # (estimator, largest training loss, smallest): means of 3 seeds of the defaults of minizo.mnist
 CLAIMS = [
@@ -19,11 +19,8 @@ CLAIMS = [
 @pytest.mark.parametrize("estimator, most, least", CLAIMS, ids=lambda x: getattr(x, "label", None))
 def test_training_loss_on_mnist(mnist, estimator, most, least):
     """1,200 steps of 100 with Adam 0.01 on the 2-bit 784-10-10; n-SPSA n = 10 stays above 1."""
-    losses = []
-    for seed in range(3):
-        objective = Objective(models.mlp(784, 10, 10), quantizers.MidRise(bits=2))
-        run = fit(
-            objective, mnist, estimator, optim.Adam(0.01), steps=1200, seed=seed, record_every=1200
-        )
-        losses.append(run.final("train_loss"))
+    objective = Objective(models.mlp(784, 10, 10), quantizers.MidRise(bits=2))
+    pairs = [(optim.Adam(0.01), seed) for seed in range(3)]
+    runs = fit_many(objective, mnist, estimator, pairs, steps=1200, record_every=1200)
+    losses = [run.final("train_loss") for run in runs]
     assert least < fmean(losses) <= most, losses

@@ -7,7 +7,7 @@ from statistics import median
 import numpy as np
 
 
-def in_turn(candidates, rounds=30, least=0.2, warm_up=True):
+def in_turn(candidates, rounds=30, least=None, warm_up=True):
     """Seconds of each candidate, A B C A B C ...
 
     Parameters
@@ -16,9 +16,9 @@ def in_turn(candidates, rounds=30, least=0.2, warm_up=True):
         Each does one unit of work and waits for its device.
     rounds : int
         Measurements of each.
-    least : float
-        Seconds that one measurement lasts at least: short work is repeated within it, as the steps
-        of a training are, because a first one after a rest takes longer.
+    least : float, optional
+        Seconds that one measurement lasts at least, by default `LEAST`: short work is repeated
+        within it, as the steps of a training are, because a first one after a rest takes longer.
     warm_up : bool
         Do each once or twice before anything is counted. Without, nothing is repeated either.
 
@@ -28,7 +28,7 @@ def in_turn(candidates, rounds=30, least=0.2, warm_up=True):
         Seconds a unit, one entry a round. Taking turns spreads a machine's slow moments evenly, so
         ratios hold when single times do not.
     """
-    repeats = dict.fromkeys(candidates, 1)
+    repeats, least = dict.fromkeys(candidates, 1), LEAST if least is None else least
     for name, work in candidates.items() if warm_up else ():
         took = clock(work)  # compilation, caches, first touch of memory
         if took < 1.0:
@@ -44,6 +44,7 @@ def in_turn(candidates, rounds=30, least=0.2, warm_up=True):
 
 
 SETTLE = 0.05  # seconds of rest before each measurement
+LEAST = 0.2  # seconds that a measurement lasts
 
 
 def clock(work, repeats=1):
