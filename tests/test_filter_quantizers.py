@@ -216,7 +216,7 @@ def test_fda_backward(progress):
     m = mean_abs(x)
 
     def smooth(x, **own):
-        inside = quantizer.curve.value(x) + quantizer.share * quantizer._eta(x, scale | own)
+        inside = quantizer.curve.value(x) + quantizer.a * quantizer._eta(x, scale | own)
         return np.sum(dw * m * inside)
 
     dx, grads = quantizer.backward(x, scale, dw)

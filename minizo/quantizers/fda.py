@@ -61,8 +61,8 @@ class FDA(Quantizer):
     scheduled = True
 
     @property
-    def share(self):
-        """a at this point of the run."""
+    def a(self):
+        """a at this point of the run, the weight of the network eta."""
         # a = amplitude (1 + cos(pi t/T))
         return self.amplitude * (1.0 + cos(pi * self.progress))
 
@@ -81,11 +81,11 @@ class FDA(Quantizer):
 
     def quantize(self, x, scale):
         """Return Q(x); see `Quantizer`."""
-        return mean_abs(x) * (sign(x) + self.share * self._eta(x, scale))
+        return mean_abs(x) * (sign(x) + self.a * self._eta(x, scale))
 
     def smooth(self, x, scale):
         """Return m (s(x) + a eta(x))."""
-        return mean_abs(x) * (self.curve.value(x) + self.share * self._eta(x, scale))
+        return mean_abs(x) * (self.curve.value(x) + self.a * self._eta(x, scale))
 
     def _eta(self, x, scale):
         xp = backend.namespace(x)
@@ -96,7 +96,7 @@ class FDA(Quantizer):
     def backward(self, x, scale, dw):
         """Return dx and the gradients of the network; see `Quantizer`."""
         xp = backend.namespace(x)
-        v1, v2, a, turn = scale["V1"], scale["V2"], self.share, xp.matrix_transpose
+        v1, v2, a, turn = scale["V1"], scale["V2"], self.a, xp.matrix_transpose
         q = mean_abs(x) * dw
         before = x @ turn(v1)  # (..., F, r)
         dh = (q @ v2) * xp.astype(before > 0.0, x.dtype)
