@@ -10,7 +10,7 @@ from ..errors import InputError, require
 from ..parallel import alone
 from ..settings import Count, plain, whole, wholes
 from .base import Layer
-from .patches import image_gradient, matrices, product, row_patches, weight_gradient
+from .patches import correlation, gradients, matrices, product, row_patches
 
 
 def pair(argument, value, interval="[1, inf)"):
@@ -136,17 +136,19 @@ class Conv2d(Layer):
         xp, x = backend.namespace(dy), cache
         # (..., N, C, H, W) -> (..., N, H, W, C)
         image, upstream = xp.moveaxis(x, -3, -1), xp.moveaxis(dy, -3, -1)
-        weight = weight_gradient(self._patches(image), upstream, self.kernel[0], self.stride[0])
-        # (..., kh, kw*C, F) -> (..., kh, kw, C, F) -> (..., F, C, kh, kw)
-        weight = xp.reshape(weight, (*dy.shape[:-4], *self.kernel, self.inputs, self.outputs))
-        grads = {"weight": xp.moveaxis(weight, (-1, -2), (-4, -3))}
+        if wanted:
+            dx, weight = gradients(image, upstream, params["weight"], self.stride, self.padding)
+            # (..., N, H, W, C) -> (..., N, C, H, W)
+            dx = xp.moveaxis(dx, -1, -3)
+        else:
+            found = correlation(self._patches(image), upstream, self.kernel[0], self.stride[0])
+            # (..., kh, kw*C, F) -> (..., kh, kw, C, F) -> (..., F, C, kh, kw)
+            found = xp.reshape(found, (*dy.shape[:-4], *self.kernel, self.inputs, self.outputs))
+            dx, weight = None, xp.moveaxis(found, (-1, -2), (-4, -3))
+        grads = {"weight": weight}
         if self.bias:
             grads["bias"] = xp.sum(dy, axis=(-4, -2, -1))
-        if not wanted:
-            return None, grads
-        dx = image_gradient(upstream, params["weight"], x.shape[-2:], self.stride, self.padding)
-        # (..., N, H, W, C) -> (..., N, C, H, W)
-        return xp.moveaxis(dx, -1, -3), grads
+        return dx, grads
 
     def _patches(self, image):
         # the row patches of images (..., n, H, W, C) with zeros around

@@ -9,7 +9,11 @@ products, one for each row i of the filters:
 Its gradient with respect to x is a convolution again, of dy with the filters turned by 180 degrees
 and inputs and outputs exchanged, so nothing is ever scattered. With a stride s it is s^2 of them
 ("phases"): pixels whose places leave the same remainders when divided by s meet the same part of
-the filters.
+the filters. The row patches of dy that give dx give dW, too:
+
+    dW[f, c, i, j] = sum_nhw x[n, c, h s + i - p, w s + j - p] dy[n, f, h, w]
+
+is a correlation of x and dy, and either of the two may be the one whose pixels lie side by side.
 """
 
 from itertools import product as product_of
@@ -84,16 +88,20 @@ def product(patches, weight, rows, stride):
     return xp.reshape(total, (*total.shape[:-2], rows, patches.shape[-2], total.shape[-1]))
 
 
-def weight_gradient(patches, dy, kernel_rows, stride):
-    """dW_i = sum_n rows_i^T dy: (..., kh, kw*C, F), for dy (..., n, H', W', F)."""
-    xp = backend.namespace(dy)
-    rows, columns, outputs = dy.shape[-3:]
+def correlation(patches, pixels, kernel_rows, stride):
+    """sum_n rows_i^T pixels, for every row i of the filters: (..., kh, kw*C, F).
+
+    patches : ndarray (..., n, H + 2 p, W', kw*C);  pixels : ndarray (..., n, H', W', F). This is
+    dW, turned round if the patches are those of dy and the pixels those of x.
+    """
+    xp = backend.namespace(pixels)
+    rows, columns, outputs = pixels.shape[-3:]
     # (..., n, H', W', F) -> (..., n, H'*W', F)
-    dy = xp.reshape(dy, (*dy.shape[:-3], rows * columns, outputs))
+    pixels = xp.reshape(pixels, (*pixels.shape[:-3], rows * columns, outputs))
     found = []
     for i in range(kernel_rows):
         slab = xp.matrix_transpose(_slab(patches, i, rows, stride))
-        found.append(xp.sum(xp.matmul(slab, dy), axis=-3))
+        found.append(xp.sum(xp.matmul(slab, pixels), axis=-3))
     return backend.stack(found, axis=-3)
 
 
@@ -119,22 +127,31 @@ def _along(pixels, kernel, stride, padding):
     return found
 
 
-def image_gradient(dy, weight, size, stride, padding):
-    """dx (..., n, H, W, C) of a convolution, for dy (..., n, H', W', F).
+def gradients(x, dy, weight, stride, padding):
+    """dx (..., n, H, W, C) and dW (..., F, C, kh, kw) of a convolution.
 
-    weight : ndarray (..., F, C, kh, kw);  size, stride, padding : (int, int), of x.
+    x : ndarray (..., n, H, W, C);  dy : ndarray (..., n, H', W', F);
+    weight : ndarray (..., F, C, kh, kw);  stride, padding : (int, int).
     """
-    xp = backend.namespace(weight)
+    xp, size, lead = backend.namespace(weight), x.shape[-3:-1], dy.shape[:-4]
+    outputs, channels, *kernel = weight.shape[-4:]
     # (..., F, C, kh, kw) -> (..., C, F, kh, kw)
-    exchanged, kernel = xp.moveaxis(weight, -4, -3), weight.shape[-2:]
-    dx = backend.empty((*dy.shape[:-3], *size, weight.shape[-3]), dy)
+    exchanged = xp.moveaxis(weight, -4, -3)
+    dx = backend.zeros((*dy.shape[:-3], *size, channels), dy)
+    dweight = backend.zeros((*lead, outputs, channels, *kernel), dy)
     axes = [_along(*axis) for axis in zip(size, kernel, stride, padding, strict=True)]
     for rows, columns in product_of(*axes):
         turned = xp.flip(exchanged[..., rows.taps, columns.taps], axis=(-2, -1))
-        width = turned.shape[-1]
-        if turned.shape[-2] * width == 0:  # a filter smaller than the stride skips these pixels
-            dx[..., rows.pixels, columns.pixels, :] = 0.0
+        taps = turned.shape[-2:]
+        if 0 in taps:  # a filter smaller than the stride skips these pixels
             continue
-        patches = row_patches(dy, (rows.size, columns.size), (rows.start, columns.start), width, 1)
-        dx[..., rows.pixels, columns.pixels, :] = product(patches, matrices(turned), rows.count, 1)
-    return dx
+        own = (..., rows.pixels, columns.pixels, slice(None))
+        frame = (rows.size, columns.size), (rows.start, columns.start)
+        patches = row_patches(dy, *frame, taps[1], 1)
+        dx[own] = product(patches, matrices(turned), rows.count, 1)
+        # (..., th, tw*F, C) -> (..., th, tw, F, C) -> (..., F, C, th, tw), turned back
+        found = correlation(patches, x[own], taps[0], 1)
+        found = xp.reshape(found, (*lead, *taps, outputs, channels))
+        found = xp.flip(xp.moveaxis(found, (-2, -1), (-4, -3)), axis=(-2, -1))
+        dweight[..., rows.taps, columns.taps] = found
+    return dx, dweight
