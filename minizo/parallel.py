@@ -154,51 +154,97 @@ def hands(count):
         _here.hands = before
 
 
-def alone(value):
-    """The sum of ``value`` over all blocks of a batch, where there is one block."""
-    return value
+def alone(*values):
+    """The sums of ``values`` over all blocks of a batch, where there is one block.
+
+    >>> alone(3.0), alone(1, 2.0)
+    (3.0, (1, 2.0))
+    """
+    return values if len(values) > 1 else values[0]
 
 
 _END = object()  # the value of a block that has no more
 
 
+class _OtherFailed(Exception):
+    # raised in blocks that wait for one in which something has gone wrong
+    pass
+
+
 class _Team:
-    # A sum over blocks that are under way at once. Every block waits until all have brought their
-    # value; as many as there are hands compute at a time.
+    # Sums over blocks that are under way at once. Every block waits until all have brought their
+    # values; as many as there are hands compute at a time. Who is free wakes exactly one that is
+    # ready, and the last to bring its values goes on itself: a switch of threads costs as much as a
+    # small layer.
 
     def __init__(self, count, at_once):
-        self.values, self.total = [None] * count, None
-        self.barrier = threading.Barrier(count, self._add)
-        self.free = threading.Semaphore(at_once)
+        self.values, self.totals, self.brought = [None] * count, None, 0
+        self.lock, self.failed = threading.Lock(), False  # the lock of all that is in here
+        self.free, self.ready = at_once, deque(range(count))
+        self.turns = [threading.Lock() for _ in range(count)]  # held until it is a block's turn
+        for turn in self.turns:
+            turn.acquire()
+        self._wake()
+
+    def _wake(self):
+        while self.free and self.ready and not self.failed:
+            self.free -= 1
+            self.turns[self.ready.popleft()].release()
+
+    def _wait(self, block):
+        self.turns[block].acquire()
+        if self.failed:
+            raise _OtherFailed
+
+    def _fail(self):
+        with self.lock:
+            self.failed = True
+            for turn in self.turns:
+                if turn.locked():
+                    turn.release()
 
     def _add(self):
-        ended = [value is _END for value in self.values]
+        ended = [values[0] is _END for values in self.values]
         if any(ended) and not all(ended):
             raise RuntimeError("blocks of a batch ask for different numbers of sums")
         if any(ended):
             return
-        total = self.values[0]
-        for value in self.values[1:]:
-            total = total + value
-        self.total = total
+        totals = self.values[0]
+        for values in self.values[1:]:
+            totals = [total + value for total, value in zip(totals, values, strict=True)]
+        self.totals = alone(*totals)
+
+    def _bring(self, block, values):
+        # whether they are the last
+        with self.lock:
+            self.values[block] = values
+            self.brought += 1
+            last = self.brought == len(self.values)
+            if last:
+                self._add()
+                self.brought = 0
+                self.ready.extend(other for other in range(len(self.values)) if other != block)
+            else:
+                self.free += 1
+            self._wake()
+        return last
 
     def walk(self, function, block):
-        def reduce(value):
-            self.values[block] = value
-            self.free.release()
-            try:
-                self.barrier.wait()
-            finally:
-                self.free.acquire()
-            return self.total
+        def reduce(*values):
+            if not self._bring(block, values):
+                self._wait(block)
+            return self.totals
 
-        with self.free:
-            try:
-                result = function(block, reduce)
-                reduce(_END)  # whoever asks for one more sum is not left waiting
-            except BaseException:
-                self.barrier.abort()
-                raise
+        try:
+            self._wait(block)
+            result = function(block, reduce)
+            reduce(_END)  # whoever asks for one more sum is not left waiting
+        except BaseException:
+            self._fail()
+            raise
+        with self.lock:
+            self.free += 1
+            self._wake()
         return result
 
 
@@ -208,8 +254,8 @@ def together(function, count):
     Parameters
     ----------
     function : callable
-        ``reduce(value)`` gives it the sum of the values of all blocks, added in their order. Every
-        block must ask for as many sums as the others.
+        ``reduce(*values)`` gives it, for each value, the sum over all blocks, added in their order.
+        Every block must ask for as many sums as the others.
     count : int
 
     Notes
@@ -233,7 +279,7 @@ def together(function, count):
         except BaseException as error:
             errors.append(error)
     # those that waited for one that failed know only that it did
-    errors.sort(key=lambda error: isinstance(error, threading.BrokenBarrierError))
+    errors.sort(key=lambda error: isinstance(error, _OtherFailed))
     if errors:
         raise errors[0]
     return results

@@ -17,8 +17,9 @@ what the layer does:
     Dropout     ``mask``            there: it multiplies by it (training);  absent: nothing to do
 
 A network may hand a layer a block of its batch. ``reduce(value)`` is then the sum of ``value`` over
-all blocks, and by default the value itself: `BatchNorm2d` asks for its mean and variance in this
-way, and nothing else in a layer knows of blocks. ``grads`` are the block's share; the network adds
+all blocks, and by default the value itself; of several values it gives all sums at once, for all
+blocks must meet. `BatchNorm2d` asks for its mean and variance in this way, and nothing else in a
+layer knows of blocks. ``grads`` are the block's share; the network adds
 them. A layer that cannot be cut says so (``cuts``).
 
 A layer that must know how many axes an example has is told by the network, with ``fed(shape)``:

@@ -70,17 +70,17 @@ class _BatchNorm(Layer):
         """y in the shape of x.
 
         In training mean and var are those of the batch, all blocks of examples together:
-        ``reduce`` gives the sum over the blocks (`minizo.parallel.alone` where there is one).
+        ``reduce`` gives the sums over the blocks (`minizo.parallel.alone` where there is one).
         """
         xp, rows = backend.namespace(x), self._rows(x)
         if "mean" in params:
             m, mean, var = None, params["mean"], params["var"]
             centred = rows - self._wide(mean, rows)
         else:
-            m = reduce(prod(rows.shape[-3:]) // self.channels)
+            m, total = reduce(prod(rows.shape[-3:]) // self.channels, self._sums(rows))
             self._require_several(m)
             # mean = sum x / m,   var = sum (x - mean)^2 / m
-            mean = reduce(self._sums(rows)) / m
+            mean = total / m
             centred = rows - self._wide(mean, rows)
             var = reduce(self._sums(centred * centred)) / m
         # y = scale xhat + shift,   xhat = (x - mean) / sqrt(var + eps)
@@ -104,7 +104,8 @@ class _BatchNorm(Layer):
             dx = upstream
         else:
             # of all blocks together, divided by m
-            slope, offset = reduce(dscale) / m * inverse, reduce(dshift) / m
+            slope, offset = (total / m for total in reduce(dscale, dshift))
+            slope = slope * inverse
             dx = upstream - centred * self._wide(slope, centred)
             dx -= self._wide(offset, centred)
         dx = dx * self._wide(params["scale"] * inverse, centred)
