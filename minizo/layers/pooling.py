@@ -94,10 +94,12 @@ class MaxPool2d(_Pool2d):
         # dx = dy where x is the largest of its square, y; the first of several equal ones has it
         xp, left = backend.namespace(dy), dy
         dx = _unpooled(dy, axis, x.shape[axis])
-        for place, pixel in zip(self._slices(dx, axis), self._slices(x, axis), strict=True):
+        *places, last = self._slices(dx, axis)
+        for place, pixel in zip(places, self._slices(x, axis), strict=False):
             taken = left * xp.astype(pixel == y, dy.dtype)
             left = left - taken
             place += taken
+        last += left
         return dx
 
 
