@@ -77,7 +77,7 @@ class _BatchNorm(Layer):
             m, mean, var = None, params["mean"], params["var"]
             centred = rows - self._wide(mean, rows)
         else:
-            m, total = reduce(prod(rows.shape[-3:]) // self.channels, self._sums(rows))
+            m, total = reduce(prod(rows.shape[-2:]) // self.channels, self._sums(rows))
             self._require_several(m)
             # mean = sum x / m,   var = sum (x - mean)^2 / m
             mean = total / m
@@ -118,37 +118,32 @@ class _BatchNorm(Layer):
         )
         require(values > 1, "the number of values of a channel", values, remedy)
 
-    # Vectors of one number a channel are repeated along the rows of images: long inner loops.
+    # Vectors of one number a channel are repeated to a whole image: long inner loops.
 
     def _rows(self, x):
-        # (..., N, C, H, W) -> (..., N, H, W*C), or (..., N, C) -> (..., N, 1, C)
+        # (..., N, C, H, W) -> (..., N, H*W*C); (..., N, C) as it is
         xp = backend.namespace(x)
-        x = xp.moveaxis(x, -3, -1) if self.pixels else x[..., None, None, :]
-        return xp.reshape(x, (*x.shape[:-2], x.shape[-2] * x.shape[-1]))
+        return xp.reshape(xp.moveaxis(x, -3, -1), (*x.shape[:-3], -1)) if self.pixels else x
 
     def _back(self, rows, shape):
         # the inverse of `_rows`
         xp = backend.namespace(rows)
         if not self.pixels:
-            return rows[..., 0, :]
-        images = xp.reshape(rows, (*rows.shape[:-1], shape[-1], self.channels))
+            return rows
+        images = xp.reshape(rows, (*rows.shape[:-1], *shape[-2:], self.channels))
         return xp.moveaxis(images, -1, -3)
 
     def _sums(self, rows):
-        # (..., n, H, W*C) -> (..., n*H*W, C) -> (..., C), as a product with ones: a sum along the
+        # (..., n, H*W*C) -> (..., n*H*W, C) -> (..., C), as a product with ones: a sum along the
         # outer one of two axes is many times slower
         xp = backend.namespace(rows)
-        *lead, n, height, width = rows.shape
-        values = xp.reshape(rows, (*lead, n * height * width // self.channels, self.channels))
+        values = xp.reshape(rows, (*rows.shape[:-2], -1, self.channels))
         return xp.matmul(xp.matrix_transpose(xp.ones_like(values[..., :1])), values)[..., 0, :]
 
     def _wide(self, values, rows):
-        # (..., C) -> (..., 1, 1, W*C)
-        xp = backend.namespace(values)
+        # (..., C) -> (..., 1, H*W*C)
         repeats = rows.shape[-1] // self.channels
-        shape = (*values.shape[:-1], 1, 1, repeats, self.channels)
-        repeated = xp.broadcast_to(values[..., None, None, None, :], shape)
-        return xp.reshape(repeated, (*values.shape[:-1], 1, 1, rows.shape[-1]))
+        return backend.namespace(values).tile(values, (repeats,))[..., None, :]
 
 
 class BatchNorm1d(_BatchNorm):
