@@ -143,7 +143,10 @@ class Conv2d(Layer):
         else:
             found = correlation(self._patches(image), upstream, self.kernel[0], self.stride[0])
             # (..., kh, kw*C, F) -> (..., kh, kw, C, F) -> (..., F, C, kh, kw)
-            found = xp.reshape(found, (*dy.shape[:-4], *self.kernel, self.inputs, self.outputs))
+            found = xp.reshape(
+                backend.stack(found, axis=-3),
+                (*dy.shape[:-4], *self.kernel, self.inputs, self.outputs),
+            )
             dx, weight = None, xp.moveaxis(found, (-1, -2), (-4, -3))
         grads = {"weight": weight}
         if self.bias:

@@ -98,7 +98,8 @@ class _BatchNorm(Layer):
         In evaluation mean and var are constant and dx has its first term alone.
         """
         (centred, inverse, m, _, _), upstream = cache, self._rows(dy)
-        dscale, dshift = inverse * self._sums(upstream * centred), self._sums(upstream)
+        products, dshift = self._sums(upstream * centred, upstream)
+        dscale = inverse * products
         grads = {"scale": dscale, "shift": dshift}
         if m is None:
             dx = upstream
@@ -133,17 +134,21 @@ class _BatchNorm(Layer):
         images = xp.reshape(rows, (*rows.shape[:-1], *shape[-2:], self.channels))
         return xp.moveaxis(images, -1, -3)
 
-    def _sums(self, rows):
-        # (..., n, H*W*C) -> (..., n*H*W, C) -> (..., C), as a product with ones: a sum along the
-        # outer one of two axes is many times slower
-        xp = backend.namespace(rows)
-        values = xp.reshape(rows, (*rows.shape[:-2], -1, self.channels))
-        return xp.matmul(xp.matrix_transpose(xp.ones_like(values[..., :1])), values)[..., 0, :]
+    def _sums(self, *several):
+        # each (..., n, H*W*C) -> (..., n*H*W, C) -> (..., C), as a product with ones: a sum along
+        # the outer one of two axes is many times slower
+        xp, first = backend.namespace(*several), several[0]
+        shape = (*first.shape[:-2], prod(first.shape[-2:]) // self.channels, self.channels)
+        values = [xp.reshape(rows, shape) for rows in several]
+        ones = xp.matrix_transpose(xp.ones_like(values[0][..., :1]))
+        return alone(*(xp.matmul(ones, own)[..., 0, :] for own in values))
 
     def _wide(self, values, rows):
         # (..., C) -> (..., 1, H*W*C)
+        xp, lead = backend.namespace(values), values.shape[:-1]
         repeats = rows.shape[-1] // self.channels
-        return backend.namespace(values).tile(values, (repeats,))[..., None, :]
+        repeated = xp.broadcast_to(values[..., None, :], (*lead, repeats, self.channels))
+        return xp.reshape(repeated, (*lead, 1, rows.shape[-1]))
 
 
 class BatchNorm1d(_BatchNorm):

@@ -89,7 +89,7 @@ def product(patches, weight, rows, stride):
 
 
 def correlation(patches, pixels, kernel_rows, stride):
-    """sum_n rows_i^T pixels, for every row i of the filters: (..., kh, kw*C, F).
+    """[sum_n rows_i^T pixels for every row i of the filters], each (..., kw*C, F).
 
     patches : ndarray (..., n, H + 2 p, W', kw*C);  pixels : ndarray (..., n, H', W', F). This is
     dW, turned round if the patches are those of dy and the pixels those of x.
@@ -102,7 +102,7 @@ def correlation(patches, pixels, kernel_rows, stride):
     for i in range(kernel_rows):
         slab = xp.matrix_transpose(_slab(patches, i, rows, stride))
         found.append(xp.sum(xp.matmul(slab, pixels), axis=-3))
-    return backend.stack(found, axis=-3)
+    return found
 
 
 class _Along(NamedTuple):
@@ -149,9 +149,9 @@ def gradients(x, dy, weight, stride, padding):
         frame = (rows.size, columns.size), (rows.start, columns.start)
         patches = row_patches(dy, *frame, taps[1], 1)
         dx[own] = product(patches, matrices(turned), rows.count, 1)
-        # (..., th, tw*F, C) -> (..., th, tw, F, C) -> (..., F, C, th, tw), turned back
-        found = correlation(patches, x[own], taps[0], 1)
-        found = xp.reshape(found, (*lead, *taps, outputs, channels))
-        found = xp.flip(xp.moveaxis(found, (-2, -1), (-4, -3)), axis=(-2, -1))
-        dweight[..., rows.taps, columns.taps] = found
+        turned_rows = reversed(range(kernel[0])[rows.taps])
+        for i, found in zip(turned_rows, correlation(patches, x[own], taps[0], 1), strict=True):
+            # (..., tw*F, C) -> (..., tw, F, C) -> (..., F, C, tw), turned back
+            found = xp.moveaxis(xp.reshape(found, (*lead, taps[1], outputs, channels)), -3, -1)
+            dweight[..., i, columns.taps] = xp.flip(found, axis=-1)
     return dx, dweight
