@@ -155,8 +155,17 @@ def test_sums_are_taken_in_the_order_of_the_blocks(at_once):
     assert total != (values[0] + values[2]) + (values[1] + values[3])
 
 
+def test_several_sums_are_taken_at_once():
+    """A number and an array, by two hands."""
+    with hands(2):
+        found = together(lambda block, reduce: reduce(block, np.full(2, 0.5)), 4)
+    for count, total in found:
+        assert count == 6
+        np.testing.assert_array_equal(total, [2.0, 2.0])
+
+
 def test_one_block_is_alone():
-    assert alone(3.0) == 3.0
+    assert alone(3.0) == 3.0 and alone(1, 2.0) == (1, 2.0)
     assert together(lambda block, reduce: (block, reduce(7)), 1) == [(0, 7)]
 
 
