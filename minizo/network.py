@@ -343,12 +343,12 @@ class Network(Settings):
 
     def _blocks(self, params, x):
         # How many: by the work alone. A population, many runs and a device are parallel without.
-        known = self.stack.shapes.items()
-        single = all(params[name].size == prod(shape) for name, shape in known)
-        if not (single and self.cuts and backend.is_numpy(backend.namespace(x))):
-            return 1
         examples = x.shape[0]
-        return max(1, min(BLOCKS, examples * self.macs // BLOCK_MACS, examples // BLOCK_EXAMPLES))
+        most = min(BLOCKS, examples * self.macs // BLOCK_MACS, examples // BLOCK_EXAMPLES)
+        if most < 2 or not (self.cuts and backend.is_numpy(backend.namespace(x))):
+            return 1
+        known = self.stack.shapes.items()
+        return most if all(params[name].size == prod(shape) for name, shape in known) else 1
 
     def _in_blocks(self, walk, params, x):
         # walk(params, x, reduce) for every block

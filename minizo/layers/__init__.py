@@ -19,8 +19,8 @@ what the layer does:
 A network may hand a layer a block of its batch. ``reduce(value)`` is then the sum of ``value`` over
 all blocks, and by default the value itself; of several values it gives all sums at once, for all
 blocks must meet. `BatchNorm2d` asks for its mean and variance in this way, and nothing else in a
-layer knows of blocks. ``grads`` are the block's share; the network adds
-them. A layer that cannot be cut says so (``cuts``).
+layer knows of blocks. ``grads`` are the block's share; the network adds them. A layer that cannot
+be cut says so (``cuts``).
 
 A layer that must know how many axes an example has is told by the network, with ``fed(shape)``:
 which axes are the population's is never guessed from their sizes.

@@ -10,7 +10,7 @@ from ..errors import InputError, require
 from ..parallel import alone
 from ..settings import Count, plain, whole, wholes
 from .base import Layer
-from .patches import correlation, gradients, matrices, product, row_patches
+from .patches import gradients, matrices, product, row_patches, weight_gradient
 
 
 def pair(argument, value, interval="[1, inf)"):
@@ -141,13 +141,8 @@ class Conv2d(Layer):
             # (..., N, H, W, C) -> (..., N, C, H, W)
             dx = xp.moveaxis(dx, -1, -3)
         else:
-            found = correlation(self._patches(image), upstream, self.kernel[0], self.stride[0])
-            # (..., kh, kw*C, F) -> (..., kh, kw, C, F) -> (..., F, C, kh, kw)
-            found = xp.reshape(
-                backend.stack(found, axis=-3),
-                (*dy.shape[:-4], *self.kernel, self.inputs, self.outputs),
-            )
-            dx, weight = None, xp.moveaxis(found, (-1, -2), (-4, -3))
+            patches = self._patches(image)
+            dx, weight = None, weight_gradient(patches, upstream, self.kernel, self.stride[0])
         grads = {"weight": weight}
         if self.bias:
             grads["bias"] = xp.sum(dy, axis=(-4, -2, -1))

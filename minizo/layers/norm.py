@@ -98,16 +98,14 @@ class _BatchNorm(Layer):
         In evaluation mean and var are constant and dx has its first term alone.
         """
         (centred, inverse, m, _, _), upstream = cache, self._rows(dy)
-        products, dshift = self._sums(upstream * centred, upstream)
-        dscale = inverse * products
+        dscale, dshift = inverse * self._sums(upstream * centred), self._sums(upstream)
         grads = {"scale": dscale, "shift": dshift}
         if m is None:
             dx = upstream
         else:
             # of all blocks together, divided by m
             slope, offset = (total / m for total in reduce(dscale, dshift))
-            slope = slope * inverse
-            dx = upstream - centred * self._wide(slope, centred)
+            dx = upstream - centred * self._wide(slope * inverse, centred)
             dx -= self._wide(offset, centred)
         dx = dx * self._wide(params["scale"] * inverse, centred)
         return self._back(dx, dy.shape), grads
@@ -134,14 +132,12 @@ class _BatchNorm(Layer):
         images = xp.reshape(rows, (*rows.shape[:-1], *shape[-2:], self.channels))
         return xp.moveaxis(images, -1, -3)
 
-    def _sums(self, *several):
-        # each (..., n, H*W*C) -> (..., n*H*W, C) -> (..., C), as a product with ones: a sum along
-        # the outer one of two axes is many times slower
-        xp, first = backend.namespace(*several), several[0]
-        shape = (*first.shape[:-2], prod(first.shape[-2:]) // self.channels, self.channels)
-        values = [xp.reshape(rows, shape) for rows in several]
-        ones = xp.matrix_transpose(xp.ones_like(values[0][..., :1]))
-        return alone(*(xp.matmul(ones, own)[..., 0, :] for own in values))
+    def _sums(self, rows):
+        # (..., n, H*W*C) -> (..., n*H*W, C) -> (..., C), as a product with ones: a sum along the
+        # outer one of two axes is many times slower
+        xp, pixels = backend.namespace(rows), prod(rows.shape[-2:]) // self.channels
+        values = xp.reshape(rows, (*rows.shape[:-2], pixels, self.channels))
+        return xp.matmul(xp.matrix_transpose(xp.ones_like(values[..., :1])), values)[..., 0, :]
 
     def _wide(self, values, rows):
         # (..., C) -> (..., 1, H*W*C)

@@ -105,6 +105,15 @@ def correlation(patches, pixels, kernel_rows, stride):
     return found
 
 
+def weight_gradient(patches, dy, kernel, stride):
+    """dW (..., F, C, kh, kw) from the row patches of x, where dx is not wanted."""
+    found = backend.stack(correlation(patches, dy, kernel[0], stride), axis=-3)
+    *lead, _, _, outputs = found.shape
+    # (..., kh, kw*C, F) -> (..., kh, kw, C, F) -> (..., F, C, kh, kw)
+    found = backend.namespace(dy).reshape(found, (*lead, *kernel, -1, outputs))
+    return backend.namespace(dy).moveaxis(found, (-1, -2), (-4, -3))
+
+
 class _Along(NamedTuple):
     # One remainder r along one axis of x. Pixel h of x lies at place u = h + p = s q + r when there
     # is padding around it, and
