@@ -94,6 +94,7 @@ def train(group, pool=None, path=None, checkpoint_every=None, resume=False, prog
     """
     steps, record_every = group.lead.steps, group.lead.record_every
     checkpoint_every = checkpoint_every or steps
+    parallel.keep_memory()
     # NaN and infinity are looked for in `check` and `record`, not warned about everywhere
     with parallel.one_blas_thread(), np.errstate(all="ignore"):
         resumed = resume and path is not None and os.path.exists(path)

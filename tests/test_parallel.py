@@ -8,7 +8,19 @@ import numpy as np
 import pytest
 from conftest import blobs
 
-from minizo import STE, Batch, Objective, fit, models, network, optim, parallel, quantizers, rng
+from minizo import (
+    STE,
+    Batch,
+    Objective,
+    fit,
+    fit_many,
+    models,
+    network,
+    optim,
+    parallel,
+    quantizers,
+    rng,
+)
 from minizo.data.dataset import Dataset
 from minizo.layers import (
     BatchNorm1d,
@@ -258,6 +270,18 @@ def test_freed_memory_is_kept():
     faults(3)
     pages = 2**23 // os.sysconf("SC_PAGESIZE")
     assert faults(10) < pages  # of 10 times as many
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_training_keeps_its_memory(monkeypatch, toy, toy_net, workers):
+    """`fit` and `fit_many` ask for it themselves, in no ``with threads()``."""
+    asked = []
+    monkeypatch.setattr(parallel, "keep_memory", lambda: asked.append(1))
+    objective = Objective(toy_net, quantizers.MidRise())
+    fit_many(objective, toy, STE(), [(optim.Adam(0.01), 0)], steps=2, batch=10, workers=workers)
+    assert asked == [1]
+    fit(objective, toy, STE(), optim.Adam(0.01), steps=2, batch=10)
+    assert asked == [1, 1]
 
 
 def test_another_c_library_is_left_alone(monkeypatch):

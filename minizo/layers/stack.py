@@ -130,9 +130,9 @@ def forward_through(layers, given, x, reduce=alone):
 
 def backward_through(layers, given, caches, dy, wanted=True, reduce=alone):
     """dx and the gradients of all ``layers``; without dx, nothing below the lowest parameter."""
-    learning = [wanted or bool(layer.shapes) for layer in layers.values()]
-    bottom = learning.index(True) if any(learning) else len(learning)
-    named, walk = {}, list(zip(layers.items(), caches, strict=True))
+    learning = (index for index, layer in enumerate(layers.values()) if wanted or layer.shapes)
+    bottom, named = next(learning, len(layers)), {}
+    walk = list(zip(layers.items(), caches, strict=True))
     for index in range(len(walk) - 1, bottom - 1, -1):
         (name, layer), cache = walk[index]
         dy, grads = layer.backward(given.get(name, {}), cache, dy, wanted or index > bottom, reduce)
