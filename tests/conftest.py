@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from zlib import crc32
 
@@ -10,7 +11,7 @@ import fakegpu
 import numpy as np
 import pytest
 
-from minizo import Batch, InputError, Objective, backend, models, quantizers
+from minizo import Batch, InputError, Objective, backend, models, parallel, quantizers
 from minizo.data import load
 from minizo.data.dataset import Dataset
 from minizo.data.idx import write_idx
@@ -30,6 +31,17 @@ def pytest_configure(config):
     """Put the simulated card under CuPy before any test imports it."""
     if config.getoption("--fakegpu") and fakegpu.missing() is None:
         fakegpu.install()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_core(request):
+    """Keep to one core: tests run in as many processes as there are.
+
+    Modules that test how the limit is set and lifted say ``OWN_BLAS = True``.
+    """
+    own = getattr(request.module, "OWN_BLAS", False)
+    with nullcontext() if own else parallel.one_blas_thread():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -28,6 +28,7 @@ from minizo.laws import LAWS
 from minizo.surrogates import SURROGATES
 
 strict = pytest.importorskip("array_api_strict")
+OWN_BLAS = True  # the limit is tested here
 DEVICE = strict.Device("device1")  # its arrays cannot become NumPy's behind anyone's back
 
 

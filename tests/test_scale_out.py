@@ -22,7 +22,8 @@ from strategies import Query, two_point_gradient
 from minizo import FOGZO, SPSA, Batch, Objective, Pool, Step, models, parallel, quantizers
 from minizo.laws import LAWS
 
-N = 64 * 8 + 5  # eight full blocks and a short one
+OWN_BLAS = True  # this process, too, has its own number of threads
+N = 64 * 8 + 5  # nine blocks, the last one shorter
 
 
 def query(n=N):

@@ -33,6 +33,7 @@ from minizo.data.dataset import Dataset
 from minizo.estimators import FSG
 from minizo.memory import in_parts
 
+OWN_BLAS = True  # what sets its limit, and lifts it, is tested here
 PATIENCE = 60.0  # seconds until a test that hangs fails
 
 
