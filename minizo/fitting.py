@@ -5,13 +5,14 @@ hand it, as a `minizo.group.Group`, to `minizo.train.train`.
 """
 
 import itertools
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from . import parallel
 from .errors import require
 from .group import Group, groups
-from .inputs import prepare
+from .inputs import check_call, prepare
 from .memory import in_parts, told
 from .recipe import Recipe
 from .records import Diverged
@@ -119,8 +120,7 @@ def fit(
             augment, start, state, watch, rng,
         )
     )  # fmt: skip
-    if checkpoint_every is not None:
-        checkpoint_every = whole("checkpoint_every", checkpoint_every)
+    checkpoint_every = check_call(pool, progress, path, checkpoint_every, resume)
 
     def tell(records, step):
         if progress is not None:
@@ -200,11 +200,13 @@ def fit_many(
     >>> len(runs), runs[7].settings["seed"], runs[7].settings["optimizer"][:12]
     (8, 3, 'Adam(lr=0.01')
     """
-    pairs = tuple(pairs)
-    require(len(pairs) > 0, "pairs", pairs, "at least one is needed")
+    pairs = check_pairs(pairs)
+    for name in options:
+        remedy = f"choose from {', '.join(OPTIONS)}"
+        require(name in OPTIONS, "an option of fit_many", name, remedy)
+    require("steps" in options, "steps", None, "say how many")
     workers = whole("workers", workers)
-    if checkpoint_every is not None:
-        checkpoint_every = whole("checkpoint_every", checkpoint_every)
+    checkpoint_every = check_call(None, progress, path, checkpoint_every, resume)
     owns = for_each(len(pairs), start=start, state=state, watch=watch)
     recipes = [
         prepare(Recipe(objective, data, estimator, rule, seed=seed, **own, **options))
@@ -231,7 +233,8 @@ def fit_many(
         found = in_parts(some, rows.stop - rows.start, "runs", data.x_train, key=key)
         return itertools.chain.from_iterable(found)
 
-    parts = groups(len(pairs), lead.objective.network, data, estimator, lead.batch)
+    rules = (estimator, *(rule for rule, _ in pairs))
+    parts = groups(len(pairs), lead.objective.network, data, rules, lead.batch)
     with parallel.one_blas_thread():
         if workers == 1:
             found = list(map(train_group, parts))
@@ -239,6 +242,20 @@ def fit_many(
             with ThreadPoolExecutor(workers, thread_name_prefix="minizo") as executor:
                 found = list(executor.map(train_group, parts))
     return list(itertools.chain.from_iterable(found))
+
+
+OPTIONS = ("steps", "batch", "record_every", "loss_examples", "augment", "rng")
+
+
+def check_pairs(pairs):
+    """``pairs`` as a tuple of (optimizer, seed), at least one; or an `InputError`."""
+    remedy = "it must be a list of (optimizer, seed), such as [(Adam(0.01), s) for s in range(3)]"
+    require(isinstance(pairs, Iterable), "pairs", pairs, remedy)
+    pairs = tuple(pairs)
+    for pair in pairs:
+        require(isinstance(pair, tuple | list) and len(pair) == 2, "a pair", pair, remedy)
+    require(len(pairs) > 0, "pairs", pairs, "at least one is needed")
+    return pairs
 
 
 def for_each(count, **given):

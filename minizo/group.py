@@ -19,6 +19,7 @@ from math import ceil, prod
 from typing import NamedTuple
 
 from . import backend, rng
+from .errors import InputError
 from .objective import Batch
 from .parallel import BLOCK_DIRECTIONS
 
@@ -128,37 +129,50 @@ class Group:
         states : tuple
             Of the optimisers of the `shares`.
         """
-        update = self.lead.estimator.update
         moved = [
-            update(s.objective, s.optimizer, grad[s.rows], state, theta[s.rows], step)
+            self._moved(s, grad[s.rows], state, theta[s.rows], step)
             for s, state in zip(self.shares, states, strict=True)
         ]
         thetas, states = zip(*moved, strict=True)
         return thetas[0] if len(thetas) == 1 else backend.concat(thetas), states
 
+    def _moved(self, share, grad, state, theta, step):
+        # (theta, state) of a share after the step
+        objective, update = share.objective.at(step.progress), self.lead.estimator.update
+        new, state = update(objective, share.optimizer, grad, state, theta, step)
+        if (new.shape, new.dtype) != (theta.shape, theta.dtype):
+            raise InputError(
+                f"{type(share.optimizer).__name__} turned theta, {tuple(theta.shape)} "
+                f"{theta.dtype}, into {tuple(new.shape)} {new.dtype}: an update keeps shape and "
+                "dtype (a NumPy number would turn float32 into float64: use Python's)"
+            )
+        return new, state
 
-def groups(count, network, data, estimator, batch):
+
+def groups(count, network, data, rules, batch):
     """Slices that cut so many runs, which are alike, into those that are trained together.
 
     They depend on the sizes of the problem alone, so that an interrupted group is found again.
     """
-    number = ceil(count / rows_at_once(network, data, estimator, batch))
+    number = ceil(count / rows_at_once(network, data, rules, batch))
     number += number > 1 and number % 2  # two threads have the same to do
     size = ceil(count / number)
     return [slice(start, min(start + size, count)) for start in range(0, count, size)]
 
 
-def rows_at_once(network, data, estimator, batch):
+def rows_at_once(network, data, rules, batch):
     """How many runs are trained together: on the host, as many as a cache has room for.
 
-    The numbers of one row: its batch, the widest outputs of the network, and some arrays of d; the
-    last two once for each direction that is evaluated at a time. `ROW_NUMBERS` in all.
+    One, if one of the ``rules``, the estimator and the optimisers, is not ``rowwise``. The numbers
+    of one row: its batch, the widest outputs of the network, and some arrays of d; the last two
+    once for each direction that is evaluated at a time. `ROW_NUMBERS` in all.
     """
-    if not estimator.rowwise:
+    if not all(getattr(rule, "rowwise", False) for rule in rules):
         return 1
     if not backend.is_numpy(backend.namespace(data.x_train)):
         return 2**16
-    directions = min(BLOCK_DIRECTIONS, getattr(estimator, "n", 1))
+    n = getattr(rules[0], "n", 1)
+    directions = min(BLOCK_DIRECTIONS, n) if isinstance(n, int) else 1
     own = 8 * network.d + 4 * batch * network.widest
     return max(1, ROW_NUMBERS // (batch * prod(network.input_shape) + directions * own))
 

@@ -1,11 +1,15 @@
 """What `minizo.fit` is given, looked at before anything is trained."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from math import prod
 
 from . import backend
 from .contracts import check_part
 from .errors import InputError, require
+from .estimators import Estimate
 from .layers.stack import shapes_through
+from .parallel import Pool
 from .records import COLUMNS, finite
 from .rng import SEEDS, SOURCES
 from .settings import whole
@@ -21,8 +25,11 @@ def prepare(recipe):
     check_batch(network, recipe.batch)
     check_data(network, data)
     check_start(network, data, recipe.start, recipe.state)
-    for name in recipe.watch:
+    check_callable("augment", recipe.augment)
+    require(isinstance(recipe.watch, Mapping), "watch", recipe.watch, "a dict of name to function")
+    for name, function in recipe.watch.items():
         require(name not in COLUMNS, "watch", name, "this column is recorded already; rename it")
+        check_callable(f"watch[{name!r}]", function)
     return replace(recipe, objective=recipe.objective.calibrate(recipe.first_theta()))
 
 
@@ -33,6 +40,11 @@ def check_parts(recipe):
         shown = objective.__name__ if isinstance(objective, type) else type(objective).__name__
         raise InputError(
             f"objective is {shown}, but it must be an Objective: Objective(network, quantizer)"
+        )
+    if not hasattr(recipe.data, "x_train"):
+        raise InputError(
+            f"data is {getattr(recipe.data, '__name__', repr(recipe.data))}, but it must be a "
+            "Dataset, such as minizo.data.load('mnist') or minizo.data.Dataset('mine', x, y, x, y)"
         )
     check_part("estimator", recipe.estimator)
     check_part("optimizer", recipe.optimizer)
@@ -113,11 +125,45 @@ def check_start(network, data, start, state):
             require(finite(state[name]).all(), "state", "not finite", remedy)
 
 
-def check_gradient(rule, grad, theta):
-    """Raise an `InputError` for a gradient that is not an array like theta."""
+def check_estimate(rule, answer, theta, runs):
+    """(Estimate, state), as ``rule.estimate`` gave them for theta of so many runs; or an error."""
+    if type(answer) is not tuple or len(answer) != 2 or not isinstance(answer[0], Estimate):
+        raise InputError(
+            f"{type(rule).__name__}.estimate gives a {type(answer).__name__}, but it must give "
+            "(Estimate(...), state)"
+        )
+    grad, loss = answer[0].grad, answer[0].loss
     shape, dtype = getattr(grad, "shape", ()), getattr(grad, "dtype", type(grad).__name__)
     if (shape, dtype) != (theta.shape, theta.dtype):
         raise InputError(
-            f"the shape and dtype of the gradient of {rule.label} is {tuple(shape), str(dtype)}, "
-            f"but theta has {tuple(theta.shape), str(theta.dtype)}: make it of arrays like theta"
+            f"the gradient of {rule.label} is {tuple(shape)} {dtype}, but theta is "
+            f"{tuple(theta.shape)} {theta.dtype}: make it of arrays like theta"
         )
+    found = tuple(getattr(loss, "shape", ()))
+    require(prod(found) == runs, f"the shape of {rule.label}'s loss", found, "one number a run")
+    return answer
+
+
+def check_state(rule, state):
+    """``state``, as ``rule.init`` gave it, or an `InputError` where a checkpoint cannot hold it."""
+    if state is None or isinstance(state, list | str):
+        raise InputError(
+            f"{type(rule).__name__}.init gives {state!r}, but a state is a tuple, a dict, an array "
+            "or a number; one that is empty is ()"
+        )
+    return state
+
+
+def check_call(pool, progress, path, checkpoint_every, resume):
+    """``checkpoint_every`` as a Python number; or an `InputError` for how a run is carried out."""
+    remedy = "it must be a Pool, which `with minizo.threads(2) as pool:` gives"
+    require(pool is None or isinstance(pool, Pool), "pool", pool, remedy)
+    check_callable("progress", progress)
+    remedy = "there is no path: give that of the checkpoint"
+    require(path is not None or not resume, "resume", resume, remedy)
+    return None if checkpoint_every is None else whole("checkpoint_every", checkpoint_every)
+
+
+def check_callable(argument, value):
+    """Raise an `InputError` for what is neither None nor a function."""
+    require(value is None or callable(value), argument, value, "it must be a function, or None")

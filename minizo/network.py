@@ -1,8 +1,9 @@
 """A stack of layers over one parameter vector theta, with named views of its slices."""
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property, reduce
+from functools import cached_property
 from math import prod
 from operator import getitem
 from typing import Annotated
@@ -21,10 +22,10 @@ BLOCK_MACS = 100_000_000  # multiply-accumulates of a block at least: some milli
 BLOCK_EXAMPLES = 2  # so many examples
 
 
-def cuts(n, count):
+def even_slices(n, count):
     """Slices that cut n examples into ``count`` blocks of about the same size.
 
-    >>> cuts(5, 2)
+    >>> even_slices(5, 2)
     [slice(0, 2, None), slice(2, 5, None)]
     """
     return [slice(n * k // count, n * (k + 1) // count) for k in range(count)]
@@ -65,7 +66,7 @@ class Network(Settings):
     def __post_init__(self):
         super().__post_init__()
         require(len(self.layers) > 0, "layers", self.layers, "a network needs at least one")
-        _ = self.stack  # a wrong one is refused when it is built, not when it runs
+        _ = self.stack  # what is wrong is refused when it is built, not when it runs
 
     @cached_property
     def stack(self):
@@ -221,6 +222,10 @@ class Network(Settings):
         for index, (name, companion) in enumerate(self.companions.items()):
             w = values[name].reshape(self.rows(name, companion))
             own = companion.init(w, rng.at(seed, "beside", index))
+            shapes = {part: tuple(np.shape(value)) for part, value in own.items()}
+            wanted = companion.shapes(self.rows(name, companion))
+            remedy = f"its shapes say {dict(wanted)}"
+            require(shapes == dict(wanted), f"{type(companion).__name__}.init", shapes, remedy)
             values |= {f"{name}.{part}": value for part, value in own.items()}
         for name, part in self.slices.items():
             theta[part] = values[name].reshape(-1)
@@ -229,7 +234,7 @@ class Network(Settings):
     def init_state(self, like):
         """Running statistics before the first batch: name -> array, where ``like`` lives.
 
-        Empty for a network without batch normalisation.
+        Empty for a network without any. `minizo.fit` starts from those of the first batch.
         """
         return self._named([place.layer.init_state(like) for place in self.places])
 
@@ -241,13 +246,24 @@ class Network(Settings):
             if name not in statistics:
                 raise InputError(
                     f"there are no batch statistics for {name}; an estimator of a network with "
-                    "running statistics hands on those that the objective gave it"
+                    "running statistics hands on those that the objective gave it, "
+                    "Estimate(..., statistics=objective.statistics(theta, batch))"
                 )
         after = []
         for name, layer, *_ in self.places:
             own, seen = ({p: of[name + p] for p in layer.running} for of in (state, statistics))
-            after.append(layer.next_state(own, seen))
+            after.append(self._all_running(name, layer, "next_state", layer.next_state(own, seen)))
         return self._named(after)
+
+    @staticmethod
+    def _all_running(name, layer, method, found):
+        # what a layer says of its running statistics names all of them
+        if set(found) != set(layer.running):
+            raise InputError(
+                f"layer {name[:-1]!r}: {method} gives {sorted(found)}, but running says "
+                f"{sorted(layer.running)}"
+            )
+        return found
 
     def project(self, theta):
         """theta with what must not fall below a value raised to it; theta itself where nothing is.
@@ -307,7 +323,7 @@ class Network(Settings):
         ----------
         params : dict of str to ndarray of shape (..., *shape)
             As `views` gives them, or the quantised ones; with running statistics among them the
-            network evaluates, without them it trains; with the arrays of `noise` it is random.
+            network is in use, without them in training; with the arrays of `noise` it is random.
         x : ndarray of shape (N, *input_shape)
         """
         found = self._in_blocks(self.stack.forward, params, x)
@@ -323,14 +339,17 @@ class Network(Settings):
         if not self.running:
             return {}
         # every block of examples knows them; a composite's cache is the list of its layers'
-        own = [reduce(getitem, place.path, caches[0]) for place in self.places]
-        pairs = zip(self.places, own, strict=True)
-        return self._named([place.layer.statistics(cache) for place, cache in pairs])
+        own = [functools.reduce(getitem, place.path, caches[0]) for place in self.places]
+        found = []
+        for (name, layer, *_), cache in zip(self.places, own, strict=True):
+            seen = layer.statistics(cache)
+            found.append(self._all_running(name, layer, "statistics", seen) if seen else seen)
+        return self._named(found)
 
     def backward(self, params, caches, dy):
         """Gradients of every parameter of the layers: name -> (..., *shape)."""
         after = (slice(None),) * len(self.output_shape)
-        parts = cuts(dy.shape[-1 - len(after)], len(caches))
+        parts = even_slices(dy.shape[-1 - len(after)], len(caches))
 
         def block(k, reduce):
             share = dy[(..., parts[k], *after)]
@@ -342,7 +361,7 @@ class Network(Settings):
     # A large batch is cut into blocks of examples, which walk through the layers side by side.
 
     def _blocks(self, params, x):
-        # How many: by the work alone. A population, many runs and a device are parallel without.
+        # How many: by the work alone. A population, many runs and a device have enough at once.
         examples = x.shape[0]
         most = min(BLOCKS, examples * self.macs // BLOCK_MACS, examples // BLOCK_EXAMPLES)
         if most < 2 or not (self.cuts and backend.is_numpy(backend.namespace(x))):
@@ -352,7 +371,7 @@ class Network(Settings):
 
     def _in_blocks(self, walk, params, x):
         # walk(params, x, reduce) for every block
-        parts = cuts(x.shape[0], self._blocks(params, x))
+        parts = even_slices(x.shape[0], self._blocks(params, x))
         random = [name for name in self.random if name in params]
 
         def block(k, reduce):

@@ -85,7 +85,7 @@ class Objective:
             raise InputError(f"network is {shown}, but it must be a Network (minizo.models)")
         check_part("quantizer", self.quantizer)
         check_part("loss", self.loss)
-        names = self.network.shapes
+        names = self.network.stack.shapes
         if self.quantized is None:
             weights = tuple(name for name in names if name.endswith(".weight"))
             object.__setattr__(self, "quantized", weights)
@@ -97,13 +97,12 @@ class Objective:
         for name in self.quantized:
             known = f"it must be a parameter of the network: {', '.join(names)}"
             require(name in names, "quantized", name, known)
-        learned = {name: self.quantizer.shapes(self._rows(name)) for name in self.quantized}
-        for parts in learned.values():
-            remedy = "that is the scale's name: call what it learns otherwise"
-            require("alpha" not in parts, "quantizer.shapes", dict(parts), remedy)
-        wanted = {f"{name}.{part}" for name, own in learned.items() for part in own}
-        if not wanted <= set(names):
-            companions = {name: self.quantizer for name in self.quantized}
+        companions = {}
+        for name in self.quantized:
+            learned = check_learned(self.quantizer, self.quantizer.shapes(self._rows(name)))
+            companions |= {name: self.quantizer} if learned else {}
+        # those of the network may be left over from another quantiser
+        if not same_companions(companions, self.network.companions):
             object.__setattr__(self, "network", replace(self.network, companions=companions))
 
     def calibrate(self, theta):
@@ -124,12 +123,15 @@ class Objective:
         return self.network.rows(name, self.quantizer)
 
     @cached_property
+    def _learned(self):
+        # tensor -> the names of what its quantiser learns
+        return {name: tuple(self.quantizer.shapes(self._rows(name))) for name in self.quantized}
+
+    @cached_property
     def _given(self):
         # tensor -> what its quantiser may be given beside the scale: (its own name, the network's)
-        own = {
-            name: (*self.quantizer.shapes(self._rows(name)), *self.quantizer.random)
-            for name in self.quantized
-        }
+        random = self.quantizer.random
+        own = {name: (*learned, *random) for name, learned in self._learned.items()}
         return {name: [(p, f"{name}.{p}") for p in parts] for name, parts in own.items()}
 
     def cut(self, theta, name):
@@ -199,7 +201,7 @@ class Objective:
         return tuple(f"{name}.{part}" for name in self.quantized for part in self.quantizer.kept)
 
     def _need_scales(self):
-        if self.scales is None:
+        if self.scales is None and self.quantized:
             raise InputError(
                 "this objective has no quantiser scales yet: use objective.calibrate(theta0)"
             )
@@ -259,13 +261,17 @@ class Objective:
         missing = [name for name in self.network.running if name not in (state or {})]
         if missing:
             raise InputError(
-                f"state has no {missing[0]}, but this network normalises with running statistics: "
-                "pass those of the run, run.state"
+                f"state has no {missing[0]}, but this network has running statistics: pass those "
+                "of the run, run.state"
             )
         return self.quantize(theta) | (state or {})
 
     def evaluate(self, theta, batch):
-        """F(theta), () for (d,) or (..., P) for (..., P, d). Cost: 1 forward for each theta."""
+        """F(theta), the loss in training: () for (d,), or (..., P) for (..., P, d).
+
+        Batch normalisation takes the batch's statistics, dropout its masks. Cost: 1 forward for
+        each theta.
+        """
         params = self.training_params(theta, batch)
         return self.loss.forward(self.network.predict(params, batch.x), batch.labels)[0]
 
@@ -315,6 +321,7 @@ class Objective:
             scale = self.beside(name, views, batch.noise)
             # (..., *shape) -> (..., m) or (..., F, n), and back
             dx, own = self.quantizer.backward(x, scale, xp.reshape(dw, x.shape))
+            check_backward(self.quantizer, name, x, dx, own, self._learned[name])
             grads[name] = xp.reshape(dx, dw.shape)
             grads |= {f"{name}.{part}": value for part, value in own.items()}
         return found._replace(gradient=self.network.flatten(grads))
@@ -336,7 +343,8 @@ class Objective:
                 f"eps is None, but {type(self.quantizer).__name__} weights imply no perturbation "
                 "size: give eps a number such as 1e-3"
             )
-        source = next((name for name in self.network.slices if name in self.scales), None)
+        scales = self.scales or {}
+        source = next((name for name in self.network.slices if name in scales), None)
         if source is None:
             raise InputError(
                 "eps is None, but nothing is quantised and implies a perturbation size: give eps "
@@ -346,8 +354,8 @@ class Objective:
         for name, part in self.network.slices.items():
             owner = name.rpartition(".")[0]
             near = (name, owner, f"{owner}.weight")
-            source = next((s for s in near if s in self.scales), source)
-            scale = self.scales[source]
+            source = next((s for s in near if s in scales), source)
+            scale = scales[source]
             if self.quantizer.by_filter:  # (..., F, 1) -> (..., 1)
                 scale = backend.namespace(theta).mean(scale, axis=-2)
             eps[..., part] = self.quantizer.epsbar * scale
@@ -361,3 +369,45 @@ class Objective:
         """Multiply-accumulates of so many forwards and backwards on batches of ``examples``."""
         net = self.network
         return examples * (forwards * net.macs + backwards * net.backward_macs)
+
+
+def check_learned(quantizer, shapes):
+    """``quantizer.shapes``, or an `InputError` where it does not say what is learned."""
+    argument = f"{type(quantizer).__name__}.shapes"
+    remedy = "it must be a dict of name to a tuple of sizes, such as {'step': (1,)}"
+    require(isinstance(shapes, Mapping), argument, shapes, remedy)
+    for shape in shapes.values():
+        require(isinstance(shape, tuple) and len(shape) > 0, argument, dict(shapes), remedy)
+    remedy = "that is the scale's name: call what it learns otherwise"
+    require("alpha" not in shapes, argument, dict(shapes), remedy)
+    unknown = [name for name in quantizer.least if name not in shapes]
+    remedy = f"{argument} has {', '.join(shapes) or 'nothing'}"
+    require(not unknown, f"{type(quantizer).__name__}.least", dict(quantizer.least), remedy)
+    return shapes
+
+
+def same_companions(ours, theirs):
+    """Whether two networks have the same quantisers beside the same weights.
+
+    Where in a run a quantiser stands makes no difference to what it learns.
+    """
+    alike = (ours[name].at(0.0) == theirs[name].at(0.0) for name in ours if name in theirs)
+    return set(ours) == set(theirs) and all(alike)
+
+
+def check_backward(quantizer, name, x, dx, grads, learned):
+    """Raise an `InputError` where the backward of a quantiser is not like what it was given."""
+    rule = f"{type(quantizer).__name__}.backward"
+    if (dx.shape, dx.dtype) != (x.shape, x.dtype):
+        raise InputError(
+            f"{rule} gives {tuple(dx.shape)} {dx.dtype} for {name}, but x is {tuple(x.shape)} "
+            f"{x.dtype}"
+        )
+    if set(grads) != set(learned):
+        raise InputError(
+            f"{rule} gives gradients of {sorted(grads)}, but shapes has {sorted(learned)}: give "
+            "one for each"
+        )
+    for part, grad in grads.items():
+        if grad.dtype != x.dtype:
+            raise InputError(f"{rule} gives {grad.dtype} for {name}.{part}, but x is {x.dtype}")

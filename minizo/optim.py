@@ -6,8 +6,13 @@ rate(progress) -> float, the learning rate
 
 They are pure: they return new arrays and leave their arguments unchanged. State fields are arrays
 of the shape and dtype of theta, or the number of updates so far. ``progress`` = t / T in [0, 1]
-sets the learning rate lr(t) = lr shape(t / T). Only `Bop` uses the objective, to learn which
-weights are binary.
+sets the learning rate lr(t) = lr shape(t / T). ``init(theta, objective)`` is always given both;
+only `Bop` uses the objective, to learn which weights are binary.
+
+theta and grad are (d,), or (S, 1, d) where S runs are trained together. A rule that treats each
+number by itself, or takes its norms and means over the last axis with ``keepdims``, says so with
+``rowwise = True``; the runs of one that does not say so are trained one by one. (A subclass that
+has an ``update`` of its own says it anew.)
 """
 
 from collections.abc import Callable
@@ -47,6 +52,12 @@ class SGD(Settings):
 
     lr: Positive = 0.1
     schedule: str = "linear"
+    rowwise = True
+
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        if "update" in vars(cls) and "rowwise" not in vars(cls):
+            cls.rowwise = False
 
     def __post_init__(self):
         super().__post_init__()
@@ -98,6 +109,7 @@ class Momentum(SGD):
     """
 
     mu: Annotated[float, "[0, 1)"] = 0.9
+    rowwise = True
 
     def init(self, theta, objective=None):
         """Return the state of a new run: m = 0."""
@@ -155,6 +167,7 @@ class Adam(SGD):
     b1: Annotated[float, "[0, 1)"] = 0.9
     b2: Annotated[float, "[0, 1)"] = 0.999
     eps: Positive = 1e-8
+    rowwise = True
 
     def init(self, theta, objective=None):
         """Return the state of a new run: m = v = 0, t = 0."""

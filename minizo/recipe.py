@@ -54,7 +54,7 @@ class Recipe:
     def first_theta(self):
         """Latent parameters (d,) before the first step: the start, or what the seed draws."""
         if self.start is not None:
-            return self.start
+            return backend.namespace(self.start).asarray(self.start, copy=True)
         return self.objective.network.init(self.seed, like=self.data.x_train)
 
     def settings(self):

@@ -41,4 +41,5 @@ def schedule(shape, start, end, progress):
     """
     start, end = real("start", start), real("end", end)
     progress = real("progress", progress, "[0, 1]")
-    return end + (start - end) * resolve("schedule", shape, SHAPES, Callable)(progress)
+    left = resolve("schedule", shape, SHAPES, Callable)(progress)
+    return end + (start - end) * real("schedule(progress)", left)

@@ -22,7 +22,7 @@ Functions check their arguments with `real`, `whole` and `wholes`.
 """
 
 from dataclasses import fields
-from functools import cache, wraps
+from functools import cache, cached_property, wraps
 from math import inf
 from numbers import Integral, Real
 from types import UnionType
@@ -156,6 +156,13 @@ class Settings:
     None. Other fields are kept as they are. A subclass with further checks extends
     ``__post_init__`` and calls this one first.
     """
+
+    def __repr__(self):
+        # of classes that are no dataclasses: their attributes, but for what is only cached
+        cls = type(self)
+        cached = {name for name in vars(self) if isinstance(getattr(cls, name, 0), cached_property)}
+        own = [f"{name}={value!r}" for name, value in vars(self).items() if name not in cached]
+        return f"{cls.__qualname__}({', '.join(own)})"
 
     def __post_init__(self):
         kind = type(self)

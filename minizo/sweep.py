@@ -197,7 +197,7 @@ def train(cases, data, path=None):
         record_every=lead.record_every,
         path=path,
         checkpoint_every=max(1, lead.steps // 20),
-        resume=True,
+        resume=path is not None,
         **shared,
         **{name: [options.get(name) for options in own] for name in OF_A_ROW},
     )
@@ -214,7 +214,8 @@ def groups(cases, data):
         # in the order of their optimisers, so that neighbours are updated together
         kind.sort(key=lambda case: repr(case.optimizer))
         lead, network = kind[0], kind[0].objective(data).network
-        parts = group.groups(len(kind), network, data, lead.estimator, lead.batch)
+        rules = (lead.estimator, *(case.optimizer for case in kind))
+        parts = group.groups(len(kind), network, data, rules, lead.batch)
         found += [kind[part] for part in parts]
     return sorted(found, key=lambda own: sum(case.cost() for case in own), reverse=True)
 

@@ -17,7 +17,7 @@ import numpy as np
 from . import backend, checkpoint, parallel
 from .estimators import Step
 from .files import require_writable
-from .inputs import check_gradient
+from .inputs import check_estimate, check_state
 from .parallel import Pool
 from .records import COLUMNS, Run, check, record
 
@@ -61,10 +61,10 @@ def advance(group, state, feed, end, pool, tick):
             recipe.rng,
         )  # fmt: skip
         theta = objective.refresh(state.theta) if index % per_epoch == 0 else state.theta
-        estimate, estimator = recipe.estimator.estimate(
+        answer = recipe.estimator.estimate(
             objective.at(step.progress), theta, next(feed), state.estimator, step
         )
-        check_gradient(recipe.estimator, estimate.grad, theta)
+        estimate, estimator = check_estimate(recipe.estimator, answer, theta, group.count)
         theta, memories = group.update(estimate.grad, state.optimizer, theta, step)
         state = TrainState(
             network.project(theta),
@@ -118,10 +118,14 @@ def train(group, pool=None, path=None, checkpoint_every=None, resume=False, prog
 def start_state(group):
     """The `TrainState` before the first step, but for `first_statistics`."""
     theta = group.stack([recipe.first_theta() for recipe in group.recipes])
+    rule = group.lead.estimator
     return TrainState(
         theta,
-        tuple(share.optimizer.init(theta[share.rows], share.objective) for share in group.shares),
-        group.lead.estimator.init(group.objective, theta),
+        tuple(
+            check_state(s.optimizer, s.optimizer.init(theta[s.rows], s.objective))
+            for s in group.shares
+        ),
+        check_state(rule, rule.init(group.objective, theta)),
         step=0,
         forwards=0,
         backwards=0,

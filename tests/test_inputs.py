@@ -287,15 +287,15 @@ class Own(STE):
     [
         (lambda g: g.astype("float64"), "float64"),
         (lambda g: g[..., :-1], "82,"),
-        (lambda g: g.sum(), r"\(\(\), 'float32'\)"),
-        (lambda g: 1.0, r"\(\(\), 'float'\)"),
+        (lambda g: g.sum(), r"\(\) float32"),
+        (lambda g: 1.0, r"\(\) float"),
     ],
     ids=["dtype", "short", "scalar", "number"],
 )
 def test_a_gradient_is_like_theta(toy, toy_net, way, change, found):
     """It would broadcast, or turn the run into another dtype, without a word."""
     objective = Objective(toy_net, quantizers.MidRise())
-    with pytest.raises(InputError, match=f"the gradient of Own is .*{found}.*theta has"):
+    with pytest.raises(InputError, match=f"the gradient of Own is .*{found}.*theta is"):
         way(objective, toy, Own(change), steps=2, batch=10)
 
 
@@ -318,7 +318,7 @@ def test_what_a_quantizer_learns_is_not_called_alpha(toy_net):
         def shapes(self, shape):
             return {"alpha": (1,)}
 
-    with pytest.raises(InputError, match="quantizer.shapes is .* call what it learns otherwise"):
+    with pytest.raises(InputError, match="Wrong.shapes is .* call what it learns otherwise"):
         Objective(toy_net, Wrong())
 
 
@@ -328,6 +328,9 @@ def test_a_layer_of_a_users_own_is_not_cut_into_blocks():
     class Centred(layers.Layer):
         def forward(self, params, x, reduce=None):
             return x - np.mean(x, axis=0), None
+
+        def backward(self, params, cache, dy, wanted=True, reduce=None):
+            return dy - np.mean(dy, axis=0), {}
 
     net = models.lenet(activation=Centred())
     assert not net.cuts and models.lenet().cuts

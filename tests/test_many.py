@@ -210,6 +210,8 @@ def test_a_starting_point_that_is_not_finite(monkeypatch):
 class Mixing(STE):
     """Wrong: its gradient is divided by the norm over all rows."""
 
+    rowwise = True
+
     def estimate(self, objective, theta, batch, state, step):
         """The STE's, divided by a number that all rows share."""
         estimate, state = super().estimate(objective, theta, batch, state, step)
@@ -249,13 +251,14 @@ def test_rows_at_once_follow_what_a_row_needs():
     """Few of many directions, fewer of wide networks, at least one; progress counts all steps."""
     network = mlp(784, 10, 10)
     data = data_for(NETWORKS["mlp"])
-    assert group.rows_at_once(network, data, STE(), 100) == 17
-    assert group.rows_at_once(network, data, SPSA(n=1), 100) == 17
-    assert group.rows_at_once(network, data, SPSA(n=10), 100) == 3
-    assert group.rows_at_once(network, data, STE(), 10**6) == 1
-    assert group.rows_at_once(network, data, ESTIMATORS["gain"](), 100) == 1
-    sizes = [[part.stop - part.start for part in group.groups(count, network, data, STE(), 100)]
-             for count in (1, 17, 18, 32, 40)]  # fmt: skip
+    assert group.rows_at_once(network, data, (STE(), SGD()), 100) == 17
+    assert group.rows_at_once(network, data, (SPSA(n=1), SGD()), 100) == 17
+    assert group.rows_at_once(network, data, (SPSA(n=10), SGD()), 100) == 3
+    assert group.rows_at_once(network, data, (STE(), SGD()), 10**6) == 1
+    assert group.rows_at_once(network, data, (ESTIMATORS["gain"](), SGD()), 100) == 1
+    rules, counts = (STE(), SGD()), (1, 17, 18, 32, 40)
+    parts = [group.groups(count, network, data, rules, 100) for count in counts]
+    sizes = [[part.stop - part.start for part in own] for own in parts]
     assert sizes == [[1], [17], [9, 9], [16, 16], [10, 10, 10, 10]]
     counted = []
     small = Objective(NETWORKS["mlp"], MidRise())

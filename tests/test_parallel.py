@@ -35,7 +35,7 @@ from minizo.layers import (
     ReLU,
     Residual,
 )
-from minizo.network import Network, cuts
+from minizo.network import Network, even_slices
 from minizo.parallel import alone, hands, together
 
 mixed = Network(
@@ -105,7 +105,7 @@ def test_blocks_are_the_whole(name, lead, in_blocks):
     alone_too = [objective.loss.forward(objective.network.stack.forward(
         objective.training_params(theta, Batch(batch.x[part], batch.labels[part], {
             key: value[part] for key, value in (batch.noise or {}).items()} or None)),
-        batch.x[part])[0], batch.labels[part])[0] for part in cuts(23, 2)]  # fmt: skip
+        batch.x[part])[0], batch.labels[part])[0] for part in even_slices(23, 2)]  # fmt: skip
     assert not np.allclose(np.average(alone_too, weights=[11, 12], axis=0), found[0][0], rtol=1e-6)
 
 

@@ -41,7 +41,8 @@ Examples
 ...         rank = xp.argsort(xp.argsort(xp.abs(d), axis=-1), axis=-1)  # 0, ..., n - 1
 ...         w = xp.sign(d) * (xp.astype(rank, d.dtype) + 0.5) / self.n
 ...         g = spsa.weighted_sum(objective, theta, batch, v, w / self.n, step.pool)
-...         return Estimate(g, objective.evaluate(theta, batch), 2 * self.n + 1, 0), state
+...         loss, seen = objective.evaluate(theta, batch), objective.statistics(theta, batch)
+...         return Estimate(g, loss, 2 * self.n + 1 + bool(seen), 0, seen), state
 >>> objective = Objective(models.mlp(784, 10, 10), quantizers.MidRise(bits=2))
 >>> digits = data.synthetic_digits(200, 50)
 >>> with threads(2) as pool:

@@ -94,7 +94,10 @@ class Step(Settings):
         return self.optimizer.update(grad, self.optimizer_state, theta, self.progress)[0]
 
     def _require_optimizer(self):
-        remedy = "this estimator looks ahead along the optimiser's step: Step(optimizer=...)"
+        if isinstance(self.seed, tuple):
+            remedy = "runs trained together share none, but this rule reads it: rowwise = False"
+        else:
+            remedy = "this estimator looks ahead along the optimiser's step: Step(optimizer=...)"
         require(self.optimizer is not None, "step.optimizer", None, remedy)
 
     @property
@@ -120,7 +123,9 @@ class Estimator(Settings):
     rowwise : bool
         Whether `estimate` takes theta of shape (S, 1, d), a row for each of S runs, with
         ``step.seed`` a tuple of S seeds, and treats each row as a run by itself. Such a rule takes
-        norms and means over the last axis, with ``keepdims``.
+        norms and means over the last axis, with ``keepdims``, and does without ``step.lr`` and
+        ``step.ahead``. If it has an ``n``, that is how many directions it looks at. A subclass
+        with an ``estimate`` or ``update`` of its own says it anew.
 
     Notes
     -----
@@ -155,6 +160,11 @@ class Estimator(Settings):
 
     rowwise = False
 
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        if {"estimate", "update"} & set(vars(cls)) and "rowwise" not in vars(cls):
+            cls.rowwise = False
+
     @property
     def label(self):
         """Return the name that tables and legends show: the class's unless a rule says more."""
@@ -166,7 +176,8 @@ class Estimator(Settings):
         Parameters
         ----------
         objective : Objective
-            Calibrated; it knows which slices of theta are quantised, and how.
+            Calibrated, at this point of the run; it knows which slices of theta are quantised, and
+            how.
         optimizer
             From `minizo.optim`; ``state`` is its state.
         grad, theta : ndarray (d,)

@@ -123,6 +123,7 @@ class FOGZO(SPSA):
     beta: Share = 0.999
     beta_schedule: str = "linear"
     ste_share: Share = 0.0
+    rowwise = True
 
     def __post_init__(self):
         super().__post_init__()

@@ -12,15 +12,16 @@ example, without batch and population axes.
 What a layer needs beside its parameters is put into ``params``, too. Whether it is there decides
 what the layer does:
 
-    BatchNorm   ``mean``, ``var``   there: running statistics, it uses them (evaluation)
-                                    absent: it uses those of the batch (training)
+    BatchNorm   ``mean``, ``var``   there: running statistics, it is in use
+                                    absent: it is trained, with the batch's
     Dropout     ``mask``            there: it multiplies by it (training);  absent: nothing to do
 
 A network may hand a layer a block of its batch. ``reduce(value)`` is then the sum of ``value`` over
 all blocks, and by default the value itself; of several values it gives all sums at once, for all
-blocks must meet. `BatchNorm2d` asks for its mean and variance in this way, and nothing else in a
-layer knows of blocks. ``grads`` are the block's share; the network adds them. A layer that cannot
-be cut says so (``cuts``).
+blocks must meet: batch normalisation asks for its means in this way, and nothing else in a layer
+knows of blocks. ``grads`` are the block's share; the network adds them. A layer that can be cut
+says so, ``cuts = True``. It then takes every sum over examples, forward and backward, from
+``reduce``, and `statistics` gives the totals, because only the first block is asked.
 
 A layer that must know how many axes an example has is told by the network, with ``fed(shape)``:
 which axes are the population's is never guessed from their sizes.

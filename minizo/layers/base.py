@@ -22,18 +22,46 @@ class Layer(Settings):
         what is needed of all comes from ``reduce``. A layer of your own is not cut until it says
         so.
 
+    Notes
+    -----
+    Count axes from the end, since a population puts others in front: of vectors, x is (..., N, C)
+    and a parameter (..., C), which meets x as ``[..., None, :]``. Running statistics are (..., C),
+    too, and a layer that has some has all of ``running``, `init_state`, `statistics` and
+    `next_state`. Write a layer as a frozen dataclass: a checkpoint knows its run by the ``repr``.
+
     Examples
     --------
-    A layer of your own says what it does with examples, and with what has come back:
+    A layer of your own says what it does with examples, and with what has come back. This one
+    takes the mean away: the batch's in training, a running one in use.
 
+    >>> from dataclasses import dataclass
     >>> import numpy as np
-    >>> class Double(Layer):
-    ...     def forward(self, params, x, reduce=None):
-    ...         return 2.0 * x, None
-    ...     def backward(self, params, cache, dy, wanted=True, reduce=None):
-    ...         return 2.0 * dy, {}
-    >>> Double().forward({}, np.ones((1, 2)))[0]
-    array([[2., 2.]])
+    >>> from minizo import backend
+    >>> from minizo.parallel import alone
+    >>> @dataclass(frozen=True)
+    ... class Centre(Layer):
+    ...     channels: int
+    ...     running = ("mean",)
+    ...     def init_state(self, like):
+    ...         return {"mean": backend.zeros((self.channels,), like)}
+    ...     def forward(self, params, x, reduce=alone):
+    ...         xp, there = backend.namespace(x), "mean" in params
+    ...         mean = params["mean"] if there else xp.mean(x, axis=-2)
+    ...         return x - mean[..., None, :], None if there else mean
+    ...     def backward(self, params, cache, dy, wanted=True, reduce=alone):
+    ...         xp = backend.namespace(dy)
+    ...         return (dy if cache is None else dy - xp.mean(dy, axis=-2, keepdims=True)), {}
+    ...     def statistics(self, cache):
+    ...         return {} if cache is None else {"mean": cache}
+    ...     def next_state(self, state, statistics):
+    ...         return {"mean": 0.9 * state["mean"] + 0.1 * statistics["mean"]}
+    >>> x = np.array([[1.0, 2.0], [3.0, 2.0]])
+    >>> Centre(2).forward({}, x)[0]
+    array([[-1.,  0.],
+           [ 1.,  0.]])
+    >>> Centre(2).forward({"mean": np.ones(2)}, x)[0]
+    array([[0., 1.],
+           [2., 1.]])
     """
 
     cuts = False
@@ -47,7 +75,11 @@ class Layer(Settings):
         return {}
 
     def init_state(self, like):
-        """Running statistics before the first batch, by name, where ``like`` lives."""
+        """Running statistics before the first batch, by name, where ``like`` lives.
+
+        Their names, shapes and dtype count, and their values for whoever has no first batch:
+        `minizo.fit` starts from the statistics of the first.
+        """
         return {}
 
     def statistics(self, cache):

@@ -95,11 +95,13 @@ class _BatchNorm(Layer):
             dscale = sum dy xhat,   dshift = sum dy
             dx     = scale / sqrt(var + eps) (dy - dshift / m - xhat dscale / m)
 
-        In evaluation mean and var are constant and dx has its first term alone.
+        In use mean and var are constant and dx has its first term alone.
         """
         (centred, inverse, m, _, _), upstream = cache, self._rows(dy)
         dscale, dshift = inverse * self._sums(upstream * centred), self._sums(upstream)
         grads = {"scale": dscale, "shift": dshift}
+        if not wanted:
+            return None, grads
         if m is None:
             dx = upstream
         else:
@@ -179,12 +181,12 @@ class BatchNorm2d(_BatchNorm):
 
     In training (no ``mean`` and ``var`` in params) mean and var are those of the batch, over all
     examples and pixels, and the gradient goes through them. Every member of a population has its
-    own. In evaluation they are the running ones, found in params, and constant. The variance of a
+    own. In use they are the running ones, found in params, and constant. The variance of a
     batch is divided by the number of values m; what goes into the running one is divided by m - 1,
     as in the paper. A batch with m = 1 is refused: its y would be a constant.
 
-    Start: scale 1, shift 0, running mean 0, running variance 1. They are not called weight and bias
-    because nobody wants them quantised.
+    Start: scale 1, shift 0; `minizo.fit` takes mean and variance of the first batch. They are not
+    called weight and bias because nobody wants them quantised.
 
     References
     ----------
@@ -216,7 +218,7 @@ class LayerNorm(Layer):
 
     Notes
     -----
-    scale, shift : (..., *shape), at the start 1 and 0. Training and evaluation are the same, and
+    scale, shift : (..., *shape), at the start 1 and 0. In training and in use it is the same, and
     no example sees another.
 
     References

@@ -13,7 +13,8 @@ the filters. The row patches of dy that give dx give dW, too:
 
     dW[f, c, i, j] = sum_nhw x[n, c, h s + i - p, w s + j - p] dy[n, f, h, w]
 
-is a correlation of x and dy, and either of the two may be the one whose pixels lie side by side.
+is a correlation of x and dy, and either of the two may be the one whose pixels lie side by side:
+here dy, because dx has put them so already.
 """
 
 from itertools import product as product_of
@@ -92,7 +93,8 @@ def correlation(patches, pixels, kernel_rows, stride):
     """[sum_n rows_i^T pixels for every row i of the filters], each (..., kw*C, F).
 
     patches : ndarray (..., n, H + 2 p, W', kw*C);  pixels : ndarray (..., n, H', W', F). This is
-    dW, turned round if the patches are those of dy and the pixels those of x.
+    dW; if the patches are those of dy and the pixels those of x, then with C and F exchanged, and
+    rows and columns in reverse.
     """
     xp = backend.namespace(pixels)
     rows, columns, outputs = pixels.shape[-3:]
@@ -118,6 +120,9 @@ class _Along(NamedTuple):
     # One remainder r along one axis of x. Pixel h of x lies at place u = h + p = s q + r when there
     # is padding around it, and
     #     dx[h] = sum_t dy[q - t] W[r + s t],   t = 0, ..., taps - 1
+    #
+    # The k-th of these pixels has q = q0 + k. With the taps turned, tap j meets
+    # dy[q - taps + 1 + j], so dy[0] stands at place taps - 1 - q0 of the zeros around it.
     pixels: slice  # of x, those with this remainder
     count: int  # how many
     taps: slice  # of the filter
@@ -129,7 +134,7 @@ def _along(pixels, kernel, stride, padding):
     found = []
     for first in range(min(stride, pixels)):
         q, r = divmod(first + padding, stride)
-        taps = len(range(r, kernel, stride))
+        taps = len(range(r, kernel, stride))  # (q is q0 here)
         count = len(range(first, pixels, stride))
         part, own = slice(first, pixels, stride), slice(r, kernel, stride)
         found.append(_Along(part, count, own, taps - 1 - q, count + taps - 1))

@@ -8,7 +8,15 @@ from ..errors import InputError, require
 from ..parallel import alone
 from ..settings import Count
 from .base import Layer, zeros
-from .stack import Composite, Stack, backward_through, by_layer, forward_through, shapes_through
+from .stack import (
+    Composite,
+    Stack,
+    backward_through,
+    by_layer,
+    forward_through,
+    predict_through,
+    shapes_through,
+)
 
 
 @dataclass(frozen=True)
@@ -64,6 +72,12 @@ class Residual(Composite):
         y, caches = forward_through(body, given, x, reduce)
         z, others = forward_through(shortcut, given, x, reduce)
         return y + z, caches + others
+
+    def predict(self, params, x, reduce=alone):
+        """y alone."""
+        given, (body, shortcut) = by_layer(params), self.ways
+        y = predict_through(body, given, x, reduce)
+        return y + predict_through(shortcut, given, x, reduce)
 
     def backward(self, params, cache, dy, wanted=True, reduce=alone):
         """dx = the sum of what comes back along both ways."""

@@ -38,16 +38,22 @@ class Composite:
     """What is made of named layers: no layer itself, but the ways of the data through layers.
 
     Every field is a mapping of names to layers, one on top of the other, which may be composites
-    in their turn. All ``ways`` start from what the composite is fed. The names of what a layer has
+    in their turn. All ``ways`` start from what the composite is fed. One has ``ways``,
+    ``output_shape``, ``forward``, ``predict`` (the forward without caches) and ``backward``. The
+    names of what a layer has
     (parameters, running statistics, random arrays) get the layer's as a prefix: ``"weight"`` of
     ``"fc1"`` becomes ``"fc1.weight"``. The cache is the list of those of the layers.
     """
 
+    ways = ()  # mappings of layers, each from what the composite is fed to what it gives
+
     def __post_init__(self):
         for way in self.ways:
-            for name in way:
-                right = isinstance(name, str) and "." not in name
-                require(right, "the name of a layer", name, "it must be a string without dots")
+            if not isinstance(way, Mapping):
+                remedy = "it must be a dict of name to layer, in the order of the data"
+                require(False, "layers", way, remedy)
+            for name, layer in way.items():
+                check_layer(name, layer)
 
     @cached_property
     def shapes(self):
@@ -58,6 +64,30 @@ class Composite:
             for name, layer in way.items()
             for part, shape in layer.shapes.items()
         }
+
+
+def check_layer(name, layer):
+    """Raise an `InputError` for a name with a dot, or for what is no layer."""
+    right = isinstance(name, str) and "." not in name
+    require(right, "the name of a layer", name, "it must be a string without dots")
+    if isinstance(layer, type):
+        cls = layer.__name__
+        raise InputError(f"layer {name!r} is the class {cls}, but it must be an object: {cls}(...)")
+    for method in ("forward", "backward", "output_shape"):
+        if not callable(getattr(layer, method, None)):
+            raise InputError(
+                f"layer {name!r} is a {type(layer).__name__}, which has no {method}; write it, or "
+                "inherit from minizo.layers.Layer"
+            )
+    if not isinstance(layer, Composite):
+        needed = ("init_state", "statistics", "next_state")
+        own = [way for way in needed if getattr(type(layer), way) is not getattr(Layer, way)]
+        if len(own) not in (0, 3) or bool(layer.running) != bool(own):
+            raise InputError(
+                f"layer {name!r}: {type(layer).__name__} has {', '.join(own) or 'no init_state'}, "
+                f"and running is {layer.running!r}; a layer with running statistics has running, "
+                f"{', '.join(needed)}"
+            )
 
 
 def places(layer, shape, name="", path=(), wanted=True):
@@ -128,6 +158,17 @@ def forward_through(layers, given, x, reduce=alone):
     return x, caches
 
 
+def predict_through(layers, given, x, reduce=alone):
+    """`forward_through` without the caches, whose memory is then free at once."""
+    for name, layer in layers.items():
+        own = given.get(name, {})
+        if isinstance(layer, Composite):
+            x = layer.predict(own, x, reduce)
+        else:
+            x, _ = layer.forward(own, x, reduce)
+    return x
+
+
 def backward_through(layers, given, caches, dy, wanted=True, reduce=alone):
     """dx and the gradients of all ``layers``; without dx, nothing below the lowest parameter."""
     learning = (index for index, layer in enumerate(layers.values()) if wanted or layer.shapes)
@@ -174,10 +215,7 @@ class Stack(Composite):
 
     def predict(self, params, x, reduce=alone):
         """`forward` without the caches, whose memory is then free at once."""
-        given = by_layer(params)
-        for name, layer in self.layers.items():
-            x, _ = layer.forward(given.get(name, {}), x, reduce)
-        return x
+        return predict_through(self.layers, by_layer(params), x, reduce)
 
     def backward(self, params, cache, dy, wanted=True, reduce=alone):
         """dx, and the gradients of all layers."""

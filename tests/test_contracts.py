@@ -1,0 +1,384 @@
+"""What a user's own layer, quantiser, estimator or optimiser gives: one sentence where it is wrong.
+
+Every mistake here once ended in silence, or in a traceback from inside the package.
+"""
+
+import tracemalloc
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+import minizo
+from minizo import (
+    SPSA,
+    STE,
+    Estimate,
+    Estimator,
+    InputError,
+    Network,
+    Objective,
+    fit,
+    fit_many,
+    optim,
+    quantizers,
+)
+from minizo.layers import BatchNorm1d, Flatten, HardTanh, Layer, Linear, ReLU, Residual, Stack
+from minizo.parallel import alone
+
+OPTIONS = {"steps": 3, "batch": 10}
+
+
+def network_of(layer):
+    """The 12-5-3 of `toy`, with a layer between its two products."""
+    layers = {"flat": Flatten(), "fc1": Linear(12, 5), "own": layer, "fc2": Linear(5, 3)}
+    return Network(layers, (1, 1, 12))
+
+
+# Layers ------------------------------------------------------------------------------------------
+
+
+class Centre(Layer):
+    """Takes the mean away: the batch's in training, a running one in use."""
+
+    running = ("mean",)
+
+    def forward(self, params, x, reduce=alone):
+        """x - mean."""
+        mean = params["mean"] if "mean" in params else x.mean(axis=-2)
+        return x - mean[..., None, :], None if "mean" in params else mean
+
+    def backward(self, params, cache, dy, wanted=True, reduce=alone):
+        """dy - mean(dy)."""
+        return dy - dy.mean(axis=-2, keepdims=True), {}
+
+    def init_state(self, like):
+        """Zeros."""
+        return {"mean": np.zeros(5, like.dtype)}
+
+    def statistics(self, cache):
+        """The batch's mean."""
+        return {} if cache is None else {"mean": cache}
+
+    def next_state(self, state, statistics):
+        """A running mean."""
+        return {"mean": 0.9 * state["mean"] + 0.1 * statistics["mean"]}
+
+
+def changed(cls, **members):
+    """An object of a subclass with other members."""
+    return type("Changed", (cls,), members)()
+
+
+LAYERS = [
+    (Linear, "layer 'own' is the class Linear, but it must be an object: Linear"),
+    (
+        3,
+        "layer 'own' is a int, which has no forward; write it, or inherit from minizo.layers.Layer",
+    ),
+    (changed(Layer, forward=Centre.forward), "layer 'own' is a Changed, which has no backward"),
+    (changed(Centre, running=()), r"layer 'own': Changed has .* and running is \(\); a layer with"),
+    (changed(Centre, init_state=Layer.init_state), "a layer with running statistics has running, "),
+    (changed(Centre, statistics=Layer.statistics), "Changed has init_state, next_state, and runni"),
+    (changed(ReLU, running=("mean",)), "Changed has no init_state, and running is .'mean',.; a la"),
+]
+
+
+@pytest.mark.parametrize("layer, sentence", LAYERS)
+def test_a_layer_that_is_none_or_not_whole(layer, sentence):
+    with pytest.raises(InputError, match=sentence):
+        network_of(layer)
+
+
+def test_layers_are_a_dict():
+    with pytest.raises(InputError, match="layers is .*Linear.*, but it must be a dict of name to"):
+        Network([Linear(12, 3)], (12,))
+
+
+@pytest.mark.parametrize("method", ["statistics", "next_state"])
+def test_a_misspelt_running_statistic_is_the_layers(toy, method):
+    wrong = changed(Centre, **{method: lambda self, *a: {"men": np.zeros(5, np.float32)}})
+    with pytest.raises(InputError, match=rf"layer 'own': {method} gives \['men'\], but running sa"):
+        fit(Objective(network_of(wrong), quantizers.Sign()), toy, STE(), optim.SGD(0.1),
+            **OPTIONS)  # fmt: skip
+
+
+def test_a_plain_class_can_be_resumed(toy, tmp_path):
+    """Inside a composite, where its address would stand in the settings."""
+    settings = []
+    for resume in (False, True):
+        objective = Objective(network_of(Residual({"own": Centre()})), quantizers.Sign())
+        run = fit(objective, toy, STE(), optim.SGD(0.1), path=tmp_path / "run.npz",
+                  resume=resume, **OPTIONS)  # fmt: skip
+        settings.append(run.settings)
+    assert settings[0] == settings[1] and "0x" not in str(settings)
+    assert "Centre()" in settings[0]["network"]["own"]
+
+
+@pytest.mark.parametrize("wrap", [Stack, Residual])
+def test_predicting_keeps_no_caches_inside_of_composites(wrap):
+    """Eight layers need the memory of two or three, at the top and further down; forward of all."""
+    layers = {f"act{i}": HardTanh() for i in range(8)}
+    x = np.zeros((50, 20_000))
+
+    def peak(work):
+        tracemalloc.start()
+        try:
+            work()
+            return tracemalloc.get_traced_memory()[1] / x.nbytes
+        finally:
+            tracemalloc.stop()
+
+    nested = Stack({"inner": wrap(layers)})
+    np.testing.assert_array_equal(nested.predict({}, x), nested.forward({}, x)[0])
+    assert peak(lambda: nested.predict({}, x)) < 4 < peak(lambda: nested.forward({}, x))
+
+
+def test_batch_norm_gives_no_dx_where_none_is_wanted():
+    rng, layer = np.random.default_rng(0), BatchNorm1d(4)
+    x, dy = rng.normal(size=(2, 6, 4))
+    params = {"scale": np.ones(4), "shift": np.zeros(4)}
+    _, cache = layer.forward(params, x)
+    dx, grads = layer.backward(params, cache, dy, wanted=False)
+    assert dx is None
+    for name, value in layer.backward(params, cache, dy)[1].items():
+        np.testing.assert_array_equal(grads[name], value)
+
+
+# Quantisers --------------------------------------------------------------------------------------
+
+
+def lsq(**members):
+    """LSQ with something changed, as an object."""
+    return type("Changed", (quantizers.LSQ,), members)()
+
+
+QUANTIZERS = [
+    ({"shapes": lambda self, shape: ["step"]}, "Changed.shapes is .'step'., but it must be a dict"),
+    ({"shapes": lambda self, shape: {"step": 1}}, "Changed.shapes is .*, but it must be a dict of"),
+    ({"shapes": lambda self, shape: {"step": ()}}, "Changed.shapes is .*, but it must be a dict o"),
+    ({"least": {"stp": 0.0}}, "Changed.least is .'stp': 0.0., but Changed.shapes has step"),
+    ({"init": lambda self, w, stream: {}}, "Changed.init is .., but its shapes say .'step': .1,.."),
+    ({"init": lambda self, w, stream: {"step": 0.5}}, r"Changed.init is .'step': \(\)., but its shape"),
+    ({"backward": lambda self, x, scale, dw: (dw, {})}, r"backward gives gradients of \[\], but s"),
+    ({"backward": lambda self, x, scale, dw: (dw.astype(float), {"step": dw[..., :1]})},
+     r"Changed.backward gives \(60,\) float64 for fc1.weight, but x is \(60,\) float32"),
+    ({"backward": lambda self, x, scale, dw: (dw, {"step": dw[..., :1].astype(float)})},
+     "Changed.backward gives float64 for fc1.weight.step, but x is float32"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("members, sentence", QUANTIZERS)
+def test_a_quantiser_that_says_one_thing_and_does_another(toy, members, sentence):
+    with pytest.raises(InputError, match=sentence):
+        fit(Objective(network_of(ReLU()), lsq(**members)), toy, STE(), optim.SGD(0.1),
+            **OPTIONS)  # fmt: skip
+
+
+def test_a_network_forgets_what_another_quantiser_learned(toy):
+    """Its parameters, its start, and where only some weights are quantised."""
+    net = network_of(ReLU())
+    learning = Objective(net, quantizers.LSQ()).network
+    assert "fc1.weight.step" in learning.shapes and "fc1.weight.step" not in net.shapes
+    assert Objective(learning, quantizers.Sign()).network.shapes == net.shapes
+    some = Objective(learning, quantizers.LSQ(), quantized=("fc1.weight",)).network
+    assert set(some.shapes) - set(net.shapes) == {"fc1.weight.step"}
+    half = lsq(init=lambda self, w, stream: {"step": np.full(1, 0.5)})
+    ours = Objective(learning, half).network
+    np.testing.assert_array_equal(ours.views(ours.init(0))["fc1.weight.step"], [0.5])
+    # the same quantiser, at another point of a run, keeps the network that it has
+    fda = Objective(net, quantizers.FDA())
+    assert Objective(fda.network, quantizers.FDA().at(0.5)).network is fda.network
+
+
+def test_without_quantised_weights_there_is_nothing_to_calibrate():
+    net = network_of(ReLU())
+    objective, theta = Objective(net, quantizers.Sign(), quantized=()), net.init(0)
+    batch = minizo.Batch(np.ones((4, 1, 1, 12), np.float32), np.arange(4) % 3)
+    assert np.isfinite(objective.evaluate(theta, batch))
+    assert np.any(objective.ste_gradient(theta, batch).gradient != 0.0)
+    with pytest.raises(InputError, match="eps is None, but nothing is quantised"):
+        objective.matched_eps(theta)
+
+
+# Estimators --------------------------------------------------------------------------------------
+
+
+class Given(Estimator):
+    """Gives what it is told."""
+
+    rowwise = True
+
+    def __init__(self, answer, state=()):
+        self.answer, self.state = answer, state
+
+    def init(self, objective, theta):
+        """The state it was told."""
+        return self.state
+
+    def estimate(self, objective, theta, batch, state, step):
+        """The answer it was told."""
+        return self.answer(objective, theta, batch, step)
+
+
+def whole(objective, theta, batch, step, **changes):
+    """A right answer, or one with changes."""
+    loss = objective.evaluate(theta, batch)
+    return Estimate(0.0 * theta, loss, 1, 0)._replace(**changes), ()
+
+
+ESTIMATORS = [
+    (lambda o, t, b, s: 0.0 * t, (), "Given.estimate gives a ndarray, but it must give .Estimate"),
+    (lambda o, t, b, s: o.ste_gradient(t, b), (), "Given.estimate gives a Gradient, but it must"),
+    (lambda *a: whole(*a)[0], (), "Given.estimate gives a Estimate, but it must give"),
+    (lambda *a: whole(*a, loss=np.zeros(2)), (), r"the shape of Given's loss is \(2,\), but one n"),
+    (whole, None, "Given.init gives None, but a state is a tuple, a dict, an array or a number"),
+    (whole, [1.0], r"Given.init gives \[1.0\], but a state is a tuple, a dict, an array or a num"),
+]
+
+
+@pytest.mark.parametrize("answer, state, sentence", ESTIMATORS)
+def test_an_estimate_is_an_estimate_and_a_state(toy, toy_net, answer, state, sentence):
+    objective = Objective(toy_net, quantizers.MidRise())
+    with pytest.raises(InputError, match=sentence):
+        fit(objective, toy, Given(answer, state), optim.SGD(0.1), **OPTIONS)
+    fit(objective, toy, Given(whole), optim.SGD(0.1), **OPTIONS)  # control
+
+
+def test_rows_share_no_optimiser(toy, toy_net):
+    """A rule that reads it is told to be trained row by row."""
+    objective = Objective(toy_net, quantizers.MidRise())
+    rule = Given(lambda o, t, b, s: whole(o, t, b, s, grad=s.lr * t))
+    pairs = [(optim.SGD(0.1), seed) for seed in range(2)]
+    with pytest.raises(InputError, match="step.optimizer is None, but runs trained together share"):
+        fit_many(objective, toy, rule, pairs, **OPTIONS)
+    rule.rowwise = False
+    assert len(fit_many(objective, toy, rule, pairs, **OPTIONS)) == 2
+
+
+def test_update_is_given_the_objective_of_the_moment(toy, toy_net):
+    seen = []
+
+    class Watching(STE):
+        def estimate(self, objective, theta, batch, state, step):
+            seen.append(objective.quantizer.progress)
+            return super().estimate(objective, theta, batch, state, step)
+
+        def update(self, objective, *rest):
+            seen.append(objective.quantizer.progress)
+            return super().update(objective, *rest)
+
+    fit(Objective(toy_net, quantizers.ReSTE()), toy, Watching(), optim.SGD(0.1), **OPTIONS)
+    assert seen == [0.0, 0.0, 1 / 3, 1 / 3, 2 / 3, 2 / 3]
+
+
+# Optimisers --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Normed(optim.SGD):
+    """g / ||g|| over all that it is given: not row by row."""
+
+    def update(self, grad, state, theta, progress=0.0):
+        """A step of length lr(t)."""
+        length = self.rate(progress) / np.linalg.norm(grad)
+        return theta - np.asarray(length, theta.dtype) * grad, state
+
+
+@pytest.mark.parametrize("estimator", [STE(), SPSA(n=2)], ids=["ste", "spsa"])
+def test_an_optimiser_of_ones_own_is_not_rowwise_until_it_says_so(toy, toy_net, estimator):
+    objective = Objective(toy_net, quantizers.MidRise())
+    pairs = [(Normed(0.1), seed) for seed in range(3)]
+    runs = fit_many(objective, toy, estimator, pairs, **OPTIONS)
+    for run, (rule, seed) in zip(runs, pairs, strict=True):
+        alone_too = fit(objective, toy, estimator, rule, seed=seed, **OPTIONS)
+        np.testing.assert_array_equal(run.theta, alone_too.theta)
+    # negative control: said where it is not so
+    wrong = type("Wrong", (Normed,), {"rowwise": True})
+    runs = fit_many(objective, toy, estimator, [(wrong(0.1), s) for s in range(3)], **OPTIONS)
+    assert not np.array_equal(runs[-1].theta, alone_too.theta)
+
+
+def sgd(**members):
+    """SGD with something changed, as an object."""
+    return type("Changed", (optim.SGD,), members)()
+
+
+OPTIMIZERS = [
+    ({"update": lambda self, g, s, t, p=0.0: (t.astype(float), s)}, "into .83,. float64: an updat"),
+    ({"update": lambda self, g, s, t, p=0.0: (t[None], s)}, r"Changed turned theta, \(83,\) float"),
+    ({"rate": lambda self, p: np.float64(0.1)}, "use Python's"),
+    ({"init": lambda self, t, objective=None: None}, "Changed.init gives None, but a state is a t"),
+]
+
+
+@pytest.mark.parametrize("members, sentence", OPTIMIZERS)
+def test_an_update_keeps_shape_and_dtype(toy, toy_net, members, sentence):
+    with pytest.raises(InputError, match=sentence):
+        fit(Objective(toy_net, quantizers.MidRise()), toy, STE(), sgd(**members), **OPTIONS)
+
+
+def test_a_schedule_of_numpy_numbers_keeps_float32(toy, toy_net):
+    rule = optim.SGD(0.1, schedule=lambda p: np.float64(1.0 - p))
+    run = fit(Objective(toy_net, quantizers.MidRise()), toy, STE(), rule, **OPTIONS)
+    assert run.theta.dtype == np.float32
+
+
+def test_a_start_is_not_changed_by_what_updates_in_place(toy, toy_net):
+    start = toy_net.init(3)
+    before = start.copy()
+
+    def update(self, grad, state, theta, progress=0.0):
+        theta -= np.float32(0.1) * grad
+        return theta, state
+
+    objective = Objective(toy_net, quantizers.MidRise())
+    fit(objective, toy, STE(), sgd(update=update), start=start, **OPTIONS)
+    np.testing.assert_array_equal(start, before)
+
+
+# How a run is asked for --------------------------------------------------------------------------
+
+CALLS = [
+    ({"pool": 4}, "pool is 4, but it must be a Pool, which `with minizo.threads"),
+    ({"progress": True}, "progress is True, but it must be a function, or None"),
+    ({"augment": "crop"}, "augment is 'crop', but it must be a function, or None"),
+    ({"watch": ["flips"]}, r"watch is \['flips'\], but a dict of name to function"),
+    ({"watch": {"flips": 3}}, r"watch\['flips'\] is 3, but it must be a function"),
+    ({"resume": True}, "resume is True, but there is no path: give that of the checkpoint"),
+]
+
+
+@pytest.mark.parametrize("options, sentence", CALLS)
+def test_what_cannot_be_carried_out(toy, toy_net, options, sentence):
+    objective = Objective(toy_net, quantizers.MidRise())
+    with pytest.raises(InputError, match=sentence):
+        fit(objective, toy, STE(), optim.SGD(0.1), **OPTIONS, **options)
+
+
+@pytest.mark.parametrize(
+    "data, found",
+    [("mnist", "data is 'mnist'"), (minizo.data.mnist, "data is mnist"), (([], []), "data is .")],
+)
+def test_data_are_a_dataset(toy_net, data, found):
+    with pytest.raises(InputError, match=f"{found}.* but it must be a Dataset, such as minizo.da"):
+        fit(Objective(toy_net, quantizers.MidRise()), data, STE(), optim.SGD(0.1), **OPTIONS)
+
+
+PAIRS = [(optim.SGD(0.1), 0)]
+
+
+@pytest.mark.parametrize(
+    "pairs, options, sentence",
+    [
+        (PAIRS, {"step": 3}, "an option of fit_many is 'step', but choose from steps, batch, rec"),
+        (PAIRS, {"steps": 3, "pool": None}, "an option of fit_many is 'pool', but choose from"),
+        (PAIRS, {}, "steps is None, but say how many"),
+        (optim.SGD(0.1), {"steps": 3}, "pairs is SGD.*but it must be a list of .optimizer, seed."),
+        ([optim.SGD(0.1)], {"steps": 3}, "a pair is SGD.*but it must be a list of .optimizer, see"),
+        ((optim.SGD(0.1), 0), {"steps": 3}, "a pair is SGD.*but it must be a list of .optimizer,"),
+    ],
+)
+def test_many_runs_are_pairs_and_options(toy, toy_net, pairs, options, sentence):
+    with pytest.raises(InputError, match=sentence):
+        fit_many(Objective(toy_net, quantizers.MidRise()), toy, STE(), pairs, **options)
