@@ -159,7 +159,7 @@ QUANTIZERS = [
     ({"shapes": lambda self, shape: {"step": ()}}, "Changed.shapes is .*, but it must be a dict o"),
     ({"least": {"stp": 0.0}}, "Changed.least is .'stp': 0.0., but Changed.shapes has step"),
     ({"init": lambda self, w, stream: {}}, "Changed.init is .., but its shapes say .'step': .1,.."),
-    ({"init": lambda self, w, stream: {"step": 0.5}}, r"Changed.init is .'step': \(\)., but its shape"),
+    ({"init": lambda self, w, stream: {"step": 0.5}}, r"Changed.init is .'step': \(\)., but its "),
     ({"backward": lambda self, x, scale, dw: (dw, {})}, r"backward gives gradients of \[\], but s"),
     ({"backward": lambda self, x, scale, dw: (dw.astype(float), {"step": dw[..., :1]})},
      r"Changed.backward gives \(60,\) float64 for fc1.weight, but x is \(60,\) float32"),

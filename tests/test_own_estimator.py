@@ -124,6 +124,9 @@ def test_only_the_order_of_the_losses_counts(ranked_es):
         def footprint(self, batch):
             return objective.footprint(batch)
 
+        def statistics(self, theta, batch):
+            return {}
+
     rule = ranked_es(n=40)
     once, _ = rule.estimate(objective, theta, None, (), Step())
     scaled, _ = rule.estimate(Scaled(), theta, None, (), Step())

@@ -33,9 +33,8 @@ Examples
 ...     def init(self, objective, theta):
 ...         return ()
 ...     def estimate(self, objective, theta, batch, state, step):
-...         xp = backend.namespace(theta)
-...         law, moved = laws.LAWS["gaussian"], spsa.moved(objective, theta)
-...         v = spsa.Noise(law, step.seed, step.index, step.rng, moved)
+...         xp, law = backend.namespace(theta), laws.LAWS["gaussian"]
+...         v = spsa.Noise(law, step.seed, step.index, step.rng, spsa.moved(objective, theta))
 ...         eps = self.eps * xp.ones_like(theta)
 ...         d = spsa.differences(objective, theta, batch, eps, v, self.n, step.pool)
 ...         rank = xp.argsort(xp.argsort(xp.abs(d), axis=-1), axis=-1)  # 0, ..., n - 1
