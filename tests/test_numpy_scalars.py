@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import minizo
-from minizo import STE, Objective, backend, fit, fit_many, models, optim
+from minizo import STE, InputError, Objective, backend, fit, fit_many, models, optim
 from minizo import prox as proximal
 from minizo.data import CropFlip, synthetic_digits
 from minizo.estimators import ESTIMATORS
@@ -226,10 +226,12 @@ def test_functions_keep_the_dtype(number):
 
 
 def test_without_the_check_a_numpy_scalar_changes_the_dtype(toy):
-    """Negative control: what a NumPy scalar does where nobody looks at it."""
-    rule = optim.Momentum(0.1)
+    """Negative control: what a NumPy scalar does where nobody looks at it; the loop refuses it."""
+    rule, theta = optim.Momentum(0.1), np.zeros(2, np.float32)
     object.__setattr__(rule, "mu", np.float64(0.9))
-    assert train(toy, optimizer=rule).theta.dtype == np.float64
+    assert rule.update(theta, rule.init(theta), theta)[0].dtype == np.float64
+    with pytest.raises(InputError, match="Momentum turned theta, .* float32, into .* float64"):
+        train(toy, optimizer=rule)
 
 
 def test_the_library_of_the_data_is_asked_not_the_numbers(toy):
