@@ -165,7 +165,7 @@ class Network(Settings):
     @cached_property
     def least_batch(self):
         """Examples that a batch needs in training: 2 where one alone has nothing to normalise."""
-        return max(place.layer.least_batch(place.shape) for place in self.places)
+        return max((place.layer.least_batch(place.shape) for place in self.places), default=1)
 
     @cached_property
     def macs(self):
