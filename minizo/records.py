@@ -168,6 +168,8 @@ def diverged(recipe, what, step, updates):
         rule = type(recipe.optimizer).__name__
         lr = getattr(recipe.optimizer, "lr", "unknown")
         cause = f" with learning rate {lr} ({rule}); try a smaller learning rate"
+        if not type(recipe.estimator).__module__.startswith("minizo."):
+            cause += f", or look at the gradient of {recipe.estimator.label}"
     done = f"after {updates} update{'s' if updates > 1 else ''}"
     done = "before anything was updated" if updates == 0 else done
     return Diverged(

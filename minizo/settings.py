@@ -91,6 +91,9 @@ def wholes(argument, values, interval="[1, inf)"):
     """Convert ``values`` to a tuple of Python ints, of any length; otherwise as `whole`."""
     if isinstance(values, np.ndarray) and values.ndim == 1:
         values = values.tolist()
+    number = plain(values)
+    if isinstance(number, int) and not isinstance(number, bool):
+        raise InputError(f"{argument} is {number}, but it must be a tuple, such as ({number},)")
     if not isinstance(values, tuple | list | range):
         raise _refusal(argument, values, tuple, interval)
     try:
@@ -129,7 +132,8 @@ def _inside(value, interval):
 
 
 def _refusal(argument, value, kind, interval):
-    return InputError(f"{argument} is {plain(value)!r}, but {_demand(kind, interval)}")
+    number = "" if kind is not float or isinstance(value, Real) else "it must be a number; "
+    return InputError(f"{argument} is {plain(value)!r}, but {number}{_demand(kind, interval)}")
 
 
 def _demand(kind, interval):

@@ -145,6 +145,18 @@ def test_batch_norm_gives_no_dx_where_none_is_wanted():
         np.testing.assert_array_equal(grads[name], value)
 
 
+@pytest.mark.parametrize(
+    "build, sentence",
+    [
+        (lambda: Network({"fc": Linear(784, 10)}, 784), "input_shape is 784, but it must be a tup"),
+        (lambda: optim.Adam("0.1"), "lr is '0.1', but it must be a number; it must be finite and"),
+    ],
+)
+def test_a_number_for_a_tuple_and_a_text_for_a_number(build, sentence):
+    with pytest.raises(InputError, match=sentence):
+        build()
+
+
 # Quantisers --------------------------------------------------------------------------------------
 
 
@@ -243,6 +255,12 @@ def test_an_estimate_is_an_estimate_and_a_state(toy, toy_net, answer, state, sen
     with pytest.raises(InputError, match=sentence):
         fit(objective, toy, Given(answer, state), optim.SGD(0.1), **OPTIONS)
     fit(objective, toy, Given(whole), optim.SGD(0.1), **OPTIONS)  # control
+
+
+def test_a_gradient_of_ones_own_that_is_not_finite(toy, toy_net):
+    rule = Given(lambda o, t, b, s: whole(o, t, b, s, grad=np.nan * t))
+    with pytest.raises(minizo.Diverged, match="rate, or look at the gradient of Given$"):
+        fit(Objective(toy_net, quantizers.MidRise()), toy, rule, optim.SGD(0.1), **OPTIONS)
 
 
 def test_rows_share_no_optimiser(toy, toy_net):
