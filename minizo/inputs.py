@@ -41,10 +41,12 @@ def check_parts(recipe):
         raise InputError(
             f"objective is {shown}, but it must be an Objective: Objective(network, quantizer)"
         )
-    if not hasattr(recipe.data, "x_train"):
+    data = recipe.data
+    if not hasattr(data, "x_train"):
+        kind = getattr(data, "__name__", f"a {type(data).__name__}")
         raise InputError(
-            f"data is {getattr(recipe.data, '__name__', repr(recipe.data))}, but it must be a "
-            "Dataset, such as minizo.data.load('mnist') or minizo.data.Dataset('mine', x, y, x, y)"
+            f"data is {repr(data) if isinstance(data, str) else kind}, but it must be a Dataset, "
+            "such as minizo.data.load('mnist') or minizo.data.Dataset('mine', x, y, x, y)"
         )
     check_part("estimator", recipe.estimator)
     check_part("optimizer", recipe.optimizer)

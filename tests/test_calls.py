@@ -26,7 +26,11 @@ def test_what_cannot_be_carried_out(toy, toy_net, options, sentence):
 
 @pytest.mark.parametrize(
     "data, found",
-    [("mnist", "data is 'mnist'"), (minizo.data.mnist, "data is mnist"), (([], []), "data is .")],
+    [
+        ("mnist", "data is 'mnist'"),
+        (minizo.data.mnist, "data is mnist"),
+        (([], []), "data is a tuple"),
+    ],
 )
 def test_data_are_a_dataset(toy_net, data, found):
     with pytest.raises(InputError, match=f"{found}.* but it must be a Dataset, such as minizo.da"):
