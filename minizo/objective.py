@@ -380,9 +380,9 @@ def check_learned(quantizer, shapes):
         require(isinstance(shape, tuple) and len(shape) > 0, argument, dict(shapes), remedy)
     remedy = "that is the scale's name: call what it learns otherwise"
     require("alpha" not in shapes, argument, dict(shapes), remedy)
-    unknown = [name for name in quantizer.least if name not in shapes]
+    least = dict(getattr(quantizer, "least", {}))
     remedy = f"{argument} has {', '.join(shapes) or 'nothing'}"
-    require(not unknown, f"{type(quantizer).__name__}.least", dict(quantizer.least), remedy)
+    require(set(least) <= set(shapes), f"{type(quantizer).__name__}.least", least, remedy)
     return shapes
 
 

@@ -13,7 +13,7 @@ README = (Path(__file__).parent.parent / "README.md").read_text()
 
 def test_readme_code_runs(monkeypatch):
     """The example trains (on few drawn digits here) and ends with weights of four values."""
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    code = "".join(re.findall(r"```python\n(.*?)```", README, re.S))
     monkeypatch.setattr(minizo.data, "mnist", lambda: synthetic_digits(2000, 500))
     names = {}
     exec(code.replace("steps=1200", "steps=100"), names)
@@ -21,6 +21,7 @@ def test_readme_code_runs(monkeypatch):
     assert weights.shape == (10, 784)
     assert len(set(weights.ravel().tolist())) == 4
     assert names["run"].final("train_loss") < 2.0
+    assert names["clipped"].final("train_loss") < 2.0
 
 
 @pytest.mark.parametrize("path", sorted(set(re.findall(r"\]\(([^)#:]+)\)", README))))
