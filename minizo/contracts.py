@@ -1,9 +1,11 @@
-"""What an object must have to be an estimator, an optimiser, a quantiser or a loss."""
+"""What an estimator, an optimiser, a quantiser or a loss must have, and what they must give."""
 
 import inspect
+from collections.abc import Mapping
+from math import prod
 
-from .errors import InputError, close
-from .estimators import ESTIMATORS
+from .errors import InputError, close, require
+from .estimators import ESTIMATORS, Estimate
 from .losses import LOSSES
 from .optim import OPTIMIZERS
 from .quantizers import QUANTIZERS
@@ -43,3 +45,65 @@ def check_part(kind, value):
             f"{'it' if len(missing) == 1 else 'them'}, or inherit from {base}"
         )
     return value
+
+
+def check_estimate(rule, answer, theta, runs):
+    """(Estimate, state), as ``rule.estimate`` gave them for theta of so many runs; or an error."""
+    if type(answer) is not tuple or len(answer) != 2 or not isinstance(answer[0], Estimate):
+        raise InputError(
+            f"{type(rule).__name__}.estimate gives a {type(answer).__name__}, but it must give "
+            "(Estimate(...), state)"
+        )
+    grad, loss = answer[0].grad, answer[0].loss
+    shape, dtype = getattr(grad, "shape", ()), getattr(grad, "dtype", type(grad).__name__)
+    if (shape, dtype) != (theta.shape, theta.dtype):
+        raise InputError(
+            f"the gradient of {rule.label} is {tuple(shape)} {dtype}, but theta is "
+            f"{tuple(theta.shape)} {theta.dtype}: make it of arrays like theta"
+        )
+    found = tuple(getattr(loss, "shape", ()))
+    require(prod(found) == runs, f"the shape of {rule.label}'s loss", found, "one number a run")
+    return answer
+
+
+def check_state(rule, state):
+    """``state``, as ``rule.init`` gave it, or an `InputError` where a checkpoint cannot hold it."""
+    if state is None or isinstance(state, list | str):
+        raise InputError(
+            f"{type(rule).__name__}.init gives {state!r}, but a state is a tuple, a dict, an array "
+            "or a number; one that is empty is ()"
+        )
+    return state
+
+
+def check_learned(quantizer, shapes):
+    """``quantizer.shapes``, or an `InputError` where it does not say what is learned."""
+    argument = f"{type(quantizer).__name__}.shapes"
+    remedy = "it must be a dict of name to a tuple of sizes, such as {'step': (1,)}"
+    require(isinstance(shapes, Mapping), argument, shapes, remedy)
+    for shape in shapes.values():
+        require(isinstance(shape, tuple) and len(shape) > 0, argument, dict(shapes), remedy)
+    remedy = "that is the scale's name: call what it learns otherwise"
+    require("alpha" not in shapes, argument, dict(shapes), remedy)
+    least = dict(getattr(quantizer, "least", {}))
+    remedy = f"{argument} has {', '.join(shapes) or 'nothing'}"
+    require(set(least) <= set(shapes), f"{type(quantizer).__name__}.least", least, remedy)
+    return shapes
+
+
+def check_backward(quantizer, name, x, dx, grads, learned):
+    """Raise an `InputError` where the backward of a quantiser is not like what it was given."""
+    rule = f"{type(quantizer).__name__}.backward"
+    if (dx.shape, dx.dtype) != (x.shape, x.dtype):
+        raise InputError(
+            f"{rule} gives {tuple(dx.shape)} {dx.dtype} for {name}, but x is {tuple(x.shape)} "
+            f"{x.dtype}"
+        )
+    if set(grads) != set(learned):
+        raise InputError(
+            f"{rule} gives gradients of {sorted(grads)}, but shapes has {sorted(learned)}: give "
+            "one for each"
+        )
+    for part, grad in grads.items():
+        if grad.dtype != x.dtype:
+            raise InputError(f"{rule} gives {grad.dtype} for {name}.{part}, but x is {x.dtype}")

@@ -2,12 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from math import prod
 
 from . import backend
 from .contracts import check_part
 from .errors import InputError, require
-from .estimators import Estimate
 from .layers.stack import shapes_through
 from .parallel import Pool
 from .records import COLUMNS, finite
@@ -125,35 +123,6 @@ def check_start(network, data, start, state):
             require(found == wanted, f"the shape and dtype of state {name}", found, remedy)
             remedy = f"{name} holds a NaN or infinity; leave it out for those of the first batch"
             require(finite(state[name]).all(), "state", "not finite", remedy)
-
-
-def check_estimate(rule, answer, theta, runs):
-    """(Estimate, state), as ``rule.estimate`` gave them for theta of so many runs; or an error."""
-    if type(answer) is not tuple or len(answer) != 2 or not isinstance(answer[0], Estimate):
-        raise InputError(
-            f"{type(rule).__name__}.estimate gives a {type(answer).__name__}, but it must give "
-            "(Estimate(...), state)"
-        )
-    grad, loss = answer[0].grad, answer[0].loss
-    shape, dtype = getattr(grad, "shape", ()), getattr(grad, "dtype", type(grad).__name__)
-    if (shape, dtype) != (theta.shape, theta.dtype):
-        raise InputError(
-            f"the gradient of {rule.label} is {tuple(shape)} {dtype}, but theta is "
-            f"{tuple(theta.shape)} {theta.dtype}: make it of arrays like theta"
-        )
-    found = tuple(getattr(loss, "shape", ()))
-    require(prod(found) == runs, f"the shape of {rule.label}'s loss", found, "one number a run")
-    return answer
-
-
-def check_state(rule, state):
-    """``state``, as ``rule.init`` gave it, or an `InputError` where a checkpoint cannot hold it."""
-    if state is None or isinstance(state, list | str):
-        raise InputError(
-            f"{type(rule).__name__}.init gives {state!r}, but a state is a tuple, a dict, an array "
-            "or a number; one that is empty is ()"
-        )
-    return state
 
 
 def check_call(pool, progress, path, checkpoint_every, resume):

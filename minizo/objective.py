@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from . import backend
-from .contracts import check_part
+from .contracts import check_backward, check_learned, check_part
 from .errors import InputError, require
 from .losses import SoftmaxCrossEntropy
 from .network import Network
@@ -371,21 +371,6 @@ class Objective:
         return examples * (forwards * net.macs + backwards * net.backward_macs)
 
 
-def check_learned(quantizer, shapes):
-    """``quantizer.shapes``, or an `InputError` where it does not say what is learned."""
-    argument = f"{type(quantizer).__name__}.shapes"
-    remedy = "it must be a dict of name to a tuple of sizes, such as {'step': (1,)}"
-    require(isinstance(shapes, Mapping), argument, shapes, remedy)
-    for shape in shapes.values():
-        require(isinstance(shape, tuple) and len(shape) > 0, argument, dict(shapes), remedy)
-    remedy = "that is the scale's name: call what it learns otherwise"
-    require("alpha" not in shapes, argument, dict(shapes), remedy)
-    least = dict(getattr(quantizer, "least", {}))
-    remedy = f"{argument} has {', '.join(shapes) or 'nothing'}"
-    require(set(least) <= set(shapes), f"{type(quantizer).__name__}.least", least, remedy)
-    return shapes
-
-
 def same_companions(ours, theirs):
     """Whether two networks have the same quantisers beside the same weights.
 
@@ -393,21 +378,3 @@ def same_companions(ours, theirs):
     """
     alike = (ours[name].at(0.0) == theirs[name].at(0.0) for name in ours if name in theirs)
     return set(ours) == set(theirs) and all(alike)
-
-
-def check_backward(quantizer, name, x, dx, grads, learned):
-    """Raise an `InputError` where the backward of a quantiser is not like what it was given."""
-    rule = f"{type(quantizer).__name__}.backward"
-    if (dx.shape, dx.dtype) != (x.shape, x.dtype):
-        raise InputError(
-            f"{rule} gives {tuple(dx.shape)} {dx.dtype} for {name}, but x is {tuple(x.shape)} "
-            f"{x.dtype}"
-        )
-    if set(grads) != set(learned):
-        raise InputError(
-            f"{rule} gives gradients of {sorted(grads)}, but shapes has {sorted(learned)}: give "
-            "one for each"
-        )
-    for part, grad in grads.items():
-        if grad.dtype != x.dtype:
-            raise InputError(f"{rule} gives {grad.dtype} for {name}.{part}, but x is {x.dtype}")

@@ -15,9 +15,9 @@ from typing import NamedTuple
 import numpy as np
 
 from . import backend, checkpoint, parallel
+from .contracts import check_estimate, check_state
 from .estimators import Step
 from .files import require_writable
-from .inputs import check_estimate, check_state
 from .parallel import Pool
 from .records import COLUMNS, Run, check, record
 
