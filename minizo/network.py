@@ -1,39 +1,24 @@
-"""A stack of layers over one parameter vector theta, with named views of its slices."""
+"""A network: layers over one parameter vector theta, with named views of its slices."""
 
-import functools
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
-from operator import getitem
-from typing import Annotated
 
 import numpy as np
 
 from . import backend, rng
 from .errors import InputError, require
-from .layers import Stack
-from .layers.stack import places, rebuilt, shapes_through
+from .examples import cut, even_slices, joined
+from .layered import Layered
 from .parallel import together
-from .settings import Settings
-
-BLOCKS = 4  # into which a batch is cut at most
-BLOCK_MACS = 100_000_000  # multiply-accumulates of a block at least: some milliseconds, and
-BLOCK_EXAMPLES = 2  # so many examples
-
-
-def even_slices(n, count):
-    """Slices that cut n examples into ``count`` blocks of about the same size.
-
-    >>> even_slices(5, 2)
-    [slice(0, 2, None), slice(2, 5, None)]
-    """
-    return [slice(n * k // count, n * (k + 1) // count) for k in range(count)]
 
 
 @dataclass(frozen=True, eq=False)
-class Network(Settings):
-    """Named layers, one on top of the other.
+class Network(Layered):
+    """Named layers, one on top of the other, and theta, which holds their parameters.
+
+    What the layers say of themselves (names, shapes, running statistics, costs) is in `Layered`.
 
     Parameters
     ----------
@@ -59,44 +44,7 @@ class Network(Settings):
     ``backward_macs``: the gradient with respect to the data is never computed.
     """
 
-    layers: Mapping
-    input_shape: Annotated[tuple, "[1, inf)"]
     companions: Mapping = field(default_factory=dict)
-
-    def __post_init__(self):
-        super().__post_init__()
-        require(len(self.layers) > 0, "layers", self.layers, "a network needs at least one")
-        _ = self.stack  # what is wrong is refused when it is built, not when it runs
-
-    @cached_property
-    def stack(self):
-        """The layers as one, each of which knows what it is fed."""
-        return rebuilt(Stack(self.layers), lambda layer, shape: layer.fed(shape), self.input_shape)
-
-    @cached_property
-    def shapes_between(self):
-        """Shapes of an example before the first layer, between them, and after the last."""
-        return shapes_through(self.layers, self.input_shape)
-
-    @cached_property
-    def output_shape(self):
-        """Shape of the output for one example."""
-        return self.shapes_between[-1]
-
-    # What the layers say of themselves, read off the list of their places
-
-    @cached_property
-    def places(self):
-        """A `minizo.layers.stack.Place` for every layer, inside composites too."""
-        return places(self.stack, self.input_shape, wanted=False)
-
-    def _named(self, found):
-        # one dict for each place, by the layer's names -> one dict by the network's
-        return {
-            place.name + part: value
-            for place, own in zip(self.places, found, strict=True)
-            for part, value in own.items()
-        }
 
     @cached_property
     def shapes(self):
@@ -129,26 +77,6 @@ class Network(Settings):
         return shape[0], prod(shape[1:])
 
     @cached_property
-    def running(self):
-        """Names of the running statistics, such as ``"bn1.mean"``; empty for most networks."""
-        return tuple(place.name + part for place in self.places for part in place.layer.running)
-
-    @cached_property
-    def random(self):
-        """Names of the random arrays that layers need in training, such as ``"drop1.mask"``."""
-        return tuple(place.name + part for place in self.places for part in place.layer.random)
-
-    @cached_property
-    def cuts(self):
-        """Whether a batch may be cut into blocks of examples: all layers allow it."""
-        return all(place.layer.cuts for place in self.places)
-
-    @cached_property
-    def scheduled(self):
-        """Whether a layer depends on the part of the run that is over: on the way it is another."""
-        return any(place.layer.at(0.5) is not place.layer for place in self.places)
-
-    @cached_property
     def slices(self):
         """Parameter name -> the slice of theta that holds it."""
         slices, start = {}, 0
@@ -161,42 +89,6 @@ class Network(Settings):
     def d(self):
         """Number of parameters."""
         return sum(prod(shape) for shape in self.shapes.values())
-
-    @cached_property
-    def least_batch(self):
-        """Examples that a batch needs in training: 2 where one alone has nothing to normalise."""
-        return max((place.layer.least_batch(place.shape) for place in self.places), default=1)
-
-    @cached_property
-    def macs(self):
-        """Multiply-accumulates of one forward, per example."""
-        return sum(place.layer.macs(place.shape) for place in self.places)
-
-    @cached_property
-    def backward_macs(self):
-        """Multiply-accumulates of one backward, per example: dW of every layer, dx of all but one.
-
-        dx is not computed below the lowest layer that has parameters.
-        """
-        return sum(place.layer.backward_macs(place.shape, place.wanted) for place in self._above)
-
-    @cached_property
-    def widest(self):
-        """Size of the largest output that depends on theta, per example."""
-        outputs = [place.layer.output_shape(place.shape) for place in self._above]
-        return max((prod(shape) for shape in outputs), default=1)
-
-    @property
-    def _above(self):
-        # the layers whose outputs depend on theta
-        return [place for place in self.places if place.wanted or place.layer.shapes]
-
-    def at(self, progress):
-        """This network at a point of the run; itself where no layer depends on it."""
-        if not self.scheduled:
-            return self
-        stack = rebuilt(self.stack, lambda layer, _: layer.at(progress), self.input_shape)
-        return replace(self, layers=stack.layers)
 
     def init(self, seed=0, like=None, values=None):
         """Initial theta: (d,) in the library and dtype of ``like`` (NumPy float32 by default).
@@ -231,40 +123,6 @@ class Network(Settings):
             theta[part] = values[name].reshape(-1)
         return backend.asarray(theta, like)
 
-    def init_state(self, like):
-        """Running statistics before the first batch: name -> array, where ``like`` lives.
-
-        Empty for a network without any. `minizo.fit` starts from those of the first batch.
-        """
-        return self._named([place.layer.init_state(like) for place in self.places])
-
-    def next_state(self, state, statistics):
-        """Running statistics after a batch whose own `statistics` are given."""
-        if not self.running:
-            return state
-        for name in self.running:
-            if name not in statistics:
-                raise InputError(
-                    f"there are no batch statistics for {name}; an estimator of a network with "
-                    "running statistics hands on those that the objective gave it, "
-                    "Estimate(..., statistics=objective.statistics(theta, batch))"
-                )
-        after = []
-        for name, layer, *_ in self.places:
-            own, seen = ({p: of[name + p] for p in layer.running} for of in (state, statistics))
-            after.append(self._all_running(name, layer, "next_state", layer.next_state(own, seen)))
-        return self._named(after)
-
-    @staticmethod
-    def _all_running(name, layer, method, found):
-        # what a layer says of its running statistics names all of them
-        if set(found) != set(layer.running):
-            raise InputError(
-                f"layer {name[:-1]!r}: {method} gives {sorted(found)}, but running says "
-                f"{sorted(layer.running)}"
-            )
-        return found
-
     def project(self, theta):
         """theta with what must not fall below a value raised to it; theta itself where nothing is.
 
@@ -278,17 +136,6 @@ class Network(Settings):
             own = new[..., self.slices[name]]
             own[...] = xp.clip(own, value, None)
         return new
-
-    def noise(self, stream, examples, like):
-        """Random arrays that layers (Dropout) need in training on a batch: name -> array."""
-        if not self.random:
-            return {}
-        return self._named(
-            [
-                place.layer.noise(stream.child(*place.path), place.shape, examples, like)
-                for place in self.places
-            ]
-        )
 
     def views(self, theta):
         """Named views of theta: name -> (..., *shape). They share its memory."""
@@ -326,25 +173,18 @@ class Network(Settings):
             network is in use, without them in training; with the arrays of `noise` it is random.
         x : ndarray of shape (N, *input_shape)
         """
-        found = self._in_blocks(self.stack.forward, params, x)
+        blocks = cut(self, params, x)
+        walk = self.stack.forward
+        found = together(lambda k, reduce: walk(*blocks[k], reduce), len(blocks))
         outputs, caches = zip(*found, strict=True)
-        return self._joined(outputs), caches
+        return joined(outputs, len(self.output_shape)), caches
 
     def predict(self, params, x):
         """`forward` without the caches, whose memory is then free at once."""
-        return self._joined(self._in_blocks(self.stack.predict, params, x))
-
-    def statistics(self, caches):
-        """What the batch of these ``caches`` says about the running statistics: name -> array."""
-        if not self.running:
-            return {}
-        # every block of examples knows them; a composite's cache is the list of its layers'
-        own = [functools.reduce(getitem, place.path, caches[0]) for place in self.places]
-        found = []
-        for (name, layer, *_), cache in zip(self.places, own, strict=True):
-            seen = layer.statistics(cache)
-            found.append(self._all_running(name, layer, "statistics", seen) if seen else seen)
-        return self._named(found)
+        blocks = cut(self, params, x)
+        walk = self.stack.predict
+        outputs = together(lambda k, reduce: walk(*blocks[k], reduce), len(blocks))
+        return joined(outputs, len(self.output_shape))
 
     def backward(self, params, caches, dy):
         """Gradients of every parameter of the layers: name -> (..., *shape)."""
@@ -357,34 +197,6 @@ class Network(Settings):
 
         first, *others = together(block, len(caches))
         return {name: sum((own[name] for own in others), share) for name, share in first.items()}
-
-    # A large batch is cut into blocks of examples, which walk through the layers side by side.
-
-    def _blocks(self, params, x):
-        # How many: by the work alone. A population, many runs and a device have enough at once.
-        examples = x.shape[0]
-        most = min(BLOCKS, examples * self.macs // BLOCK_MACS, examples // BLOCK_EXAMPLES)
-        if most < 2 or not (self.cuts and backend.is_numpy(backend.namespace(x))):
-            return 1
-        known = self.stack.shapes.items()
-        return most if all(params[name].size == prod(shape) for name, shape in known) else 1
-
-    def _in_blocks(self, walk, params, x):
-        # walk(params, x, reduce) for every block
-        parts = even_slices(x.shape[0], self._blocks(params, x))
-        random = [name for name in self.random if name in params]
-
-        def block(k, reduce):
-            if len(parts) == 1:
-                return walk(params, x, reduce)
-            noise = {name: params[name][parts[k], ...] for name in random}
-            return walk({**params, **noise}, x[parts[k], ...], reduce)
-
-        return together(block, len(parts))
-
-    def _joined(self, outputs):
-        axis = -1 - len(self.output_shape)
-        return outputs[0] if len(outputs) == 1 else backend.concat(outputs, axis)
 
     def describe(self):
         """A short table of the layers, for people.

@@ -67,6 +67,7 @@ NEEDED = {
     "LayerNorm": {"shape": (2, 3)},
     "Residual": {"body": {"act": ReLU()}},
     "Stack": {"layers": {"act": ReLU()}},
+    "Layered": {"layers": {"act": ReLU()}, "input_shape": (2, 3)},
     "Network": {"layers": {"act": ReLU()}, "input_shape": (2, 3)},
     "Stream": {"seed": 1, "purpose": "test"},
     "Rows": {"streams": ()},

@@ -32,7 +32,7 @@ and the next state from ``next_state(state, statistics)``. The masks are drawn b
 
 A `Stack` of named layers passes the data through them, under their names with a prefix
 (``conv1.weight``); a `Residual` is made of two stacks. They are no more than ways of the data:
-what a network must know of its layers it reads off the list of their `minizo.layers.stack.places`.
+what a network must know of its layers it reads off the list of their `minizo.layered.places`.
 """
 
 from .activations import HardTanh, QuantizedActivation, ReLU

@@ -1,36 +1,12 @@
-"""Layers made of named layers, the stack among them, and the one walk that finds every layer."""
+"""Layers made of named layers: what they share, and the stack, one on top of the other."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 from ..errors import InputError, require
 from ..parallel import alone
 from .base import Layer
-
-
-class Place(NamedTuple):
-    """A layer that is not made of layers, and what only its place in a network decides.
-
-    Parameters
-    ----------
-    name : str
-        With which its parameters' names begin: ``"block1.conv1."``.
-    layer : Layer
-    shape : tuple of int
-        Of an example that it is fed.
-    path : tuple of int
-        Its place in every composite around it, which finds its random stream and its cache.
-    wanted : bool
-        Whether its dx is wanted: something below it has parameters.
-    """
-
-    name: str
-    layer: Layer
-    shape: tuple
-    path: tuple
-    wanted: bool
 
 
 @dataclass(frozen=True)
@@ -88,41 +64,6 @@ def check_layer(name, layer):
                 f"and running is {layer.running!r}; a layer with running statistics has running, "
                 f"{', '.join(needed)}"
             )
-
-
-def places(layer, shape, name="", path=(), wanted=True):
-    """A `Place` for every layer in ``layer``, in the order of their parameters.
-
-    Whatever a network must know of its layers is read off this list: names, starts, running
-    statistics, random arrays, costs.
-
-    >>> from minizo.layers import Linear, ReLU, Residual
-    >>> block = Residual({"fc": Linear(2, 2), "act": ReLU()}, {"fc": Linear(2, 2)})
-    >>> [(place.name, place.path) for place in places(block, (2,))]
-    [('fc.', (0,)), ('act.', (1,)), ('shortcut.fc.', (2, 0))]
-    """
-    if not isinstance(layer, Composite):
-        return [Place(name, layer, shape, path, wanted)]
-    found, index = [], 0
-    for way in layer.ways:
-        below = wanted
-        for (part, own), fed in zip(way.items(), shapes_through(way, shape), strict=False):
-            found += places(own, fed, f"{name}{part}.", (*path, index), below)
-            below = below or bool(own.shapes)
-            index += 1
-    return found
-
-
-def rebuilt(layer, change, shape):
-    """``layer`` with ``change(layer, shape it is fed)`` for every one that is no composite."""
-    if not isinstance(layer, Composite):
-        return change(layer, shape)
-    new = {}
-    for way in fields(layer):
-        layers = getattr(layer, way.name)
-        fed = zip(layers.items(), shapes_through(layers, shape), strict=False)
-        new[way.name] = {name: rebuilt(own, change, own_shape) for (name, own), own_shape in fed}
-    return replace(layer, **new)
 
 
 def shapes_through(layers, shape):
