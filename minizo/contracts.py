@@ -47,6 +47,25 @@ def check_part(kind, value):
     return value
 
 
+def check_like(what, value, name, like):
+    """Raise an `InputError` where ``value`` has not the shape and dtype of ``like``, by its name.
+
+    >>> import numpy as np
+    >>> try:
+    ...     check_like("dx", np.zeros(2), "x", np.zeros(2, np.float32))
+    ... except InputError as error:
+    ...     print(str(error).partition(" (a number")[0])
+    dx is (2,) float64, but x is (2,) float32: keep shape and dtype
+    """
+    shape, dtype = getattr(value, "shape", ()), getattr(value, "dtype", type(value).__name__)
+    if (shape, dtype) != (like.shape, like.dtype):
+        raise InputError(
+            f"{what} is {tuple(shape)} {dtype}, but {name} is {tuple(like.shape)} {like.dtype}: "
+            "keep shape and dtype (a number of NumPy's turns float32 into float64, one of Python's "
+            "does not)"
+        )
+
+
 def check_estimate(rule, answer, theta, runs):
     """(Estimate, state), as ``rule.estimate`` gave them for theta of so many runs; or an error."""
     if type(answer) is not tuple or len(answer) != 2 or not isinstance(answer[0], Estimate):
@@ -54,14 +73,8 @@ def check_estimate(rule, answer, theta, runs):
             f"{type(rule).__name__}.estimate gives a {type(answer).__name__}, but it must give "
             "(Estimate(...), state)"
         )
-    grad, loss = answer[0].grad, answer[0].loss
-    shape, dtype = getattr(grad, "shape", ()), getattr(grad, "dtype", type(grad).__name__)
-    if (shape, dtype) != (theta.shape, theta.dtype):
-        raise InputError(
-            f"the gradient of {rule.label} is {tuple(shape)} {dtype}, but theta is "
-            f"{tuple(theta.shape)} {theta.dtype}: make it of arrays like theta"
-        )
-    found = tuple(getattr(loss, "shape", ()))
+    check_like(f"the gradient of {rule.label}", answer[0].grad, "theta", theta)
+    found = tuple(getattr(answer[0].loss, "shape", ()))
     require(prod(found) == runs, f"the shape of {rule.label}'s loss", found, "one number a run")
     return answer
 
@@ -91,19 +104,15 @@ def check_learned(quantizer, shapes):
     return shapes
 
 
-def check_backward(quantizer, name, x, dx, grads, learned):
-    """Raise an `InputError` where the backward of a quantiser is not like what it was given."""
-    rule = f"{type(quantizer).__name__}.backward"
-    if (dx.shape, dx.dtype) != (x.shape, x.dtype):
-        raise InputError(
-            f"{rule} gives {tuple(dx.shape)} {dx.dtype} for {name}, but x is {tuple(x.shape)} "
-            f"{x.dtype}"
-        )
+def check_backward(quantizer, answer, x, scale, learned):
+    """(dx, grads), as ``quantizer.backward`` gave them for x and ``scale``; or an `InputError`."""
+    rule, (dx, grads) = f"{type(quantizer).__name__}.backward", answer
+    check_like(f"dx of {rule}", dx, "x", x)
     if set(grads) != set(learned):
         raise InputError(
             f"{rule} gives gradients of {sorted(grads)}, but shapes has {sorted(learned)}: give "
             "one for each"
         )
     for part, grad in grads.items():
-        if grad.dtype != x.dtype:
-            raise InputError(f"{rule} gives {grad.dtype} for {name}.{part}, but x is {x.dtype}")
+        check_like(f"the gradient of {part} of {rule}", grad, part, scale[part])
+    return answer

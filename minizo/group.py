@@ -19,7 +19,7 @@ from math import ceil, prod
 from typing import NamedTuple
 
 from . import backend, rng
-from .errors import InputError
+from .contracts import check_like
 from .objective import Batch
 from .parallel import BLOCK_DIRECTIONS
 
@@ -140,12 +140,7 @@ class Group:
         # (theta, state) of a share after the step
         objective, update = share.objective.at(step.progress), self.lead.estimator.update
         new, state = update(objective, share.optimizer, grad, state, theta, step)
-        if (new.shape, new.dtype) != (theta.shape, theta.dtype):
-            raise InputError(
-                f"{type(share.optimizer).__name__} turned theta, {tuple(theta.shape)} "
-                f"{theta.dtype}, into {tuple(new.shape)} {new.dtype}: an update keeps shape and "
-                "dtype (a NumPy number would turn float32 into float64: use Python's)"
-            )
+        check_like(f"theta after {type(share.optimizer).__name__}", new, "theta before", theta)
         return new, state
 
 

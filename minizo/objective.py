@@ -320,8 +320,8 @@ class Objective:
             x, dw = self.cut(theta, name), grads[name]
             scale = self.beside(name, views, batch.noise)
             # (..., *shape) -> (..., m) or (..., F, n), and back
-            dx, own = self.quantizer.backward(x, scale, xp.reshape(dw, x.shape))
-            check_backward(self.quantizer, name, x, dx, own, self._learned[name])
+            answer = self.quantizer.backward(x, scale, xp.reshape(dw, x.shape))
+            dx, own = check_backward(self.quantizer, answer, x, scale, self._learned[name])
             grads[name] = xp.reshape(dx, dw.shape)
             grads |= {f"{name}.{part}": value for part, value in own.items()}
         return found._replace(gradient=self.network.flatten(grads))

@@ -9,10 +9,8 @@ of the shape and dtype of theta, or the number of updates so far. ``progress`` =
 sets the learning rate lr(t) = lr shape(t / T). ``init(theta, objective)`` is always given both;
 only `Bop` uses the objective, to learn which weights are binary.
 
-theta and grad are (d,), or (S, 1, d) where S runs are trained together. A rule that treats each
-number by itself, or takes its norms and means over the last axis with ``keepdims``, says so with
-``rowwise = True``; the runs of one that does not say so are trained one by one. (A subclass that
-has an ``update`` of its own says it anew.)
+theta and grad are (d,), or (S, 1, d) where S runs are trained together and the rule is ``rowwise``
+(`minizo.rules.Rule`).
 """
 
 from collections.abc import Callable
@@ -21,12 +19,13 @@ from typing import Annotated, NamedTuple
 
 from . import backend
 from .errors import require, resolve
+from .rules import Rule
 from .schedules import SHAPES, schedule
-from .settings import Positive, Settings
+from .settings import Positive
 
 
 @dataclass(frozen=True)
-class SGD(Settings):
+class SGD(Rule):
     """theta <- theta - lr(t) g.
 
     Parameters
@@ -53,11 +52,6 @@ class SGD(Settings):
     lr: Positive = 0.1
     schedule: str = "linear"
     rowwise = True
-
-    def __init_subclass__(cls, **options):
-        super().__init_subclass__(**options)
-        if "update" in vars(cls) and "rowwise" not in vars(cls):
-            cls.rowwise = False
 
     def __post_init__(self):
         super().__post_init__()

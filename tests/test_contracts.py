@@ -174,9 +174,9 @@ QUANTIZERS = [
     ({"init": lambda self, w, stream: {"step": 0.5}}, r"Changed.init is .'step': \(\)., but its "),
     ({"backward": lambda self, x, scale, dw: (dw, {})}, r"backward gives gradients of \[\], but s"),
     ({"backward": lambda self, x, scale, dw: (dw.astype(float), {"step": dw[..., :1]})},
-     r"Changed.backward gives \(60,\) float64 for fc1.weight, but x is \(60,\) float32"),
+     r"dx of Changed.backward is \(60,\) float64, but x is \(60,\) float32: keep shape and dt"),
     ({"backward": lambda self, x, scale, dw: (dw, {"step": dw[..., :1].astype(float)})},
-     "Changed.backward gives float64 for fc1.weight.step, but x is float32"),
+     r"gradient of step of Changed.backward is \(1,\) float64, but step is \(1,\) float32"),
 ]  # fmt: skip
 
 
@@ -323,9 +323,15 @@ def sgd(**members):
 
 
 OPTIMIZERS = [
-    ({"update": lambda self, g, s, t, p=0.0: (t.astype(float), s)}, "into .83,. float64: an updat"),
-    ({"update": lambda self, g, s, t, p=0.0: (t[None], s)}, r"Changed turned theta, \(83,\) float"),
-    ({"rate": lambda self, p: np.float64(0.1)}, "use Python's"),
+    (
+        {"update": lambda self, g, s, t, p=0.0: (t.astype(float), s)},
+        "theta after Changed is .83,. float64, but",
+    ),
+    (
+        {"update": lambda self, g, s, t, p=0.0: (t[None], s)},
+        r"after Changed is \(1, 83\) float32, but th",
+    ),
+    ({"rate": lambda self, p: np.float64(0.1)}, "theta after Changed is .83,. float64, bu"),
     ({"init": lambda self, t, objective=None: None}, "Changed.init gives None, but a state is a t"),
 ]
 

@@ -230,7 +230,9 @@ def test_without_the_check_a_numpy_scalar_changes_the_dtype(toy):
     rule, theta = optim.Momentum(0.1), np.zeros(2, np.float32)
     object.__setattr__(rule, "mu", np.float64(0.9))
     assert rule.update(theta, rule.init(theta), theta)[0].dtype == np.float64
-    with pytest.raises(InputError, match="Momentum turned theta, .* float32, into .* float64"):
+    with pytest.raises(
+        InputError, match="theta after Momentum is .* float64, but theta before is .* float32"
+    ):
         train(toy, optimizer=rule)
 
 

@@ -51,7 +51,7 @@ def train(command, defaults, given):
     examples = running.evaluation(settings, data)[1]
     for run in planned:  # their numbers alone
         numbers = run.steps, settings.batch, run.seed, None, examples
-        check_numbers(Recipe(network, data, None, None, *numbers))
+        check_numbers(Recipe(None, data, None, None, *numbers))
     running.check(settings, compared, network, data)
     if resume is not None:
         folder = make_folder(resume, "--resume")

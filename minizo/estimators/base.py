@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from ..errors import require
 from ..parallel import Pool
+from ..rules import Rule
 from ..settings import Count, Natural, Settings
 
 
@@ -111,7 +112,7 @@ class Step(Settings):
         return self.index // self.per_epoch
 
 
-class Estimator(Settings):
+class Estimator(Rule):
     """Base of every estimator: its gradient goes to the optimiser, and that is the step.
 
     A rule that *owns the update* replaces `update`: it takes a proximal step after the optimiser's,
@@ -121,11 +122,9 @@ class Estimator(Settings):
     Attributes
     ----------
     rowwise : bool
-        Whether `estimate` takes theta of shape (S, 1, d), a row for each of S runs, with
-        ``step.seed`` a tuple of S seeds, and treats each row as a run by itself. Such a rule takes
-        norms and means over the last axis, with ``keepdims``, and does without ``step.lr`` and
-        ``step.ahead``. If it has an ``n``, that is how many directions it looks at. A subclass
-        with an ``estimate`` or ``update`` of its own says it anew.
+        Whether `estimate` takes theta of S runs, (S, 1, d), see `minizo.rules.Rule`. Then
+        ``step.seed`` is a tuple of S seeds, and ``step.lr`` and ``step.ahead`` are not there. If
+        the rule has an ``n``, that is how many directions it looks at.
 
     Notes
     -----
@@ -157,13 +156,6 @@ class Estimator(Settings):
     >>> Nothing().update(None, SGD(0.1), np.ones(2), (), np.array([1.0, 2.0]), Step())[0]
     array([0.9, 1.9])
     """
-
-    rowwise = False
-
-    def __init_subclass__(cls, **options):
-        super().__init_subclass__(**options)
-        if {"estimate", "update"} & set(vars(cls)) and "rowwise" not in vars(cls):
-            cls.rowwise = False
 
     @property
     def label(self):
