@@ -75,7 +75,8 @@ def check_estimate(rule, answer, theta, runs):
         )
     check_like(f"the gradient of {rule.label}", answer[0].grad, "theta", theta)
     found = tuple(getattr(answer[0].loss, "shape", ()))
-    require(prod(found) == runs, f"the shape of {rule.label}'s loss", found, "one number a run")
+    remedy = "it must be one number a run"
+    require(prod(found) == runs, f"the shape of {rule.label}'s loss", found, remedy)
     return answer
 
 

@@ -24,7 +24,8 @@ def prepare(recipe):
     check_data(network, data)
     check_start(network, data, recipe.start, recipe.state)
     check_callable("augment", recipe.augment)
-    require(isinstance(recipe.watch, Mapping), "watch", recipe.watch, "a dict of name to function")
+    remedy = "it must be a dict of name to function"
+    require(isinstance(recipe.watch, Mapping), "watch", recipe.watch, remedy)
     for name, function in recipe.watch.items():
         require(name not in COLUMNS, "watch", name, "this column is recorded already; rename it")
         check_callable(f"watch[{name!r}]", function)

@@ -11,7 +11,7 @@ CALLS = [
     ({"pool": 4}, "pool is 4, but it must be a Pool, which `with minizo.threads"),
     ({"progress": True}, "progress is True, but it must be a function, or None"),
     ({"augment": "crop"}, "augment is 'crop', but it must be a function, or None"),
-    ({"watch": ["flips"]}, r"watch is \['flips'\], but a dict of name to function"),
+    ({"watch": ["flips"]}, r"watch is \['flips'\], but it must be a dict of name to function"),
     ({"watch": {"flips": 3}}, r"watch\['flips'\] is 3, but it must be a function"),
     ({"resume": True}, "resume is True, but there is no path: give that of the checkpoint"),
 ]

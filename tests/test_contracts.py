@@ -243,7 +243,11 @@ ESTIMATORS = [
     (lambda o, t, b, s: 0.0 * t, (), "Given.estimate gives a ndarray, but it must give .Estimate"),
     (lambda o, t, b, s: o.ste_gradient(t, b), (), "Given.estimate gives a Gradient, but it must"),
     (lambda *a: whole(*a)[0], (), "Given.estimate gives a Estimate, but it must give"),
-    (lambda *a: whole(*a, loss=np.zeros(2)), (), r"the shape of Given's loss is \(2,\), but one n"),
+    (
+        lambda *a: whole(*a, loss=np.zeros(2)),
+        (),
+        r"the shape of Given's loss is \(2,\), but it must be one n",
+    ),
     (whole, None, "Given.init gives None, but a state is a tuple, a dict, an array or a number"),
     (whole, [1.0], r"Given.init gives \[1.0\], but a state is a tuple, a dict, an array or a num"),
 ]

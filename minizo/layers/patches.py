@@ -108,7 +108,11 @@ def correlation(patches, pixels, kernel_rows, stride):
 
 
 def weight_gradient(patches, dy, kernel, stride):
-    """dW (..., F, C, kh, kw) from the row patches of x, where dx is not wanted."""
+    """dW (..., F, C, kh, kw) from the row patches of x, where dx is not wanted.
+
+    That is so in the lowest layer, which few channels enter: patches of dy would be many times as
+    large, and nothing else would need them.
+    """
     found = backend.stack(correlation(patches, dy, kernel[0], stride), axis=-3)
     *lead, _, _, outputs = found.shape
     # (..., kh, kw*C, F) -> (..., kh, kw, C, F) -> (..., F, C, kh, kw)

@@ -14,20 +14,20 @@ class Composite:
     """What is made of named layers: no layer itself, but the ways of the data through layers.
 
     Every field is a mapping of names to layers, one on top of the other, which may be composites
-    in their turn. All ``ways`` start from what the composite is fed. One has ``ways``,
-    ``output_shape``, ``forward``, ``predict`` (the forward without caches) and ``backward``. The
-    names of what a layer has
-    (parameters, running statistics, random arrays) get the layer's as a prefix: ``"weight"`` of
-    ``"fc1"`` becomes ``"fc1.weight"``. The cache is the list of those of the layers.
+    in their turn. One has ``ways``, all of which start from what the composite is fed,
+    ``output_shape``, ``forward``, ``predict`` (the forward without caches) and ``backward``.
+
+    The names of what a layer has (parameters, running statistics, random arrays) get the layer's as
+    a prefix: ``"weight"`` of ``"fc1"`` becomes ``"fc1.weight"``. The cache is the list of those of
+    the layers.
     """
 
     ways = ()  # mappings of layers, each from what the composite is fed to what it gives
 
     def __post_init__(self):
         for way in self.ways:
-            if not isinstance(way, Mapping):
-                remedy = "it must be a dict of name to layer, in the order of the data"
-                require(False, "layers", way, remedy)
+            remedy = "it must be a dict of name to layer, in the order of the data"
+            require(isinstance(way, Mapping), "layers", way, remedy)
             for name, layer in way.items():
                 check_layer(name, layer)
 
