@@ -39,12 +39,47 @@ def check_part(kind, value):
         name = value.__name__
         raise InputError(f"{kind} is the class {name}, but it must be an object: {name}()")
     missing = [name for name in needed.split() if not callable(getattr(value, name, None))]
+    if not missing and kind == "estimator" and not hasattr(value, "label"):
+        missing = ["label"]
     if missing:
         raise InputError(
             f"{kind} is a {type(value).__name__}, which has no {' or '.join(missing)}; write "
             f"{'it' if len(missing) == 1 else 'them'}, or inherit from {base}"
         )
+    for name, arguments in SIGNATURES.get(kind, {}).items():
+        try:
+            inspect.signature(getattr(value, name)).bind(*arguments)
+        except TypeError:
+            raise InputError(
+                f"{type(value).__name__}.{name} is called with ({', '.join(arguments)}), which it "
+                "does not take"
+            ) from None
     return value
+
+
+# What the methods of a rule are called with
+SIGNATURES = {
+    "estimator": {
+        "init": ("objective", "theta"),
+        "estimate": ("objective", "theta", "batch", "state", "step"),
+        "update": ("objective", "optimizer", "grad", "state", "theta", "step"),
+    },
+    "optimizer": {
+        "init": ("theta", "objective"),
+        "update": ("grad", "state", "theta", "progress"),
+        "rate": ("progress",),
+    },
+}
+
+
+def check_pair(rule, method, answer, first, kind):
+    """``answer``, a pair of a ``kind`` called ``first`` and a state; or an `InputError`."""
+    if type(answer) is not tuple or len(answer) != 2 or not isinstance(answer[0], kind):
+        raise InputError(
+            f"{type(rule).__name__}.{method} gives a {type(answer).__name__}, but it must give "
+            f"({first}, state)"
+        )
+    return answer
 
 
 def check_like(what, value, name, like):
@@ -68,11 +103,7 @@ def check_like(what, value, name, like):
 
 def check_estimate(rule, answer, theta, runs):
     """(Estimate, state), as ``rule.estimate`` gave them for theta of so many runs; or an error."""
-    if type(answer) is not tuple or len(answer) != 2 or not isinstance(answer[0], Estimate):
-        raise InputError(
-            f"{type(rule).__name__}.estimate gives a {type(answer).__name__}, but it must give "
-            "(Estimate(...), state)"
-        )
+    check_pair(rule, "estimate", answer, "Estimate(...)", Estimate)
     check_like(f"the gradient of {rule.label}", answer[0].grad, "theta", theta)
     found = tuple(getattr(answer[0].loss, "shape", ()))
     remedy = "it must be one number a run"

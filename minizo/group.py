@@ -19,7 +19,7 @@ from math import ceil, prod
 from typing import NamedTuple
 
 from . import backend, rng
-from .contracts import check_like
+from .contracts import check_like, check_pair
 from .objective import Batch
 from .parallel import BLOCK_DIRECTIONS
 
@@ -139,7 +139,8 @@ class Group:
     def _moved(self, share, grad, state, theta, step):
         # (theta, state) of a share after the step
         objective, update = share.objective.at(step.progress), self.lead.estimator.update
-        new, state = update(objective, share.optimizer, grad, state, theta, step)
+        answer = update(objective, share.optimizer, grad, state, theta, step)
+        new, state = check_pair(share.optimizer, "update", answer, "theta", object)
         check_like(f"theta after {type(share.optimizer).__name__}", new, "theta before", theta)
         return new, state
 

@@ -140,8 +140,8 @@ class Layered(Settings):
 
     @cached_property
     def scheduled(self):
-        """Whether a layer depends on the part of the run that is over: on the way it is another."""
-        return any(place.layer.at(0.5) is not place.layer for place in self.places)
+        """Whether a layer depends on the part of the run that is over."""
+        return any(place.layer.scheduled for place in self.places)
 
     @cached_property
     def least_batch(self):
@@ -155,7 +155,7 @@ class Layered(Settings):
 
     @cached_property
     def backward_macs(self):
-        """Multiply-accumulates of one backward, per example: dW of every layer, dx of all but one.
+        """Multiply-accumulates of one backward, per example.
 
         dx is not computed below the lowest layer that has parameters.
         """

@@ -8,8 +8,8 @@ from math import prod
 import numpy as np
 
 from . import backend, rng
+from .batch_blocks import cut, even_slices, joined
 from .errors import InputError, require
-from .examples import cut, even_slices, joined
 from .layered import Layered
 from .parallel import together
 

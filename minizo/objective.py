@@ -13,6 +13,7 @@ from .contracts import check_backward, check_learned, check_part
 from .errors import InputError, require
 from .losses import SoftmaxCrossEntropy
 from .network import Network
+from .quantizers.base import advances
 
 
 class Batch(NamedTuple):
@@ -209,7 +210,7 @@ class Objective:
     @cached_property
     def scheduled(self):
         """Whether anything depends on the part of the run that is over."""
-        return self.quantizer.at(0.5) is not self.quantizer or self.network.scheduled
+        return advances(self.quantizer) or self.network.scheduled
 
     def at(self, progress):
         """This objective when the part ``progress`` in [0, 1] of a run is over.

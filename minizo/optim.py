@@ -234,6 +234,7 @@ class Bop(Adam):
 
     gamma: Annotated[float, "(0, 1]"] = 1e-3
     threshold: Annotated[float, "[0, inf)"] = 1e-8
+    rowwise = True
 
     def init(self, theta, objective=None):
         """Return the state of a new run of ``objective``; without one every parameter is binary."""

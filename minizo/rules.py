@@ -12,7 +12,7 @@ class Rule(Settings):
         Whether the rule takes arrays of shape (S, 1, d), a row for each of S runs that are trained
         together, and treats each row as a run by itself: number by number, or with norms and means
         over the last axis, with ``keepdims``. The runs of a rule that does not say so are trained
-        one by one. A subclass with an ``estimate`` or ``update`` of its own says it anew.
+        one by one. A subclass with an ``estimate`` or ``update`` of its own must say so again.
 
     Examples
     --------

@@ -21,7 +21,7 @@ minizo.errors.InputError: Rule.lr is -1, but it must be finite and above 0
 Functions check their arguments with `real`, `whole` and `wholes`.
 """
 
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from functools import cache, cached_property, wraps
 from math import inf
 from numbers import Integral, Real
@@ -182,9 +182,19 @@ CHECKS = {float: real, int: whole, tuple: wholes, bool: truth}
 
 @cache
 def checks(cls):
-    """Return (name, check, interval) of each field whose annotation asks for a check."""
+    """Return (name, check, interval) of each field whose annotation asks for a check.
+
+    A class that gives a field another default, but is no dataclass anew, is refused: its instances
+    would have the old one.
+    """
     checked = []
     for field in fields(cls):
+        default = getattr(cls, field.name, field.default)
+        if field.default is not MISSING and default is not field.default:
+            raise InputError(
+                f"{cls.__name__}.{field.name} = {default!r} has no effect: write "
+                f"@dataclass(frozen=True) above the class, and '{field.name}: type = {default!r}'"
+            )
         check, interval = _check(field.type)
         if check is not None:
             checked.append((field.name, check, interval))

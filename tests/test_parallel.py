@@ -12,7 +12,7 @@ from minizo import (
     STE,
     Batch,
     Objective,
-    examples,
+    batch_blocks,
     fit,
     fit_many,
     models,
@@ -21,8 +21,8 @@ from minizo import (
     quantizers,
     rng,
 )
+from minizo.batch_blocks import block_count, even_slices
 from minizo.data.dataset import Dataset
-from minizo.examples import even_slices, number
 from minizo.layers import (
     BatchNorm1d,
     BatchNorm2d,
@@ -69,8 +69,8 @@ def in_blocks(monkeypatch):
     """in_blocks(count): cut every batch into so many blocks, whatever the work."""
 
     def cut(count):
-        monkeypatch.setattr(examples, "BLOCKS", count)
-        monkeypatch.setattr(examples, "BLOCK_MACS", 1)
+        monkeypatch.setattr(batch_blocks, "BLOCKS", count)
+        monkeypatch.setattr(batch_blocks, "BLOCK_MACS", 1)
 
     return cut
 
@@ -129,12 +129,12 @@ def test_the_work_decides_how_many_blocks():
     for net, count in ((models.mlp(784, 10, 10), 1), (models.lenet(), 2), (models.resnet(), 4)):
         images = np.empty((100, *net.input_shape), np.float32)
         theta = net.init(0)
-        assert number(net, net.views(theta), images) == count
-        assert number(net, net.views(np.stack([theta, theta])), images) == 1
-        assert number(net, net.views(theta[None]), images) == count
+        assert block_count(net, net.views(theta), images) == count
+        assert block_count(net, net.views(np.stack([theta, theta])), images) == 1
+        assert block_count(net, net.views(theta[None]), images) == count
     learned = models.lenet(activation=QuantizedActivation(quantizers.LSQ()))
     images = np.empty((100, *learned.input_shape), np.float32)
-    assert number(learned, learned.views(learned.init(0)), images) == 1
+    assert block_count(learned, learned.views(learned.init(0)), images) == 1
 
 
 def test_a_run_has_the_same_bits_with_any_number_of_threads(in_blocks):

@@ -79,7 +79,7 @@ class FOGZO(SPSA):
     Parameters
     ----------
     n, law, eps, eps_scale, perturb
-        As in `SPSA`, except that parameters that are not perturbed keep their back-propagated
+        As in `SPSA`, except that parameters that ``perturb`` leaves out keep their back-propagated
         gradient. ghat is the unit vector over the perturbed ones.
     beta : float
         Share of the STE direction, in [0, 1]: where it ends, unless it is constant.
@@ -98,8 +98,8 @@ class FOGZO(SPSA):
 
     With a separate eps for each tensor (the default), the guide's share of G is ghat_l / eps_l in
     tensor l, so that tensors with a small eps weigh more than in the STE gradient. An optimiser
-    that is invariant to scale, as Adam is, hides this; SGD does not. (The paper's choice is
-    unknown.)
+    that is invariant to the scale of each number, as Adam is, hides this; SGD does not. (The
+    paper's choice is unknown.)
 
     Cost of an estimate: 2n + 1 forwards, 1 backward (1 and 1 in the STE's share of the run).
 

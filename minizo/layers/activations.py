@@ -7,6 +7,7 @@ import numpy as np
 from .. import backend
 from ..errors import require
 from ..parallel import alone
+from ..quantizers.base import advances
 from ..settings import Natural, Positive
 from .base import Layer
 
@@ -132,6 +133,11 @@ class QuantizedActivation(Layer):
     def init(self, stream, like):
         """Initial values of what the quantiser learns."""
         return self.quantizer.init(np.ones(1), stream)
+
+    @property
+    def scheduled(self):
+        """The quantiser's."""
+        return advances(self.quantizer)
 
     def at(self, progress):
         """With the quantiser at this point of the run."""

@@ -113,6 +113,11 @@ class Layer(Settings):
         """How many examples of this shape a batch needs in training: 1."""
         return 1
 
+    @property
+    def scheduled(self):
+        """Whether `at` may give another layer: where a class has an ``at`` of its own."""
+        return type(self).at is not Layer.at
+
     def at(self, progress):
         """This layer when the part ``progress`` in [0, 1] of a run is over: itself."""
         return self

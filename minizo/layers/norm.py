@@ -185,8 +185,8 @@ class BatchNorm2d(_BatchNorm):
     batch is divided by the number of values m; what goes into the running one is divided by m - 1,
     as in the paper. A batch with m = 1 is refused: its y would be a constant.
 
-    Start: scale 1, shift 0; `minizo.fit` takes mean and variance of the first batch. They are not
-    called weight and bias because nobody wants them quantised.
+    Start: scale 1, shift 0; `minizo.fit` takes mean and variance of the first batch. The parameters
+    are not called weight and bias because nobody wants them quantised.
 
     References
     ----------

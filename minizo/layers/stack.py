@@ -57,10 +57,11 @@ def check_layer(name, layer):
             )
     if not isinstance(layer, Composite):
         needed = ("init_state", "statistics", "next_state")
-        own = [way for way in needed if getattr(type(layer), way) is not getattr(Layer, way)]
+        cls = type(layer)
+        own = [m for m in needed if getattr(cls, m) is not getattr(Layer, m)]
         if len(own) not in (0, 3) or bool(layer.running) != bool(own):
             raise InputError(
-                f"layer {name!r}: {type(layer).__name__} has {', '.join(own) or 'no init_state'}, "
+                f"layer {name!r}: {cls.__name__} has {', '.join(own) or 'no init_state'}, "
                 f"and running is {layer.running!r}; a layer with running statistics has running, "
                 f"{', '.join(needed)}"
             )
@@ -112,9 +113,9 @@ def predict_through(layers, given, x, reduce=alone):
 
 def backward_through(layers, given, caches, dy, wanted=True, reduce=alone):
     """dx and the gradients of all ``layers``; without dx, nothing below the lowest parameter."""
-    learning = (index for index, layer in enumerate(layers.values()) if wanted or layer.shapes)
-    bottom, named = next(learning, len(layers)), {}
-    walk = list(zip(layers.items(), caches, strict=True))
+    learning = [index for index, layer in enumerate(layers.values()) if layer.shapes]
+    bottom = 0 if wanted else min(learning, default=len(layers))
+    named, walk = {}, list(zip(layers.items(), caches, strict=True))
     for index in range(len(walk) - 1, bottom - 1, -1):
         (name, layer), cache = walk[index]
         dy, grads = layer.backward(given.get(name, {}), cache, dy, wanted or index > bottom, reduce)

@@ -227,3 +227,8 @@ class FullPrecision(Quantizer):
     def smooth(self, x, scale):
         """Return x itself."""
         return x
+
+
+def advances(quantizer):
+    """Whether ``quantizer.at`` may give another one: of its schedule, or by its class's own way."""
+    return getattr(type(quantizer), "at", None) is not Quantizer.at or quantizer.scheduled

@@ -9,8 +9,8 @@ from math import prod
 from . import backend
 
 BLOCKS = 4  # into which a batch is cut at most
-BLOCK_MACS = 100_000_000  # multiply-accumulates of a block at least: some milliseconds, and
-BLOCK_EXAMPLES = 2  # so many examples
+BLOCK_MACS = 100_000_000  # in the smallest block, multiply-accumulates: some milliseconds
+BLOCK_EXAMPLES = 2  # in the smallest block, examples
 
 
 def even_slices(n, count):
@@ -22,19 +22,20 @@ def even_slices(n, count):
     return [slice(n * k // count, n * (k + 1) // count) for k in range(count)]
 
 
-def number(network, params, x):
+def block_count(network, params, x):
     """Into how many blocks the examples x (N, ...) are cut."""
     examples = x.shape[0]
     most = min(BLOCKS, examples * network.macs // BLOCK_MACS, examples // BLOCK_EXAMPLES)
     if most < 2 or not (network.cuts and backend.is_numpy(backend.namespace(x))):
         return 1
+    # of one theta only
     known = network.stack.shapes.items()
     return most if all(params[name].size == prod(shape) for name, shape in known) else 1
 
 
 def cut(network, params, x):
     """(params, x) of every block: random arrays are cut with the examples, all else is shared."""
-    count = number(network, params, x)
+    count = block_count(network, params, x)
     if count == 1:
         return [(params, x)]
     random = [name for name in network.random if name in params]
