@@ -14,6 +14,7 @@ from .spsa import label, resident
 from .step import with_threads
 
 QUICK = {"rounds": 2}
+MANY = 8  # threads, which may share fewer processors
 NETWORKS = {"lenet": (models.lenet, 100), "resnet20": (models.resnet, 128)}  # and the batch
 TITLES = {"lenet": "the LeNet, batch 100", "resnet20": "ResNet-20, batch 128"}
 BARS = {"lenet": 1.0, "resnet20": 2.0, "memory": 1.5}  # what the package wants to stay below
@@ -91,10 +92,12 @@ def run(rounds=10, names=tuple(NETWORKS)):
         sides = ["minizo"] + ["PyTorch"] * (torch is not None)
         memory = {side: measured_alone(side, name, cores) for side in sides}
         with threads(cores):
-            candidates = {"minizo, 1 thread": _alone(our_step(name))}
-            if cores > 1:
-                candidates[f"minizo, {cores} threads"] = our_step(name)
-            for count in sorted({1, cores}) if torch is not None else ():
+            counts = sorted({1, cores, MANY})
+            candidates = {
+                f"minizo, {label(count, 'thread')}": _handed(count, our_step(name))
+                for count in counts
+            }
+            for count in counts if torch is not None else ():
                 for how, order in (("eager", False), ("eager, channels_last", True)):
                     work = torch_networks.ste_step(torch, *problem(name), channels_last=order)
                     key = f"PyTorch {how}, {label(count, 'thread')}"
@@ -104,10 +107,10 @@ def run(rounds=10, names=tuple(NETWORKS)):
     return record
 
 
-def _alone(work):
-    # without the other threads
+def _handed(count, work):
+    # with so many threads
     def inside():
-        with parallel.hands(1):
+        with parallel.hands(count):
             return work()
 
     return inside
