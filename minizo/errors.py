@@ -1,7 +1,8 @@
 """Errors for bad input: one sentence that names the argument, its value and the remedy."""
 
 import difflib
-from collections.abc import Hashable
+import inspect
+from collections.abc import Callable, Hashable
 
 # What others call a thing -> what it may be called here, in the order in which it is suggested.
 SYNONYMS = {
@@ -108,9 +109,22 @@ def resolve(argument, value, table, kind):
     >>> resolve("law", "one", {"one": 1}, int), resolve("law", 2, {"one": 1}, int)
     (1, 2)
     """
-    if isinstance(value, kind) and not isinstance(value, str):
-        return value
-    return choose(argument, value, table)
+    if isinstance(value, str):
+        return choose(argument, value, table)
+    if not isinstance(value, kind):
+        what = "function" if kind is Callable else kind.__name__
+        known = ", ".join(sorted(table))
+        raise InputError(
+            f"{argument} is {_what(value)}, but it must be a {what}, or one of the names {known}"
+        )
+    return value
+
+
+def _what(value):
+    # a value in a sentence, without an address
+    if inspect.isclass(value) or inspect.isroutine(value):
+        return f"the {'class' if inspect.isclass(value) else 'function'} {value.__name__}"
+    return repr(value) if type(value).__module__ == "builtins" else f"a {type(value).__name__}"
 
 
 def spelt(argument, name, table):

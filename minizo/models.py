@@ -42,7 +42,7 @@ def activation_layer(given):
     """The layer for an activation: from its name, from a quantiser, or the layer that it is.
 
     >>> activation_layer("sign")
-    QuantizedActivation(quantizer=Sign(surrogate='hardtanh'), scale=1.0)
+    QuantizedActivation(quantizer=Sign(surrogate='hardtanh', alpha_scale=1.0), scale=1.0)
     """
     if isinstance(given, str):
         cls = choose("activation", given, ACTIVATIONS)
@@ -52,7 +52,8 @@ def activation_layer(given):
         return given
     # Batch normalisation makes numbers of variance 1, and takes a common factor of two levels out
     # again. More levels take the step that fits such numbers.
-    scale = 1.0 if given.levels == 2 else float(given.scale(np.ones(1))[0])
+    two = getattr(given, "alpha_scale", 1.0)
+    scale = two if given.levels == 2 else float(given.scale(np.ones(1))[0])
     return QuantizedActivation(given, scale)
 
 

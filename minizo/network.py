@@ -12,6 +12,7 @@ from .batch_blocks import cut, even_slices, joined
 from .errors import InputError, require
 from .layered import Layered
 from .parallel import together
+from .settings import Positive
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +32,9 @@ class Network(Layered):
         Quantisers that learn something beside a parameter. A step beside ``"fc1.weight"`` is called
         ``"fc1.weight.step"``; all of these are the last entries of theta. `minizo.Objective` sets
         them; the layers do not look at them.
+    init_scale : float
+        Factor above 0 of the initial weights, the parameters called ``"weight"`` with two axes or
+        more: those of `Linear` and `Conv2d`. Values that `init` is given are not multiplied.
 
     Raises
     ------
@@ -45,6 +49,7 @@ class Network(Layered):
     """
 
     companions: Mapping = field(default_factory=dict)
+    init_scale: Positive = 1.0
 
     @cached_property
     def shapes(self):
@@ -108,7 +113,11 @@ class Network(Layered):
         if values is None:
             stream = rng.at(seed, "init")
             found = [place.layer.init(stream.child(*place.path), theta) for place in self.places]
-            values = self._named(found)
+            values = {
+                # W <- init_scale W
+                name: self.init_scale * value if self._is_weight(name) else value
+                for name, value in self._named(found).items()
+            }
         else:
             values = {name: backend.to_numpy(values[name]) for name in self.stack.shapes}
         for index, (name, companion) in enumerate(self.companions.items()):
@@ -122,6 +131,9 @@ class Network(Layered):
         for name, part in self.slices.items():
             theta[part] = values[name].reshape(-1)
         return backend.asarray(theta, like)
+
+    def _is_weight(self, name):
+        return name.endswith(".weight") and len(self.stack.shapes[name]) > 1
 
     def project(self, theta):
         """theta with what must not fall below a value raised to it; theta itself where nothing is.

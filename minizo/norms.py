@@ -1,4 +1,4 @@
-"""Root mean squares and norms whose squares neither overflow nor vanish.
+"""Root mean squares, norms and unit vectors whose squares neither overflow nor vanish.
 
 float32 squares only numbers from 1e-22 to 1e19; gradients and weights may lie outside. So each row
 is first divided by a power of two near its largest |x|. The division and its inverse are exact:
@@ -42,6 +42,20 @@ def norm(x):
     xp = backend.namespace(x)
     y, p = rescaled(x)
     return p * xp.sqrt(xp.sum(y * y, axis=-1, keepdims=True))
+
+
+def unit(x):
+    """Return x / ||x|| over the last axis, or 0 where x is 0: (..., m) -> (..., m).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> unit(np.array([3.0, -4.0])), unit(np.zeros(2))
+    (array([ 0.6, -0.8]), array([0., 0.]))
+    """
+    xp = backend.namespace(x)
+    length = norm(x)
+    return x / xp.where(length > 0.0, length, xp.ones_like(length))
 
 
 def rms(x, axis=-1):

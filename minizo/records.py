@@ -1,5 +1,6 @@
 """What a run leaves behind: records of its progress, or the error that it ended with."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isfinite, prod
@@ -11,7 +12,10 @@ from .errors import choose
 from .memory import in_parts, told
 from .objective import Objective
 
-COLUMNS = ("step", "train_loss", "test_accuracy", "forwards", "backwards", "macs", "seconds")
+COLUMNS = (
+    "step", "train_loss", "test_accuracy", "forwards", "backwards", "macs", "seconds",
+    "evaluation_seconds",
+)  # fmt: skip
 EVALUATION_BATCH = 5000
 EVALUATION_NUMBERS = 2**22  # in the widest layer's output: 16 MiB in float32
 
@@ -29,7 +33,7 @@ class Run:
     records : dict of str to list
         Columns `COLUMNS`, one entry every ``record_every`` steps. Training loss is that of the
         whole training set, or of its first ``loss_examples``; evaluation is in neither
-        ``forwards`` nor ``seconds``.
+        ``forwards`` nor ``seconds``, but in ``evaluation_seconds``.
     settings : dict
         What determines the result.
     state : dict of str to ndarray
@@ -99,14 +103,23 @@ def evaluate(objective, theta, x, labels, state=None):
 
 
 def record(group, state, records, errors):
-    """Evaluate a group, and add to the records of each of its rows that lives."""
+    """Evaluate a group, and add to the records of each of its rows that lives.
+
+    Returns
+    -------
+    TrainState
+        With the seconds that this took.
+    """
+    began = time.perf_counter()
     lead, data, progress = group.lead, group.lead.data, state.step / group.lead.steps
     objective, part = group.objective.at(progress), slice(lead.loss_examples)
     x, labels = data.x_train[part, ...], data.y_train[part]
     losses, _ = evaluate(objective, state.theta, x, labels, state.running)
     _, accuracies = evaluate(objective, state.theta, data.x_test, data.y_test, state.running)
     macs = objective.cost(state.forwards, state.backwards, lead.batch) + state.macs
-    passes = (state.forwards, state.backwards, macs, state.seconds / group.count)
+    state = state._replace(evaluation=state.evaluation + time.perf_counter() - began)
+    seconds = state.seconds / group.count, state.evaluation / group.count
+    passes = (state.forwards, state.backwards, macs, *seconds)
     for row, recipe in enumerate(group.recipes):
         loss, accuracy = float(losses.reshape(-1)[row]), float(accuracies.reshape(-1)[row])
         if not isfinite(loss):
@@ -118,6 +131,7 @@ def record(group, state, records, errors):
         for column, function in recipe.watch.items():
             value = function(recipe.objective.at(progress), group.take_run(state, row))
             records[row][column].append(float(value))
+    return state
 
 
 # NaN and infinity --------------------------------------------------------------------------------

@@ -30,7 +30,8 @@ class TrainState(NamedTuple):
     theta : ndarray (d,) or (S, 1, d); optimizer : tuple, a state for each of `Group.shares`;
     estimator : its state; step : int, steps done; forwards, backwards : int, passes done;
     seconds : float, spent in training steps; running : dict of str to ndarray, the network's
-    running statistics; macs : int, multiply-accumulates of the estimator's own, beside the passes.
+    running statistics; macs : int, multiply-accumulates of the estimator's own, beside the passes;
+    evaluation : float, seconds spent in records.
     """
 
     theta: object
@@ -42,6 +43,7 @@ class TrainState(NamedTuple):
     seconds: float
     running: Mapping
     macs: int
+    evaluation: float = 0.0
 
 
 def advance(group, state, feed, end, pool, tick):
@@ -76,6 +78,7 @@ def advance(group, state, feed, end, pool, tick):
             state.seconds,
             network.next_state(state.running, estimate.statistics),
             state.macs + estimate.macs,
+            state.evaluation,
         )
         losses[index - first, :] = backend.namespace(theta).reshape(estimate.loss, (group.count,))
         tick(index + 1)
@@ -106,7 +109,7 @@ def train(group, pool=None, path=None, checkpoint_every=None, resume=False, prog
             state, losses = advance(group, state, feed, end, pool or Pool(), tick)
             check(group, state, losses, errors)
             if end % record_every == 0 or end == steps:
-                record(group, state, records, errors)
+                state = record(group, state, records, errors)
             if path is not None and (end % checkpoint_every == 0 or end == steps):
                 checkpoint.save_group(path, group, state, records, errors)
     return [error or finished(group, state, records, row) for row, error in enumerate(errors)]
@@ -161,7 +164,7 @@ def begin(path, group):
     state, errors = start_state(group), [None] * group.count
     state = state._replace(running=first_statistics(group, state.theta))
     records = [{name: [] for name in (*COLUMNS, *recipe.watch)} for recipe in group.recipes]
-    record(group, state, records, errors)
+    state = record(group, state, records, errors)
     return state, records, errors
 
 

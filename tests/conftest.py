@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -107,6 +108,7 @@ def corners(tmp_path_factory):
 def command(tmp_path, monkeypatch, capsys):
     """Run a command in an empty folder: command(main, *flags) -> (exit code, stdout, stderr)."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])  # folders of own files are appended
 
     def run(main, *flags):
         try:

@@ -119,9 +119,9 @@ MUTATIONS = (
         "test_lab_relatives.py::test_the_closed_form_solves_its_equation",
     ),
     Mutation(
-        "FOGZO's length of g from squares that overflow", "estimators/fogzo.py",
-        "length = norm(g)",
-        "length = xp.sqrt(xp.sum(g * g, axis=-1, keepdims=True))",
+        "FOGZO's length of g from squares that overflow", "norms.py",
+        "length = norm(x)",
+        "length = xp.sqrt(xp.sum(x * x, axis=-1, keepdims=True))",
         "test_scales.py::test_estimators_are_homogeneous[fogzo-70]",
     ),
     Mutation(

@@ -20,6 +20,11 @@ BAD = [
     ("--lr nan", "--lr is nan, but it must be finite and above 0"),
     ("--lr .1 -1", "--lr is -1.0"),
     ("--lr .1;1", "--lr is '.1;1'"),
+    ("--lr .1,", "--lr is '.1,', but a number is missing beside a comma; write .1"),
+    ("--n 1,,10", "--n is '1,,10', but a number is missing beside a comma; write 1,10"),
+    ("--seed ,", "--seed is ',', but a number is missing beside a comma; write 1,2"),
+    ("--beta .5,x", "--beta is 'x', but it must be a number"),
+    ("--steps 5,6", "--steps is '5,6', but it must be a whole number"),
     ("--estimator fogso", "unknown name 'fogso'; did you mean 'fogzo'?"),
     ("--estimator n-spsa", "did you mean 'spsa'?"),
     ("--estimator fogzo:n=0", "--estimator fogzo:n=0: FOGZO.n is 0, but it must be a whole number"),
@@ -141,7 +146,7 @@ def test_a_folder_that_holds_something_is_not_written_to(call, tmp_path):
 @pytest.mark.parametrize("flags", ["--estimator fogso", "--optimizer bop:gamma=2", "--bits 3"])
 def test_names_and_values_are_looked_at_before_data_are_loaded(command, monkeypatch, flags):
     loaded = []
-    monkeypatch.setattr(training, "load", lambda *args, **options: loaded.append(args))
+    monkeypatch.setattr(training, "load_data", lambda *args, **options: loaded.append(args))
     assert command(mnist.main, *flags.split())[0] == 2 and loaded == []
 
 

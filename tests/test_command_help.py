@@ -9,7 +9,8 @@ from minizo import __main__ as listing
 from minizo import cifar, gallery, mnist, quantizers
 from minizo.bench import __main__ as bench
 from minizo.commands import explain, parts
-from minizo.commands.flags import FLAGS, written
+from minizo.commands.flags import COMPARISON, FLAGS, written
+from minizo.compare import command as compare
 from minizo.errors import SYNONYMS
 from minizo.export import __main__ as export
 from minizo.lab import microscope, runner
@@ -24,6 +25,7 @@ NAMES = sorted({part.name for part in MEMBERS})
 COMMANDS = {
     "mnist": (mnist.main, "--seed 0 --estimat ste"),
     "cifar": (cifar.main, "--epoch 2"),
+    "compare": (compare.main, "--tuning-seed 5"),
     "compute796": (compute796.main, "--seed 5"),
     "fsg": (fsg.main, "--seed 5"),
     "mnist_grid": (mnist_grid.main, "--seed 5"),
@@ -64,11 +66,13 @@ def test_help_fits_80_columns(command, main, flags):
 def test_help_of_the_training_commands(command, main):
     """Every flag with its default, 35 at most; the short ones that people type are among them."""
     _, out, _ = command(main, "--help")
-    assert len(FLAGS) + len(["--help", "--version"]) <= 35
+    own = sum(flag.only != COMPARISON for flag in FLAGS.values())
+    assert own + len(["--help", "--version"]) <= 35
     short = "n beta lr steps epochs batch seeds data model backend out resume json quiet".split()
     assert set(short) < set(FLAGS)
-    for name in FLAGS:
-        assert f"  {written(name)}" in out, name
+    for name, flag in FLAGS.items():
+        shown = f"  {written(name)} " in out or f"  {written(name)}\n" in out
+        assert shown == (flag.only != COMPARISON), name
     default = "(default: 6)" if main is cifar.main else "(default: 1200)"
     text = " ".join(out.split())
     assert default in text and "(default: adam)" in text and "fsg-ema" in text

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from minizo import cifar, mnist
-from minizo.commands.flags import FLAGS
+from minizo.commands.flags import FLAGS, value
 from minizo.commands.settings import DEFAULTS, Settings, of_folder, settled
 
 # A value of every flag that is no run's default, as typed.
@@ -17,7 +17,9 @@ VALUES = {
     "pretrain_steps": "4", "pretrain_epochs": "1", "data": "synthetic", "backend": "auto",
     "rng": "host", "dtype": "float64", "workers": "3", "out": "there", "records": "5",
     "loss_examples": "60", "checkpoint_every": "9", "resume": "here", "settings": "file",
-    "json": True, "quiet": True,
+    "json": True, "quiet": True, "standardize": True,
+    "init_scale": ["2", ".5"], "tune": ["lr", "beta"], "tuning_seeds": "3", "reference": "STE",
+    "equal": ["compute"],
 }  # fmt: skip
 SHORT = {"n": "estimator", "beta": "estimator", "lr": "optimizer"}
 FOLLOWED = ("settings", "resume")  # they are read, not kept
@@ -72,6 +74,26 @@ def test_learning_rates_and_seeds():
     assert names(settings, "optimizer") == ["sgd", "sgd:lr=0.3", "adam:lr=0.5"]
     assert settings.all_seeds == (0, 1, 2) and settings.together
     assert of(seed=["4", "2", "4"]).all_seeds == (4, 2) and not of(seed=["4"]).together
+
+
+@pytest.mark.parametrize(
+    "name, commas",
+    [
+        ("lr", [".003,.01,.03"]),
+        ("lr", [".003,.01", ".03"]),
+        ("lr", [".003, .01 ,.03", ".01"]),
+        ("seed", ["0,1,2"]),
+        ("n", ["1,10"]),
+        ("beta", ["0.5,.9"]),
+    ],
+)
+def test_commas_are_spaces_between_numbers(name, commas):
+    """From flags and from a file; parts have commas of their own."""
+    spaces = list(dict.fromkeys(piece.strip() for text in commas for piece in text.split(",")))
+    assert value(name, commas) == value(name, spaces) and len(spaces) > 1
+    assert value(name, ",".join(commas)) == value(name, spaces)
+    assert of(**{name: commas}) == of(**{name: spaces})
+    assert len(value("estimator", ["fogzo:n=10,beta=.5"])) == 1
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """One table of estimators: what every one of them must do, whatever its equation.
 
+That a step is pure, and keeps the dtype, is in `test_testing`.
+
 A new estimator is tested once it is in `minizo.estimators.ESTIMATORS`; one with options of
 interest is a row of `VARIANTS`.
 """
@@ -40,6 +42,7 @@ VARIANTS = {
     "fogzo scheduled": FOGZO(n=3, beta_schedule="linear", ste_share=0.3),
     "fogzo quantized": FOGZO(n=3, law="gaussian", perturb="quantized", beta_schedule="constant"),
     "fogzo guide alone": FOGZO(n=2, beta=1.0, beta_schedule="constant"),
+    "fogzo scaled guide": FOGZO(n=3, beta=0.5, beta_schedule="constant", guide="scaled"),
     "fogzo blocks": FOGZO(n=70, beta_schedule="constant"),
     "proxquant l2": ProxQuant("l2", clip=1.0, freeze=0.5),
     "proxconnect hard": ProxConnect("l2", homotopy="epoch", harden=0.5),
@@ -55,7 +58,7 @@ ROWS = {name: rule(name) for name in ESTIMATORS} | VARIANTS
 every = pytest.mark.parametrize("name", ROWS)
 
 
-def steps(name, dtype, put=np.asarray, check=None):
+def steps(name, dtype, put=np.asarray):
     """Four steps of Adam on a 12-5-3 network: (theta, grads, losses, state) at the end."""
     gen = np.random.default_rng(0)
     net, estimator, optimizer = models.mlp(12, 5, 3), ROWS[name], optim.Adam(0.02)
@@ -72,8 +75,6 @@ def steps(name, dtype, put=np.asarray, check=None):
         new, memory_after = estimator.update(
             objective, optimizer, estimate.grad, memory, theta, step
         )
-        if check is not None:
-            check(estimator, objective, given, estimate, after)
         grads.append(estimate.grad)
         losses.append(estimate.loss)
         theta, state, memory = new, after, memory_after
@@ -88,30 +89,6 @@ def numbers(trace):
     """theta, gradients, losses and the floats of the state, on the host."""
     theta, grads, losses, state = trace
     return [backend.to_numpy(v) for v in (theta, *grads, *losses)] + list(arrays_of(state).values())
-
-
-@every
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_a_step_is_pure_and_keeps_the_dtype(name, dtype):
-    """Nothing that goes in is changed, the same again gives the same, and every array has dtype."""
-    seen = []
-
-    def check(estimator, objective, given, estimate, after):
-        theta, batch, state, step = given
-        kept = {k: v.copy() for k, v in arrays_of(state).items()}
-        point, x = theta.copy(), batch.x.copy()
-        again, _ = estimator.estimate(objective, *given)
-        np.testing.assert_array_equal(again.grad, estimate.grad)
-        np.testing.assert_array_equal(theta, point)
-        np.testing.assert_array_equal(batch.x, x)
-        for k, v in arrays_of(state).items():
-            np.testing.assert_array_equal(v, kept[k])
-        assert estimate.grad.shape == theta.shape and np.shape(estimate.loss) == ()
-        seen.append(estimate.grad.dtype)
-        seen.extend(v.dtype for v in arrays_of(after).values())
-
-    theta, *_ = steps(name, dtype, check=check)
-    assert {theta.dtype, *seen} == {np.dtype(dtype)}
 
 
 @every
@@ -162,7 +139,7 @@ def test_resumed_equals_never_stopped(toy, name, stop, tmp_path):
         run(toy, name, progress=kill, **options)
     resumed = run(toy, name, resume=True, **options)
     assert digest(resumed) == digest(whole)
-    for column in set(COLUMNS) - {"seconds"}:
+    for column in set(COLUMNS) - {"seconds", "evaluation_seconds"}:
         assert resumed.records[column] == whole.records[column]
 
 

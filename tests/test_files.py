@@ -30,6 +30,7 @@ from minizo import (
 )
 from minizo.bench import __main__ as bench
 from minizo.commands import running
+from minizo.compare import command as comparing
 from minizo.data import write_idx
 from minizo.data.dataset import Dataset
 from minizo.export import __main__ as exporting
@@ -240,6 +241,8 @@ COMMANDS = {
         mnist.main, ["--data", "corners", "--seeds", "2"], (running, "fit_many"), ["--out"],
     ),
     "cifar": (cifar.main, ["--data", "corners"], (running, "fit"), ["--out"]),
+    "compare": (comparing.main, ["--data", "corners"], (comparing, "compare"), ["--out"]),
+    "mnist_grid": (mnist_grid.main, ["--quiet"], (mnist_grid, "compare"), ["--out", "--folder"]),
     "lab": (lab, ["A-1"], (runner, "Setup"), ["--out"]),
     "microscope": (
         microscope.main, ["--data", "corners"], (microscope, "trajectory"), ["--out"],
@@ -251,7 +254,7 @@ COMMANDS = {
         module.__name__.rpartition(".")[2]: (
             module.main, ["--quiet"], (sweep, "groups"), ["--out", "--folder"],
         )
-        for module in (compute796, fsg, mnist_grid, proxquant, zoo)
+        for module in (compute796, fsg, proxquant, zoo)
     },
 }  # fmt: skip
 PLACES = [(name, flag) for name, entry in COMMANDS.items() for flag in entry[3]]

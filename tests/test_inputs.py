@@ -134,7 +134,9 @@ def test_nothing_quantised(toy, train, name, tmp_path):
             run(toy, estimator, train=train, quantized=())
         return
     result = run(toy, estimator, train=train, quantized=())
-    reference = run(toy, train=train, quantizer=quantizers.FullPrecision())
+    # the length of the gradient is not the STE's in full precision, either
+    plain = estimator if name == "normalised-ste" else STE()
+    reference = run(toy, plain, train=train, quantizer=quantizers.FullPrecision())
     assert digest(result) == digest(reference)
     assert result.final("train_loss") == reference.final("train_loss")
 

@@ -59,23 +59,14 @@ def test_update_rule(name):
         assert not np.allclose(theta, HAND[name](grads, 0.0505), rtol=1e-4)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("name", optim.OPTIMIZERS)
-def test_updates_are_pure(name, dtype):
-    """Nothing that goes in is changed, dtype is kept, and two runs do not share state."""
-    rule = optim.OPTIMIZERS[name]()
-    theta, grad = np.ones(4, dtype), np.arange(4).astype(dtype)
-    state = rule.init(theta)
-    first, after = rule.update(grad, state, theta)
-    again, _ = rule.update(grad, state, theta)
-    np.testing.assert_array_equal(first, again)
-    np.testing.assert_array_equal(theta, np.ones(4))
-    assert first.dtype == dtype
+def test_states_start_at_zero(name):
+    """But for Bop's mask; that updates are pure, and keep the dtype: `test_testing_optimizers`."""
+    state = optim.OPTIMIZERS[name]().init(np.ones(4))
     if name == "bop":
         assert np.all(state.binary == 1)
         state = state[:-1]
     assert all(not np.any(field) for field in state)
-    assert all(np.asarray(field).dtype in (dtype, int) for field in after)
 
 
 @pytest.mark.parametrize("name", sorted(set(optim.OPTIMIZERS) - {"bop"}))

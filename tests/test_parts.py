@@ -13,6 +13,7 @@ GIVEN = {"input_shape": (3, 16, 16), "classes": 4, "activation": "relu"}
 VALUES = {
     "n": "3", "law": "laplace", "eps": "0.05", "eps_scale": "2.0", "perturb": "quantized",
     "beta": "0.5", "beta_schedule": "cosine", "ste_share": "0.25",
+    "guide": "scaled",
     "lam": "0.3", "homotopy": "epoch", "growth": "1.2", "convention": "full", "rounds": "3",
     "harden": "0.7", "freeze": "0.4", "clip": "1.5", "rho": "0.02", "steepness": "7.0",
     "centre": "0.3", "sharpness": "2.0", "final_sharpness": "30.0",
@@ -20,7 +21,8 @@ VALUES = {
     "slow_share": "0.4", "length": "3", "layout": "coord", "commit": "fast_only",
     "fast_lr": "0.005", "slow_lr": "0.006", "start": "uniform", "units": "20", "expand": "30",
     "states": "4", "token": "2", "kernel": "5", "mu": "0.7",
-    "bits": "3", "surrogate": "approxsign", "per": {"filter": "layer", "layer": "filter"},
+    "bits": "3", "alpha_scale": "1.5", "surrogate": "approxsign",
+    "per": {"filter": "layer", "layer": "filter"},
     "rule": "paper", "in_use": "sign", "detach_rotation": "true", "refinements": "4",
     "amplitude": "0.2", "signed": {True: "false", False: "true"}, "rescale": "false",
     "prox": {"l1": "l2", "l2": "l1"}, "scaled": {True: "false", False: "true"},

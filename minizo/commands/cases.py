@@ -5,11 +5,13 @@ A label says what differs between the cases that are compared, and nothing that 
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from ..data import load
 from ..errors import InputError, choose
 from ..estimators import STE
 from ..models import QUANTIZED, weights
+from ..network import Network
 from ..objective import Objective
 from ..quantizers import FullPrecision, Quantizer
 from . import parts
@@ -160,14 +162,24 @@ def length(settings, examples):
     return steps(settings.steps, settings.epochs), first
 
 
-def build_network(settings, data):
-    """The network of the settings for the images of ``data``."""
-    return parts.build(
+def load_data(settings, **options):
+    """The data of the settings, standardised where they say so; options as `minizo.data.load`."""
+    data = load(settings.data, dtype=settings.dtype, **options)
+    return data.standardized() if settings.standardize else data
+
+
+def build_network(settings, data, init_scale=1.0):
+    """The network of the settings for the images of ``data``, its initial weights scaled."""
+    network = parts.build(
         settings.model,
         input_shape=tuple(data.x_train.shape[1:]),
         classes=data.classes,
         activation=parts.build(settings.activation),
     )
+    if not isinstance(network, Network):
+        kind = type(network).__name__
+        raise InputError(f"{settings.model.flag} gives a {kind}, but it must give a minizo.Network")
+    return replace(network, init_scale=init_scale * network.init_scale)
 
 
 def build_objective(settings, network, quantizer):

@@ -4,11 +4,12 @@ import argparse
 from typing import NamedTuple
 
 from .. import backend
+from ..compare.comparison import EQUAL
 from ..data import AUGMENTATIONS, NAMES
 from ..errors import InputError, spelt
 from ..models import QUANTIZED
 from ..rng import SEEDS, SOURCES
-from ..settings import real, whole
+from ..settings import real, truth, whole
 from . import explain, parts
 from .shell import Parser
 
@@ -17,9 +18,11 @@ class Flag(NamedTuple):
     """A flag.
 
     group : its heading in the help; metavar, text : what the help says;
-    kind : ``part``, ``int``, ``float``, ``name`` or ``text``; among : the names, of a name;
+    kind : ``part``, ``int``, ``float``, ``name``, ``text`` or ``truth``;
+    among : the names, of a name;
     many : whether it takes several values, and may be given several times;
-    interval : where a number must lie;  free : whether it changes nothing about the numbers.
+    interval : where a number must lie;  free : whether it changes nothing about the numbers;
+    only : ``TRAINING_ONLY`` or ``COMPARISON``, where only one kind of command has it.
     """
 
     group: str
@@ -30,6 +33,7 @@ class Flag(NamedTuple):
     many: bool = False
     interval: str = "[1, inf)"
     free: bool = False
+    only: str = ""
 
 
 def _part(kind, group, text, many=False):
@@ -44,6 +48,7 @@ def _name(group, text, among, **more):
     return Flag(group, "NAME", text, "name", tuple(among), **more)
 
 
+TRAINING_ONLY, COMPARISON = "training", "comparison"
 COMPARED, TRAINING = "what is compared", "training"
 NETWORK, MACHINE, OUTPUT = "the quantised network", "data and machine", "output"
 FLAGS = {
@@ -55,10 +60,20 @@ FLAGS = {
     "optimizer": _part("optimizer", COMPARED, "of the latent weights", many=True),
     "lr": Flag(COMPARED, "RATE", "learning rate of the optimiser", "float", many=True,
                interval="(0, inf)"),
-    "seed": _count(COMPARED, "S", "seed; several give mean +- standard deviation", many=True,
+    "seed": _count(COMPARED, "S", "seed; with mean +- standard deviation of several", many=True,
                    interval=SEEDS),
     "seeds": _count(COMPARED, "N", "seeds 0 to N-1, trained together as rows of one array"),
+    "tune": Flag(COMPARED, "NAME", "settings of which each case gets the best value: lr, "
+                 "optimizer, init-scale, beta, ...", many=True, only=COMPARISON),
+    "tuning_seeds": _count(COMPARED, "N", "seeds on which that is found, 1000 to 999+N",
+                           only=COMPARISON),
+    "reference": Flag(COMPARED, "LABEL", "the case to which differences are taken, by default the "
+                      "first", only=COMPARISON),
+    "equal": _name(COMPARED, "what is the same for all cases: --steps, or the compute or time that "
+                   "the reference takes for them", EQUAL, many=True, only=COMPARISON),
     "model": _part("model", NETWORK, "the network"),
+    "init_scale": Flag(NETWORK, "K", "factor of the initial weights", "float", many=True,
+                       interval="(0, inf)"),
     "activation": _part("activation", NETWORK, "between its layers"),
     "quantize": _name(NETWORK, "which weights (inner: not the first and last)", QUANTIZED),
     "loss": _part("loss", NETWORK, "what is minimised"),
@@ -66,13 +81,17 @@ FLAGS = {
     "epochs": _count(TRAINING, "E", "passes through the data, instead of --steps"),
     "batch": _count(TRAINING, "N", "examples a step"),
     "augment": _name(TRAINING, "random changes to training images", AUGMENTATIONS),
-    "pretrain_steps": _count(TRAINING, "T", "steps in full precision first, where all runs begin"),
-    "pretrain_epochs": _count(TRAINING, "E", "the same in passes through the data"),
+    "pretrain_steps": _count(TRAINING, "T", "steps in full precision first, where all runs begin",
+                             only=TRAINING_ONLY),
+    "pretrain_epochs": _count(TRAINING, "E", "the same in passes through the data",
+                              only=TRAINING_ONLY),
     "data": Flag(MACHINE, "DATA", "a data set, or a folder of IDX files or of CIFAR-10's batches",
                  "text", NAMES),
     "backend": _name(MACHINE, "the library that computes", backend.NAMES),
     "rng": _name(MACHINE, "cupy: where random numbers are made (host: NumPy's)", SOURCES),
     "dtype": _name(MACHINE, "of all numbers", ("float32", "float64")),
+    "standardize": Flag(MACHINE, None, "every channel with mean 0 and variance 1 over the training "
+                        "images", "truth"),
     "workers": _count(MACHINE, "W", "threads, one a processor by default; changes nothing but time",
                       free=True),
     "out": Flag(OUTPUT, "FOLDER", "run folder, by default runs/ and a name from the clock",
@@ -80,7 +99,8 @@ FLAGS = {
     "records": _count(OUTPUT, "N", "evaluations a run, by default 20, of convolutional networks 6"),
     "loss_examples": _count(OUTPUT, "N", "training examples that the recorded loss is of, by "
                             "default all, of convolutional networks 10000"),
-    "checkpoint_every": _count(OUTPUT, "T", "steps between checkpoints", free=True),
+    "checkpoint_every": _count(OUTPUT, "T", "steps between checkpoints", free=True,
+                               only=TRAINING_ONLY),
     "resume": Flag(OUTPUT, "FOLDER", "continue the interrupted run in this folder", free=True),
     "settings": Flag(OUTPUT, "FILE", "settings.json of a run folder, or one that you wrote; flags "
                      "beside it replace what it says", free=True),
@@ -99,16 +119,32 @@ def value(name, given):
 
     >>> value("seed", ["0", "1"]), value("estimator", ["ste"])
     ([0, 1], [Part(kind='estimator', name='ste', settings=())])
+    >>> value("lr", [".003,.01", ".03"])
+    [0.003, 0.01, 0.03]
     """
     flag = FLAGS[name]
     if flag.many:
         items = given if isinstance(given, list | tuple) else [given]
         if not items:
             raise InputError(f"{written(name)} has no value; leave it out, or give one")
+        items = [piece for item in items for piece in _pieces(name, flag, item)]
         return list(dict.fromkeys(_one(name, flag, item) for item in items))
     if isinstance(given, list):
         raise InputError(f"{written(name)} is {given!r}, but it takes one value")
     return _one(name, flag, given)
+
+
+def _pieces(name, flag, item):
+    # ".003,.01" is two numbers; a part has commas of its own
+    if flag.kind == "part" or not isinstance(item, str) or "," not in item:
+        return [item]
+    pieces = [piece.strip() for piece in item.split(",")]
+    if not all(pieces):
+        known = ",".join(filter(None, pieces)) or "1,2"
+        raise InputError(
+            f"{written(name)} is {item!r}, but a number is missing beside a comma; write {known}"
+        )
+    return pieces
 
 
 def _one(name, flag, given):
@@ -120,7 +156,7 @@ def _one(name, flag, given):
         kind, check = (int, whole) if flag.kind == "int" else (float, real)
         return check(written(name), _number(given, kind), flag.interval)
     if flag.kind == "truth":
-        return given
+        return truth(written(name), given)
     if not isinstance(given, str):
         raise InputError(f"{written(name)} is {given!r}, but it must be a text")
     return given.lower() if given.lower() in flag.among else given
@@ -131,6 +167,15 @@ def _number(given, kind):
         return kind(given) if isinstance(given, str) else given
     except ValueError:
         return given
+
+
+def refuse_foreign(settings, kind):
+    """Raise an `InputError` for a setting that the other kind of command has, as from a file."""
+    for name, flag in FLAGS.items():
+        if flag.only not in ("", kind) and getattr(settings, name) is not None:
+            raise InputError(
+                f"{written(name)} is a flag of a {flag.only}, and has no effect here; leave it out"
+            )
 
 
 class _Explain(argparse.Action):
@@ -157,14 +202,16 @@ class TrainingParser(Parser):
         return super().unknown(word)
 
 
-def parser(prog, description, epilog, defaults):
-    """The parser of a training command; it leaves out what was not given.
+def parser(prog, description, epilog, defaults, kind=TRAINING_ONLY):
+    """The parser of a command; it leaves out what was not given.
 
     Parameters
     ----------
     prog, description, epilog : str
     defaults : dict
         Of the command, for the help text.
+    kind : {TRAINING_ONLY, COMPARISON}
+        Which command it is.
     """
     made = TrainingParser(
         prog=prog, usage=f"{prog} [flags]", description=description, epilog=epilog, add_help=False,
@@ -176,12 +223,15 @@ def parser(prog, description, epilog, defaults):
     )  # fmt: skip
     groups = {}
     for name, flag in FLAGS.items():
+        if flag.only not in ("", kind):
+            continue
         group = groups.setdefault(flag.group, None) or made.add_argument_group(flag.group)
         groups[flag.group] = group
         if flag.kind == "truth":
             group.add_argument(written(name), action="store_true", help=flag.text)
             continue
         words = f"{flag.text}: {' | '.join(flag.among)}" if flag.among else flag.text
+        words += " (several: 1 2 or 1,2)" if flag.many and flag.kind != "part" else ""
         default = defaults.get(name)
         if default is not None:
             default = default if isinstance(default, list) else [default]

@@ -1,13 +1,28 @@
-"""A user's own rule from a file: ``my_rule.py:MyRule``."""
+"""A user's own rule from a file: ``my_rule.py:MyRule``.
 
+A setting may come from a file, too: ``spsa:n=10,law=my_law.py:Tent``. A file's folder is put at the
+end of ``sys.path``, so that the file imports its neighbours, and a worker process what it is sent.
+"""
+
+import hashlib
 import importlib.util
+import inspect
 import re
 import sys
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 
-from ..errors import InputError, nearest
+import numpy as np
 
-FILE = re.compile(r"(?P<path>.+?\.py):(?P<name>[^:,]*)(?:[:,](?P<rest>.*))?", re.DOTALL)
+from ..errors import InputError, nearest
+from ..files import reason
+
+# A path, a name, and what follows; "spsa:law=" or "spsa,law=" begins no path.
+FILE = re.compile(
+    r"(?![\w-]+[:,]\s*[\w-]+\s*=)(?P<path>.+?\.py):(?P<name>[^:,]*)(?:[:,](?P<rest>.*))?", re.DOTALL
+)
+SHOWN = 40  # characters of what a file prints
 
 
 def load(flag, path, name):
@@ -29,12 +44,60 @@ def load(flag, path, name):
         own = [
             key
             for key, value in vars(module).items()
-            if not key.startswith("_") and getattr(value, "__module__", "") == module.__name__
+            if not key.startswith("_") and _is_its(module, value)
         ]
         known = f"it has {', '.join(own)}" if own else "it defines no class"
         hint = nearest(name, own)
         raise InputError(f"{flag} {path}:{name}: {path} has no {name!r}{hint} ({known})")
     return getattr(module, name)
+
+
+def _is_its(module, value):
+    # a class or function that the module defines, or an object, which does not say where it is from
+    if inspect.isclass(value) or inspect.isroutine(value):
+        return value.__module__ == module.__name__
+    return not inspect.ismodule(value)
+
+
+def resolved(flag, value):
+    """The object that a setting's value names, ``my_law.py:Tent``; any other value as it is.
+
+    Parameters
+    ----------
+    flag : str
+        The part and the setting, for the sentence.
+    value
+        A class is called without arguments; an object or a function is taken.
+
+    Raises
+    ------
+    InputError
+        As `load`, and if the class needs arguments.
+    """
+    match = FILE.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        return value
+    found = load(flag, match["path"], match["name"])
+    try:
+        return found() if inspect.isclass(found) else found
+    except Exception as error:  # whatever a user's class may raise
+        raise InputError(
+            f"{flag} {value}: {_words(error)}; name an object, or a class that needs no arguments"
+        ) from None
+
+
+def digest(path):
+    """The SHA-256 of a file, in hexadecimal digits.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read.
+    """
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError as error:
+        raise InputError(f"{path}: {reason(error)}; give a path from this folder") from None
 
 
 def _module(flag, path):
@@ -52,15 +115,40 @@ def _module(flag, path):
         )
     spec = importlib.util.spec_from_file_location(file.stem, file)
     module = sys.modules[file.stem] = importlib.util.module_from_spec(spec)
+    if str(file.parent) not in sys.path:
+        sys.path.append(str(file.parent))
+    printed, before = StringIO(), np.random.get_state()
     try:
-        spec.loader.exec_module(module)
+        with redirect_stdout(printed):
+            spec.loader.exec_module(module)
     except SyntaxError as error:
         sys.modules.pop(file.stem)
         raise InputError(f"{flag} {path}: line {error.lineno}: {error.msg}") from None
-    except Exception as error:  # whatever a user's file may raise
+    except (Exception, SystemExit) as error:  # whatever a user's file may raise
         sys.modules.pop(file.stem)
         raise InputError(f"{flag} {path}: {_line(error, file)}{_words(error)}") from None
+    effect = _effect(printed.getvalue().strip(), before)
+    if effect:
+        sys.modules.pop(file.stem)
+        raise InputError(f"{flag} {path} {effect}")
     return module
+
+
+def _effect(printed, before):
+    # what a file does beside defining things, and the remedy: what it prints would stand among the
+    # results, and whatever draws from the global state would draw other numbers
+    remedy = "put what the file runs under `if __name__ == '__main__':`"
+    if printed:
+        first = printed.partition("\n")[0]
+        first = first if len(first) <= SHOWN else first[:SHOWN] + "..."
+        return f"prints {first!r} when it is loaded; {remedy}"
+    if any(np.any(one != other) for one, other in zip(before, np.random.get_state(), strict=True)):
+        np.random.set_state(before)
+        return (
+            "changes NumPy's global random state when it is loaded; draw from "
+            f"np.random.default_rng(seed), or {remedy}"
+        )
+    return ""
 
 
 def _line(error, file):

@@ -92,6 +92,12 @@ class Part(NamedTuple):
         stated = [(name, v) for name, v in self.settings if name not in usual or usual[name] != v]
         return self._replace(settings=tuple(stated))
 
+    @property
+    def files(self):
+        """Paths of the user's own files that it and its settings come from, as given."""
+        texts = [self.name, *(value for _, value in self.settings if isinstance(value, str))]
+        return [match["path"] for match in map(own.FILE.fullmatch, texts) if match]
+
     def section(self):
         """This part as a section of a settings file."""
         settings = {n: list(v) if isinstance(v, tuple) else v for n, v in self.settings}
@@ -159,7 +165,7 @@ def read(kind, value):
     kind : str
         Of `KINDS`.
     value : str or dict
-        ``"fogzo:n=10,beta=.999"``, ``"my_rule.py:MyRule,n=10"``, or
+        ``"fogzo:n=10,beta=.999"``, ``"my_rule.py:MyRule,n=10"``, ``"spsa:law=my_law.py:Tent"``, or
         ``{"name": "fogzo", "n": 10, "beta": 0.999}``.
 
     Raises
@@ -265,6 +271,8 @@ def _value(item, parameter, part):
                 "of numbers"
             )
         return tuple(item) if isinstance(item, list) else item
+    if own.FILE.fullmatch(item):
+        return item
     members, small = _types(parameter), item.lower()
     free = not members & {bool, int, float, tuple, str}
     if small == "none" and (free or type(None) in members):
@@ -307,6 +315,10 @@ def build(part, **given):
     if needed:
         remedy = ",".join(f"{name}=..." for name in needed)
         raise InputError(f"{part.flag} needs {', '.join(needed)}: {part.name},{remedy}")
+    stated = {
+        name: own.resolved(f"--{part.kind} {part.name}: {name}", value)
+        for name, value in stated.items()
+    }
     try:
         result = made(**given, **stated) if makes(made) else made
         if part.kind == "activation":

@@ -12,7 +12,7 @@ from pathlib import Path
 from .. import __version__
 from ..errors import InputError, nearest
 from ..files import write_text
-from . import parts
+from . import own, parts
 from .flags import FLAGS, value, written
 from .parts import KINDS
 
@@ -32,6 +32,7 @@ DEFAULTS = {
     "optimizer": ["adam"],
     "seed": [0],
     "model": "mlp",
+    "init_scale": [1.0],
     "activation": "relu",
     "quantize": "all",
     "loss": "cross-entropy",
@@ -58,6 +59,7 @@ class Settings:
     quantizer: tuple
     optimizer: tuple
     model: parts.Part
+    init_scale: tuple
     activation: parts.Part
     loss: parts.Part
     batch: int
@@ -67,7 +69,12 @@ class Settings:
     backend: str
     rng: str
     dtype: str
-    checkpoint_every: int
+    checkpoint_every: int = None
+    tune: tuple = None
+    tuning_seeds: int = None
+    reference: str = None
+    equal: tuple = None
+    standardize: bool = False
     seed: tuple = None
     seeds: int = None
     steps: int = None
@@ -97,6 +104,13 @@ class Settings:
     def together(self):
         """Whether runs are rows of one array; then they keep no checkpoints."""
         return self.seeds is not None
+
+    @property
+    def files(self):
+        """Path -> SHA-256 of the user's own files that parts come from, as they are now."""
+        of_kind = [getattr(self, kind) for kind in KINDS]
+        chosen = [p for item in of_kind for p in ([item] if isinstance(item, parts.Part) else item)]
+        return {path: own.digest(path) for part in chosen for path in part.files}
 
     def kept(self):
         """What determines the numbers, as `write` keeps it: parts as sections."""
@@ -221,7 +235,7 @@ def read_json(path, flag):
     -------
     settings : dict
     head : dict
-        ``command`` and ``version``, where a run folder's file says them.
+        ``command``, ``version`` and ``files``, where a run folder's file says them.
     """
     path = Path(path)
     path = path / "settings.json" if path.is_dir() else path
@@ -232,11 +246,12 @@ def read_json(path, flag):
         raise InputError(f"{flag} {path}: {why}; name a file of settings") from None
     except ValueError as error:
         raise InputError(f"{flag} {path} is no JSON: {error}") from None
-    if not isinstance(found, dict) or not isinstance(found.get("settings", {}), dict):
+    inner = ("settings", "files")
+    if not isinstance(found, dict) or not all(isinstance(found.get(n, {}), dict) for n in inner):
         raise InputError(
             f'{flag} {path} must hold one object of settings, such as {{"estimator": "fogzo:n=10"}}'
         )
-    head = {name: found.get(name) for name in ("command", "version")}
+    head = {name: found.get(name) for name in ("command", "version", "files")}
     return found.get("settings", {k: v for k, v in found.items() if k not in head}), head
 
 
@@ -268,7 +283,10 @@ def read_file(path, flag="--settings"):
 
 def write(folder, command, settings):
     """Keep the settings that determine the numbers, so that the folder can be resumed."""
-    kept = {"command": command, "version": __version__, "settings": settings.kept()}
+    kept = {
+        "command": command, "version": __version__, "files": settings.files,
+        "settings": settings.kept(),
+    }  # fmt: skip
     write_text(folder / "settings.json", json.dumps(kept, indent=2) + "\n")
 
 
@@ -278,7 +296,8 @@ def resumed(folder, command, defaults, given):
     Raises
     ------
     InputError
-        If the folder holds no run of this command, or the flags contradict its settings.
+        If the folder holds no run of this command, the flags contradict its settings, or a file of
+        the user's own has changed since.
     """
     flag = "--resume"
     if not (Path(folder) / "settings.json").is_file():
@@ -289,6 +308,12 @@ def resumed(folder, command, defaults, given):
     _, head = read_json(folder, flag)
     if head["command"] != command:
         raise InputError(f"{flag} {folder}: that is a run of `{head['command']}`")
+    for path, known in (head["files"] or {}).items():  # which a run of an earlier version has not
+        if own.digest(path) != known:
+            raise InputError(
+                f"{flag} {folder}: {path} has changed since the run was started; put it back as it "
+                "was, or start a new run"
+            )
     stored, given = read_file(folder, flag), read_values(given)
     below = over(read_values(defaults), stored)
     before, after = filled(below), filled(over(below, given))
@@ -306,8 +331,10 @@ def resumed(folder, command, defaults, given):
 
 def _in_flags(name, item, short=None):
     # a setting as on the command line; of parts, where a short flag was given, that one alone
-    if item is None:
+    if item is None or item is False:
         return f"no {written(name)}"
+    if item is True:
+        return written(name)
     if short in SHORT:
         values = dict.fromkeys(part.get(short) for part in item)
         return _in_flags(short, [value for value in values if value is not None] or None)

@@ -3,12 +3,12 @@
 import json
 
 from .. import backend
-from ..data import load
+from ..errors import InputError
 from ..files import make_folder
 from ..inputs import check_batch, check_data, check_numbers
 from ..recipe import Recipe
 from . import flags, running
-from .cases import build_network, cases, title
+from .cases import build_network, cases, load_data, title
 from .settings import DEFAULTS, refuse_twice, resumed, settled, write
 from .shell import guarded, notice
 
@@ -40,11 +40,18 @@ def train(command, defaults, given):
     else:
         settings = resumed(resume, command, defaults, given)
 
+    flags.refuse_foreign(settings, flags.TRAINING_ONLY)
+    if len(settings.init_scale) > 1:
+        shown = " ".join(f"{scale:g}" for scale in settings.init_scale)
+        raise InputError(
+            f"--init-scale {shown}: a run has one; python -m minizo.compare takes several"
+        )
+
     # everything that can be wrong is looked at before anything is written or trained
     xp = backend.get(settings.backend)
     compared = cases(settings)
-    data = load(settings.data, dtype=settings.dtype, progress=not settings.quiet, notice=notice)
-    network = build_network(settings, data)
+    data = load_data(settings, progress=not settings.quiet, notice=notice)
+    network = build_network(settings, data, *settings.init_scale)
     check_data(network, data)
     check_batch(network, settings.batch)
     planned = running.runs(settings, compared, data.y_train.shape[0])

@@ -59,10 +59,11 @@ from .fsg import FSG
 from .metaquant import LSTMFC, FCGrad, MultiFC
 from .proxquant import ProxQuant
 from .spsa import SPSA
-from .ste import STE
+from .ste import STE, NormalisedSTE
 
 ESTIMATORS = {
     "ste": STE,
+    "normalised-ste": NormalisedSTE,
     "spsa": SPSA,
     "fogzo": FOGZO,
     "proxquant": ProxQuant,
@@ -106,6 +107,7 @@ __all__ = [
     "LayerGain",
     "MirrorDescent",
     "MultiFC",
+    "NormalisedSTE",
     "ProxConnect",
     "ProxQuant",
     "Step",

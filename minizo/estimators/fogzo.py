@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from math import sqrt
 
 from .. import backend, rng
-from ..errors import resolve
-from ..norms import norm
+from ..errors import require, resolve
+from ..norms import unit
 from ..schedules import SHAPES, schedule
 from ..settings import Settings, Share
 from .base import Estimate
 from .spsa import SPSA, Noise, two_point_gradient
+
+GUIDES = ("gradient", "scaled")
 
 
 @dataclass(frozen=True)
@@ -55,20 +57,6 @@ class Guided(Settings):
         return sqrt(self.beta) * s * self.ghat + sqrt(1 - self.beta) * u(block, theta, count)
 
 
-def unit(g):
-    """Return ghat = g / ||g||, or 0 where g is 0: directions are then n-SPSA's, shortened.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> unit(np.array([3.0, -4.0])), unit(np.zeros(2))
-    (array([ 0.6, -0.8]), array([0., 0.]))
-    """
-    xp = backend.namespace(g)
-    length = norm(g)
-    return g / xp.where(length > 0.0, length, xp.ones_like(length))
-
-
 @dataclass(frozen=True)
 class FOGZO(SPSA):
     """n-SPSA whose directions are tilted towards the STE gradient g.
@@ -80,7 +68,8 @@ class FOGZO(SPSA):
     ----------
     n, law, eps, eps_scale, perturb
         As in `SPSA`, except that parameters that ``perturb`` leaves out keep their back-propagated
-        gradient. ghat is the unit vector over the perturbed ones.
+        gradient. ghat is the unit vector over the perturbed ones, or 0 where all of g is 0:
+        directions are then n-SPSA's, shortened.
     beta : float
         Share of the STE direction, in [0, 1]: where it ends, unless it is constant.
     beta_schedule : {"constant", "linear", "cosine", "step"} or callable
@@ -88,18 +77,30 @@ class FOGZO(SPSA):
         in the paper (whether its MNIST run did is not public); ``"constant"``: beta throughout.
     ste_share : float
         First part of the run, 0 to 1, that uses the STE alone ("r % STE, then FOGZO").
+    guide : {"gradient", "scaled"}
+        ghat = g / ||g||, or the unit vector of eps g, entry by entry: ghat = eps g / ||eps g||.
+        They are equal where eps is one number.
 
     Notes
     -----
-    Exactly for linear and quadratic F, and with one eps:
-    E[G] = beta ghat ghat^T grad F + (1 - beta) grad F. beta = 0 is n-SPSA; beta = 1 is the STE's
-    direction with a measured, signed length. For a quantised loss grad F is the gradient of a
-    smoothed F; see `SPSA`.
+    For linear and quadratic F, exactly, and with quotients by eps entry by entry,
 
-    With a separate eps for each tensor (the default), the guide's share of G is ghat_l / eps_l in
-    tensor l, so that tensors with a small eps weigh more than in the STE gradient. An optimiser
-    that is invariant to the scale of each number, as Adam is, hides this; SGD does not. (The
-    paper's choice is unknown.)
+        E[G] = (beta ghat ghat^T + (1 - beta) I) (eps grad F) / eps
+
+    With one eps that is beta ghat ghat^T grad F + (1 - beta) grad F. beta = 0 is n-SPSA; beta = 1
+    is the guide's direction with a measured, signed length. For a quantised loss grad F is the
+    gradient of a smoothed F; see `SPSA`.
+
+    With a separate eps for each tensor (the default) the perturbation theta + eps v is one of
+    phi = theta / eps, in which the gradient is eps grad F. Let g = grad F. The scaled guide is the
+    unit vector of that gradient, so ghat ghat^T (eps g) = eps g and
+
+        E[G] = beta g + (1 - beta) g = g
+
+    whatever beta, while ghat = g / ||g|| gives (ghat / eps) (ghat . eps g) at beta = 1, which is
+    not parallel to g: tensors with a small eps weigh more. An optimiser that is invariant to the
+    scale of each number, as Adam is, hides most of this; SGD does not. (The paper's choice is
+    unknown.)
 
     Cost of an estimate: 2n + 1 forwards, 1 backward (1 and 1 in the STE's share of the run).
 
@@ -123,11 +124,13 @@ class FOGZO(SPSA):
     beta: Share = 0.999
     beta_schedule: str = "linear"
     ste_share: Share = 0.0
+    guide: str = "gradient"
     rowwise = True
 
     def __post_init__(self):
         super().__post_init__()
         resolve("beta_schedule", self.beta_schedule, SHAPES, Callable)
+        require(self.guide in GUIDES, "guide", self.guide, f"choose from {GUIDES}")
 
     @property
     def label(self):
@@ -146,7 +149,9 @@ class FOGZO(SPSA):
         if step.progress < self.ste_share:
             return Estimate(g, loss, forwards=1, backwards=1, statistics=seen), state
         u, beta = self.noise(objective, state, step), self.beta_at(step.progress)
-        v = Guided(u, unit(state.moved * g), beta)
+        # ghat = g / ||g||, or eps g / ||eps g||: the gradient's unit vector in phi = theta / eps
+        guide = g if self.guide == "gradient" else state.eps * g
+        v = Guided(u, unit(state.moved * guide), beta)
         grad, _ = two_point_gradient(objective, theta, batch, state.eps, v, self.n, step.pool)
         # what is not perturbed keeps its back-propagated gradient
         grad = grad if self.perturb == "all" else grad + (1.0 - state.moved) * g

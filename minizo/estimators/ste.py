@@ -1,7 +1,8 @@
-"""The straight-through estimator."""
+"""The straight-through estimator, and its direction alone."""
 
 from dataclasses import dataclass
 
+from ..norms import unit
 from .base import Estimate, Estimator
 
 
@@ -41,3 +42,45 @@ class STE(Estimator):
         """Estimate the gradient at theta (d,) or (S, 1, d); return it and the next state."""
         loss, grad, seen = objective.ste_gradient(theta, batch)
         return Estimate(grad, loss, forwards=1, backwards=1, statistics=seen), state
+
+
+@dataclass(frozen=True)
+class NormalisedSTE(STE):
+    """G = g / ||g||: the direction of the STE gradient g, without its length.
+
+    It is FOGZO's guide alone: FOGZO at beta = 1 measures the slope of F along this direction, and
+    this rule measures nothing. So it is the control for a comparison of FOGZO with the STE, in
+    which a part of the difference may be due to the missing length. G does not depend on the scale
+    of the loss, and is 0 where g is 0. With several runs at once, each has its own ||g||.
+
+    Cost of an estimate: 1 forward, 1 backward, as for `STE`.
+
+    References
+    ----------
+    N. Yang, T. M. Aamodt, "Improving the straight-through estimator with zeroth-order
+    information", NeurIPS 2025, arXiv 2510.23926 (the guide of FOGZO).
+
+    Examples
+    --------
+    >>> import minizo
+    >>> data = minizo.data.synthetic_digits(200, 50)
+    >>> net = minizo.models.mlp(784, 10, 10)
+    >>> objective = minizo.Objective(net, minizo.quantizers.MidRise(bits=2))
+    >>> rule = minizo.NormalisedSTE()
+    >>> run = minizo.fit(objective, data, rule, minizo.optim.Adam(0.01), steps=30)
+    >>> round(run.final("train_loss"), 1), run.records["backwards"][-1]
+    (1.2, 30)
+    """
+
+    rowwise = True
+
+    @property
+    def label(self):
+        """Return the label that tables and legends show."""
+        return "normalised STE"
+
+    def estimate(self, objective, theta, batch, state, step):
+        """Estimate the gradient at theta (d,) or (S, 1, d); return it and the next state."""
+        estimate, state = super().estimate(objective, theta, batch, state, step)
+        # G = g / ||g||
+        return estimate._replace(grad=unit(estimate.grad)), state

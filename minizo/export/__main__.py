@@ -10,9 +10,8 @@ import numpy as np
 
 from .. import backend, parallel, report
 from ..commands import Parser, guarded
-from ..commands.cases import build_network
+from ..commands.cases import build_network, load_data
 from ..commands.settings import of_folder
-from ..data import load as load_data
 from ..errors import InputError
 from ..files import make_folder
 from .file import load, save
@@ -47,8 +46,8 @@ def main(argv=None):
 def command(arguments):
     """Export, compare, print; returns the exit code."""
     settings = of_folder(arguments.run)
-    data = load_data(settings.data, dtype=settings.dtype, progress=not arguments.json)
-    found = read_run(arguments.run, build_network(settings, data))
+    data = load_data(settings, progress=not arguments.json)
+    found = read_run(arguments.run, build_network(settings, data, *settings.init_scale))
     for path in sorted(Path(arguments.run).glob("*.npz")):
         if path.stem not in found:
             print(f"minizo: {path} did not come to its end; it is left out", file=sys.stderr)

@@ -23,14 +23,75 @@ STYLES = tuple(
 )
 
 
+# A method has its own style in every picture: the beginning of a label -> its place in STYLES.
+METHODS = {
+    "STE": 0,
+    "n-SPSA": 1,
+    "FOGZO": 2,
+    "normalised STE": 3,
+    "BinaryConnect": 4,
+    "ProxQuant": 5,
+    "ProxConnect": 6,
+    "FSG": 7,
+    "FCGrad": 8,
+}
+MARKERS = "o^sDv<>PXhp*"
+
+
+def styles(labels):
+    """A style for each label: the colour of its method, told apart by shade, marker and line.
+
+    The first variant of a method has the method's own style; what is no method of `METHODS` takes
+    the styles that are left.
+
+    >>> found = styles(["STE", "FOGZO n=1", "FOGZO n=10", "mine"])
+    >>> [found[label]["marker"] for label in found]
+    ['o', '^', 's', 'h']
+    """
+    labels = list(dict.fromkeys(labels))
+    methods = [
+        next((m for m in sorted(METHODS, key=len, reverse=True) if label.startswith(m)), label)
+        for label in labels
+    ]
+    taken = {METHODS[method] for method in methods if method in METHODS}
+    # first what belongs to no method, then what belongs to none of the picture's
+    places = sorted(set(range(len(STYLES))) - taken, key=lambda p: p in METHODS.values())
+    free = endless(places or [0])
+    own = {m: METHODS[m] if m in METHODS else next(free) for m in dict.fromkeys(methods)}
+    found = {}
+    for index, (label, method) in enumerate(zip(labels, methods, strict=True)):
+        style, variant = STYLES[own[method]], methods[:index].count(method)
+        if variant:
+            marker = MARKERS[(MARKERS.index(style["marker"]) + variant) % len(MARKERS)]
+            line = ("-", "--", "-.", ":")[variant % 4]
+            style = dict(color=_lighter(style["color"], variant), marker=marker, linestyle=line)
+        found[label] = style
+    return found
+
+
+def _lighter(color, steps):
+    # towards white, and for odd steps towards black
+    shares = (0.0, -0.35, 0.4, -0.6, 0.6)
+    share = shares[steps % len(shares)]
+    parts = [int(color[i : i + 2], 16) for i in (1, 3, 5)]
+    mixed = [p + share * (255 - p) if share > 0 else p * (1 + share) for p in parts]
+    return "#" + "".join(f"{round(part):02X}" for part in mixed)
+
+
 def endless(items):
     """The items, again and again."""
     while True:
         yield from items
 
 
-def save(figure, path):
-    """Write ``figure`` to ``path`` as PNG, whole or not at all."""
+def png(figure):
+    """``figure`` as the bytes of a PNG file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=150)
-    write_atomically(path, lambda file: file.write(buffer.getvalue()))
+    return buffer.getvalue()
+
+
+def save(figure, path):
+    """Write ``figure`` to ``path`` as PNG, whole or not at all."""
+    image = png(figure)
+    write_atomically(path, lambda file: file.write(image))

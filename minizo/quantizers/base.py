@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 
 from .. import backend, laws
 from ..errors import InputError, resolve
-from ..settings import Settings, Share, plain
+from ..norms import rms
+from ..settings import Positive, Settings, Share, plain
 from ..surrogates import SURROGATES, Surrogate
 
 
@@ -202,6 +203,37 @@ class Quantizer(Settings):
         # dx = Q_smooth'(x) dw
         slope = self.derivative(x, scale)
         return (dw if slope is None else slope * dw), {}
+
+
+@dataclass(frozen=True)
+class InitialScale(Quantizer):
+    """Base of quantisers whose scale is a multiple of the RMS of the initial weights.
+
+    Parameters
+    ----------
+    alpha_scale : float
+        Factor above 0 of the scale: alpha = alpha_scale c RMS(w) for the initial weights w.
+
+    Attributes
+    ----------
+    rms_factor : float
+        c, which each quantiser chooses.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> class Halved(InitialScale):
+    ...     rms_factor = 0.5
+    >>> Halved(alpha_scale=3.0).scale(np.array([2.0, -2.0]))
+    array([3.])
+    """
+
+    alpha_scale: Positive = field(default=1.0, kw_only=True)
+
+    def scale(self, w):
+        """Return alpha for the initial weights ``w``: (..., m) -> (..., 1)."""
+        # alpha = alpha_scale c RMS(w)
+        return self.alpha_scale * self.rms_factor * rms(w)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from math import sqrt
 from types import MappingProxyType
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 
@@ -63,6 +63,7 @@ class LSQ(MidTread):
     bits: Annotated[int, "[2, 8]"] = 2
     signed: bool = True
     rescale: bool = True
+    alpha_scale: ClassVar = 1.0  # no setting: the step is learned
     diagonal = False
     least = MappingProxyType({"step": 2.0**-10})
 
@@ -155,6 +156,7 @@ class QuEST(MidRise):
     array([0., 1., 1., 1., 1., 1.])
     """
 
+    alpha_scale: ClassVar = 1.0  # no setting: the step follows the weights
     epsbar = None
     pointwise = False
 
@@ -179,5 +181,5 @@ class QuEST(MidRise):
     def _step(self, x):
         # s = c_b RMS(x), 1 where all weights are 0
         xp = backend.namespace(x)
-        s = self.gaussian_step[self.bits - 1] * rms(x)
+        s = self.rms_factor * rms(x)
         return xp.where(s > 0.0, s, xp.ones_like(s))

@@ -13,6 +13,7 @@ rule if it summed the gradient of a over all weights that share a.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from .. import backend
 from ..errors import choose
@@ -225,6 +226,7 @@ class BNN(Sign):
     """
 
     surrogate: str = "hardtanh"
+    alpha_scale: ClassVar = 1.0  # no setting: the levels are +-1
 
     def scale(self, w):
         """Return 1: (..., m) -> (..., 1)."""

@@ -35,8 +35,7 @@ from math import pi, sqrt
 from typing import Annotated
 
 from .. import backend
-from ..norms import rms
-from .base import Quantizer, sign
+from .base import InitialScale, Quantizer, sign
 
 
 @dataclass(frozen=True)
@@ -74,15 +73,18 @@ class Staircase(Quantizer):
 
 
 @dataclass(frozen=True)
-class Sign(Staircase):
+class Sign(InitialScale, Staircase):
     """Q(x) = alpha sign(x) with sign(0) = +1: binary weights.
 
-    The scale is alpha = sqrt(2/pi) RMS(w), the mean absolute value of Gaussian weights.
+    The scale is alpha = alpha_scale sqrt(2/pi) RMS(w), by default the mean absolute value of
+    Gaussian weights.
 
     Parameters
     ----------
     surrogate
         As in `Quantizer`.
+    alpha_scale
+        As in `InitialScale`.
 
     Examples
     --------
@@ -99,14 +101,11 @@ class Sign(Staircase):
     half_step = 1.0
     centre = 0.0
     levels = 2
+    rms_factor = sqrt(2.0 / pi)
 
     def thresholds(self):
         """Return where the staircase jumps, in units of alpha."""
         return (0.0,)
-
-    def scale(self, w):
-        """Return alpha for the initial weights ``w``: (..., m) -> (..., 1)."""
-        return sqrt(2.0 / pi) * rms(w)
 
     def quantize(self, x, alpha):
         """Return Q(x); see `Quantizer`."""
@@ -135,7 +134,7 @@ class KBit(Staircase):
 
 
 @dataclass(frozen=True)
-class _Codes(KBit):
+class _Codes(InitialScale, KBit):
     half_step = 0.5
 
     @property
@@ -143,9 +142,10 @@ class _Codes(KBit):
         """(lo, hi) = (-2^(b-1), 2^(b-1) - 1), the integer codes at the ends."""
         return -(2.0 ** (self.bits - 1)), 2.0 ** (self.bits - 1) - 1.0
 
-    def scale(self, w):
-        """Return c_b RMS(w), the alpha of least squared error for Gaussian weights."""
-        return self.gaussian_step[self.bits - 1] * rms(w)
+    @property
+    def rms_factor(self):
+        """c_b, the step of least squared error for Gaussian weights in units of their RMS."""
+        return self.gaussian_step[self.bits - 1]
 
 
 @dataclass(frozen=True)
@@ -158,6 +158,8 @@ class MidRise(_Codes):
         As in `Quantizer`.
     bits : int
         b, 1 to 8.
+    alpha_scale
+        As in `InitialScale`: alpha = alpha_scale c_b RMS(w).
 
     Examples
     --------
@@ -198,6 +200,8 @@ class MidTread(_Codes):
         As in `Quantizer`.
     bits : int
         b, 1 to 8.
+    alpha_scale
+        As in `InitialScale`: alpha = alpha_scale c_b RMS(w).
 
     Examples
     --------

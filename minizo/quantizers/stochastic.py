@@ -5,14 +5,13 @@ from math import sqrt
 
 from .. import backend
 from ..errors import require
-from ..norms import rms
-from .base import Quantizer, sign
+from .base import InitialScale, sign
 
 IN_USE = ("real", "sign")
 
 
 @dataclass(frozen=True)
-class Stochastic(Quantizer):
+class Stochastic(InitialScale):
     """Q(x) = alpha with probability clip((x/alpha + 1)/2, 0, 1), else -alpha; E[Q] = clip(x).
 
     It is computed as alpha sign(x/alpha + c), c uniform on (-1, 1) and drawn for every batch. The
@@ -25,10 +24,12 @@ class Stochastic(Quantizer):
         identity, as in stochastic BinaryConnect: dx = dw. The derivative of E[Q] is hardtanh's.
     in_use : {"real", "sign"}
         Weights outside training: the latent weights, clipped (the paper), or alpha sign(x).
+    alpha_scale
+        As in `InitialScale`: alpha = alpha_scale sqrt(3) RMS(w).
 
     Notes
     -----
-    alpha = sqrt(3) RMS of the initial weights is the end of their interval if they are uniform, as
+    sqrt(3) RMS of the initial weights is the end of their interval if they are uniform, as
     is the Glorot H of the authors' code. The authors also clip the latent weights to +-alpha after
     each step: use the estimator `BinaryConnect` with ``clip=1``.
 
@@ -51,6 +52,7 @@ class Stochastic(Quantizer):
     in_use: str = "real"
     random = ("coins",)
     levels = 2
+    rms_factor = sqrt(3.0)
 
     def __post_init__(self):
         super().__post_init__()
@@ -60,10 +62,6 @@ class Stochastic(Quantizer):
     def epsbar(self):
         """Standard deviation of the noise in units of alpha."""
         return None if self.scheduled else self.curve.epsbar
-
-    def scale(self, w):
-        """Return sqrt(3) RMS(w): (..., m) -> (..., 1)."""
-        return sqrt(3.0) * rms(w)
 
     def noise(self, stream, shape, like):
         """Draw c, one number a weight."""

@@ -41,7 +41,9 @@ def counts(arguments, **defaults):
         value = getattr(arguments, name)
         values.append(default if value is None else value)
         if values[-1] < 1:
-            raise InputError(f"--{name} is {values[-1]}, but it must be at least 1")
+            raise InputError(
+                f"--{name.replace('_', '-')} is {values[-1]}, but it must be at least 1"
+            )
     return values
 
 

@@ -1,0 +1,33 @@
+"""Fair comparisons: is my estimator better, and how sure am I?
+
+    from minizo import compare
+    cases = [compare.case(rule, objective, rates) for rule in (STE(), MyRule())]
+    found = compare.compare(cases, data, steps=1200, seeds=20)
+    print(found)
+
+Settings are chosen on tuning seeds and results reported on others; every case has the same starts
+and batches; differences are taken seed by seed and carry an interval (`statistics`). The command is
+``python -m minizo.compare``.
+"""
+
+from .cases import Candidate, Case, case
+from .comparison import Comparison, Row, Table, compare, intervals
+from .report import text
+from .statistics import Difference, Spread, interval, paired, spread
+
+__all__ = [
+    "Candidate",
+    "Case",
+    "Comparison",
+    "Difference",
+    "Row",
+    "Spread",
+    "Table",
+    "case",
+    "compare",
+    "interval",
+    "intervals",
+    "paired",
+    "spread",
+    "text",
+]

@@ -1,0 +1,146 @@
+"""A comparison as text: what it found, what it cost, and what should make its reader careful."""
+
+import math
+import textwrap
+
+from .. import report
+from .statistics import CONFIDENCE, FEWEST, POWER
+
+EQUALLY = {
+    "steps": "At equal steps",
+    "compute": "At equal compute (multiply-accumulates)",
+    "time": "At equal time (training seconds on this machine)",
+}
+
+
+def text(comparison):
+    """The whole report: for each table results, costs, tuning and warnings."""
+    head = [comparison.settings["title"], ""] if "title" in comparison.settings else []
+    parts = ["\n".join(table_text(comparison, table)) for table in comparison.tables]
+    return "\n".join([*head, "\n\n".join(parts), "", *notes(comparison)])
+
+
+def table_text(comparison, table):
+    """One table as lines."""
+    lines = [f"{EQUALLY[table.equal]}, {_count(len(comparison.seeds), 'seed')}", ""]
+    lines += [report.table(headers(table), [result_cells(table, row) for row in table.rows]), ""]
+    lines += [report.table(COSTS, [cost_cells(row) for row in table.rows]), ""]
+    if any(len(row.tuning) > 1 for row in table.rows):
+        lines += [tuning_text(comparison, table), ""]
+    lines += [f"! {line}" for line in warnings(table)]
+    return lines
+
+
+def headers(table):
+    """Headers of the results."""
+    return ["training loss", "setting", "mean", "sd", "se", "median", "worst", "diverged",
+            f"minus {table.reference}", f"{100 * CONFIDENCE:.0f} % interval", "could show",
+            "verdict"]  # fmt: skip
+
+
+def result_cells(table, row):
+    """The line of a case in the results."""
+    count = f"{sum('error' in end for end in row.outcomes)} of {len(row.outcomes)}"
+    if row.loss is None:
+        return [row.label, row.chosen.words, *["-"] * 5, count, *["-"] * 3, "diverged"]
+    s = row.loss
+    cells = [row.label, row.chosen.words, _three(s.mean), _three(s.deviation), _three(s.error),
+             _three(s.median), _three(s.worst), count if s.diverged else "0"]  # fmt: skip
+    return [*cells, *difference_cells(row.difference)]
+
+
+def difference_cells(gap):
+    """Mean, interval, smallest difference that could have been shown, and verdict."""
+    if gap is None:
+        return ["", "", "", "reference"]
+    if not gap.values:
+        return ["-", "-", "-", "no common seed"]
+    within = "-" if gap.interval is None else "{:+.3f} .. {:+.3f}".format(*gap.interval)
+    return [f"{gap.mean:+.3f}", within, _three(gap.smallest), gap.verdict]
+
+
+COSTS = ["cost of a run", "steps", "forwards", "backwards", "multiply-acc.", "seconds",
+         "+ evaluation", "test accuracy", "minus reference, points"]  # fmt: skip
+
+
+def cost_cells(row):
+    """The line of a case in the costs, with its test accuracy."""
+    if row.loss is None:
+        return [row.label, f"{row.steps:,}", *["-"] * 7]
+    seconds, evaluation = row.mean("seconds"), row.mean("evaluation_seconds")
+    share = evaluation / (seconds + evaluation) if seconds + evaluation else 0.0
+    values = [100.0 * value for value in row.ends("test_accuracy") if value is not None]
+    gap, apart = row.accuracy_difference, ""
+    if gap is not None and gap.values:
+        apart = f"{100 * gap.mean:+.2f}"
+        if gap.interval is not None:
+            low, high = gap.interval
+            apart += f" ({100 * low:+.2f} .. {100 * high:+.2f})"
+    return [
+        row.label, f"{row.steps:,}", f"{row.mean('forwards'):,.0f}",
+        f"{row.mean('backwards'):,.0f}", report.engineering(row.mean("macs")), f"{seconds:.2f}",
+        f"{evaluation:.2f} ({100 * share:.0f} %)", report.spread(values, 2) + " %", apart,
+    ]  # fmt: skip
+
+
+def tuning_text(comparison, table):
+    """Mean loss over the tuning seeds for every candidate, the chosen one marked."""
+    words = list(dict.fromkeys(c.words for row in table.rows for c, _ in row.tuning))
+    lines = []
+    for row in table.rows:
+        found = {candidate.words: loss for candidate, loss in row.tuning}
+        cells = []
+        for name in words:
+            mark = "*" if name == row.chosen.words else " "
+            cells.append("" if name not in found else f"{_three(found[name])}{mark}")
+        lines.append([row.label, *cells])
+    first, last = comparison.tuning_seeds[0], comparison.tuning_seeds[-1]
+    which = f"seed {first}" if first == last else f"seeds {first} .. {last}"
+    return report.table([f"tuning ({which}), * chosen", *(f"{w} " for w in words)], lines)
+
+
+def warnings(table):
+    """Sentences about what should make the reader careful."""
+    found = []
+    for row in table.rows:
+        for edge in row.edges:
+            found.append(f"{row.label}: {edge}; what lies beyond it may be better: widen the grid")
+        if row.loss is None:
+            found.append(f"{row.label}: every seed diverged at {row.chosen.words}")
+        elif row.loss.diverged:
+            found.append(
+                f"{row.label}: {row.loss.diverged} of {len(row.outcomes)} seeds diverged and are "
+                "left out of its differences, which favours it"
+            )
+        if row.difference is not None and row.difference.interval is None and row.loss is not None:
+            found.append(f"{row.label}: {row.difference.verdict}; give at least {FEWEST} seeds")
+    return found
+
+
+def notes(comparison):
+    """How to read the numbers, as lines."""
+    tuned = any(len(row.tuning) > 1 for table in comparison.tables for row in table.rows)
+    chosen = (
+        "Settings are chosen by training loss on other seeds than the reported ones."
+        if tuned
+        else "Each case has one setting: nothing was tuned."
+    )
+    return textwrap.wrap(
+        f"{chosen} Differences are taken seed by seed (same start, same batches); intervals: "
+        "studentised bootstrap over seeds, not corrected for their number. Could show: a true "
+        f"difference of this size would have been told from 0 in {100 * POWER:.0f} of 100 such "
+        "comparisons. Seconds: a run's share of what was trained together.",
+        100,
+    )
+
+
+def _three(value):
+    if value is None:
+        return "-"
+    if value == math.inf:
+        return "diverged"
+    return f"{value:.3f}" if value < 1e4 else f"{value:.2g}"
+
+
+def _count(number, word):
+    return f"{number} {word}{'' if number == 1 else 's'}"

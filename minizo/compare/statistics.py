@@ -1,0 +1,170 @@
+"""What seeds say: spread, paired differences with their intervals, and what they could have shown.
+
+Two methods that are compared share their seeds: seed s gives both the same start and the same
+batches. So the difference is taken seed by seed, d_s = a_s - b_s, and what a lucky start does for
+both falls out of it. Its interval comes from the bootstrap over seeds, studentised and symmetric:
+
+    t* = |mean(d*) - mean(d)| / (sd(d*) / sqrt n),    d* drawn from d with replacement, n of n
+    interval = mean(d) -+ t*_(.95) sd(d) / sqrt n
+
+It holds the mean in 95 of 100 cases for 20 normal numbers, and where some seeds are outliers, as
+they are here, in 96 and 97 (Student's t with three degrees of freedom; one in ten five times as
+wide). The percentile interval holds it in 93 and less, the form with two unequal ends in 92.
+
+References
+----------
+P. Hall, "On symmetric bootstrap confidence intervals", Journal of the Royal Statistical Society B,
+1988. B. Efron and R. J. Tibshirani, "An introduction to the bootstrap", 1993, section 12.5.
+"""
+
+import math
+from dataclasses import dataclass
+from statistics import NormalDist, fmean, stdev
+
+import numpy as np
+
+from ..settings import real, whole
+
+CONFIDENCE = 0.95
+POWER = 0.8
+FEWEST = 5  # seeds for an interval: fewer give too few different resamples
+RESAMPLES = 10_000
+STREAM = 19_930  # of the bootstrap, the same for every comparison
+
+
+def interval(values, confidence=CONFIDENCE):
+    """Interval of the mean by the bootstrap, or ``None`` for fewer than `FEWEST` values.
+
+    Parameters
+    ----------
+    values : sequence of float
+        One of each seed.
+    confidence : float
+        Share of intervals that hold the true mean, in (0, 1).
+
+    Returns
+    -------
+    (low, high) : tuple of float, or None
+        Equal where all values are. The resamples are the same at every call.
+
+    Examples
+    --------
+    >>> low, high = interval([0.1, 0.3, 0.2, 0.4, 0.2, 0.3])
+    >>> round(low, 2), round(high, 2)
+    (0.14, 0.36)
+    >>> interval([0.1, 0.3]) is None
+    True
+    """
+    d = np.asarray(values, dtype=np.float64)
+    confidence = real("confidence", confidence, "(0, 1)")
+    n, mean = len(d), float(d.mean())
+    if n < FEWEST:
+        return None
+    if np.ptp(d) == 0.0:
+        return mean, mean
+    drawn = np.random.default_rng(STREAM).integers(0, n, (RESAMPLES, n))
+    again = d[drawn]
+    deviation, whole_sample = again.std(axis=1, ddof=1), float(d.std(ddof=1))
+    # a resample of one value alone (up to rounding) says nothing of the spread: it is left out
+    told = deviation > 1e-6 * whole_sample
+    t = np.abs(again.mean(axis=1) - mean)[told] / (deviation[told] / math.sqrt(n))
+    half = float(np.quantile(t, confidence)) * whole_sample / math.sqrt(n)
+    return mean - half, mean + half
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A paired difference between two methods, ours minus theirs.
+
+    Attributes
+    ----------
+    values : tuple of float
+        d_s = ours_s - theirs_s, of the seeds that both ended.
+    left_out : int
+        Seeds that one of them did not end.
+    mean : float
+    interval : (low, high), or None
+        See `interval`; ``None`` for fewer than `FEWEST` seeds.
+    smallest : float or None
+        The smallest true difference that so many seeds would have told from 0 in `POWER` of 100
+        cases: (1 + z_.8 / z_.975) = 1.43 times half the interval.
+
+    Examples
+    --------
+    >>> d = paired([0.40, 0.42, 0.39, 0.44, 0.41], [0.45, 0.46, 0.46, 0.47, 0.45])
+    >>> round(d.mean, 3), d.verdict
+    (-0.046, 'lower')
+    >>> paired([0.4], [0.5]).verdict
+    'no interval from 1 seed'
+    """
+
+    values: tuple
+    left_out: int
+    mean: float
+    interval: tuple | None
+    smallest: float | None
+
+    @property
+    def verdict(self):
+        """``lower``, ``higher``, ``not different``, or why there is none."""
+        if self.interval is None:
+            count = len(self.values)
+            return f"no interval from {count} seed{'' if count == 1 else 's'}"
+        low, high = self.interval
+        return "lower" if high < 0.0 else "higher" if low > 0.0 else "not different"
+
+
+def paired(ours, theirs):
+    """The `Difference` of two methods over their common seeds.
+
+    Parameters
+    ----------
+    ours, theirs : sequence of float or None
+        One value a seed, in the same order; ``None`` where a run diverged. Such seeds are left out
+        of both, which favours the method that diverges.
+    """
+    pairs = [(a, b) for a, b in zip(ours, theirs, strict=True) if a is not None and b is not None]
+    values = tuple(a - b for a, b in pairs)
+    left_out = whole("seeds left out", len(ours) - len(pairs), "[0, inf)")
+    if not values:
+        return Difference((), left_out, math.nan, None, None)
+    found = interval(values)
+    smallest = None
+    if found is not None:
+        z = NormalDist().inv_cdf
+        smallest = (1.0 + z(POWER) / z(0.5 + CONFIDENCE / 2.0)) * (found[1] - found[0]) / 2.0
+    return Difference(values, left_out, fmean(values), found, smallest)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """What the seeds of one method give.
+
+    mean, median : float; deviation, error : standard deviation and standard error, ``None`` for one
+    seed; worst : the largest; diverged : how many of them have no value.
+
+    Examples
+    --------
+    >>> s = spread([0.4, 0.5, None])
+    >>> round(s.mean, 3), round(s.error, 3), s.worst, s.diverged
+    (0.45, 0.05, 0.5, 1)
+    """
+
+    mean: float
+    median: float
+    deviation: float | None
+    error: float | None
+    worst: float
+    diverged: int
+
+
+def spread(values):
+    """The `Spread` of the values of seeds, ``None`` where a run diverged; ``None`` if all did."""
+    good = sorted(value for value in values if value is not None)
+    if not good:
+        return None
+    n = len(good)
+    deviation = stdev(good) if n > 1 else None
+    error = None if deviation is None else deviation / math.sqrt(n)
+    median = (good[(n - 1) // 2] + good[n // 2]) / 2.0
+    return Spread(fmean(good), median, deviation, error, good[-1], len(values) - n)

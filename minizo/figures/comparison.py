@@ -1,0 +1,109 @@
+"""A comparison: one dot a seed, paired differences with their intervals, and the curves."""
+
+from statistics import fmean, quantiles
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from .runs import ticks
+from .style import styles
+
+EQUALLY = {"steps": "equal steps", "compute": "equal compute", "time": "equal time"}
+
+
+def comparison(table, intervals, title):
+    """Final losses and paired differences of the seeds, and training loss on the way.
+
+    Parameters
+    ----------
+    table : minizo.compare.Table
+    intervals : dict of str to (low, high) or None
+        Of the mean loss of each case, by label.
+    title : str
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Above: the final loss of each seed with the mean and its interval; the difference of each
+        seed to the reference, with the interval that the table gives. Below: mean over seeds, with
+        a band that holds the middle half of them, against steps and against compute.
+    """
+    rows = [row for row in table.rows if row.loss is not None]
+    style = styles([row.label for row in table.rows])
+    height = 1.6 + 0.34 * len(rows)
+    figure = Figure(figsize=(11, height + 3.9), layout="constrained")
+    above, below = figure.subfigures(2, 1, height_ratios=[height, 3.9])
+    left, right = above.subplots(1, 2, sharey=True)
+    for place, row in enumerate(rows):
+        own = style[row.label]
+        values = [value for value in row.ends("train_loss") if value is not None]
+        _dots(left, place, values, own)
+        _mean(left, place, fmean(values), intervals.get(row.label), own)
+        if row.difference is None:
+            right.text(0.0, place, " reference", va="center", fontsize="small", color="#555555")
+        elif row.difference.values:
+            _dots(right, place, row.difference.values, own)
+            _mean(right, place, row.difference.mean, row.difference.interval, own)
+    left.set_yticks(range(len(rows)), [f"{row.label}\n{row.chosen.words}" for row in rows])
+    left.tick_params(axis="y", labelsize="small")
+    left.set_ylim(len(rows) - 0.5, -0.5)
+    left.set_xlabel("final training loss, nats (a dot a seed; mean, 95 % interval)")
+    right.axvline(0.0, color="#555555", linewidth=1)
+    right.set_xlabel(f"minus {table.reference}, seed by seed (mean, 95 % interval)")
+    curves = below.subplots(1, 2, sharey=True)
+    for axes, column in zip(curves, ("step", "macs"), strict=True):
+        for row in rows:
+            _curve(axes, row, column, style[row.label])
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(ticks())
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("")
+    curves[0].set_xlabel("step")
+    curves[0].set_ylabel("training loss, nats\n(mean; band: middle half of seeds)")
+    curves[1].set_xlabel("compute (multiply-accumulates)")
+    curves[1].set_xscale("log")
+    for axes in (left, right, *curves):
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    for axes in (left, right):
+        axes.xaxis.set_major_locator(MaxNLocator(6))
+        axes.tick_params(axis="y", length=0)
+    handles, labels = curves[0].get_legend_handles_labels()
+    below.legend(
+        handles, labels, loc="outside lower center", ncols=min(4, len(labels)), frameon=False
+    )
+    figure.suptitle(f"{title}, {EQUALLY[table.equal]}" if title else EQUALLY[table.equal])
+    return figure
+
+
+def _dots(axes, place, values, style):
+    # two rows of dots, so that neighbours are told apart
+    heights = [place + (0.14 if index % 2 else -0.14) for index in range(len(values))]
+    axes.plot(
+        values, heights, linestyle="none", color=style["color"], marker=style["marker"],
+        markersize=4, alpha=0.5, markeredgewidth=0,
+    )  # fmt: skip
+
+
+def _mean(axes, place, mean, interval, style):
+    if interval is not None:
+        axes.plot(interval, [place, place], color="black", linewidth=2.2, solid_capstyle="butt")
+    axes.plot(
+        [mean], [place], marker=style["marker"], color=style["color"], markersize=8,
+        markeredgecolor="black", linestyle="none",
+    )  # fmt: skip
+
+
+def _curve(axes, row, column, style):
+    runs = [end["records"] for end in row.outcomes if "error" not in end]
+    length = min(len(run["step"]) for run in runs)
+    losses = list(zip(*(run["train_loss"][:length] for run in runs), strict=True))
+    start = 1 if column == "macs" else 0  # no compute has no place on a logarithmic axis
+    x, losses = runs[0][column][start:length], losses[start:]
+    axes.plot(
+        x, list(map(fmean, losses)), label=row.label, markersize=4, linewidth=1.5,
+        markevery=max(1, length // 8), **style,
+    )  # fmt: skip
+    if len(runs) > 1:
+        low, _, high = zip(*(quantiles(at, n=4, method="inclusive") for at in losses), strict=True)
+        axes.fill_between(x, low, high, color=style["color"], alpha=0.15, lw=0)

@@ -1,0 +1,316 @@
+"""Comparisons: tuned on some seeds, reported on others, paired, resumable, and honest about it."""
+
+import json
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+from conftest import blobs
+
+from minizo import FOGZO, SPSA, STE, Estimate, InputError, Objective, fit, models, quantizers
+from minizo.compare import Candidate, Case, case, compare, comparison, intervals, paired, text
+from minizo.compare.cases import Cost, edges
+from minizo.compare.comparison import TUNING, lengths_of
+from minizo.data.dataset import Dataset
+from minizo.estimators import Estimator
+from minizo.optim import SGD, Adam
+
+OPTIONS = {"steps": 12, "batch": 20, "quiet": True, "workers": 1, "records": 4}
+
+
+@pytest.fixture(scope="module")
+def toy():
+    train, test = blobs(60, 3, 4, 1, np.float64), blobs(30, 3, 4, 2, np.float64)
+    return Dataset("toy", *train, *test, classes=3)
+
+
+@pytest.fixture(scope="module")
+def objective():
+    return Objective(models.mlp(4, 5, 3, input_shape=(1, 1, 4)), quantizers.MidRise())
+
+
+def rates(*values):
+    return [Adam(value) for value in values]
+
+
+def test_settings_are_chosen_on_tuning_seeds_and_reported_on_others(toy, objective):
+    """Every number equals that of `fit`, run by run."""
+    optimizers = rates(0.001, 0.03, 0.1)
+    found = compare([case(STE(), objective, optimizers)], toy, seeds=4, tuning_seeds=3, **OPTIONS)
+    assert found.seeds == (0, 1, 2, 3) and found.tuning_seeds == (TUNING, TUNING + 1, TUNING + 2)
+
+    def loss(optimizer, seed):
+        run = fit(objective, toy, STE(), optimizer, steps=12, batch=20, seed=seed, record_every=3)
+        return run.final("train_loss")
+
+    (row,) = found.tables[0].rows
+    means = [np.mean([loss(o, seed) for seed in found.tuning_seeds]) for o in optimizers]
+    np.testing.assert_allclose([mean for _, mean in row.tuning], means, rtol=1e-10)
+    assert row.chosen.optimizer == optimizers[int(np.argmin(means))]
+    wanted = [loss(row.chosen.optimizer, seed) for seed in found.seeds]
+    np.testing.assert_allclose(row.ends("train_loss"), wanted, rtol=1e-10)
+    assert len(set(row.ends("train_loss"))) == 4
+
+
+def test_seeds_pair_starts_and_batches(toy, objective):
+    """The same rule under two names: every difference is 0, and the control's are not."""
+    cases = [case(STE(), objective, rates(0.03)), case(STE(), objective, rates(0.03), "again"),
+             case(STE(), objective, rates(0.05), "faster")]  # fmt: skip
+    table = compare(cases, toy, seeds=5, tuning_seeds=1, **OPTIONS).tables[0]
+    assert table.row("again").difference.values == (0.0,) * 5
+    assert table.row("again").difference.verdict == "not different"
+    assert all(value != 0.0 for value in table.row("faster").difference.values)
+    ours, theirs = (table.row(name).ends("test_accuracy") for name in ("faster", "STE"))
+    assert table.row("faster").accuracy_difference == paired(ours, theirs)
+
+
+@dataclass(frozen=True)
+class OtherStreams(FOGZO):
+    """FOGZO with other directions: the same law, the same starts, the same batches."""
+
+    rowwise = True
+
+    def estimate(self, objective, theta, batch, state, step):
+        moved = [own + 10**7 for own in np.atleast_1d(step.seed).tolist()]
+        seed = tuple(moved) if len(moved) > 1 else moved[0]
+        return super().estimate(objective, theta, batch, state, replace(step, seed=seed))
+
+
+def test_a_rule_against_itself_is_not_different_and_a_planted_difference_is_found(toy, objective):
+    """100 comparisons of 20 seeds: at most 8 false alarms, and at least 95 of a sd are found."""
+    train, test = blobs(300, 3, 16, 1, np.float64), blobs(30, 3, 16, 2, np.float64)
+    toy = Dataset("toy", *train, *test, classes=3)
+    objective = Objective(models.mlp(16, 32, 3, input_shape=(1, 1, 16)), quantizers.MidRise())
+    cases = [case(FOGZO(), objective, rates(0.01)),
+             case(OtherStreams(), objective, rates(0.01), "other streams")]  # fmt: skip
+    table = compare(cases, toy, seeds=2000, tuning_seeds=[10**6], **OPTIONS).tables[0]
+    ours, theirs = (table.row(case.label).ends("train_loss") for case in cases)
+    gaps = np.array(ours) - np.array(theirs)
+    assert 0.0 < abs(gaps.mean()) < 5 * gaps.std() / math.sqrt(2000)
+    same = planted = 0
+    for first in range(0, 2000, 20):
+        part = slice(first, first + 20)
+        same += paired(ours[part], theirs[part]).verdict == "not different"
+        moved = [loss + gaps.std() for loss in ours[part]]
+        planted += paired(moved, theirs[part]).verdict == "higher"
+    assert same >= 92 and planted >= 95
+
+
+def test_equal_compute_and_equal_time_set_the_lengths(toy, objective, tmp_path):
+    (tmp_path / "seconds.json").write_text('{"STE": 0.001, "FOGZO n=1": 0.003}')
+    cases = [case(STE(), objective, rates(0.03)), case(FOGZO(), objective, rates(0.03))]
+    found = compare(cases, toy, seeds=5, tuning_seeds=1, equal=("steps", "compute", "time"),
+                    folder=tmp_path, **OPTIONS | {"steps": 60})  # fmt: skip
+    steps, compute, time = found.tables
+    assert [row.steps for row in steps.rows] == [60, 60]
+    assert [row.steps for row in time.rows] == [60, 20]
+    one, other = (row.mean("macs") for row in compute.rows)
+    assert abs(other - one) <= steps.row("FOGZO n=1").mean("macs") / 60  # a step
+    assert compute.row("FOGZO n=1").steps < 60
+
+
+def test_lengths_by_hand():
+    costs = {"a": Cost(1, 1, 100.0, 2.0), "b": Cost(3, 1, 250.0, 3.0), "c": Cost(0, 0, 0, 1e9)}
+    assert lengths_of("steps", 50, costs, "a") == {"a": 50, "b": 50, "c": 50}
+    assert lengths_of("compute", 50, costs, "a") == {"a": 50, "b": 20, "c": 50}
+    assert lengths_of("time", 50, costs, "b") == {"a": 75, "b": 50, "c": 1}
+
+
+class Stop(Exception):
+    pass
+
+
+@pytest.mark.parametrize("after", [5, 16, 30, 45])
+def test_a_stopped_comparison_ends_with_the_same_bits(toy, objective, tmp_path, monkeypatch, after):
+    cases = [case(STE(), objective, rates(0.01, 0.1)), case(SPSA(), objective, rates(0.01))]
+    options = {"seeds": 5, "tuning_seeds": 2, **OPTIONS}
+    whole = compare(cases, toy, folder=tmp_path / "whole", **options)
+    steps, real = [], STE.estimate
+
+    def stops(self, *args):
+        steps.append(args[-1].index)
+        if len(steps) == after:
+            raise Stop
+        return real(self, *args)
+
+    monkeypatch.setattr(STE, "estimate", stops)
+    if after < 28:  # 4 to look, 12 to tune, 12 to report
+        with pytest.raises(Stop):
+            compare(cases, toy, folder=tmp_path / "cut", **options)
+    again = compare(cases, toy, folder=tmp_path / "cut", **options)
+    for one, other in zip(whole.tables[0].rows, again.tables[0].rows, strict=True):
+        assert one.ends("train_loss") == other.ends("train_loss")
+        assert one.tuning == other.tuning
+    assert not list((tmp_path / "cut").glob("*.npz"))
+
+
+def test_what_is_kept_is_not_run_again_unless_something_changed(toy, objective, tmp_path):
+    cases, ticks = [case(STE(), objective, rates(0.03))], []
+    options = {"seeds": 5, "tuning_seeds": 1, "folder": tmp_path, **OPTIONS}
+
+    class Counting(comparison.Trials):
+        def __init__(self, *args):
+            super().__init__(*args[:-1], lambda runs: ticks.append(runs))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(comparison, "Trials", Counting)
+        first = compare(cases, toy, **options)
+        trained = len(ticks)
+        assert compare(cases, toy, **options).tables == first.tables or len(ticks) == trained
+        assert trained == 24  # 12 steps of tuning, 12 of the report
+        compare([case(STE(), objective, rates(0.04), "STE")], toy, **options)
+        assert len(ticks) == 2 * trained
+    damaged = tmp_path / "steps-0-report.json"
+    damaged.write_text(damaged.read_text()[:-30])
+    again = compare([case(STE(), objective, rates(0.04), "STE")], toy, **options)
+    assert again.tables[0].rows[0].loss is not None
+
+
+def test_a_best_rate_at_the_edge_is_said(toy, objective):
+    found = compare([case(STE(), objective, rates(1e-5, 1e-4)),
+                     case(STE(), objective, rates(1e-5, 0.05, 9.0), "inside")], toy,
+                    seeds=5, tuning_seeds=2, **OPTIONS)  # fmt: skip
+    edge, inside = found.tables[0].rows
+    assert edge.edges == ("lr 0.0001 is the largest of 2",) and inside.edges == ()
+    assert "! STE: lr 0.0001 is the largest of 2" in text(found)
+
+
+def test_edges_are_looked_for_in_every_number():
+    def one(name, lr, scale):
+        setting = (("optimizer", name), ("lr", lr), ("init_scale", scale))
+        return Candidate(None, None, None, setting)
+
+    own = Case("a", [one(o, lr, k) for o in ("adam", "sgd") for lr in (1.0, 2.0, 3.0)
+                     for k in (0.5, 1.0, 2.0)])  # fmt: skip
+    assert edges(own, one("sgd", 2.0, 1.0)) == ()
+    assert edges(own, one("sgd", 3.0, 0.5)) == (
+        "lr 3 is the largest of 3", "init_scale 0.5 is the smallest of 3",
+    )  # fmt: skip
+    assert edges(Case("a", [one("adam", 1.0, 1.0)]), one("adam", 1.0, 1.0)) == ()
+
+
+class Diverging(Estimator):
+    """Ends as NaN with odd seeds, or with all."""
+
+    rowwise = False
+
+    def __init__(self, every=False):
+        self.every = every
+
+    def __repr__(self):
+        return f"Diverging({self.every})"
+
+    def init(self, objective, theta):
+        return ()
+
+    def estimate(self, objective, theta, batch, state, step):
+        bad = step.index > 4 and (self.every or step.seed % 2)
+        grad = objective.ste_gradient(theta, batch).gradient
+        return Estimate(grad * (math.nan if bad else 1.0), theta.sum(), 1, 1), state
+
+
+def test_diverged_seeds_are_counted_left_out_and_said(toy, objective):
+    cases = [case(STE(), objective, rates(0.03)), case(Diverging(), objective, rates(0.03)),
+             case(Diverging(True), objective, rates(0.03), "never")]  # fmt: skip
+    found = compare(cases, toy, seeds=12, tuning_seeds=[1000], **OPTIONS)
+    _, some, never = found.tables[0].rows
+    assert some.loss.diverged == 6 and some.difference.left_out == 6
+    assert some.ends("train_loss")[1] is None and never.loss is None
+    report = text(found)
+    assert "! Diverging: 6 of 12 seeds diverged and are left out of its differences" in report
+    assert "! never: every seed diverged at Adam, lr 0.03" in report and "12 of 12" in report
+
+
+def test_a_reference_that_always_diverges_is_one_sentence(toy, objective):
+    cases = [case(Diverging(True), objective, rates(0.03)), case(STE(), objective, rates(0.03))]
+    with pytest.raises(InputError, match="reference 'Diverging' diverged with every seed"):
+        compare(cases, toy, seeds=5, tuning_seeds=1, **OPTIONS)
+
+
+def test_one_seed_has_no_interval_and_says_so(toy, objective):
+    cases = [case(STE(), objective, rates(0.03)), case(SPSA(), objective, rates(0.03))]
+    found = compare(cases, toy, seeds=1, tuning_seeds=1, **OPTIONS)
+    report = text(found)
+    assert "no interval from 1 seed" in report and "nan" not in report.lower()
+    assert intervals(found.tables[0]) == {"STE": None, "n-SPSA n=1": None}
+
+
+def objective_of(objective):
+    return case(STE(), objective, rates(0.1))
+
+
+WRONG = {
+    "twice": (lambda o: {"cases": [objective_of(o)] * 2}, "the case 'STE' is there twice"),
+    "none": (lambda o: {"cases": []}, "number of cases is 0"),
+    "no case": (lambda o: {"cases": [STE()]}, r"must be made by compare.case"),
+    "reference": (
+        lambda o: {"reference": "STF"},
+        "reference: .* 'STF'; did you mean 'STE'",
+    ),
+    "equal": (lambda o: {"equal": "step"}, "equal: unknown name 'step'; did you mean 'steps'"),
+    "seeds": (lambda o: {"seeds": 0}, "seeds is 0"),
+    "both": (lambda o: {"seeds": 1001}, "seed 1000 is a tuning seed and a reported one"),
+    "repeated": (lambda o: {"seeds": [1, 1]}, "each seed must be there once"),
+    "negative": (lambda o: {"seeds": [-1]}, "seeds is .-1.*, but it must be whole numbers from 0"),
+    "steps": (lambda o: {"steps": 0}, "steps is 0"),
+    "batch": (lambda o: {"batch": 61}, "batch is 61, but there are only 60 examples"),
+    "option": (lambda o: {"stepps": 3}, "stepps"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_arguments_are_one_sentence(toy, objective, tmp_path, name):
+    more, sentence = WRONG[name]
+    given = {"cases": [objective_of(objective)], "seeds": 5, "tuning_seeds": 1, **OPTIONS}
+    given |= {"folder": tmp_path / "f", **more(objective)}
+    with pytest.raises(InputError, match=sentence) as error:
+        compare(given.pop("cases"), toy, **given)
+    assert "\n" not in str(error.value)
+    assert not list(tmp_path.glob("f/*"))
+
+
+def test_more_seeds_than_a_small_data_set_has_orders(objective):
+    x, labels = blobs(4, 2, 4, 1)
+    few = Dataset("few", x, labels, x, labels, classes=3)
+    with pytest.raises(InputError, match="26 seeds .* more than the 24 orders that 4 training"):
+        compare([objective_of(objective)], few, seeds=25, tuning_seeds=1, **OPTIONS | {"batch": 2})
+
+
+def test_cases_say_what_tells_optimisers_apart(objective):
+    plain = case(STE(), objective, [Adam(0.1), SGD(0.1)])
+    assert [c.words for c in plain.candidates] == ["Adam, lr 0.1", "SGD, lr 0.1"]
+    alike = case(STE(), objective, [Adam(0.1), Adam(0.1, "constant")])
+    assert len({c.words for c in alike.candidates}) == 2
+    for wrong, sentence in [(Adam(0.1), "optimizers is Adam"), ([Adam], "is the class Adam")]:
+        with pytest.raises(InputError, match=sentence):
+            case(STE(), objective, wrong)
+    with pytest.raises(InputError, match="setting 'Adam, lr 0.1' is there twice"):
+        same = Candidate(STE(), objective, Adam(0.1), (("optimizer", "Adam"), ("lr", 0.1)))
+        compare([Case("a", [same, same])], None, steps=1)
+
+
+def test_a_rule_that_cannot_be_trained_is_found_before_anything_is_kept(toy, objective, tmp_path):
+    class Broken(STE):
+        def estimate(self, objective, theta, batch, state, step):
+            return None
+
+    with pytest.raises(InputError, match="Broken.estimate gives a NoneType"):
+        compare([case(STE(), objective, rates(0.1)), case(Broken(), objective, rates(0.1))], toy,
+                seeds=5, tuning_seeds=1, folder=tmp_path, **OPTIONS)  # fmt: skip
+    assert not list(tmp_path.iterdir())
+
+
+def test_results_hold_every_number_and_no_nan(toy, objective, tmp_path):
+    from minizo.compare import files
+
+    cases = [case(STE(), objective, rates(0.03)), case(Diverging(True), objective, rates(0.03))]
+    found = compare(cases, toy, seeds=5, tuning_seeds=1, **OPTIONS)
+    files.write(tmp_path, found)
+    kept = json.loads((tmp_path / "results.json").read_text(), parse_constant=pytest.fail)
+    first, second = kept["tables"][0]["cases"]
+    assert tuple(first["train_loss"]) == found.tables[0].rows[0].ends("train_loss")
+    assert second["train_loss"] == [None] * 5 and len(second["diverged"]) == 5
+    lines = (tmp_path / "runs.csv").read_text().splitlines()
+    assert len(lines) == 11 and lines[0].startswith("equal,label,setting,seed,step,train_loss")
+    assert len((tmp_path / "curves.csv").read_text().splitlines()) == 1 + 5 * 5
