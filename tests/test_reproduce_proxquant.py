@@ -240,9 +240,13 @@ def test_quick_command(call, tmp_path, monkeypatch):
     assert (folder / "proxquant.png").read_bytes().startswith(b"\x89PNG")
     with open(folder / "proxquant.csv") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 4 * 2 * 2 and {row["schedule"] for row in rows} == {"constant", "linear"}
+    assert 4 * 2 * 2 + 4 <= len(rows) <= 4 * 2 * 2 + 8 and {row["schedule"] for row in rows} == {
+        "constant",
+        "linear",
+    }
     records = [json.loads(path.read_text()) for path in folder.glob("*.json")]
-    assert len(records) == 1 + 16 + 8
+    # a warm start for the tuning seed and one for the reported; the grid; the best; the flips
+    assert len(records) == 2 + len(rows) + 8
     monkeypatch.setattr(sweep, "_work", lambda *a: pytest.fail("ran again"))
     assert call(*flags) == (code, out, "")
 
@@ -250,10 +254,10 @@ def test_quick_command(call, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("model", "stem"), [("lenet", "proxquant_lenet"), ("small-resnet", "proxquant_resnet")]
 )
-def test_convolutional_networks_are_tuned_on_one_seed(
+def test_convolutional_networks_are_tuned_on_a_seed_of_their_own(
     call, images, model, stem, tmp_path, monkeypatch
 ):
-    """As many settings for every method with seed 0; the shown ones, and no others, with both."""
+    """As many settings for every method with the tuning seed; the shown ones alone with both."""
     setup = replace(
         proxquant.SETUPS[model], rates=(0.01,), methods=proxquant.only(proxquant.METHODS, slice(1))
     )
@@ -275,9 +279,10 @@ def test_convolutional_networks_are_tuned_on_one_seed(
             if row["method"] == method.name:
                 seeds[row["schedule"]].append(row["seed"])
                 loss[row["schedule"], row["seed"]] = float(row["train_loss"])
-        # the constant one is always shown, the falling one where it is the better with seed 0
-        falls = loss["linear", "0"] < loss["constant", "0"]
-        assert seeds == {"constant": ["0", "1"], "linear": ["0", "1"] if falls else ["0"]}
+        # the constant one is always shown, the falling one where it is the better in the tuning
+        falls = loss["linear", "1000"] < loss["constant", "1000"]
+        shown = ["1000", "0", "1"]
+        assert seeds == {"constant": shown, "linear": shown if falls else ["1000"]}
 
 
 def test_the_convolutional_networks(images):

@@ -7,6 +7,7 @@ import pytest
 from conftest import blobs
 
 from minizo import data, figures, quantizers, sweep
+from minizo.compare import paired
 from minizo.data.dataset import Dataset
 from minizo.optim import Adam
 from minizo.reproduce import zoo
@@ -32,22 +33,23 @@ def small(monkeypatch):
     return methods
 
 
-def test_the_best_setting_of_seed_0_is_repeated(small, tmp_path, capsys, monkeypatch):
-    """2 x 2 runs with seed 0, two more seeds of the better rate; nothing runs twice."""
+def test_the_best_of_the_tuning_seeds_is_reported_on_others(small, tmp_path, capsys, monkeypatch):
+    """2 x 2 settings with 2 tuning seeds, 5 seeds of the better rate; nothing runs twice."""
     out = tmp_path / "out"
     arguments = ["--folder", str(tmp_path / "runs"), "--steps", "12", "--workers", "1", "--quiet"]
+    arguments += ["--seeds", "5"]
     assert zoo.main([*arguments, "--out", str(out)]) == 0
     shown = capsys.readouterr().out
-    assert "STE" in shown and "12 steps of 50, 3 seeds" in shown
-    assert len(list((tmp_path / "runs").glob("*.json"))) == 2 * 2 + 2 * 2
+    assert "STE" in shown and "12 steps of 50, 5 seeds" in shown
+    assert len(list((tmp_path / "runs").glob("*.json"))) == 2 * 2 * 2 + 2 * 5
     with open(out / "zoo.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 4
+    assert len(rows) == 6
     for method in ("STE", "LSQ"):
-        own = [row for row in rows if row["method"] == method]
-        seeds = [int(row["seeds"]) for row in own]
-        assert sorted(seeds) == [1, 3]
-        assert own[seeds.index(3)]["setting"] in shown
+        *tuned, final = [row for row in rows if row["method"] == method]
+        assert [int(row["seeds"]) for row in (*tuned, final)] == [2, 2, 5]
+        best = min(tuned, key=lambda row: float(row["train_loss"]))
+        assert final["setting"] == best["setting"] and final["setting"] in shown
     assert (out / "zoo.png").read_bytes()[:4] == b"\x89PNG"
     assert (out / "zoo.txt").read_text().strip() in shown
     monkeypatch.setattr(sweep, "_work", lambda *a: pytest.fail("ran again"))
@@ -58,15 +60,25 @@ def row(method, loss, rate=0.01):
     return zoo.Row(method, Adam(rate), loss, [90.0] * len(loss))
 
 
-def test_best_is_of_seed_0_and_a_diverged_setting_never_wins(small):
+def test_best_is_by_mean_loss_and_a_diverged_setting_never_wins(small):
     first, second = small
-    rows = [row(first, [0.5], 0.1), row(first, [0.4, 0.9], 0.2), row(first, [], 0.3),
+    rows = [row(first, [0.5], 0.1), row(first, [0.4, 0.5], 0.2), row(first, [], 0.3),
             row(second, [], 0.1)]  # fmt: skip
     chosen = zoo.best(rows)
     assert [r.optimizer.lr for r in chosen] == [0.2, 0.1]
-    assert "diverged" in zoo.show(rows, {first: 1.0, second: 2.0})
+    assert "diverged" in zoo.show(chosen, {first: 1.0, second: 2.0})
     figure = figures.zoo(chosen[:1], "title")
     assert len(figure.axes) == 2
+
+
+def test_differences_are_paired_with_the_groups_first(small):
+    first, other = small[0], zoo.Method("a", "other", quantizers.Sign())
+    base = zoo.Row(first, Adam(0.1), [0.1] * 5, [90.0, 91.0, 92.0, 93.0, 94.0])
+    ahead = zoo.Row(other, Adam(0.1), [0.1] * 5, [91.0, 92.1, 93.0, 93.9, 95.0])
+    assert zoo.apart(base, base) == ""
+    low, high = paired(ahead.accuracy, base.accuracy).interval
+    assert zoo.apart(ahead, base) == f"+1.00 ({low:+.2f} .. {high:+.2f}) *"
+    assert "*" not in zoo.apart(zoo.Row(other, Adam(0.1), [0.1] * 5, base.accuracy), base)
 
 
 def test_every_method_can_be_tuned(toy):
@@ -74,7 +86,7 @@ def test_every_method_can_be_tuned(toy):
     names = [(method.group, method.name) for method in zoo.METHODS]
     assert len(set(names)) == len(names)
     assert {len(method.optimizers) for method in zoo.METHODS} == {4}
-    assert len({case.key(toy) for case in zoo.tuning(600).values()}) == 4 * len(names)
+    assert len({case.key(toy) for case in zoo.tuning(600).values()}) == 4 * zoo.TUNED * len(names)
 
 
 def test_the_data_are_averaged_to_half_the_size(monkeypatch):

@@ -11,11 +11,12 @@ and batches; differences are taken seed by seed and carry an interval (`statisti
 """
 
 from .cases import Candidate, Case, case
-from .comparison import Comparison, Row, Table, compare, intervals
+from .comparison import TUNING, Comparison, Row, Table, compare, intervals
 from .report import text
 from .statistics import Difference, Spread, interval, paired, spread
 
 __all__ = [
+    "TUNING",
     "Candidate",
     "Case",
     "Comparison",

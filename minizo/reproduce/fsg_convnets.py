@@ -1,9 +1,9 @@
 """The parts ``lenet`` and ``cifar`` of `minizo.reproduce.fsg`: convolutional networks, in small.
 
-Every method trains with Adam at every rate of one grid with seed 0; the rate of least training loss
-is the method's, and the other seeds train with it alone. The networks are so small that a part
-takes some minutes on one core; ``--full`` is the network, the data and the length of training of
-the papers, for a GPU.
+Every method trains with Adam at every rate of one grid with a tuning seed; the rate of least
+training loss is the method's, and the seeds that are reported train with it alone. The networks are
+so small that a part takes some ten minutes on two cores; ``--full`` is the network, the data and
+the length of training of the papers, for a GPU.
 """
 
 from collections.abc import Callable
@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from .. import Objective, __version__, backend, data, figures, models, sweep
+from ..compare import TUNING
 from ..data.augment import CropFlip
 from ..estimators.learned import Learned
 from ..files import write_text
@@ -126,7 +127,7 @@ class ConvCase(sweep.Case):
 
 
 def comparison(table, model, steps, seeds, run):
-    """Tune every method with seed 0, then run its best rate with all seeds.
+    """Tune every method on a seed of its own, then run its best rate with the others.
 
     Parameters
     ----------
@@ -150,7 +151,9 @@ def comparison(table, model, steps, seeds, run):
             estimator, optimizer, seed, steps, setting.batch, record_every=every, model=model
         )
 
-    plan = {(name, rate, 0): case(table[name], rate, 0) for name in table for rate in RATES}
+    plan = {
+        (name, rate, TUNING): case(table[name], rate, TUNING) for name in table for rate in RATES
+    }
     found = dict(zip(plan, run(list(plan.values())), strict=True))
     best = fsg_report.best_settings(found)
     variants = {(name, ""): estimator for name, estimator in table.items()}
@@ -174,7 +177,7 @@ def at_the_edge(tuned):
     return [name for (name, _), (rate, _) in tuned.items() if rate in ends and "frozen" not in name]
 
 
-def part(name, table, controls, rate, run, out, *, steps=None, seeds=3, full=False):
+def part(name, table, controls, rate, run, out, *, steps=None, seeds=10, full=False):
     """Run a part, write its report, CSV and picture, and return the report.
 
     Parameters
@@ -208,10 +211,10 @@ def part(name, table, controls, rate, run, out, *, steps=None, seeds=3, full=Fal
         f"minizo {__version__}, {images.name}: {binary:,} of {objective.network.d:,} parameters "
         f"binary (DoReFa{'' if setting.ends else '; first and last layer real'}); learning rates "
         f"fall linearly to 0, hypernetworks Adam {rate:g}",
-        f"The grid: {', '.join(f'Adam {o.lr:g}' for o in RATES)}; every method tuned on seed 0 by "
-        f"training loss, its best rate then run with seeds 0 to {seeds - 1}. Training loss over "
-        f"the first {min(setting.examples, len(images.y_train)):,} training images, test accuracy "
-        f"over {len(images.y_test):,}",
+        f"The grid: {', '.join(f'Adam {o.lr:g}' for o in RATES)}; every method tuned on seed "
+        f"{TUNING} by training loss, its best rate then run with seeds 0 to {seeds - 1}. Training "
+        f"loss over the first {min(setting.examples, len(images.y_train)):,} training images, test "
+        f"accuracy over {len(images.y_test):,}",
         "Best at an end of the grid, so perhaps better beyond it: "
         + ("; ".join(edge) if edge else "none"),
         f"python -m minizo.reproduce.fsg {name}{' --full' if full else ''}",

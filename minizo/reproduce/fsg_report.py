@@ -1,8 +1,8 @@
 """Tables, verdicts and files of `minizo.reproduce.fsg`, from the records of its runs.
 
 Losses are compared seed by seed (one seed is one start and one order of the examples): a difference
-counts where its 95 % interval, by Student's t over the seeds, leaves out 0. With three seeds that
-is a difference of 2.5 standard deviations or more. Intervals are not corrected for their number.
+counts where its 95 % interval, by the bootstrap of `minizo.compare`, leaves out 0. Intervals are
+not corrected for their number.
 """
 
 import csv
@@ -11,21 +11,10 @@ from itertools import pairwise
 from statistics import fmean, stdev
 
 from .. import report
+from ..compare import paired
 from ..files import write_csv
 from ..lab.generated import COLUMNS as TRACE
 from ..optim import SGD, Adam
-
-STUDENT = {
-    1: 12.706,
-    2: 4.303,
-    3: 3.182,
-    4: 2.776,
-    5: 2.571,
-    6: 2.447,
-    7: 2.365,
-    8: 2.306,
-    9: 2.262,
-}
 
 
 def kind(optimizer):
@@ -57,14 +46,13 @@ def best_settings(found):
 
 
 def difference(ours, theirs):
-    """(mean, half of its 95 % interval) of the paired differences; the half is NaN for one seed."""
-    gaps = [a - b for a, b in zip(losses(ours), losses(theirs), strict=True)]
-    if not all(map(math.isfinite, gaps)):
+    """(mean, half of the 95 % interval) of the paired differences; NaN where there is none."""
+    if not all(map(math.isfinite, [*losses(ours), *losses(theirs)])):
         return math.nan, math.nan
-    n = len(gaps)
-    # beyond the table: the normal's
-    half = STUDENT.get(n - 1, 2.0) * stdev(gaps) / math.sqrt(n) if n > 1 else math.nan
-    return fmean(gaps), half
+    found = paired(losses(ours), losses(theirs))
+    if found.interval is None:
+        return found.mean, math.nan
+    return found.mean, (found.interval[1] - found.interval[0]) / 2.0
 
 
 def verdict(name, which, tuned, controls):
@@ -74,7 +62,7 @@ def verdict(name, which, tuned, controls):
         return ""
     mean, half = difference(ours, tuned["STE", which][1])
     if not math.isfinite(half):
-        return "no verdict from one seed" if math.isfinite(mean) else "diverged"
+        return "no verdict from few seeds" if math.isfinite(mean) else "diverged"
     if abs(mean) <= half:
         return "nothing that these seeds show"
     if mean > 0.0:
@@ -130,19 +118,17 @@ def comparison_text(title, tuned, every, controls, small):
             if k != which or name.endswith(", frozen"):
                 continue
             still = tuned.get((f"{name}, frozen", which))
-            gaps = [] if still is None else [
-                a - b for a, b in zip(losses(group), losses(still[1]), strict=True)
-            ]  # fmt: skip
+            apart = "-" if still is None else signed(*difference(group, still[1]))
             rows.append([
                 name, f"{optimizer.lr:g}", report.spread(losses(group), 3),
                 report.spread([100 * final(r, "test_accuracy") for r in group], 1),
                 milliseconds(group),
                 "" if name == "STE" else signed(*difference(group, tuned["STE", which][1])),
-                " ".join(f"{gap:+.2f}" for gap in gaps) or "-",
+                apart,
                 verdict(name, which, tuned, controls),
             ])  # fmt: skip
         headers = ["", "rate", "training loss", "test accuracy, %", "ms a step", "minus STE",
-                   "minus frozen, by seed", "what its gain over the tuned STE is"]  # fmt: skip
+                   "minus frozen", "what its gain over the tuned STE is"]  # fmt: skip
         parts += [f"{which}, every method at its best rate", "", report.table(headers, rows), ""]
     parts += [
         SHARED,
@@ -162,19 +148,22 @@ def small_rate_text(tuned, every, small):
     for name, optimizer, _, record in every:
         if optimizer == small and not name.endswith(", frozen"):
             found.setdefault(name, []).append(record)
-    seeds = min(map(len, found.values()))
+    seeds, best = min(map(len, found.values())), tuned["STE", kind(small)][0]
     base = fmean(losses(found["STE"][:seeds]))
-    reach = fmean(losses(tuned["STE", kind(small)][1][:seeds]))
+    at_best = [record for name, o, _, record in every if name == "STE" and o == best]
+    reach = fmean(losses(at_best[:seeds]))
     rows = []
     for name, group in found.items():
         loss = fmean(losses(group[:seeds]))
         share = (base - loss) / (base - reach)
         rows.append([name, f"{loss:.3f}", f"{loss - base:+.3f}", f"{100 * share:.0f} %"])
-    times = tuned["STE", kind(small)][0].lr / small.lr
+    times = best.lr / small.lr
+    first = min(seed for *_, seed, _ in every)
     head = (
         f"{kind(small)} at {small.lr:g}, {times:.0f} times below the STE's best rate; "
         "the papers, too, use one small rate for all; "
-        f"seed{'s' if seeds > 1 else ''} {', '.join(map(str, range(seeds)))}.\n"
+        f"seed{'s' if seeds > 1 else ''} "
+        f"{', '.join(map(str, range(first, first + seeds)))}, of the tuning.\n"
         f"The STE gains {base - reach:.3f} by a better rate alone: {base:.3f} -> {reach:.3f}"
     )
     headers = ["", "training loss", "minus STE", "of that gain"]

@@ -5,6 +5,7 @@ from itertools import pairwise
 from statistics import fmean
 
 from .. import figures, report
+from ..compare import paired
 from ..files import write_csv
 
 SCHEDULES = ("constant", "linear")
@@ -63,14 +64,33 @@ def cells(group):
             report.spread(changes, 3)]  # fmt: skip
 
 
-def best_table(table, chosen):
-    """Every method at its best, with any schedule and with a constant learning rate."""
-    rows = []
+def error_rates(group):
+    """Final test errors of the seeds in per cent; ``None`` where a run diverged."""
+    return [
+        None if "error" in r else 100.0 - 100.0 * r["records"]["test_accuracy"][-1] for r in group
+    ]
+
+
+def apart(group, base):
+    """The paired difference of test errors, with its 95 % interval; * where 0 lies outside."""
+    gap = paired(error_rates(group), error_rates(base))
+    if gap.interval is None:
+        return f"{gap.mean:+.2f}" if gap.values else "-"
+    low, high = gap.interval
+    return f"{gap.mean:+.2f} ({low:+.2f} .. {high:+.2f}){'' if low <= 0.0 <= high else ' *'}"
+
+
+def best_table(table, chosen, count):
+    """Every method at its best of ``count`` settings, with any schedule and a constant rate."""
+    rows, first = [], next(iter(table))
     for schedule in SHOWN:
+        base = table[first][chosen[first, schedule]]
         for method, settings in table.items():
             key = chosen[method, schedule]
-            rows.append([method, setting_name(*key), str(len(settings)), *cells(settings[key])])
-    headers = ["", "best setting", "of", "training loss", "test error", "SignChange"]
+            gap = "" if method == first else apart(settings[key], base)
+            rows.append([method, setting_name(*key), str(count), *cells(settings[key]), gap])
+    headers = ["", "best setting", "of", "training loss", "test error", "SignChange",
+               f"test error minus {first}'s"]  # fmt: skip
     return report.table(headers, rows)
 
 
@@ -89,13 +109,14 @@ def flips_table(runs):
     return report.table(headers, rows)
 
 
-def write_grid(path, table):
-    """Final numbers of every run as CSV."""
+def write_grid(path, *tables):
+    """Final numbers of every run as CSV: of the tuning, and of the reported seeds."""
     header = ["method", "optimizer", "lr", "schedule", "variant", "seed", "train_loss",
               "test_accuracy", "sign_change"]  # fmt: skip
     rows = [
         [method, type(optimizer).__name__, optimizer.lr, optimizer.schedule, variant, r["seed"],
          *(f"{r['records'][name][-1]:.6f}" for name in header[-3:])]
+        for table in tables
         for method, settings in table.items()
         for (optimizer, variant), group in settings.items()
         for r in group
