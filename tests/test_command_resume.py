@@ -77,7 +77,7 @@ def test_interruption_by_hand(call, monkeypatch, tmp_path):
     assert err == "minizo: stopped; what was finished is kept\n"
     assert [path.name for path in (tmp_path / "run").glob("*.npz")] == ["ste-seed0.npz"]
     assert call("--resume", "run")[0] == 0
-    assert len(list((tmp_path / "run").glob("*.npz"))) == 5
+    assert len(list((tmp_path / "run").glob("*.npz"))) == 6
 
 
 def test_run_folder_is_named_at_the_start(corners, tmp_path, monkeypatch, capsys):

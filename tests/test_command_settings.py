@@ -51,10 +51,10 @@ def test_a_flag_reaches_its_own_section(name):
 
 
 LAYERS = [
-    ({}, ["ste", "spsa", "spsa:n=10", "fogzo", "fogzo:n=10"]),
-    ({"n": ["5"]}, ["ste", "spsa:n=5", "fogzo:n=5"]),
+    ({}, ["ste", "normalised-ste", "spsa", "spsa:n=10", "fogzo", "fogzo:n=10"]),
+    ({"n": ["5"]}, ["ste", "normalised-ste", "spsa:n=5", "fogzo:n=5"]),
     ({"n": ["1", "5"], "beta": [".5"]},
-     ["ste", "spsa", "spsa:n=5", "fogzo:beta=0.5", "fogzo:n=5,beta=0.5"]),
+     ["ste", "normalised-ste", "spsa", "spsa:n=5", "fogzo:beta=0.5", "fogzo:n=5,beta=0.5"]),
     ({"estimator": ["fogzo"]}, ["fogzo"]),
     ({"estimator": ["FOGZO"], "n": ["1", "10"]}, ["fogzo", "fogzo:n=10"]),
     ({"estimator": ["fogzo:n=3", "spsa", "ste"], "n": ["7"]}, ["fogzo:n=3", "spsa:n=7", "ste"]),

@@ -17,23 +17,23 @@ FIELDS = [
 
 
 def test_default_comparison(call, tmp_path):
-    """Five rows, a picture, records, one checkpoint a run, and every name of the data."""
+    """Six rows, a picture, records, one checkpoint a run, and every name of the data."""
     code, out, err = call("--out", "first")
     assert code == 0 and err == ""
-    rows = [line.split("  ")[0] for line in out.splitlines()[4:9]]
-    assert rows == ["STE", "n-SPSA n=1", "n-SPSA n=10", "FOGZO n=1", "FOGZO n=10"]
+    rows = [line.split("  ")[0] for line in out.splitlines()[4:10]]
+    assert rows == ["STE", "normalised STE", "n-SPSA n=1", "n-SPSA n=10", "FOGZO n=1", "FOGZO n=10"]
     assert "corners: 2-bit midrise 64-10-10, 20 steps of 30" in out
     assert f"run folder: first\npicture:    first{os.sep}training.png" in out
     files = {path.name for path in (tmp_path / "first").iterdir()}
     assert files == {
         "settings.json", "results.json", "records.csv", "table.txt", "training.png",
         "ste-seed0.npz", "spsa-n1-seed0.npz", "spsa-n10-seed0.npz", "fogzo-n1-seed0.npz",
-        "fogzo-n10-seed0.npz",
+        "fogzo-n10-seed0.npz", "normalised-ste-seed0.npz",
     }  # fmt: skip
     assert (tmp_path / "first" / "training.png").read_bytes().startswith(b"\x89PNG")
     with open(tmp_path / "first" / "records.csv") as file:
         records = list(csv.DictReader(file))
-    assert len(records) == 5 * 21
+    assert len(records) == 6 * 21
     assert float(records[20]["train_loss"]) < float(records[0]["train_loss"])
 
 

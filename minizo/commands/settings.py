@@ -27,7 +27,7 @@ ALTERNATIVES = {
     ("settings", "resume"): "which settings",
 }
 DEFAULTS = {
-    "estimator": ["ste", "spsa:n=1", "spsa:n=10", "fogzo:n=1", "fogzo:n=10"],
+    "estimator": ["ste", "normalised-ste", "spsa:n=1", "spsa:n=10", "fogzo:n=1", "fogzo:n=10"],
     "quantizer": ["midrise"],
     "optimizer": ["adam"],
     "seed": [0],

@@ -2,7 +2,7 @@
 
 from matplotlib.figure import Figure
 
-from .style import STYLES
+from .style import styles
 
 
 def microscope(rows, title):
@@ -23,7 +23,10 @@ def microscope(rows, title):
     panels = figure.subplots(1, len(steps), sharey=True, squeeze=False)[0]
     for axes, step in zip(panels, steps, strict=True):
         here = [row for row in rows if row["step"] == step]
-        for (family, group), style in zip(_families(here).items(), STYLES, strict=False):
+        families = _families(here)
+        own = styles(families)
+        for family, group in families.items():
+            style = own[family]
             shown = [row for row in group if row["cosine"] > 2.0 * row["cosine_se"]]
             if family == "STE":  # what it costs is what FOGZO starts from
                 for row in shown:

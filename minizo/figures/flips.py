@@ -3,7 +3,7 @@
 from matplotlib.figure import Figure
 
 from .runs import by_label, ticks
-from .style import STYLES, endless
+from .style import styles
 
 
 def flips(runs, title):
@@ -26,8 +26,11 @@ def flips(runs, title):
         ("sign_change", "SignChange: share of signs unlike the start's", "linear"),
         ("flip_rate", "share of signs that flip in a step (linear below 1e-5)", "symlog"),
     )
+    groups = by_label(runs)
+    own = styles(groups)
     for axes, (column, label, scale) in zip(figure.subplots(1, 3), panels, strict=True):
-        for style, (name, group) in zip(endless(STYLES), by_label(runs).items(), strict=False):
+        for name, group in groups.items():
+            style = own[name]
             x = group[0]["step"]
             values = list(zip(*(records[column] for records in group), strict=True))
             mean = [sum(v) / len(v) for v in values]

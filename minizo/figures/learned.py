@@ -5,7 +5,7 @@ from math import isfinite, nan
 from matplotlib.figure import Figure
 
 from .runs import by_label, ticks
-from .style import STYLES, endless
+from .style import styles
 
 
 def learned_curves(curves, title):
@@ -25,7 +25,10 @@ def learned_curves(curves, title):
     for axes, (name, runs) in zip(
         figure.subplots(1, len(curves), sharey=True, squeeze=False)[0], curves.items(), strict=True
     ):
-        for style, (label, group) in zip(endless(STYLES), by_label(runs).items(), strict=False):
+        groups = by_label(runs)
+        own = styles(groups)
+        for label, group in groups.items():
+            style = own[label]
             x = group[0]["step"][1:]
             mean = _mean([records["train_loss"][1:] for records in group])
             axes.plot(x, mean, label=label, markersize=4, linewidth=1.3,
@@ -68,9 +71,9 @@ def generated(groups, title):
     """
     figure = Figure(figsize=(13, 8), layout="constrained")
     names = [name for name in groups if _known([r for r in groups[name] if "records" in r], "gain")]
-    seen = {}
+    seen, own = {}, styles(names)
     for axes, (column, label, scale) in zip(figure.subplots(2, 3).flat, PANELS, strict=True):
-        for style, name in zip(endless(STYLES), names, strict=False):
+        for name in names:
             runs = [r for r in groups[name] if "records" in r]
             if not _known(runs, column):
                 continue
@@ -78,7 +81,7 @@ def generated(groups, title):
             values = [r["records"][column][1:] for r in runs]
             options = {"markersize": 4, "markevery": max(1, len(x) // 6), "linewidth": 1.3}
             for line in values if column == "gain" else [_mean(values)]:
-                (seen[name],) = axes.plot(x, line, **options, **style)
+                (seen[name],) = axes.plot(x, line, **options, **own[name])
         axes.set(xlabel="step", ylabel=label)
         axes.set_yscale(scale, **({"linthresh": 0.01} if scale == "symlog" else {}))
         if column == "gain":

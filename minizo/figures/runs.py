@@ -3,7 +3,7 @@
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from .style import STYLES, endless
+from .style import styles
 
 
 def by_label(runs):
@@ -29,10 +29,12 @@ def training(runs, title):
     -------
     matplotlib.figure.Figure
     """
-    many = len(by_label(runs)) > 4  # too many for a legend that lies on the curves
+    groups = by_label(runs)
+    many, own = len(groups) > 4, styles(groups)  # too many for a legend on the curves
     figure = Figure(figsize=(10, 5.2 if many else 4.4), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
-    for style, (label, group) in zip(endless(STYLES), by_label(runs).items(), strict=False):
+    for label, group in groups.items():
+        style = own[label]
         length = min(len(records["step"]) for records in group)
         columns = list(zip(*(records["train_loss"][:length] for records in group), strict=True))
         low, high = [min(c) for c in columns], [max(c) for c in columns]

@@ -50,7 +50,7 @@ def styles(labels):
     """
     labels = list(dict.fromkeys(labels))
     methods = [
-        next((m for m in sorted(METHODS, key=len, reverse=True) if label.startswith(m)), label)
+        next((m for m in METHODS if f"{label},".startswith((f"{m} ", f"{m},"))), label)
         for label in labels
     ]
     taken = {METHODS[method] for method in methods if method in METHODS}
