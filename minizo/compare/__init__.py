@@ -4,6 +4,7 @@
     cases = [compare.case(rule, objective, rates) for rule in (STE(), MyRule())]
     found = compare.compare(cases, data, steps=1200, seeds=20)
     print(found)
+    compare.write("runs/mine", found)  # tables, pictures, report.html
 
 Settings are chosen on tuning seeds and results reported on others; every case has the same starts
 and batches; differences are taken seed by seed and carry an interval (`statistics`). The command is
@@ -12,6 +13,7 @@ and batches; differences are taken seed by seed and carry an interval (`statisti
 
 from .cases import Candidate, Case, case
 from .comparison import TUNING, Comparison, Row, Table, compare, intervals
+from .files import write
 from .report import text
 from .statistics import Difference, Spread, interval, paired, spread
 
@@ -31,4 +33,5 @@ __all__ = [
     "paired",
     "spread",
     "text",
+    "write",
 ]

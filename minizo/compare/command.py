@@ -3,7 +3,7 @@
 import json
 from dataclasses import replace
 
-from .. import __version__, backend, figures, testing
+from .. import __version__, backend, testing
 from ..commands import flags
 from ..commands.cases import (
     build_network,
@@ -21,14 +21,12 @@ from ..commands.settings import DEFAULTS, refuse_twice, resumed, settled, write
 from ..commands.shell import guarded, notice
 from ..data import AUGMENTATIONS
 from ..errors import InputError, nearest
-from ..files import make_folder, write_text
+from ..files import make_folder
 from ..inputs import check_batch, check_data, check_numbers
 from ..recipe import Recipe
 from . import files
 from .cases import Candidate, Case
-from .comparison import check_seeds, compare, intervals
-from .page import page
-from .report import text
+from .comparison import check_seeds, compare
 
 COMMAND = "minizo.compare"
 DESCRIPTION = """\
@@ -114,7 +112,7 @@ def run(defaults, given):
         folder=folder / "runs", workers=settings.workers, records=records,
         quiet=settings.quiet, settings=words, augment=AUGMENTATIONS[settings.augment], **options,
     )  # fmt: skip
-    report = write_all(folder, found)
+    report = files.write(folder, found)
     if settings.json:
         for table in files.results(found)["tables"]:
             for row in table["cases"]:
@@ -123,19 +121,6 @@ def run(defaults, given):
         print(f"{report}\n\nfolder: {folder}\npage:   {folder / 'report.html'}")
     lost = any("error" in end for t in found.tables for row in t.rows for end in row.outcomes)
     return 1 if lost else 0
-
-
-def write_all(folder, found):
-    """Write table, pictures, page, JSON and CSV of a comparison; returns the table."""
-    report, pictures = text(found), {}
-    for table in found.tables:
-        figure = figures.comparison(table, intervals(table), found.settings.get("title", ""))
-        pictures[table.equal] = figures.png(figure)
-        figures.save(figure, folder / f"comparison-{table.equal}.png")
-    write_text(folder / "table.txt", report + "\n")
-    files.write(folder, found)
-    write_text(folder / "report.html", page(found, pictures))
-    return report
 
 
 def refuse_repeated(given):

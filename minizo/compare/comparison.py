@@ -22,9 +22,8 @@ from ..parallel import threads
 from ..rng import SEEDS
 from ..settings import whole, wholes
 from .cases import Candidate, check_cases, edges, probe, timed
-from .files import read_seconds, write_seconds
 from .statistics import Difference, interval, paired, spread
-from .trials import Trials, bar
+from .trials import Trials, bar, read_seconds, write_seconds
 
 TUNING = 1000  # the first tuning seed
 EQUAL = ("steps", "compute", "time")

@@ -1,7 +1,7 @@
-"""What a comparison leaves in its folder: ``results.json``, ``runs.csv``, ``curves.csv``.
+"""What a comparison leaves in its folder: tables, pictures, a page, JSON and CSV.
 
 ``results.json`` holds everything that the tables say, with versions and settings; ``runs.csv`` one
-line a run that is reported or tuned on; ``curves.csv`` one line a record of the reported runs.
+line a reported run; ``curves.csv`` one line a record of these.
 """
 
 import json
@@ -10,28 +10,12 @@ import platform
 
 import numpy as np
 
-from .. import __version__
-from ..files import write_csv, write_text
+from .. import __version__, figures
+from ..files import make_folder, write_atomically, write_csv, write_text
 from ..records import COLUMNS
-
-SECONDS = "seconds.json"
-
-
-def read_seconds(folder, labels):
-    """Seconds a step by label, as an earlier part of the comparison measured them, or ``None``."""
-    if folder is None:
-        return None
-    try:
-        kept = json.loads((folder / SECONDS).read_text())
-        return {label: float(kept[label]) for label in labels}
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def write_seconds(folder, seconds):
-    """Keep measured seconds a step: another measurement would change the lengths of runs."""
-    if folder is not None:
-        write_text(folder / SECONDS, json.dumps(seconds, indent=2) + "\n")
+from .comparison import intervals
+from .page import page
+from .report import text
 
 
 def results(comparison):
@@ -119,7 +103,30 @@ def _ends(comparison):
 
 
 def write(folder, comparison):
-    """Write the three files."""
+    """Write everything about a comparison into a folder, and return its tables as text.
+
+    Parameters
+    ----------
+    folder : path
+        Made if it is not there.
+    comparison : Comparison
+
+    Returns
+    -------
+    str
+        What ``table.txt`` holds. Beside it lie ``report.html``, a self-contained page; a picture
+        for each table; ``results.json``, ``runs.csv`` and ``curves.csv``.
+    """
+    folder, report, pictures = make_folder(folder), text(comparison), {}
+    for table in comparison.tables:
+        title = comparison.settings.get("title", "")
+        image = figures.png(figures.comparison(table, intervals(table), title))
+        pictures[table.equal] = image
+        place = folder / f"comparison-{table.equal}.png"
+        write_atomically(place, lambda file, image=image: file.write(image))
+    write_text(folder / "table.txt", report + "\n")
     write_csv(folder / "runs.csv", *runs(comparison))
     write_csv(folder / "curves.csv", *curves(comparison))
     write_text(folder / "results.json", json.dumps(results(comparison), indent=1) + "\n")
+    write_text(folder / "report.html", page(comparison, pictures))
+    return report

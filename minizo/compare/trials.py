@@ -14,6 +14,8 @@ from ..fitting import fit_many
 from ..records import Diverged
 from .cases import made_of
 
+SECONDS = "seconds.json"
+
 
 class Trials:
     """What trains the runs of a comparison.
@@ -78,6 +80,23 @@ class Trials:
                     checkpoint.unlink()
         count = len(seeds)
         return [found[i : i + count] for i in range(0, len(found), count)]
+
+
+def read_seconds(folder, labels):
+    """Seconds a step by label, as an earlier part of the comparison measured them, or ``None``."""
+    if folder is None:
+        return None
+    try:
+        kept = json.loads((folder / SECONDS).read_text())
+        return {label: float(kept[label]) for label in labels}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def write_seconds(folder, seconds):
+    """Keep measured seconds a step: another measurement would change the lengths of runs."""
+    if folder is not None:
+        write_text(folder / SECONDS, json.dumps(seconds, indent=2) + "\n")
 
 
 def read(path, made, count):

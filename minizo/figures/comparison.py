@@ -1,11 +1,11 @@
 """A comparison: one dot a seed, paired differences with their intervals, and the curves."""
 
-from statistics import fmean, quantiles
+from statistics import fmean
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from .runs import ticks
+from .runs import MANY, band, ticks
 from .style import styles
 
 EQUALLY = {"steps": "equal steps", "compute": "equal compute", "time": "equal time"}
@@ -26,7 +26,7 @@ def comparison(table, intervals, title):
     matplotlib.figure.Figure
         Above: the final loss of each seed with the mean and its interval; the difference of each
         seed to the reference, with the interval that the table gives. Below: mean over seeds, with
-        a band that holds the middle half of them, against steps and against compute.
+        their `band`, against steps and against compute.
     """
     rows = [row for row in table.rows if row.loss is not None]
     style = styles([row.label for row in table.rows])
@@ -59,7 +59,7 @@ def comparison(table, intervals, title):
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter("")
     curves[0].set_xlabel("step")
-    curves[0].set_ylabel("training loss, nats\n(mean; band: middle half of seeds)")
+    curves[0].set_ylabel(f"training loss, nats\n(mean; band: {held(table.rows)} of the seeds)")
     curves[1].set_xlabel("compute (multiply-accumulates)")
     curves[1].set_xscale("log")
     for axes in (left, right, *curves):
@@ -74,6 +74,11 @@ def comparison(table, intervals, title):
     )
     figure.suptitle(f"{title}, {EQUALLY[table.equal]}" if title else EQUALLY[table.equal])
     return figure
+
+
+def held(rows):
+    """What the band of the curves holds, in words."""
+    return "middle half" if max(len(row.outcomes) for row in rows) >= MANY else "range"
 
 
 def _dots(axes, place, values, style):
@@ -105,5 +110,5 @@ def _curve(axes, row, column, style):
         markevery=max(1, length // 8), **style,
     )  # fmt: skip
     if len(runs) > 1:
-        low, _, high = zip(*(quantiles(at, n=4, method="inclusive") for at in losses), strict=True)
+        low, high = zip(*map(band, losses), strict=True)
         axes.fill_between(x, low, high, color=style["color"], alpha=0.15, lw=0)

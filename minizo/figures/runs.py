@@ -1,5 +1,7 @@
 """Training runs."""
 
+from statistics import quantiles
+
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
@@ -21,7 +23,7 @@ def training(runs, title):
     ----------
     runs : list of (label, records)
         Records as `minizo.fit` makes them. Runs of one label are drawn as their mean, with a
-        band from the smallest to the largest.
+        `band`.
     title : str
         Names the data, the network and the number of seeds.
 
@@ -37,7 +39,7 @@ def training(runs, title):
         style = own[label]
         length = min(len(records["step"]) for records in group)
         columns = list(zip(*(records["train_loss"][:length] for records in group), strict=True))
-        low, high = [min(c) for c in columns], [max(c) for c in columns]
+        low, high = zip(*map(band, columns), strict=True)
         mean = [sum(c) / len(c) for c in columns]
         for axes, column in ((left, "step"), (right, "macs")):
             x = group[0][column][:length]
@@ -51,7 +53,11 @@ def training(runs, title):
                     x[start:], low[start:], high[start:], color=style["color"], alpha=0.15, lw=0
                 )
     left.set_xlabel("step")
-    left.set_ylabel("training loss (cross-entropy, nats)")
+    most = max(map(len, groups.values()), default=1)
+    shown = (
+        "" if most == 1 else f"\nmean; band: {'middle half' if most >= MANY else 'range'} of seeds"
+    )
+    left.set_ylabel(f"training loss (cross-entropy, nats){shown}")
     right.set_xlabel("compute (multiply-accumulates)")
     right.set_xscale("log")
     for axes in (left, right):
@@ -69,6 +75,17 @@ def training(runs, title):
         left.legend(frameon=False)
     figure.suptitle(title)
     return figure
+
+
+MANY = 5  # seeds whose middle half says more than their range
+
+
+def band(values):
+    """(low, high) of the values of seeds: their range, or of five and more the middle half."""
+    if len(values) < MANY:
+        return min(values), max(values)
+    low, _, high = quantiles(values, n=4, method="inclusive")
+    return low, high
 
 
 def ticks():

@@ -71,7 +71,7 @@ def styles(labels):
 
 def _lighter(color, steps):
     # towards white, and for odd steps towards black
-    shares = (0.0, -0.35, 0.4, -0.6, 0.6)
+    shares = (0.0, -0.35, 0.4, -0.6, 0.65, -0.18, 0.2)
     share = shares[steps % len(shares)]
     parts = [int(color[i : i + 2], 16) for i in (1, 3, 5)]
     mixed = [p + share * (255 - p) if share > 0 else p * (1 + share) for p in parts]
