@@ -27,8 +27,8 @@ def table_text(comparison, table):
     lines += [report.table(COSTS, [cost_cells(row) for row in table.rows]), ""]
     if any(len(row.tuning) > 1 for row in table.rows):
         lines += [tuning_text(comparison, table), ""]
-    lines += [f"! {line}" for line in warnings(table)]
-    return lines
+    said = [f"! {line}" for line in warnings(table)]
+    return lines + said if said else lines[:-1]
 
 
 def headers(table):
