@@ -67,6 +67,25 @@ class Nothing:
     pass
 
 
+from minizo import layers, models, network
+
+
+class Twice(layers.Layer):
+    def output_shape(self, shape):
+        return shape
+
+    def forward(self, params, x, reduce=None):
+        return 2.0 * x, None
+
+    def backward(self, params, cache, dy, wanted=True, reduce=None):
+        return 1.9 * dy, {}
+
+
+def with_twice(input_shape, classes, activation="relu"):
+    net = models.mlp(64, 5, classes, input_shape=input_shape)
+    return network.Network({**net.layers, "twice": Twice()}, input_shape)
+
+
 class Global(STE):
     rowwise = True
 
@@ -214,6 +233,7 @@ WRONG = {
     "mixed": (["--estimator", "ste", "rules_of_mine.py:Mixed"], "Mixed.*rowwise = False"),
     "forgetful": (["--estimator", "ste", "rules_of_mine.py:Forgetful"], "Forgetful"),
     "global": (["--estimator", "ste", "rules_of_mine.py:Global"], "Global.*random"),
+    "layer": (["--model", "rules_of_mine.py:with_twice"], "Twice.*wrong by 5"),
     "lacking": (["--estimator", "ste", "rules_of_mine.py:Nothing"], "Nothing.* no init"),
 }  # fmt: skip
 

@@ -83,6 +83,7 @@ def run(defaults, given):
     data = load_data(settings, progress=not settings.quiet, notice=notice)
     check_seeds(settings.all_seeds, settings.tuning_seeds, data)
     network = build_network(settings, data)
+    check_layers(settings.model, network)
     check_data(network, data)
     check_batch(network, settings.batch)
     steps, _ = length(settings, data.y_train.shape[0])
@@ -138,16 +139,26 @@ def refuse_repeated(given):
 
 def check_own(part):
     """Raise an `InputError` where a rule from a user's own file breaks its contract."""
-    if not part.files:
-        return
+    if part.files:
+        checked(part, CHECKS[part.kind], build(part))
+
+
+def check_layers(part, network):
+    """Raise an `InputError` where a layer that is not the package's breaks its contract."""
+    for place in network.places:
+        if not type(place.layer).__module__.startswith("minizo."):
+            checked(part, testing.check_layer, place.layer, place.shape)
+
+
+def checked(part, check, *given):
+    """Call a check of `minizo.testing`; what it finds becomes one sentence about the part."""
     try:
-        CHECKS[part.kind](build(part))
+        check(*given)
     except testing.CheckFailed as error:
         first, *more = str(error).splitlines()
         rest = f" (and {len(more)} more)" if more else ""
-        name = CHECKS[part.kind].__name__
         raise InputError(
-            f"{part.flag}: {first}{rest}; minizo.testing.{name}(...) shows all"
+            f"{part.flag}: {first}{rest}; minizo.testing.{check.__name__}(...) shows all"
         ) from None
 
 
