@@ -110,6 +110,17 @@ def test_equal_compute_and_equal_time_set_the_lengths(toy, objective, tmp_path):
     assert compute.row("FOGZO n=1").steps < 60
 
 
+def test_equal_time_is_measured_once_and_kept(toy, objective, tmp_path):
+    cases = [case(STE(), objective, rates(0.03)), case(SPSA(n=200), objective, rates(0.03))]
+    options = {"seeds": 5, "tuning_seeds": 1, "equal": "time", "folder": tmp_path, **OPTIONS}
+    (first,) = compare(cases, toy, **options).tables
+    assert first.row("STE").steps == 12 and first.row("n-SPSA n=200").steps < 12
+    kept = (tmp_path / "seconds.json").read_text()
+    (again,) = compare(cases, toy, **options).tables
+    assert (tmp_path / "seconds.json").read_text() == kept
+    assert [row.steps for row in again.rows] == [row.steps for row in first.rows]
+
+
 def test_lengths_by_hand():
     costs = {"a": Cost(1, 1, 100.0, 2.0), "b": Cost(3, 1, 250.0, 3.0), "c": Cost(0, 0, 0, 1e9)}
     assert lengths_of("steps", 50, costs, "a") == {"a": 50, "b": 50, "c": 50}

@@ -13,6 +13,7 @@ import pytest
 from conftest import kill_once_there, write_corners
 
 from minizo import checkpoint, cifar, mnist
+from minizo.compare import command as compare
 from minizo.export import __main__ as export
 
 pytestmark = pytest.mark.gpu
@@ -74,6 +75,19 @@ def both(command, cupy, tmp_path):
         return tmp_path / "cupy", tmp_path / "numpy"
 
     return run
+
+
+def test_compare(both, digits):
+    """Cases, seeds and differences are NumPy's; what the card cannot change is not changed."""
+    flags = ("--estimator", "ste", "fogzo:n=2,guide=scaled", "--lr", ".01", ".1",
+             "--seeds", 5, "--tuning-seeds", 1, "--steps", 6, "--batch", 30)  # fmt: skip
+    folders = both(compare.main, "--data", digits, *flags)
+    found, expected = (json.loads((f / "results.json").read_text()) for f in folders)
+    ours, theirs = (table["tables"][0]["cases"] for table in (found, expected))
+    assert [case["setting"] for case in ours] == [case["setting"] for case in theirs]
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(one["train_loss"], other["train_loss"], rtol=1e-10)
+    assert found["settings"]["backend"] == "cupy" and found["settings"]["device"] != "cpu"
 
 
 METHODS = ("ste", "spsa:n=2", "fogzo:n=2", "fsg:units=3,expand=3,states=2,length=2", "proxquant")
