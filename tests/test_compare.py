@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,10 +12,10 @@ from conftest import blobs
 from minizo import FOGZO, SPSA, STE, Estimate, InputError, Objective, fit, models, quantizers
 from minizo.compare import Candidate, Case, case, compare, comparison, intervals, paired, text
 from minizo.compare.cases import Cost, edges
-from minizo.compare.comparison import TUNING, lengths_of
+from minizo.compare.comparison import TUNING, budget_of, length
 from minizo.data.dataset import Dataset
 from minizo.estimators import Estimator
-from minizo.optim import SGD, Adam
+from minizo.optim import Adam
 
 OPTIONS = {"steps": 12, "batch": 20, "quiet": True, "workers": 1, "records": 4}
 
@@ -98,10 +99,12 @@ def test_a_rule_against_itself_is_not_different_and_a_planted_difference_is_foun
 
 
 def test_equal_compute_and_equal_time_set_the_lengths(toy, objective, tmp_path):
-    (tmp_path / "seconds.json").write_text('{"STE": 0.001, "FOGZO n=1": 0.003}')
     cases = [case(STE(), objective, rates(0.03)), case(FOGZO(), objective, rates(0.03))]
-    found = compare(cases, toy, seeds=5, tuning_seeds=1, equal=("steps", "compute", "time"),
-                    folder=tmp_path, **OPTIONS | {"steps": 60})  # fmt: skip
+    options = {"seeds": 5, "tuning_seeds": 1, "folder": tmp_path, **OPTIONS | {"steps": 60}}
+    compare(cases, toy, equal="time", **options)
+    kept = json.loads((tmp_path / "seconds.json").read_text())
+    (tmp_path / "seconds.json").write_text(json.dumps(kept | {"seconds": [0.001, 0.003]}))
+    found = compare(cases, toy, equal=("steps", "compute", "time"), **options)
     steps, compute, time = found.tables
     assert [row.steps for row in steps.rows] == [60, 60]
     assert [row.steps for row in time.rows] == [60, 20]
@@ -122,10 +125,77 @@ def test_equal_time_is_measured_once_and_kept(toy, objective, tmp_path):
 
 
 def test_lengths_by_hand():
-    costs = {"a": Cost(1, 1, 100.0, 2.0), "b": Cost(3, 1, 250.0, 3.0), "c": Cost(0, 0, 0, 1e9)}
-    assert lengths_of("steps", 50, costs, "a") == {"a": 50, "b": 50, "c": 50}
-    assert lengths_of("compute", 50, costs, "a") == {"a": 50, "b": 20, "c": 50}
-    assert lengths_of("time", 50, costs, "b") == {"a": 75, "b": 50, "c": 1}
+    cheap, dear, free = Cost(1, 1, 100.0, 2.0), Cost(3, 1, 250.0, 3.0), Cost(0, 0, 0.0, 1e9)
+    assert budget_of("steps", 50, cheap, "a") is None
+    assert budget_of("compute", 50, cheap, "a") == 5000.0
+    assert [length("compute", 50, 5000.0, cost) for cost in (cheap, dear, free)] == [50, 20, 50]
+    assert length("compute", 50, 5249.0, dear) == 20  # as many as it allows
+    assert [length("time", 50, 150.0, cost) for cost in (cheap, dear, free)] == [75, 50, 1]
+    with pytest.raises(InputError, match="'a' takes no macs, so equal compute cannot be measured"):
+        budget_of("compute", 50, free, "a")
+
+
+def test_each_candidate_has_the_length_of_its_own_cost(toy, objective):
+    """Also where what is tuned changes the cost, and in whatever order candidates stand."""
+    few, many = FOGZO(n=1), FOGZO(n=10)
+    options = {"seeds": 5, "tuning_seeds": 2, "equal": "compute", **OPTIONS | {"steps": 60}}
+    found = []
+    for rules in ((few, many), (many, few)):
+        own = [Candidate(r, objective, Adam(0.03), (("n", r.n),)) for r in rules]
+        cases = [case(STE(), objective, rates(0.03)), Case("FOGZO", own)]
+        (table,) = compare(cases, toy, **options).tables
+        row = table.row("FOGZO")
+        assert row.mean("macs") <= row.budget == table.row("STE").mean("macs")
+        found.append((row.chosen.setting, row.steps, row.ends("train_loss")))
+    assert found[0] == found[1]
+
+
+class Dearer(STE):
+    """Takes ten looks from step 5 on."""
+
+    rowwise = True
+
+    def estimate(self, objective, theta, batch, state, step):
+        estimate, state = super().estimate(objective, theta, batch, state, step)
+        times = 10 if step.index >= 5 else 1
+        return estimate._replace(forwards=times, backwards=times), state
+
+
+def test_a_budget_that_was_not_kept_is_said(toy, objective):
+    cases = [case(STE(), objective, rates(0.03)), case(Dearer(), objective, rates(0.03)),
+             case(FOGZO(n=200), objective, rates(0.03))]  # fmt: skip
+    report = text(compare(cases, toy, seeds=5, tuning_seeds=1, equal="compute", **OPTIONS))
+    assert re.search(r"! Dearer: a run took 6.* times the multiply-accumulates", report)
+    assert re.search(r"! FOGZO n=200: a run took [\d,.]+ times", report)
+    assert "! STE: a run" not in report
+
+
+def test_what_is_equal_in_every_seed_and_few_seeds_are_said(toy, objective):
+    cases = [case(STE(), objective, rates(0.03)), case(STE(), objective, rates(0.03), "again")]
+    report = text(compare(cases, toy, seeds=6, tuning_seeds=1, **OPTIONS))
+    assert "! again: equal to STE in every seed, to the bit" in report
+    assert "! fewer than 10 seeds" in report
+
+
+def test_a_lone_setting_is_not_tuned(toy, objective, tmp_path):
+    cases = [case(STE(), objective, rates(0.03)), case(SPSA(), objective, rates(0.03, 0.1))]
+    found = compare(cases, toy, seeds=5, tuning_seeds=2, folder=tmp_path, **OPTIONS)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "0-0-12-report.json", "1-0-12-report.json", "1-0-12-tuning.json",
+    ]  # fmt: skip
+    assert found.tables[0].rows[0].tuning[0][1] is None and "not tuned*" in text(found)
+
+
+def test_seconds_of_other_rules_are_not_taken_and_damage_is_said(toy, objective, tmp_path):
+    options = {"seeds": 5, "tuning_seeds": 1, "equal": "time", "folder": tmp_path, **OPTIONS}
+    for n in (1, 300):
+        cases = [case(STE(), objective, rates(0.03)), case(SPSA(n=n), objective, rates(0.03), "x")]
+        (table,) = compare(cases, toy, **options).tables
+    assert table.row("x").steps == 1
+    for damage in ('{"made_of', json.dumps({"made_of": "", "seconds": [math.nan, -1.0]})):
+        (tmp_path / "seconds.json").write_text(damage)
+        with pytest.raises(InputError, match="seconds.json is damaged; restore it"):
+            compare(cases, toy, **options)
 
 
 class Stop(Exception):
@@ -157,12 +227,12 @@ def test_a_stopped_comparison_ends_with_the_same_bits(toy, objective, tmp_path, 
 
 
 def test_what_is_kept_is_not_run_again_unless_something_changed(toy, objective, tmp_path):
-    cases, ticks = [case(STE(), objective, rates(0.03))], []
+    cases, ticks = [case(STE(), objective, rates(0.03, 0.04))], []
     options = {"seeds": 5, "tuning_seeds": 1, "folder": tmp_path, **OPTIONS}
 
     class Counting(comparison.Trials):
         def __init__(self, *args):
-            super().__init__(*args[:-1], lambda runs: ticks.append(runs))
+            super().__init__(*args[:-1], lambda part, runs: ticks.append(runs))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(comparison, "Trials", Counting)
@@ -170,12 +240,14 @@ def test_what_is_kept_is_not_run_again_unless_something_changed(toy, objective, 
         trained = len(ticks)
         assert compare(cases, toy, **options).tables == first.tables or len(ticks) == trained
         assert trained == 24  # 12 steps of tuning, 12 of the report
-        compare([case(STE(), objective, rates(0.04), "STE")], toy, **options)
+        compare([case(STE(), objective, rates(0.04, 0.05), "STE")], toy, **options)
         assert len(ticks) == 2 * trained
-    damaged = tmp_path / "steps-0-report.json"
-    damaged.write_text(damaged.read_text()[:-30])
-    again = compare([case(STE(), objective, rates(0.04), "STE")], toy, **options)
-    assert again.tables[0].rows[0].loss is not None
+    damaged = tmp_path / "0-0-12-report.json"
+    whole = damaged.read_text()
+    other = [case(STE(), objective, rates(0.04, 0.05), "STE")]
+    for damage in (whole[:-30], whole.replace("train_loss", "loss"), whole.replace("[", "{")):
+        damaged.write_text(damage)
+        assert compare(other, toy, **options).tables[0].rows[0].loss is not None
 
 
 def test_a_best_rate_at_the_edge_is_said(toy, objective):
@@ -245,60 +317,6 @@ def test_one_seed_has_no_interval_and_says_so(toy, objective):
     report = text(found)
     assert "no interval from 1 seed" in report and "nan" not in report.lower()
     assert intervals(found.tables[0]) == {"STE": None, "n-SPSA n=1": None}
-
-
-def objective_of(objective):
-    return case(STE(), objective, rates(0.1))
-
-
-WRONG = {
-    "twice": (lambda o: {"cases": [objective_of(o)] * 2}, "the case 'STE' is there twice"),
-    "none": (lambda o: {"cases": []}, "number of cases is 0"),
-    "no case": (lambda o: {"cases": [STE()]}, r"must be made by compare.case"),
-    "reference": (
-        lambda o: {"reference": "STF"},
-        "reference: .* 'STF'; did you mean 'STE'",
-    ),
-    "equal": (lambda o: {"equal": "step"}, "equal: unknown name 'step'; did you mean 'steps'"),
-    "seeds": (lambda o: {"seeds": 0}, "seeds is 0"),
-    "both": (lambda o: {"seeds": 1001}, "seed 1000 is a tuning seed and a reported one"),
-    "repeated": (lambda o: {"seeds": [1, 1]}, "each seed must be there once"),
-    "negative": (lambda o: {"seeds": [-1]}, "seeds is .-1.*, but it must be whole numbers from 0"),
-    "steps": (lambda o: {"steps": 0}, "steps is 0"),
-    "batch": (lambda o: {"batch": 61}, "batch is 61, but there are only 60 examples"),
-    "option": (lambda o: {"stepps": 3}, "stepps"),
-}
-
-
-@pytest.mark.parametrize("name", WRONG)
-def test_wrong_arguments_are_one_sentence(toy, objective, tmp_path, name):
-    more, sentence = WRONG[name]
-    given = {"cases": [objective_of(objective)], "seeds": 5, "tuning_seeds": 1, **OPTIONS}
-    given |= {"folder": tmp_path / "f", **more(objective)}
-    with pytest.raises(InputError, match=sentence) as error:
-        compare(given.pop("cases"), toy, **given)
-    assert "\n" not in str(error.value)
-    assert not list(tmp_path.glob("f/*"))
-
-
-def test_more_seeds_than_a_small_data_set_has_orders(objective):
-    x, labels = blobs(4, 2, 4, 1)
-    few = Dataset("few", x, labels, x, labels, classes=3)
-    with pytest.raises(InputError, match="26 seeds .* more than the 24 orders that 4 training"):
-        compare([objective_of(objective)], few, seeds=25, tuning_seeds=1, **OPTIONS | {"batch": 2})
-
-
-def test_cases_say_what_tells_optimisers_apart(objective):
-    plain = case(STE(), objective, [Adam(0.1), SGD(0.1)])
-    assert [c.words for c in plain.candidates] == ["Adam, lr 0.1", "SGD, lr 0.1"]
-    alike = case(STE(), objective, [Adam(0.1), Adam(0.1, "constant")])
-    assert len({c.words for c in alike.candidates}) == 2
-    for wrong, sentence in [(Adam(0.1), "optimizers is Adam"), ([Adam], "is the class Adam")]:
-        with pytest.raises(InputError, match=sentence):
-            case(STE(), objective, wrong)
-    with pytest.raises(InputError, match="setting 'Adam, lr 0.1' is there twice"):
-        same = Candidate(STE(), objective, Adam(0.1), (("optimizer", "Adam"), ("lr", 0.1)))
-        compare([Case("a", [same, same])], None, steps=1)
 
 
 def test_a_rule_that_cannot_be_trained_is_found_before_anything_is_kept(toy, objective, tmp_path):

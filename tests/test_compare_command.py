@@ -67,6 +67,40 @@ class Nothing:
     pass
 
 
+class Late(STE):
+    rowwise = True
+
+    def estimate(self, objective, theta, batch, state, step):
+        if step.index == 3:
+            raise ValueError("too late")
+        return super().estimate(objective, theta, batch, state, step)
+
+
+class Leaves(STE):
+    rowwise = True
+
+    def estimate(self, objective, theta, batch, state, step):
+        if step.index == 3:
+            raise SystemExit(0)
+        return super().estimate(objective, theta, batch, state, step)
+
+
+class Talks(STE):
+    rowwise = True
+
+    def estimate(self, objective, theta, batch, state, step):
+        if step.index == 8:
+            print("later")
+        return super().estimate(objective, theta, batch, state, step)
+
+
+class Plain(STE):
+    rowwise = True
+
+    def __init__(self, h=0.1):
+        self.h = h
+
+
 from minizo import layers, models, network
 
 
@@ -168,7 +202,7 @@ def test_killed_at_any_moment_it_goes_on_with_the_same_bits(compare, corners, tm
     flags = ["--estimator", "ste", "rules_of_mine.py:Half", "--lr", ".01", ".1"]
     code, out, _ = compare(*flags, "--out", "whole", steps=200)
     assert code == 0
-    for place in ("steps-0-tuning-0.json", "steps-1-tuning-0.json", "steps-1-report.json"):
+    for place in ("0-0-200-tuning.json", "1-0-200-tuning.json", "1-0-200-report.json"):
         cut = tmp_path / f"cut-{place}"
         process = subprocess.Popen(
             [sys.executable, "-m", "minizo.compare", "--data", str(corners), "--batch", "30",
@@ -190,6 +224,25 @@ def test_json_prints_one_object_a_case(compare):
     assert all(len(row["train_loss"]) == 5 and row["equal"] == "steps" for row in rows)
 
 
+def test_what_a_rule_prints_is_not_among_the_results(compare):
+    code, out, err = compare("--estimator", "ste", "rules_of_mine.py:Talks", "--json")
+    assert code == 0 and len([json.loads(line) for line in out.splitlines()]) == 2
+    assert set(err.split()) == {"later"}
+
+
+def test_a_class_with_an_init_of_its_own_is_answered(compare):
+    """Its settings would be forgotten by a checkpoint, which the sentence says."""
+    code, _, err = compare("--estimator", "ste", "rules_of_mine.py:Plain,h=.2")
+    assert code == 2 and "Plain" in err and "h" in err and len(err.splitlines()) == 1
+
+
+def test_a_reference_may_be_another_when_it_goes_on(compare, tmp_path):
+    flags = ("--estimator", "ste", "spsa:n=2", "--lr", ".01")
+    assert compare(*flags, "--out", "run")[0] == 0
+    code, out, _ = compare("--resume", "run", "--reference", "spsa:n=2")
+    assert code == 0 and "minus n-SPSA n=2" in out
+
+
 def test_cases_are_all_combinations_of_what_is_not_tuned():
     found = labels("estimator=ste", "estimator=fogzo", "quantizer=sign", "quantizer=midrise",
                    "lr=.1", "lr=.2")  # fmt: skip
@@ -207,6 +260,11 @@ def test_anything_can_be_tuned():
     assert found == {"FOGZO n=1": ["adam, beta 0.9, init_scale 0.5", "adam, beta 0.9, init_scale 1",
                                    "adam, beta 0.99, init_scale 0.5",
                                    "adam, beta 0.99, init_scale 1"]}  # fmt: skip
+    found = labels("estimator=fogzo:n=1", "estimator=fogzo:n=10", "lr=.1", "tune=n")
+    assert found == {"fogzo": ["adam, n 1", "adam, n 10"]}  # and not FOGZO n=1
+    found = labels("estimator=fogzo:eps=.1", "estimator=fogzo:eps=.2", "lr=.1", "tune=eps")
+    assert found == {"FOGZO n=1": ["adam, fogzo's eps 0.1, adam's eps 1e-08",
+                                   "adam, fogzo's eps 0.2, adam's eps 1e-08"]}  # fmt: skip
     found = labels("estimator=ste", "quantizer=midrise:alpha_scale=1",
                    "quantizer=midrise:alpha_scale=2", "lr=.1", "tune=alpha_scale")  # fmt: skip
     assert found == {"STE": ["adam, alpha_scale 1", "adam, alpha_scale 2"]}
@@ -218,10 +276,14 @@ def test_initial_scales_are_cases_where_they_are_not_tuned():
 
 
 WRONG = {
-    "reference": (["--reference", "FOGZO"], "--reference FOGZO is not among the cases"),
+    "reference": (["--reference", "FOGZO"], "--reference 'FOGZO' is not among the cases"),
     "twice": (["--estimator", "ste", "ste"], "--estimator ste is there twice"),
     "twice in words": (["--estimator", "fogzo", "fogzo:n=1"], "fogzo:n=1 is there twice"),
     "tune": (["--tune", "learning"], "--tune learning: there is no such setting"),
+    "one value": (["--tune", "quantizer"], "--tune quantizer has no effect: all cases have the"),
+    "late": (["--estimator", "ste", "rules_of_mine.py:Late"],
+             "rules_of_mine.py: line \\d+: ValueError: too late"),
+    "leaves": (["--estimator", "ste", "rules_of_mine.py:Leaves"], "line \\d+: SystemExit: 0"),
     "equal": (["--equal", "stesp"], "did you mean 'steps'"),
     "seeds": (["--seeds", "1001"], "seed 1000 is a tuning seed and a reported one"),
     "pretraining": (["--pretrain-steps", "5"], "unknown flag --pretrain-steps"),

@@ -151,6 +151,15 @@ def _effect(printed, before):
     return ""
 
 
+def place(paths, error):
+    """``my_rule.py: line 7: ValueError: ...`` of an error raised in a file, or ``None``."""
+    for path in paths:
+        line = _line(error, Path(path).resolve())
+        if line:
+            return f"{path}: {line}{_words(error)}"
+    return None
+
+
 def _line(error, file):
     # the last line of the file that was running when the error was raised
     lines, trace = [], error.__traceback__

@@ -149,8 +149,9 @@ def defaults(part):
     for name, parameter in takes(part).items():
         default = special.get(name, parameter.default)
         if hasattr(made := thing(part), "__dataclass_fields__"):
-            own_field = made.__dataclass_fields__[name]
-            if callable(own_field.default_factory):
+            # a class with an __init__ of its own may take what is no field
+            own_field = made.__dataclass_fields__.get(name)
+            if own_field is not None and callable(own_field.default_factory):
                 default = own_field.default_factory()
         if default is not inspect.Parameter.empty:
             found[name] = default

@@ -26,6 +26,7 @@ ALTERNATIVES = {
     ("out", "resume"): "which folder",
     ("settings", "resume"): "which settings",
 }
+CHANGEABLE = ("reference",)  # kept in a folder, but no run depends on it
 DEFAULTS = {
     "estimator": ["ste", "normalised-ste", "spsa:n=1", "spsa:n=10", "fogzo:n=1", "fogzo:n=10"],
     "quantizer": ["midrise"],
@@ -318,7 +319,7 @@ def resumed(folder, command, defaults, given):
     below = over(read_values(defaults), stored)
     before, after = filled(below), filled(over(below, given))
     for name, item in after.items():
-        if not FLAGS[name].free and before.get(name) != item:
+        if name not in CHANGEABLE and not FLAGS[name].free and before.get(name) != item:
             said = next((n for n in given if n == name or SHORT.get(n) == name), name)
             raise InputError(
                 f"{_in_flags(said, given.get(said, item))} differs from the run in {folder}, "

@@ -60,9 +60,28 @@ class Case:
     candidates: tuple
 
     def __post_init__(self):
-        object.__setattr__(self, "candidates", tuple(self.candidates))
+        remedy = "it must be a text of one line"
+        one_line = isinstance(self.label, str) and len(self.label.split("\n")) == 1
+        require(one_line and self.label.strip(), "a case's label", self.label, remedy)
         remedy = "a case needs at least one setting: give an optimiser"
-        require(len(self.candidates) > 0, f"the number of settings of {self.label!r}", 0, remedy)
+        listed = isinstance(self.candidates, list | tuple)
+        given = tuple(self.candidates) if listed else ()
+        require(len(given) > 0, f"the number of settings of {self.label!r}", 0, remedy)
+        for candidate in given:
+            if not isinstance(candidate, Candidate):
+                raise InputError(
+                    f"{self.label}: a setting is {candidate!r}, but must be a Candidate"
+                )
+        object.__setattr__(self, "candidates", given)
+
+    @property
+    def parts(self):
+        """Indices of candidates, in lists of those that differ in their optimiser alone."""
+        found = {}
+        for index, candidate in enumerate(self.candidates):
+            key = id(candidate.estimator), id(candidate.objective)
+            found.setdefault(key, []).append(index)
+        return list(found.values())
 
 
 def case(estimator, objective, optimizers, label=None):
@@ -99,11 +118,11 @@ def case(estimator, objective, optimizers, label=None):
         if isinstance(rate := getattr(optimizer, "lr", None), int | float):
             setting += (("lr", float(rate)),)
         found.append(Candidate(estimator, objective, optimizer, setting))
-    kept = _told_apart(found)
+    kept = _spelt_out(found)
     return Case(estimator.label if label is None else label, kept)
 
 
-def _told_apart(found):
+def _spelt_out(found):
     # optimisers that differ in something else than their rate say all that they are
     settings = [candidate.setting for candidate in found]
     return [
@@ -116,6 +135,10 @@ def _told_apart(found):
 
 def check_cases(cases):
     """``cases`` as a tuple, or an `InputError`: labels and candidates must each be there once."""
+    if not isinstance(cases, list | tuple):
+        raise InputError(
+            f"cases is {cases!r}, but it must be a list: [compare.case(STE(), objective, rates)]"
+        )
     cases = tuple(cases)
     remedy = "at least one is needed: compare.case(STE(), objective, [Adam(0.01)])"
     require(len(cases) > 0, "the number of cases", 0, remedy)
@@ -150,13 +173,16 @@ def edges(case, chosen):
         if isinstance(value, str | bool) or value is None:
             continue
         rest = chosen.setting[:place] + chosen.setting[place + 1 :]
-        values = sorted(
+        values = [
             c.setting[place][1]
             for c in case.candidates
             if len(c.setting) == len(chosen.setting)
             and c.setting[place][0] == name
             and c.setting[:place] + c.setting[place + 1 :] == rest
-        )
+        ]
+        if not all(isinstance(one, int | float) for one in values):
+            continue
+        values.sort()
         if len(values) > 1 and value in (values[0], values[-1]):
             which = "smallest" if value == values[0] else "largest"
             found.append(f"{name} {_short(value)} is the {which} of {len(values)}")
@@ -177,20 +203,18 @@ def probe(candidate, data, batch, **options):
 
     Errors are those of `minizo.fit`; a run that diverges is none.
     """
-    try:
-        run = _short_run(candidate, data, batch, PROBED, **options)
-    except Diverged:  # a step costs the same with a rate that does not
-        still = candidate._replace(optimizer=SGD(1e-30))
-        run = _short_run(still, data, batch, PROBED, **options)
+    run = _short_run(candidate, data, batch, PROBED, **options)
     return Cost(*(run.final(name) / PROBED for name in ("forwards", "backwards", "macs")))
 
 
 def _short_run(candidate, data, batch, steps, **options):
     few = data.head(min(data.y_train.shape[0], batch), min(data.y_test.shape[0], 1))
-    return fit(
-        candidate.objective, few, candidate.estimator, candidate.optimizer, steps=steps,
-        batch=batch, record_every=steps, **options,
-    )  # fmt: skip
+    own = candidate.objective, few, candidate.estimator
+    options |= {"steps": steps, "batch": batch, "record_every": steps}
+    try:
+        return fit(*own, candidate.optimizer, **options)
+    except Diverged:  # a step costs the same with a rate that does not
+        return fit(*own, SGD(1e-30), **options)
 
 
 def timed(candidates, data, batch, pool, **options):

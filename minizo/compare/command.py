@@ -1,10 +1,12 @@
 """``python -m minizo.compare``: settings, cases, runs, table, picture, page."""
 
 import json
+import sys
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import replace
 
 from .. import __version__, backend, testing
-from ..commands import flags
+from ..commands import flags, own
 from ..commands.cases import (
     build_network,
     build_objective,
@@ -90,13 +92,7 @@ def run(defaults, given):
     records, examples = evaluation(settings, data)
     check_numbers(Recipe(None, data, None, None, steps, settings.batch, 0, None, examples))
     compared = cases(settings, data)
-    labels = [case.label for case in compared]
-    reference = labels[0] if settings.reference is None else settings.reference
-    if reference not in labels:
-        raise InputError(
-            f"--reference {reference} is not among the cases{nearest(reference, labels)} "
-            f"({', '.join(labels)})"
-        )
+    reference = named(settings, [case.label for case in compared])
     heading = title(settings, data, steps)
     fresh = resume is None
     folder = new_folder(settings.out, "compare") if fresh else make_folder(resume, "--resume")
@@ -107,12 +103,14 @@ def run(defaults, given):
     words = {"title": heading, "minizo": __version__, "command": COMMAND, **settings.kept()}
     words |= {"backend_version": xp.__version__, "device": backend.device_name(xp)}
     options = {"batch": settings.batch, "rng": settings.rng, "loss_examples": examples}
-    found = compare(
-        compared, data.to(xp), steps=steps, seeds=settings.all_seeds,
-        tuning_seeds=settings.tuning_seeds, reference=reference, equal=settings.equal,
-        folder=folder / "runs", workers=settings.workers, records=records,
-        quiet=settings.quiet, settings=words, augment=AUGMENTATIONS[settings.augment], **options,
-    )  # fmt: skip
+    with errors_of(settings, folder, fresh), redirect_stdout(sys.stderr):  # whatever rules print
+        found = compare(
+            compared, data.to(xp), steps=steps, seeds=settings.all_seeds,
+            tuning_seeds=settings.tuning_seeds, reference=reference, equal=settings.equal,
+            folder=folder / "runs", workers=settings.workers, records=records,
+            quiet=settings.quiet, settings=words, augment=AUGMENTATIONS[settings.augment],
+            **options,
+        )  # fmt: skip
     report = files.write(folder, found)
     if settings.json:
         for table in files.results(found)["tables"]:
@@ -122,6 +120,48 @@ def run(defaults, given):
         print(f"{report}\n\nfolder: {folder}\npage:   {folder / 'report.html'}")
     lost = any("error" in end for t in found.tables for row in t.rows for end in row.outcomes)
     return 1 if lost else 0
+
+
+@contextmanager
+def errors_of(settings, folder, fresh):
+    """What a user's rule raises becomes one sentence; a new folder without a run is removed."""
+    try:
+        yield
+    except BaseException as error:
+        runs = folder / "runs"
+        kept = runs.is_dir() and any(runs.iterdir())
+        if fresh and not kept:
+            (folder / "settings.json").unlink(missing_ok=True)
+            for empty in (runs, folder):
+                with suppress(OSError):  # something else lies in it
+                    empty.rmdir()
+        words = own.place(settings.files, error)
+        if isinstance(error, InputError | MemoryError | KeyboardInterrupt) or words is None:
+            raise
+        more = f"; finished runs are kept: --resume {folder}" if kept else ""
+        raise InputError(f"{words}{more}") from error
+
+
+def named(settings, labels):
+    """The label of the reference: as it is given, or by the name of an estimator."""
+    given = settings.reference
+    if given is None or given in labels:
+        return given or labels[0]
+    found = [label for label in labels if _is_of(label, given, settings)]
+    if len(found) == 1:
+        return found[0]
+    some = f"is {len(found)} of the cases" if found else "is not among the cases"
+    raise InputError(
+        f"--reference {given!r} {some}{nearest(given, labels)} ({', '.join(map(repr, labels))})"
+    )
+
+
+def _is_of(label, given, settings):
+    # whether a case is called after an estimator of this name
+    parts = [
+        part for part in settings.estimator if str(part.brief()) == given or part.name == given
+    ]
+    return any(label.partition(",")[0] == called(part, build(part)) for part in parts)
 
 
 def refuse_repeated(given):
@@ -177,14 +217,15 @@ def cases(settings, data):
                 for scale in settings.init_scale:
                     chosen = quantizer, estimator, optimizer, scale
                     groups.setdefault(kept(chosen, settings.tune), []).append(chosen)
-    names = labels(list(groups))
+    names = labels(groups)
     networks = {scale: build_network(settings, data, scale) for scale in settings.init_scale}
     objectives, made, found = {}, {}, []
     for name, group in zip(names, groups.values(), strict=True):
         candidates = []
         for quantizer, estimator, optimizer, scale in group:
             for part in (quantizer, estimator, optimizer):
-                made.setdefault(part, None) or made.update({part: build(part)})
+                if part not in made:
+                    made[part] = build(part)
             place = quantizer, scale
             if place not in objectives:
                 objectives[place] = build_objective(settings, networks[scale], made[quantizer])
@@ -222,20 +263,30 @@ def tuned(chosen, settings):
     for part in parts[:-1]:
         if part.kind in settings.tune:
             found.append((part.kind, str(part.brief())))
+    names = [name for part in parts for name, _ in part.settings]
     for part in parts:
-        found += [(n, v) for n, v in part.settings if n in settings.tune and v is not None]
+        for name, value in part.settings:
+            if name in settings.tune and value is not None:
+                shared = names.count(name) > 1  # such as the eps of FOGZO and that of Adam
+                found.append((f"{short(part.name)}'s {name}" if shared else name, value))
     if "init_scale" in settings.tune:
         found.append(("init_scale", scale))
     return tuple(found)
 
 
 def labels(groups):
-    """What the cases are called: the estimator, and what differs between them."""
+    """What the cases are called: the estimator, and what differs between them.
+
+    ``groups`` has the combinations of each case by what of them is not tuned.
+    """
     quantizers, estimators, optimizers, scales = zip(*groups, strict=True)
-    names = ["tuned estimator"] * len(groups)
-    columns = []
+    names, columns = [], []
+    for chosen in groups.values():
+        # a label may hold the very setting that is tuned: then the part's name must do
+        found = {called(part, build(part)) for _, part, _, _ in chosen}
+        kinds = {short(part.name) for _, part, _, _ in chosen}
+        names.append(" or ".join(sorted(found if len(found) == 1 else kinds)))
     if None not in estimators:
-        names = [called(part, build(part)) for part in estimators]
         columns.append(differences(list(estimators), names))
     for parts in (quantizers, optimizers):
         if None not in parts:
@@ -243,8 +294,8 @@ def labels(groups):
     if len(set(scales)) > 1:
         columns.append([[f"init scale {in_words(scale)}"] for scale in scales])
     return [
-        ", ".join([name, *(word for own in words for word in own)])
-        for name, *words in zip(names, *columns, strict=True)
+        ", ".join([name, *(word for words in own for word in words)])
+        for name, *own in zip(names, *columns, strict=True)
     ]
 
 
@@ -253,7 +304,15 @@ def check_tuned(settings):
     parts = (*settings.estimator, *settings.quantizer, *settings.optimizer)
     known = {"estimator", "quantizer", "optimizer", "init_scale"}
     known |= {name for part in parts for name, _ in part.settings}
+    scales = {"init_scale": settings.init_scale} | {
+        kind: getattr(settings, kind) for kind in ("estimator", "quantizer", "optimizer")
+    }
     for name in settings.tune:
+        if name in scales and len(scales[name]) == 1:
+            raise InputError(
+                f"--tune {name.replace('_', '-')} has no effect: all cases have the same; give "
+                "several, or leave it out"
+            )
         if name not in known:
             raise InputError(
                 f"--tune {name}: there is no such setting{nearest(name, known)} "

@@ -8,9 +8,10 @@ A rate that is chosen on the seeds that are reported profits from their luck: th
 the more. Here it cannot.
 """
 
+import hashlib
 import math
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 from threading import Lock
 
@@ -20,10 +21,10 @@ from ..files import make_folder
 from ..memory import told
 from ..parallel import threads
 from ..rng import SEEDS
-from ..settings import whole, wholes
-from .cases import Candidate, check_cases, edges, probe, timed
+from ..settings import plain, whole, wholes
+from .cases import TIMED, Candidate, check_cases, edges, made_of, probe, timed
 from .statistics import Difference, interval, paired, spread
-from .trials import Trials, bar, read_seconds, write_seconds
+from .trials import Trials, bar, measured_once
 
 TUNING = 1000  # the first tuning seed
 EQUAL = ("steps", "compute", "time")
@@ -42,13 +43,17 @@ class Row:
         What its tuning chose.
     tuning : tuple of (Candidate, mean loss)
         All candidates, with their mean training loss over the tuning seeds, infinite where one
-        diverged.
+        diverged; ``None`` of a lone candidate, which is not tuned.
     edges : tuple of str
         Which chosen numbers lie at an edge of the grid.
     steps : int
         Of each run.
     outcomes : tuple of dict
         Of each seed: ``records`` by column, or ``error``.
+    budget : float or None
+        Multiply-accumulates or seconds that a run may take.
+    pace : float or None
+        Seconds a step, trained alone, by which equal time is meant.
     difference : Difference or None
         Of training loss to the reference; ``None`` of the reference itself.
     accuracy_difference : Difference or None
@@ -61,6 +66,8 @@ class Row:
     edges: tuple
     steps: int
     outcomes: tuple
+    budget: float | None = None
+    pace: float | None = None
     difference: Difference | None = None
     accuracy_difference: Difference | None = None
 
@@ -154,7 +161,8 @@ def compare(
         Label of the case to which differences are taken; by default the first.
     equal : {"steps", "compute", "time"} or several of them
         What is the same for all: the number of steps; or the multiply-accumulates, or seconds, that
-        the reference takes for ``steps``, in which every case takes as many steps as it can.
+        the reference (its first candidate) takes for ``steps``, in which every candidate takes as
+        many steps as it can, at least one.
     folder : path, optional
         Where runs are kept, so that a comparison that was stopped goes on.
     workers : int, optional
@@ -195,54 +203,78 @@ def compare(
     ['STE', 'normalised STE']
     """
     cases = check_cases(cases)
+    if not hasattr(data, "x_train"):
+        raise InputError(f"data is {data!r}, but it must be a Dataset, such as minizo.data.mnist()")
     seeds, tuning = check_seeds(seeds, tuning_seeds, data)
     labels = {own.label: own for own in cases}
     reference = cases[0].label if reference is None else reference
     choose("reference", reference, labels)
-    equal = (equal,) if isinstance(equal, str) else tuple(equal)
-    for name in equal:
-        choose("equal", name, dict.fromkeys(EQUAL))
+    equal = check_equal(equal)
     steps, records = whole("steps", steps), whole("records", records)
     workers = (os.cpu_count() or 1) if workers is None else whole("workers", workers)
     if not backend.is_numpy(backend.namespace(data.x_train)):
         workers = 1  # a device is parallel by itself
     for name in options:
         choose("an option of compare", name, dict.fromkeys(OPTIONS))
-    batch = options.setdefault("batch", 100)
+    batch = options["batch"] = whole("batch", options.get("batch", 100))
+    require(settings is None or isinstance(settings, dict), "settings", settings, "give a dict")
     folder = None if folder is None else make_folder(folder)
 
-    # a few steps of each case: what cannot be trained is found before anything is kept
+    # a few steps of each candidate: what cannot be trained is found before anything is kept
     extra = {name: options[name] for name in ("augment", "rng") if name in options}
-    costs = {own.label: probe(own.candidates[0], data, batch, **extra) for own in cases}
+    leads = [[own.candidates[part[0]] for part in own.parts] for own in cases]
+    costs = [[probe(lead, data, batch, **extra) for lead in own] for own in leads]
     if "time" in equal:
-        costs = with_seconds(cases, costs, data, batch, folder, workers, extra)
-    lengths = {name: lengths_of(name, steps, costs, reference) for name in equal}
-    work = sum(
-        lengths[name][own.label] * effort(costs[own.label])
-        * (len(own.candidates) * len(tuning) + len(seeds))
+        costs = with_seconds(leads, costs, data, batch, folder, workers, extra)
+    base = costs[list(labels).index(reference)][0]
+    budgets = {name: budget_of(name, steps, base, reference) for name in equal}
+    plans = {
+        name: [[length(name, steps, budgets[name], cost) for cost in own] for own in costs]
         for name in equal
-        for own in cases
-    )  # fmt: skip
+    }
+
+    def work(index, lengths):
+        # passes of a case: of its tuning, and of the report, taken for that of its dearest part
+        own, efforts = (
+            cases[index],
+            [n * effort(c) for n, c in zip(lengths, costs[index], strict=True)],
+        )
+        tuned = len(own.candidates) > 1 and len(tuning)
+        tuned = tuned * sum(e * len(part) for e, part in zip(efforts, own.parts, strict=True))
+        return tuned + len(seeds) * max(efforts)
+
+    total = sum(work(index, own) for plan in plans.values() for index, own in enumerate(plan))
     lock = Lock()
-    with bar(work, quiet) as shown:
+    with bar(total, quiet) as shown:
         tables, done = [], 0.0
-        for name in equal:
+        for name, plan in plans.items():
             rows = []
-            for index, own in enumerate(cases):
-                share = effort(costs[own.label])
+            for index, (own, lengths) in enumerate(zip(cases, plan, strict=True)):
                 shown.set_description(own.label, refresh=False)
 
-                def tick(runs, share=share):
+                def tick(part, runs, index=index):
                     with lock:
-                        shown.update(runs * share)
+                        shown.update(runs * effort(costs[index][part]))
 
                 trials = Trials(data, options, records, folder, workers, tick)
-                length = lengths[name][own.label]
-                rows.append(measured(own, f"{name}-{index}", trials, seeds, tuning, length))
-                done += length * share * (len(own.candidates) * len(tuning) + len(seeds))
+                row = measured(own, index, trials, seeds, tuning, lengths)
+                part = part_of(own, row.chosen)
+                pace = costs[index][part].seconds if name == "time" else None
+                rows.append(replace(row, budget=budgets[name], pace=pace))
+                done += work(index, lengths)
                 shown.update(done - shown.n)  # what was kept has nothing to do
             tables.append(Table(name, reference, judged(rows, reference)))
     return Comparison(tuple(tables), seeds, tuning, settings or {})
+
+
+def check_equal(equal):
+    """``equal`` as a tuple of different names of `EQUAL`, or an `InputError`."""
+    names = (equal,) if isinstance(equal, str) else equal
+    listed = isinstance(names, list | tuple) and len(names) > 0
+    require(listed, "equal", equal, f"choose one or several of {EQUAL}")
+    for name in names:
+        choose("equal", name, dict.fromkeys(EQUAL))
+    return tuple(dict.fromkeys(names))
 
 
 def check_seeds(seeds, tuning_seeds, data):
@@ -250,7 +282,7 @@ def check_seeds(seeds, tuning_seeds, data):
     given = (("seeds", seeds, 0), ("tuning_seeds", tuning_seeds, TUNING))
     found = []
     for name, value, first in given:
-        if isinstance(value, int) and not isinstance(value, bool):
+        if isinstance(plain(value), int) and not isinstance(plain(value), bool):
             value = range(first, first + whole(name, value))
         values = wholes(name, value, SEEDS)
         require(len(values) > 0, name, value, "at least one seed is needed")
@@ -278,47 +310,76 @@ def effort(cost):
     return 1.0 + cost.forwards + 2.0 * cost.backwards
 
 
-def lengths_of(equal, steps, costs, reference):
-    """Steps of each case, by label.
+COUNTED = {"compute": "macs", "time": "seconds"}
 
-    >>> from minizo.compare.cases import Cost
-    >>> costs = {"STE": Cost(1, 1, 100.0), "FOGZO": Cost(3, 1, 200.0)}
-    >>> lengths_of("compute", 50, costs, "STE"), lengths_of("steps", 50, costs, "STE")
-    ({'STE': 50, 'FOGZO': 25}, {'STE': 50, 'FOGZO': 50})
+
+def budget_of(equal, steps, cost, reference):
+    """What a run of the reference takes: multiply-accumulates or seconds; ``None`` at equal steps.
+
+    Raises
+    ------
+    InputError
+        If it takes nothing.
     """
     if equal == "steps":
-        return dict.fromkeys(costs, steps)
-    column = {"compute": "macs", "time": "seconds"}[equal]
-    budget = steps * getattr(costs[reference], column)
-    return {
-        label: max(1, round(budget / getattr(cost, column))) if getattr(cost, column) else steps
-        for label, cost in costs.items()
-    }
+        return None
+    budget = steps * getattr(cost, COUNTED[equal])
+    if not budget:
+        raise InputError(
+            f"the reference {reference!r} takes no {COUNTED[equal]}, so equal {equal} cannot be "
+            "measured by it; choose another reference"
+        )
+    return budget
 
 
-def with_seconds(cases, costs, data, batch, folder, workers, extra):
-    """The costs with measured seconds a step, which a folder keeps: resuming must not measure."""
-    kept = read_seconds(folder, costs)
-    if kept is None:
+def length(equal, steps, budget, cost):
+    """Steps of a run: ``steps``, or as many as the budget allows, at least 1.
+
+    >>> from minizo.compare.cases import Cost
+    >>> length("compute", 50, 5000.0, Cost(3, 1, 200.0)), length("steps", 50, None, None)
+    (25, 50)
+    """
+    step = 0.0 if equal == "steps" else getattr(cost, COUNTED[equal])
+    return max(1, math.floor(budget / step + 1e-9)) if step else steps
+
+
+def with_seconds(leads, costs, data, batch, folder, workers, extra):
+    """The costs with measured seconds a step."""
+    every = [lead for own in leads for lead in own]
+    parts = [made_of(lead, data, [(lead.optimizer, 0)], TIMED, {"batch": batch}) for lead in every]
+    made = hashlib.sha256(" ".join(parts).encode()).hexdigest()
+
+    def measure():
         with threads(workers) as pool:
-            leads = [own.candidates[0] for own in cases]
-            kept = dict(zip(costs, timed(leads, data, batch, pool, **extra), strict=True))
-        write_seconds(folder, kept)
-    return {label: cost._replace(seconds=kept[label]) for label, cost in costs.items()}
+            return timed(every, data, batch, pool, **extra)
+
+    seconds = iter(measured_once(folder, made, measure))
+    return [[cost._replace(seconds=next(seconds)) for cost in own] for own in costs]
 
 
-def measured(case, name, trials, seeds, tuning, steps):
-    """The `Row` of a case, without differences: tuned on some seeds, run with the others."""
-    losses, parts = {}, {}
-    for index, candidate in enumerate(case.candidates):
-        parts.setdefault((id(candidate.estimator), id(candidate.objective)), []).append(index)
-    for part, indices in enumerate(parts.values()):
-        own = [case.candidates[index] for index in indices]
-        ends = trials.outcomes(f"{name}-tuning-{part}", own, tuning, steps)
-        losses |= {index: mean_loss(group) for index, group in zip(indices, ends, strict=True)}
-    best = min(losses, key=losses.__getitem__)
-    chosen = case.candidates[best]
-    (outcomes,) = trials.outcomes(f"{name}-report", [chosen], seeds, steps)
+def part_of(case, chosen):
+    """The number of the part of a case to which a candidate belongs."""
+    index = case.candidates.index(chosen)
+    return next(number for number, part in enumerate(case.parts) if index in part)
+
+
+def measured(case, index, trials, seeds, tuning, lengths):
+    """The `Row` of a case, without differences: tuned on some seeds, run with the others.
+
+    Runs are kept under the number of the case, of its part, and their length, so that what two
+    tables have in common is trained once.
+    """
+    losses = dict.fromkeys(range(len(case.candidates)))
+    if len(losses) > 1:
+        for part, indices in enumerate(case.parts):
+            own = [case.candidates[i] for i in indices]
+            name = f"{index}-{part}-{lengths[part]}-tuning"
+            ends = trials.outcomes(name, part, own, tuning, lengths[part])
+            losses |= {i: mean_loss(group) for i, group in zip(indices, ends, strict=True)}
+    chosen = case.candidates[min(losses, key=losses.__getitem__) if len(losses) > 1 else 0]
+    part = part_of(case, chosen)
+    steps = lengths[part]
+    (outcomes,) = trials.outcomes(f"{index}-{part}-{steps}-report", part, [chosen], seeds, steps)
     table = tuple((candidate, losses[i]) for i, candidate in enumerate(case.candidates))
     return Row(case.label, chosen, table, edges(case, chosen), steps, tuple(outcomes))
 
@@ -342,13 +403,14 @@ def judged(rows, reference):
     if base.loss is None:
         raise InputError(
             f"the reference {reference!r} diverged with every seed ({base.chosen.words}), so "
-            "nothing can be compared with it; give smaller rates, or another reference"
+            "nothing can be compared with it; give another reference (finished runs are kept in "
+            "the folder), or smaller rates"
         )
     found = []
     for row in rows:
         if row.label != reference:
             loss, accuracy = (paired(row.ends(m), base.ends(m)) for m in MEASURES)
-            row = Row(**{**vars(row), "difference": loss, "accuracy_difference": accuracy})
+            row = replace(row, difference=loss, accuracy_difference=accuracy)
         found.append(row)
     return tuple(found)
 

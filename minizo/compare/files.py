@@ -51,6 +51,8 @@ def _row(row):
             for candidate, loss in row.tuning
         ],
         "steps": row.steps,
+        "budget": row.budget,
+        "seconds_a_step_alone": row.pace,
         **{name: row.ends(name) for name in COLUMNS if name != "step"},
         "diverged": [end.get("error") for end in row.outcomes if "error" in end],
         "spread": {name: None if s is None else vars(s) for name, s in spreads.items()},
@@ -70,7 +72,7 @@ def _row(row):
 
 
 def _number(value):
-    return value if math.isfinite(value) else None
+    return value if value is not None and math.isfinite(value) else None
 
 
 def runs(comparison):

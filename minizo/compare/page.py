@@ -4,7 +4,17 @@ import base64
 import html
 import json
 
-from .report import COSTS, EQUALLY, cost_cells, headers, notes, result_cells, tuning_text, warnings
+from .report import (
+    COSTS,
+    EQUALLY,
+    cost_cells,
+    headers,
+    notes,
+    pace_text,
+    result_cells,
+    tuning_text,
+    warnings,
+)
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto; padding: 0 1rem;
@@ -36,7 +46,8 @@ def page(comparison, pictures):
     title = comparison.settings.get("title", "Comparison")
     parts = [f"<h1>{html.escape(title)}</h1>"]
     for table in comparison.tables:
-        parts += [f"<h2>{EQUALLY[table.equal]}</h2>"]
+        count = len(comparison.seeds)
+        parts += [f"<h2>{EQUALLY[table.equal]}, {count} seed{'s' * (count > 1)}</h2>"]
         image = base64.b64encode(pictures[table.equal]).decode()
         words = f"Final losses, differences to {table.reference}, and curves"
         parts += [
@@ -45,6 +56,8 @@ def page(comparison, pictures):
             *(f'<p class="warning">{html.escape(line)}</p>' for line in warnings(table)),
             _table(COSTS, [cost_cells(row) for row in table.rows]),
         ]
+        if table.equal == "time":
+            parts += [f"<p>{html.escape(pace_text(table))}</p>"]
         if any(len(row.tuning) > 1 for row in table.rows):
             parts += [f"<pre>{html.escape(tuning_text(comparison, table))}</pre>"]
     settings = json.dumps(comparison.settings, indent=2)

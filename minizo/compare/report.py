@@ -6,6 +6,8 @@ import textwrap
 from .. import report
 from .statistics import CONFIDENCE, FEWEST, POWER
 
+FEW = 10  # seeds: with fewer the width of an interval depends much on which
+
 EQUALLY = {
     "steps": "At equal steps",
     "compute": "At equal compute (multiply-accumulates)",
@@ -25,6 +27,8 @@ def table_text(comparison, table):
     lines = [f"{EQUALLY[table.equal]}, {_count(len(comparison.seeds), 'seed')}", ""]
     lines += [report.table(headers(table), [result_cells(table, row) for row in table.rows]), ""]
     lines += [report.table(COSTS, [cost_cells(row) for row in table.rows]), ""]
+    if table.equal == "time":
+        lines += [pace_text(table), ""]
     if any(len(row.tuning) > 1 for row in table.rows):
         lines += [tuning_text(comparison, table), ""]
     said = [f"! {line}" for line in warnings(table)]
@@ -55,8 +59,8 @@ def difference_cells(gap):
         return ["", "", "", "reference"]
     if not gap.values:
         return ["-", "-", "-", "no common seed"]
-    within = "-" if gap.interval is None else "{:+.3f} .. {:+.3f}".format(*gap.interval)
-    return [f"{gap.mean:+.3f}", within, _three(gap.smallest), gap.verdict]
+    within = "-" if gap.interval is None else " .. ".join(_three(x, "+") for x in gap.interval)
+    return [_three(gap.mean, "+"), within, _three(gap.smallest), gap.verdict]
 
 
 COSTS = ["cost of a run", "steps", "forwards", "backwards", "multiply-acc.", "seconds",
@@ -83,6 +87,12 @@ def cost_cells(row):
     ]  # fmt: skip
 
 
+def pace_text(table):
+    """By which seconds the lengths at equal time were set."""
+    paces = ", ".join(f"{row.label} {1e3 * row.pace:.3g} ms" for row in table.rows)
+    return "\n".join(textwrap.wrap(f"A step, trained alone, by which time was set: {paces}.", 100))
+
+
 def tuning_text(comparison, table):
     """Mean loss over the tuning seeds for every candidate, the chosen one marked."""
     words = list(dict.fromkeys(c.words for row in table.rows for c, _ in row.tuning))
@@ -92,7 +102,8 @@ def tuning_text(comparison, table):
         cells = []
         for name in words:
             mark = "*" if name == row.chosen.words else " "
-            cells.append("" if name not in found else f"{_three(found[name])}{mark}")
+            shown = "not tuned" if found.get(name) is None else _three(found[name])
+            cells.append("" if name not in found else f"{shown}{mark}")
         lines.append([row.label, *cells])
     first, last = comparison.tuning_seeds[0], comparison.tuning_seeds[-1]
     which = f"seed {first}" if first == last else f"seeds {first} .. {last}"
@@ -102,19 +113,42 @@ def tuning_text(comparison, table):
 def warnings(table):
     """Sentences about what should make the reader careful."""
     found = []
+    if len(table.rows[0].outcomes) < FEW:
+        found.append(f"fewer than {FEW} seeds: the intervals themselves are uncertain")
     for row in table.rows:
+        losses = [loss for _, loss in row.tuning]
+        if len(losses) > 1 and min(losses) == math.inf:
+            found.append(f"{row.label}: every setting diverged in the tuning; the first was taken")
         for edge in row.edges:
             found.append(f"{row.label}: {edge}; what lies beyond it may be better: widen the grid")
         if row.loss is None:
             found.append(f"{row.label}: every seed diverged at {row.chosen.words}")
-        elif row.loss.diverged:
+            continue
+        if row.loss.diverged:
             found.append(
                 f"{row.label}: {row.loss.diverged} of {len(row.outcomes)} seeds diverged and are "
                 "left out of its differences, which favours it"
             )
-        if row.difference is not None and row.difference.interval is None and row.loss is not None:
-            found.append(f"{row.label}: {row.difference.verdict}; give at least {FEWEST} seeds")
+        found += _of_budget(table, row)
+        if row.difference is not None and row.difference.values:
+            if row.difference.interval is None:
+                found.append(f"{row.label}: {row.difference.verdict}; give at least {FEWEST} seeds")
+            if not any(row.difference.values):
+                found.append(f"{row.label}: equal to {table.reference} in every seed, to the bit")
     return found
+
+
+def _of_budget(table, row):
+    # more than the budget by a twentieth, or less by that and a step
+    if table.equal != "compute":
+        return []
+    spent, slack = row.mean("macs"), row.budget / 20.0
+    if row.budget - slack - spent / row.steps <= spent <= row.budget + slack:
+        return []
+    return [
+        f"{row.label}: a run took {spent / row.budget:,.1f} times the multiply-accumulates of the "
+        "budget: its steps do not cost what the first ones did, or one step costs more"
+    ]
 
 
 def notes(comparison):
@@ -126,7 +160,8 @@ def notes(comparison):
         else "Each case has one setting: nothing was tuned."
     )
     return textwrap.wrap(
-        f"{chosen} Differences are taken seed by seed (same start, same batches); intervals: "
+        f"{chosen} Differences are taken seed by seed (same batches, and the same start where the "
+        "networks are the same); intervals: "
         "studentised bootstrap over seeds, not corrected for their number. Could show: a true "
         f"difference of this size would have been told from 0 in {100 * POWER:.0f} of 100 such "
         "comparisons. Seconds: a run's share of what was trained together.",
@@ -134,12 +169,12 @@ def notes(comparison):
     )
 
 
-def _three(value):
+def _three(value, sign=""):
     if value is None:
         return "-"
     if value == math.inf:
         return "diverged"
-    return f"{value:.3f}" if value < 1e4 else f"{value:.2g}"
+    return f"{value:{sign}.3f}" if abs(value) < 1e4 else f"{value:{sign}.2g}"
 
 
 def _count(number, word):

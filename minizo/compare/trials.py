@@ -7,11 +7,14 @@ comparison which is stopped goes on with the same bits.
 
 import json
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
+from ..errors import InputError
 from ..files import write_text
 from ..fitting import fit_many
-from ..records import Diverged
+from ..records import COLUMNS, Diverged
+from ..settings import real
 from .cases import made_of
 
 SECONDS = "seconds.json"
@@ -32,20 +35,22 @@ class Trials:
     workers : int
         Threads; the results do not depend on it.
     tick : callable
-        Called as ``tick(runs)`` after every step of so many runs.
+        Called as ``tick(part, runs)`` after every step of so many runs of a part of a case.
     """
 
     def __init__(self, data, options, records, folder, workers, tick):
         self.data, self.options, self.records = data, options, records
         self.folder, self.workers, self.tick = folder, workers, tick
 
-    def outcomes(self, name, candidates, seeds, steps):
+    def outcomes(self, name, part, candidates, seeds, steps):
         """What becomes of every candidate with every seed.
 
         Parameters
         ----------
         name : str
             Of the file.
+        part : int
+            For ``tick``.
         candidates : list of Candidate
             With the same estimator and objective.
         seeds : sequence of int
@@ -68,7 +73,7 @@ class Trials:
             ends = fit_many(
                 lead.objective, self.data, lead.estimator, pairs, steps=steps,
                 workers=self.workers, path=path, resume=path is not None,
-                checkpoint_every=max(1, steps // 10), progress=self.tick, **options,
+                checkpoint_every=max(1, steps // 10), progress=partial(self.tick, part), **options,
             )  # fmt: skip
             found = [
                 {"error": str(end)} if isinstance(end, Diverged) else {"records": end.records}
@@ -82,21 +87,32 @@ class Trials:
         return [found[i : i + count] for i in range(0, len(found), count)]
 
 
-def read_seconds(folder, labels):
-    """Seconds a step by label, as an earlier part of the comparison measured them, or ``None``."""
-    if folder is None:
-        return None
-    try:
-        kept = json.loads((folder / SECONDS).read_text())
-        return {label: float(kept[label]) for label in labels}
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+def measured_once(folder, made, measure):
+    """Seconds a step of some candidates: what the folder keeps, or ``measure()``, which it keeps.
 
+    Another measurement would change the lengths of runs.
 
-def write_seconds(folder, seconds):
-    """Keep measured seconds a step: another measurement would change the lengths of runs."""
-    if folder is not None:
-        write_text(folder / SECONDS, json.dumps(seconds, indent=2) + "\n")
+    Raises
+    ------
+    InputError
+        If the file is damaged: lengths that belong to the runs in the folder are then unknown.
+    """
+    path = None if folder is None else folder / SECONDS
+    if path is not None and path.exists():
+        try:
+            kept = json.loads(path.read_text())
+            seconds = [real("seconds a step", value, "(0, inf)") for value in kept["seconds"]]
+            if kept["made_of"] == made:
+                return seconds
+        except (InputError, OSError, ValueError, KeyError, TypeError):
+            raise InputError(
+                f"{path} is damaged; restore it from a copy, or delete it to measure again, with "
+                "other lengths of the runs at equal time"
+            ) from None
+    seconds = measure()
+    if path is not None:
+        write_text(path, json.dumps({"made_of": made, "seconds": seconds}, indent=2) + "\n")
+    return seconds
 
 
 def read(path, made, count):
@@ -104,7 +120,10 @@ def read(path, made, count):
     try:
         kept = json.loads(Path(path).read_text())
         whole = kept["made_of"] == made and len(kept["runs"]) == count
-        return kept["runs"] if whole else None
+        ended = all(
+            "error" in run or all(run["records"][c] for c in COLUMNS) for run in kept["runs"]
+        )
+        return kept["runs"] if whole and ended else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

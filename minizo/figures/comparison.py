@@ -47,7 +47,7 @@ def comparison(table, intervals, title):
     left.set_yticks(range(len(rows)), [f"{row.label}\n{row.chosen.words}" for row in rows])
     left.tick_params(axis="y", labelsize="small")
     left.set_ylim(len(rows) - 0.5, -0.5)
-    left.set_xlabel("final training loss, nats (a dot a seed; mean, 95 % interval)")
+    left.set_xlabel("final training loss (a dot a seed; mean, 95 % interval)")
     right.axvline(0.0, color="#555555", linewidth=1)
     right.set_xlabel(f"minus {table.reference}, seed by seed (mean, 95 % interval)")
     curves = below.subplots(1, 2, sharey=True)
@@ -59,7 +59,7 @@ def comparison(table, intervals, title):
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter("")
     curves[0].set_xlabel("step")
-    curves[0].set_ylabel(f"training loss, nats\n(mean; band: {held(table.rows)} of the seeds)")
+    curves[0].set_ylabel(f"training loss\n(mean; band: {held(table.rows)} of the seeds)")
     curves[1].set_xlabel("compute (multiply-accumulates)")
     curves[1].set_xscale("log")
     for axes in (left, right, *curves):
