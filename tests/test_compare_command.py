@@ -12,7 +12,7 @@ from conftest import kill_once_there
 
 from minizo.commands.settings import DEFAULTS, settled
 from minizo.compare.command import OWN, cases, main
-from minizo.data import load
+from minizo.data import synthetic_digits
 
 RULE = """
 from dataclasses import dataclass
@@ -146,14 +146,14 @@ def compare(corners, command, tmp_path):
 
 
 def labels(*flags):
-    """label -> words of its candidates, for these flags."""
+    """label -> words of its candidates, for these flags, on a few images."""
     given = {}
     for flag in flags:
         name, _, value = flag.partition("=")
         given.setdefault(name, []).append(value)
     defaults = {name: v for name, v in (DEFAULTS | OWN).items() if v is not None}
     settings = settled(defaults, given)
-    data = load("synthetic")
+    data = synthetic_digits(20, 10)
     return {c.label: [one.words for one in c.candidates] for c in cases(settings, data)}
 
 
@@ -200,18 +200,18 @@ def test_the_page_is_self_contained_and_escapes_what_it_is_told(compare, tmp_pat
 
 def test_killed_at_any_moment_it_goes_on_with_the_same_bits(compare, corners, tmp_path):
     flags = ["--estimator", "ste", "rules_of_mine.py:Half", "--lr", ".01", ".1"]
-    code, out, _ = compare(*flags, "--out", "whole", steps=200)
+    code, out, _ = compare(*flags, "--out", "whole", steps=80)
     assert code == 0
-    for place in ("0-0-200-tuning.json", "1-0-200-tuning.json", "1-0-200-report.json"):
+    for place in ("0-0-80-tuning.json", "1-0-80-tuning.json", "1-0-80-report.json"):
         cut = tmp_path / f"cut-{place}"
         process = subprocess.Popen(
             [sys.executable, "-m", "minizo.compare", "--data", str(corners), "--batch", "30",
              "--quiet", "--seeds", "5", "--tuning-seeds", "2", "--workers", "1", *flags,
-             "--steps", "200", "--out", str(cut)], cwd=tmp_path, stdout=subprocess.DEVNULL,
+             "--steps", "80", "--out", str(cut)], cwd=tmp_path, stdout=subprocess.DEVNULL,
         )  # fmt: skip
         kill_once_there(process, cut / "runs" / place)
         process.wait()
-        assert compare("--resume", cut, steps=200)[0] == 0
+        assert compare("--resume", cut, steps=80)[0] == 0
         results = [json.loads((f / "results.json").read_text()) for f in (tmp_path / "whole", cut)]
         ours, theirs = ([c["train_loss"] for c in r["tables"][0]["cases"]] for r in results)
         assert ours == theirs

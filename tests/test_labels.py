@@ -23,7 +23,7 @@ def of(text):
 
 
 LABELS = {
-    "": ["STE", "n-SPSA n=1", "n-SPSA n=10", "FOGZO n=1", "FOGZO n=10"],
+    "": ["STE", "normalised STE", "n-SPSA n=1", "n-SPSA n=10", "FOGZO n=1", "FOGZO n=10"],
     "--estimator fogzo": ["FOGZO n=1"],
     "--estimator fogzo:n=10,beta=.999": ["FOGZO n=10"],
     "--estimator fogzo:beta=.9 fogzo ste": ["FOGZO n=1, beta 0.9", "FOGZO n=1, beta 0.999", "STE"],
@@ -68,7 +68,7 @@ def test_labels_and_files_of_different_runs_differ():
 @pytest.mark.parametrize(
     "text, slugs",
     [
-        ("--n 2", ["ste", "spsa-n2", "fogzo-n2"]),
+        ("--n 2", ["ste", "normalised-ste", "spsa-n2", "fogzo-n2"]),
         ("--estimator ste --lr .01 .1", ["ste-lr0.01", "ste-lr0.1"]),
         ("--estimator fogzo --beta .9 .5", ["fogzo-n1-beta0.9", "fogzo-n1-beta0.5"]),
         ("--estimator ste --pretrain-steps 3", ["pretrain", "ste"]),
