@@ -25,6 +25,7 @@ from ..data import AUGMENTATIONS
 from ..errors import InputError, nearest
 from ..files import make_folder
 from ..inputs import check_batch, check_data, check_numbers
+from ..laws import LAWS, Law
 from ..recipe import Recipe
 from . import files
 from .cases import Candidate, Case
@@ -178,9 +179,13 @@ def refuse_repeated(given):
 
 
 def check_own(part):
-    """Raise an `InputError` where a rule from a user's own file breaks its contract."""
-    if part.files:
-        checked(part, CHECKS[part.kind], build(part))
+    """Raise an `InputError` where a rule or a law from a user's file breaks its contract."""
+    if not part.files:
+        return
+    made = build(part)
+    if isinstance(law := getattr(made, "law", None), Law) and law not in LAWS.values():
+        checked(part, testing.check_law, law)
+    checked(part, CHECKS[part.kind], made)
 
 
 def check_layers(part, network):

@@ -4,6 +4,7 @@
     check_quantizer(quantizer)
     check_layer(layer, shape)
     check_optimizer(rule)
+    check_law(law)
 
 Each takes an object, runs named checks on small random problems, with fixed seeds, in about a
 second, and returns `Findings`, which print as a table. If anything is wrong, it raises
@@ -24,6 +25,7 @@ contract       passed      init, update, rate; ...
 
 from .estimators import check_estimator
 from .findings import CheckFailed, Finding, Findings
+from .laws import check_law
 from .layers import check_layer
 from .optimizers import check_optimizer
 from .quantizers import check_quantizer
@@ -33,6 +35,7 @@ __all__ = [
     "Finding",
     "Findings",
     "check_estimator",
+    "check_law",
     "check_layer",
     "check_optimizer",
     "check_quantizer",
