@@ -81,7 +81,7 @@ def run(defaults, given):
 
     # everything that can be wrong is looked at before anything is written or trained
     xp = backend.get(settings.backend)
-    for part in {*settings.estimator, *settings.quantizer, *settings.optimizer}:
+    for part in (*settings.estimator, *settings.quantizer, *settings.optimizer):
         check_own(part)
     data = load_data(settings, progress=not settings.quiet, notice=notice)
     check_seeds(settings.all_seeds, settings.tuning_seeds, data)

@@ -233,19 +233,14 @@ def compare(
         for name in equal
     }
 
-    def work(index, lengths):
-        # passes of a case: of its tuning, and of the report, taken for that of its dearest part
-        own, efforts = (
-            cases[index],
-            [n * effort(c) for n, c in zip(lengths, costs[index], strict=True)],
-        )
-        tuned = len(own.candidates) > 1 and len(tuning)
-        tuned = tuned * sum(e * len(part) for e, part in zip(efforts, own.parts, strict=True))
-        return tuned + len(seeds) * max(efforts)
-
-    total = sum(work(index, own) for plan in plans.values() for index, own in enumerate(plan))
+    counts = {
+        name: [
+            passes(*own, len(tuning), len(seeds)) for own in zip(cases, costs, plan, strict=True)
+        ]
+        for name, plan in plans.items()
+    }
     lock = Lock()
-    with bar(total, quiet) as shown:
+    with bar(sum(map(sum, counts.values())), quiet) as shown:
         tables, done = [], 0.0
         for name, plan in plans.items():
             rows = []
@@ -261,7 +256,7 @@ def compare(
                 part = part_of(own, row.chosen)
                 pace = costs[index][part].seconds if name == "time" else None
                 rows.append(replace(row, budget=budgets[name], pace=pace))
-                done += work(index, lengths)
+                done += counts[name][index]
                 shown.update(done - shown.n)  # what was kept has nothing to do
             tables.append(Table(name, reference, judged(rows, reference)))
     return Comparison(tuple(tables), seeds, tuning, settings or {})
@@ -308,6 +303,13 @@ def check_seeds(seeds, tuning_seeds, data):
 def effort(cost):
     """Passes of a step, a backward counted as two, and one for what every step does besides."""
     return 1.0 + cost.forwards + 2.0 * cost.backwards
+
+
+def passes(case, costs, lengths, tuning, seeds):
+    """Efforts of all runs of a case; the report, of a part not known yet, counts as the dearest."""
+    efforts = [steps * effort(cost) for steps, cost in zip(lengths, costs, strict=True)]
+    tuned = sum(one * len(part) for one, part in zip(efforts, case.parts, strict=True))
+    return seeds * max(efforts) + tuning * tuned * (len(case.candidates) > 1)
 
 
 COUNTED = {"compute": "macs", "time": "seconds"}
