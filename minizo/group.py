@@ -88,15 +88,8 @@ class Group:
         return values[0] if self.count == 1 else backend.stack(values)[:, None, ...]
 
     def take(self, state, row):
-        """A row of a nested state whose arrays are (S, 1, ...): (...) each; numbers as they are."""
-        if self.count == 1 or isinstance(state, int | float):
-            return state
-        if isinstance(state, Mapping):
-            return {name: self.take(value, row) for name, value in state.items()}
-        if isinstance(state, tuple):
-            parts = [self.take(value, row) for value in state]
-            return type(state)(*parts) if hasattr(state, "_fields") else tuple(parts)
-        return state[row, 0, ...]
+        """A row of a nested state, as `row_of` gives it; of one run alone the state itself."""
+        return state if self.count == 1 else row_of(state, row)
 
     def take_run(self, state, row):
         """The `TrainState` of a row, as the run alone would have it, with one optimiser."""
@@ -143,6 +136,16 @@ class Group:
         new, state = check_pair(share.optimizer, "update", answer, "theta", object)
         check_like(f"theta after {type(share.optimizer).__name__}", new, "theta before", theta)
         return new, state
+
+
+def row_of(state, row):
+    """A row of a nested state whose arrays are (S, 1, ...): (...) each; numbers as they are."""
+    if isinstance(state, Mapping):
+        return {name: row_of(value, row) for name, value in state.items()}
+    if isinstance(state, tuple):
+        parts = [row_of(value, row) for value in state]
+        return type(state)(*parts) if hasattr(state, "_fields") else tuple(parts)
+    return state[row, 0, ...] if hasattr(state, "shape") else state
 
 
 def groups(count, network, data, rules, batch):

@@ -24,6 +24,7 @@ from .fitting import fit_many
 from .models import mlp
 from .objective import Objective
 from .optim import Adam
+from .progress import progress_bar
 from .recipe import in_words
 from .records import Diverged
 from .rng import SEEDS
@@ -252,7 +253,12 @@ def run(cases, load, folder, workers=None, quiet=False):
     waiting = [(own, [paths[case] for case in own]) for own in planned if own]
 
     with ExitStack() as stack:
-        bar = stack.enter_context(_bar(cases, missing, quiet))
+        total, left = (sum(case.cost() for case in own) for own in (cases, missing))
+        bar = progress_bar(
+            total, quiet, initial=total - left, desc=f"{len(missing)} runs", unit="forward",
+            unit_scale=True, smoothing=0.02,
+        )  # fmt: skip
+        stack.enter_context(bar)
         if workers == 1:
             finished = ((own, _work(own, places, data)) for own, places in waiting)
         else:
@@ -269,19 +275,3 @@ def run(cases, load, folder, workers=None, quiet=False):
                 bar.update(case.cost())
             bar.set_postfix_str(made[0]["label"], refresh=False)
     return [records[case] for case in cases]
-
-
-def _bar(cases, missing, quiet):
-    from tqdm import tqdm
-
-    total = sum(case.cost() for case in cases)
-    done = total - sum(case.cost() for case in missing)
-    return tqdm(
-        total=total,
-        initial=done,
-        desc=f"{len(missing)} runs",
-        unit="forward",
-        unit_scale=True,
-        smoothing=0.02,
-        disable=True if quiet else None,
-    )

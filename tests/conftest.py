@@ -85,6 +85,19 @@ def blobs(n, classes, inputs, seed, dtype=np.float32):
     return x.reshape(n, 1, 1, inputs).astype(dtype), labels
 
 
+@pytest.fixture(scope="session")
+def points():
+    """90 points of 4 numbers in 3 classes, in float64: the smallest thing that is learnt."""
+    train, test = blobs(60, 3, 4, 1, np.float64), blobs(30, 3, 4, 2, np.float64)
+    return Dataset("points", *train, *test, classes=3)
+
+
+@pytest.fixture(scope="session")
+def objective():
+    """The loss of a 2-bit 4-5-3 network, for `points`."""
+    return Objective(models.mlp(4, 5, 3, input_shape=(1, 1, 4)), quantizers.MidRise())
+
+
 def write_corners(folder, size):
     """Write a data set as IDX files: 300 + 100 images whose bright corner is the label, 0 to 3."""
     rng, half = np.random.default_rng(0), size // 2

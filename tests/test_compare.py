@@ -11,8 +11,9 @@ from conftest import blobs
 
 from minizo import FOGZO, SPSA, STE, Estimate, InputError, Objective, fit, models, quantizers
 from minizo.compare import Candidate, Case, case, compare, comparison, intervals, paired, text
-from minizo.compare.cases import Cost, edges
-from minizo.compare.comparison import TUNING, budget_of, length
+from minizo.compare.cases import edges
+from minizo.compare.comparison import TUNING
+from minizo.compare.costs import Cost, budget_of, length
 from minizo.data.dataset import Dataset
 from minizo.estimators import Estimator
 from minizo.optim import Adam
@@ -20,29 +21,22 @@ from minizo.optim import Adam
 OPTIONS = {"steps": 12, "batch": 20, "quiet": True, "workers": 1, "records": 4}
 
 
-@pytest.fixture(scope="module")
-def toy():
-    train, test = blobs(60, 3, 4, 1, np.float64), blobs(30, 3, 4, 2, np.float64)
-    return Dataset("toy", *train, *test, classes=3)
-
-
-@pytest.fixture(scope="module")
-def objective():
-    return Objective(models.mlp(4, 5, 3, input_shape=(1, 1, 4)), quantizers.MidRise())
-
-
 def rates(*values):
     return [Adam(value) for value in values]
 
 
-def test_settings_are_chosen_on_tuning_seeds_and_reported_on_others(toy, objective):
+def test_settings_are_chosen_on_tuning_seeds_and_reported_on_others(points, objective):
     """Every number equals that of `fit`, run by run."""
     optimizers = rates(0.001, 0.03, 0.1)
-    found = compare([case(STE(), objective, optimizers)], toy, seeds=4, tuning_seeds=3, **OPTIONS)
+    found = compare(
+        [case(STE(), objective, optimizers)], points, seeds=4, tuning_seeds=3, **OPTIONS
+    )
     assert found.seeds == (0, 1, 2, 3) and found.tuning_seeds == (TUNING, TUNING + 1, TUNING + 2)
 
     def loss(optimizer, seed):
-        run = fit(objective, toy, STE(), optimizer, steps=12, batch=20, seed=seed, record_every=3)
+        run = fit(
+            objective, points, STE(), optimizer, steps=12, batch=20, seed=seed, record_every=3
+        )
         return run.final("train_loss")
 
     (row,) = found.tables[0].rows
@@ -54,11 +48,11 @@ def test_settings_are_chosen_on_tuning_seeds_and_reported_on_others(toy, objecti
     assert len(set(row.ends("train_loss"))) == 4
 
 
-def test_seeds_pair_starts_and_batches(toy, objective):
+def test_seeds_pair_starts_and_batches(points, objective):
     """The same rule under two names: every difference is 0, and the control's are not."""
     cases = [case(STE(), objective, rates(0.03)), case(STE(), objective, rates(0.03), "again"),
              case(STE(), objective, rates(0.05), "faster")]  # fmt: skip
-    table = compare(cases, toy, seeds=5, tuning_seeds=1, **OPTIONS).tables[0]
+    table = compare(cases, points, seeds=5, tuning_seeds=1, **OPTIONS).tables[0]
     assert table.row("again").difference.values == (0.0,) * 5
     assert table.row("again").difference.verdict == "not different"
     assert all(value != 0.0 for value in table.row("faster").difference.values)
@@ -78,7 +72,7 @@ class OtherStreams(FOGZO):
         return super().estimate(objective, theta, batch, state, replace(step, seed=seed))
 
 
-def test_a_rule_against_itself_is_not_different_and_a_planted_difference_is_found(toy, objective):
+def test_a_rule_against_itself_is_not_different_and_a_planted_difference_is_found():
     """100 comparisons of 20 seeds: at most 8 false alarms, and at least 95 of a sd are found."""
     train, test = blobs(100, 3, 16, 1, np.float64), blobs(10, 3, 16, 2, np.float64)
     toy = Dataset("toy", *train, *test, classes=3)
@@ -99,13 +93,13 @@ def test_a_rule_against_itself_is_not_different_and_a_planted_difference_is_foun
     assert same >= 92 and planted >= 95
 
 
-def test_equal_compute_and_equal_time_set_the_lengths(toy, objective, tmp_path):
+def test_equal_compute_and_equal_time_set_the_lengths(points, objective, tmp_path):
     cases = [case(STE(), objective, rates(0.03)), case(FOGZO(), objective, rates(0.03))]
     options = {"seeds": 5, "tuning_seeds": 1, "folder": tmp_path, **OPTIONS | {"steps": 60}}
-    compare(cases, toy, equal="time", **options)
+    compare(cases, points, equal="time", **options)
     kept = json.loads((tmp_path / "seconds.json").read_text())
     (tmp_path / "seconds.json").write_text(json.dumps(kept | {"seconds": [0.001, 0.003]}))
-    found = compare(cases, toy, equal=("steps", "compute", "time"), **options)
+    found = compare(cases, points, equal=("steps", "compute", "time"), **options)
     steps, compute, time = found.tables
     assert [row.steps for row in steps.rows] == [60, 60]
     assert [row.steps for row in time.rows] == [60, 20]
@@ -114,13 +108,13 @@ def test_equal_compute_and_equal_time_set_the_lengths(toy, objective, tmp_path):
     assert compute.row("FOGZO n=1").steps < 60
 
 
-def test_equal_time_is_measured_once_and_kept(toy, objective, tmp_path):
+def test_equal_time_is_measured_once_and_kept(points, objective, tmp_path):
     cases = [case(STE(), objective, rates(0.03)), case(SPSA(n=200), objective, rates(0.03))]
     options = {"seeds": 5, "tuning_seeds": 1, "equal": "time", "folder": tmp_path, **OPTIONS}
-    (first,) = compare(cases, toy, **options).tables
+    (first,) = compare(cases, points, **options).tables
     assert first.row("STE").steps == 12 and first.row("n-SPSA n=200").steps < 12
     kept = (tmp_path / "seconds.json").read_text()
-    (again,) = compare(cases, toy, **options).tables
+    (again,) = compare(cases, points, **options).tables
     assert (tmp_path / "seconds.json").read_text() == kept
     assert [row.steps for row in again.rows] == [row.steps for row in first.rows]
 
@@ -136,7 +130,7 @@ def test_lengths_by_hand():
         budget_of("compute", 50, free, "a")
 
 
-def test_each_candidate_has_the_length_of_its_own_cost(toy, objective):
+def test_each_candidate_has_the_length_of_its_own_cost(points, objective):
     """Also where what is tuned changes the cost, and in whatever order candidates stand."""
     few, many = FOGZO(n=1), FOGZO(n=10)
     options = {"seeds": 5, "tuning_seeds": 2, "equal": "compute", **OPTIONS | {"steps": 60}}
@@ -144,7 +138,7 @@ def test_each_candidate_has_the_length_of_its_own_cost(toy, objective):
     for rules in ((few, many), (many, few)):
         own = [Candidate(r, objective, Adam(0.03), (("n", r.n),)) for r in rules]
         cases = [case(STE(), objective, rates(0.03)), Case("FOGZO", own)]
-        (table,) = compare(cases, toy, **options).tables
+        (table,) = compare(cases, points, **options).tables
         row = table.row("FOGZO")
         assert row.mean("macs") <= row.budget == table.row("STE").mean("macs")
         found.append((row.chosen.setting, row.steps, row.ends("train_loss")))
@@ -162,41 +156,41 @@ class Dearer(STE):
         return estimate._replace(forwards=times, backwards=times), state
 
 
-def test_a_budget_that_was_not_kept_is_said(toy, objective):
+def test_a_budget_that_was_not_kept_is_said(points, objective):
     cases = [case(STE(), objective, rates(0.03)), case(Dearer(), objective, rates(0.03)),
              case(FOGZO(n=200), objective, rates(0.03))]  # fmt: skip
-    report = text(compare(cases, toy, seeds=5, tuning_seeds=1, equal="compute", **OPTIONS))
+    report = text(compare(cases, points, seeds=5, tuning_seeds=1, equal="compute", **OPTIONS))
     assert re.search(r"! Dearer: a run took 6.* times the multiply-accumulates", report)
     assert re.search(r"! FOGZO n=200: a run took [\d,.]+ times", report)
     assert "! STE: a run" not in report
 
 
-def test_what_is_equal_in_every_seed_and_few_seeds_are_said(toy, objective):
+def test_what_is_equal_in_every_seed_and_few_seeds_are_said(points, objective):
     cases = [case(STE(), objective, rates(0.03)), case(STE(), objective, rates(0.03), "again")]
-    report = text(compare(cases, toy, seeds=6, tuning_seeds=1, **OPTIONS))
+    report = text(compare(cases, points, seeds=6, tuning_seeds=1, **OPTIONS))
     assert "! again: equal to STE in every seed, to the bit" in report
     assert "! fewer than 10 seeds" in report
 
 
-def test_a_lone_setting_is_not_tuned(toy, objective, tmp_path):
+def test_a_lone_setting_is_not_tuned(points, objective, tmp_path):
     cases = [case(STE(), objective, rates(0.03)), case(SPSA(), objective, rates(0.03, 0.1))]
-    found = compare(cases, toy, seeds=5, tuning_seeds=2, folder=tmp_path, **OPTIONS)
+    found = compare(cases, points, seeds=5, tuning_seeds=2, folder=tmp_path, **OPTIONS)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "0-0-12-report.json", "1-0-12-report.json", "1-0-12-tuning.json",
     ]  # fmt: skip
     assert found.tables[0].rows[0].tuning[0][1] is None and "not tuned*" in text(found)
 
 
-def test_seconds_of_other_rules_are_not_taken_and_damage_is_said(toy, objective, tmp_path):
+def test_seconds_of_other_rules_are_not_taken_and_damage_is_said(points, objective, tmp_path):
     options = {"seeds": 5, "tuning_seeds": 1, "equal": "time", "folder": tmp_path, **OPTIONS}
     for n in (1, 300):
         cases = [case(STE(), objective, rates(0.03)), case(SPSA(n=n), objective, rates(0.03), "x")]
-        (table,) = compare(cases, toy, **options).tables
+        (table,) = compare(cases, points, **options).tables
     assert table.row("x").steps == 1
     for damage in ('{"made_of', json.dumps({"made_of": "", "seconds": [math.nan, -1.0]})):
         (tmp_path / "seconds.json").write_text(damage)
         with pytest.raises(InputError, match="seconds.json is damaged; restore it"):
-            compare(cases, toy, **options)
+            compare(cases, points, **options)
 
 
 class Stop(Exception):
@@ -204,10 +198,12 @@ class Stop(Exception):
 
 
 @pytest.mark.parametrize("after", [5, 16, 30, 45])
-def test_a_stopped_comparison_ends_with_the_same_bits(toy, objective, tmp_path, monkeypatch, after):
+def test_a_stopped_comparison_ends_with_the_same_bits(
+    points, objective, tmp_path, monkeypatch, after
+):
     cases = [case(STE(), objective, rates(0.01, 0.1)), case(SPSA(), objective, rates(0.01))]
     options = {"seeds": 5, "tuning_seeds": 2, **OPTIONS}
-    whole = compare(cases, toy, folder=tmp_path / "whole", **options)
+    whole = compare(cases, points, folder=tmp_path / "whole", **options)
     steps, real = [], STE.estimate
 
     def stops(self, *args):
@@ -219,15 +215,15 @@ def test_a_stopped_comparison_ends_with_the_same_bits(toy, objective, tmp_path, 
     monkeypatch.setattr(STE, "estimate", stops)
     if after < 28:  # 4 to look, 12 to tune, 12 to report
         with pytest.raises(Stop):
-            compare(cases, toy, folder=tmp_path / "cut", **options)
-    again = compare(cases, toy, folder=tmp_path / "cut", **options)
+            compare(cases, points, folder=tmp_path / "cut", **options)
+    again = compare(cases, points, folder=tmp_path / "cut", **options)
     for one, other in zip(whole.tables[0].rows, again.tables[0].rows, strict=True):
         assert one.ends("train_loss") == other.ends("train_loss")
         assert one.tuning == other.tuning
     assert not list((tmp_path / "cut").glob("*.npz"))
 
 
-def test_what_is_kept_is_not_run_again_unless_something_changed(toy, objective, tmp_path):
+def test_what_is_kept_is_not_run_again_unless_something_changed(points, objective, tmp_path):
     cases, ticks = [case(STE(), objective, rates(0.03, 0.04))], []
     options = {"seeds": 5, "tuning_seeds": 1, "folder": tmp_path, **OPTIONS}
 
@@ -237,23 +233,23 @@ def test_what_is_kept_is_not_run_again_unless_something_changed(toy, objective, 
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(comparison, "Trials", Counting)
-        first = compare(cases, toy, **options)
+        first = compare(cases, points, **options)
         trained = len(ticks)
-        assert compare(cases, toy, **options).tables == first.tables or len(ticks) == trained
+        assert compare(cases, points, **options).tables == first.tables or len(ticks) == trained
         assert trained == 24  # 12 steps of tuning, 12 of the report
-        compare([case(STE(), objective, rates(0.04, 0.05), "STE")], toy, **options)
+        compare([case(STE(), objective, rates(0.04, 0.05), "STE")], points, **options)
         assert len(ticks) == 2 * trained
     damaged = tmp_path / "0-0-12-report.json"
     whole = damaged.read_text()
     other = [case(STE(), objective, rates(0.04, 0.05), "STE")]
     for damage in (whole[:-30], whole.replace("train_loss", "loss"), whole.replace("[", "{")):
         damaged.write_text(damage)
-        assert compare(other, toy, **options).tables[0].rows[0].loss is not None
+        assert compare(other, points, **options).tables[0].rows[0].loss is not None
 
 
-def test_a_best_rate_at_the_edge_is_said(toy, objective):
+def test_a_best_rate_at_the_edge_is_said(points, objective):
     found = compare([case(STE(), objective, rates(1e-5, 1e-4)),
-                     case(STE(), objective, rates(1e-5, 0.05, 9.0), "inside")], toy,
+                     case(STE(), objective, rates(1e-5, 0.05, 9.0), "inside")], points,
                     seeds=5, tuning_seeds=2, **OPTIONS)  # fmt: skip
     edge, inside = found.tables[0].rows
     assert edge.edges == ("lr 0.0001 is the largest of 2",) and inside.edges == ()
@@ -294,10 +290,10 @@ class Diverging(Estimator):
         return Estimate(grad * (math.nan if bad else 1.0), theta.sum(), 1, 1), state
 
 
-def test_diverged_seeds_are_counted_left_out_and_said(toy, objective):
+def test_diverged_seeds_are_counted_left_out_and_said(points, objective):
     cases = [case(STE(), objective, rates(0.03)), case(Diverging(), objective, rates(0.03)),
              case(Diverging(True), objective, rates(0.03), "never")]  # fmt: skip
-    found = compare(cases, toy, seeds=12, tuning_seeds=[1000], **OPTIONS)
+    found = compare(cases, points, seeds=12, tuning_seeds=[1000], **OPTIONS)
     _, some, never = found.tables[0].rows
     assert some.loss.diverged == 6 and some.difference.left_out == 6
     assert some.ends("train_loss")[1] is None and never.loss is None
@@ -306,36 +302,38 @@ def test_diverged_seeds_are_counted_left_out_and_said(toy, objective):
     assert "! never: every seed diverged at Adam, lr 0.03" in report and "12 of 12" in report
 
 
-def test_a_reference_that_always_diverges_is_one_sentence(toy, objective):
+def test_a_reference_that_always_diverges_is_one_sentence(points, objective):
     cases = [case(Diverging(True), objective, rates(0.03)), case(STE(), objective, rates(0.03))]
     with pytest.raises(InputError, match="reference 'Diverging' diverged with every seed"):
-        compare(cases, toy, seeds=5, tuning_seeds=1, **OPTIONS)
+        compare(cases, points, seeds=5, tuning_seeds=1, **OPTIONS)
 
 
-def test_one_seed_has_no_interval_and_says_so(toy, objective):
+def test_one_seed_has_no_interval_and_says_so(points, objective):
     cases = [case(STE(), objective, rates(0.03)), case(SPSA(), objective, rates(0.03))]
-    found = compare(cases, toy, seeds=1, tuning_seeds=1, **OPTIONS)
+    found = compare(cases, points, seeds=1, tuning_seeds=1, **OPTIONS)
     report = text(found)
     assert "no interval from 1 seed" in report and "nan" not in report.lower()
     assert intervals(found.tables[0]) == {"STE": None, "n-SPSA n=1": None}
 
 
-def test_a_rule_that_cannot_be_trained_is_found_before_anything_is_kept(toy, objective, tmp_path):
+def test_a_rule_that_cannot_be_trained_is_found_before_anything_is_kept(
+    points, objective, tmp_path
+):
     class Broken(STE):
         def estimate(self, objective, theta, batch, state, step):
             return None
 
     with pytest.raises(InputError, match="Broken.estimate gives a NoneType"):
-        compare([case(STE(), objective, rates(0.1)), case(Broken(), objective, rates(0.1))], toy,
+        compare([case(STE(), objective, rates(0.1)), case(Broken(), objective, rates(0.1))], points,
                 seeds=5, tuning_seeds=1, folder=tmp_path, **OPTIONS)  # fmt: skip
     assert not list(tmp_path.iterdir())
 
 
-def test_results_hold_every_number_and_no_nan(toy, objective, tmp_path):
+def test_results_hold_every_number_and_no_nan(points, objective, tmp_path):
     from minizo.compare import files
 
     cases = [case(STE(), objective, rates(0.03)), case(Diverging(True), objective, rates(0.03))]
-    found = compare(cases, toy, seeds=5, tuning_seeds=1, **OPTIONS)
+    found = compare(cases, points, seeds=5, tuning_seeds=1, **OPTIONS)
     files.write(tmp_path, found)
     kept = json.loads((tmp_path / "results.json").read_text(), parse_constant=pytest.fail)
     first, second = kept["tables"][0]["cases"]

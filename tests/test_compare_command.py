@@ -11,7 +11,8 @@ import pytest
 from conftest import kill_once_there
 
 from minizo.commands.settings import DEFAULTS, settled
-from minizo.compare.command import OWN, cases, main
+from minizo.compare.combinations import cases
+from minizo.compare.command import OWN, main
 from minizo.data import synthetic_digits
 
 RULE = """

@@ -1,25 +1,13 @@
 """What cannot be compared is answered in one sentence, and nothing is left behind."""
 
-import numpy as np
 import pytest
 from conftest import blobs
 from test_compare import OPTIONS, rates
 
-from minizo import STE, InputError, Objective, models, quantizers
+from minizo import STE, InputError
 from minizo.compare import Candidate, Case, case, compare
 from minizo.data.dataset import Dataset
 from minizo.optim import SGD, Adam
-
-
-@pytest.fixture(scope="module")
-def toy():
-    train, test = blobs(60, 3, 4, 1, np.float64), blobs(30, 3, 4, 2, np.float64)
-    return Dataset("toy", *train, *test, classes=3)
-
-
-@pytest.fixture(scope="module")
-def objective():
-    return Objective(models.mlp(4, 5, 3, input_shape=(1, 1, 4)), quantizers.MidRise())
 
 
 def objective_of(objective):
@@ -50,12 +38,12 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_wrong_arguments_are_one_sentence(toy, objective, tmp_path, name):
+def test_wrong_arguments_are_one_sentence(points, objective, tmp_path, name):
     more, sentence = WRONG[name]
     given = {"cases": [objective_of(objective)], "seeds": 5, "tuning_seeds": 1, **OPTIONS}
     given |= {"folder": tmp_path / "f", **more(objective)}
     with pytest.raises(InputError, match=sentence) as error:
-        compare(given.pop("cases"), toy, **given)
+        compare(given.pop("cases"), points, **given)
     assert "\n" not in str(error.value)
     assert not list(tmp_path.glob("f/*"))
 

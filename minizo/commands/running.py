@@ -19,8 +19,10 @@ from ..errors import InputError
 from ..files import make_folder, write_csv, write_text
 from ..fitting import fit, fit_many
 from ..parallel import threads
+from ..progress import progress_bar
 from ..records import COLUMNS, Diverged
 from .cases import Case, build_objective, length
+from .settings import write
 
 
 class Run(NamedTuple):
@@ -60,6 +62,18 @@ def new_folder(out, command):
             f"--out {folder} already holds something; name a new folder, or continue that run "
             f"with --resume {folder}"
         )
+    return folder
+
+
+def opened(command, settings, resume, notice):
+    """The run folder of a command: the one that is resumed, or a new one with its settings."""
+    if resume is None:
+        folder = new_folder(settings.out, command.rpartition(".")[2])
+        write(folder, command, settings)
+    else:
+        folder = make_folder(resume, "--resume")
+    if not settings.quiet:
+        notice(f"run folder: {folder} (if interrupted, go on with --resume {folder})")
     return folder
 
 
@@ -106,7 +120,8 @@ def run_all(settings, cases, network, data, folder, resume=False, notice=print):
         "batch": settings.batch, "rng": settings.rng, "loss_examples": loss_examples,
         "augment": AUGMENTATIONS[settings.augment],
     }  # fmt: skip
-    with _bar(sum(run.steps for run in planned), settings.quiet) as bar:
+    total = sum(run.steps for run in planned)
+    with progress_bar(total, settings.quiet, unit="step", smoothing=0.1) as bar:
         if settings.together:
             outcomes = _together(
                 settings, planned, objectives, data, records, options, bar, folder, resume
@@ -272,10 +287,3 @@ def write_results(folder, results, curves, text, title):
     picture = folder / "training.png"
     figures.save(figures.training(curves, title), picture)
     return picture
-
-
-def _bar(total, quiet):
-    from tqdm import tqdm
-
-    # disable=None: shown on a terminal, silent where standard error goes to a file
-    return tqdm(total=total, unit="step", disable=True if quiet else None, smoothing=0.1)

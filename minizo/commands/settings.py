@@ -330,6 +330,14 @@ def resumed(folder, command, defaults, given):
     return Settings.of(after)
 
 
+def told(command, defaults, given):
+    """The `Settings` of a command for its flags, as text: of a new run, or of one that goes on."""
+    refuse_twice(given)
+    if given.get("resume") is None:
+        return settled(defaults, given)
+    return resumed(given["resume"], command, defaults, given)
+
+
 def _in_flags(name, item, short=None):
     # a setting as on the command line; of parts, where a short flag was given, that one alone
     if item is None or item is False:

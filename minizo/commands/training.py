@@ -4,12 +4,11 @@ import json
 
 from .. import backend
 from ..errors import InputError
-from ..files import make_folder
 from ..inputs import check_batch, check_data, check_numbers
 from ..recipe import Recipe
 from . import flags, running
 from .cases import build_network, cases, load_data, title
-from .settings import DEFAULTS, refuse_twice, resumed, settled, write
+from .settings import DEFAULTS, told
 from .shell import guarded, notice
 
 
@@ -33,13 +32,7 @@ def main(command, description, epilog, defaults, argv=None):
 
 def train(command, defaults, given):
     """Train for the flags ``given``, as text, and print; returns the exit code."""
-    refuse_twice(given)
-    resume = given.get("resume")
-    if resume is None:
-        settings = settled(defaults, given)
-    else:
-        settings = resumed(resume, command, defaults, given)
-
+    settings, resume = told(command, defaults, given), given.get("resume")
     flags.refuse_foreign(settings, flags.TRAINING_ONLY)
     if len(settings.init_scale) > 1:
         shown = " ".join(f"{scale:g}" for scale in settings.init_scale)
@@ -60,14 +53,7 @@ def train(command, defaults, given):
         numbers = run.steps, settings.batch, run.seed, None, examples
         check_numbers(Recipe(None, data, None, None, *numbers))
     running.check(settings, compared, network, data)
-    if resume is not None:
-        folder = make_folder(resume, "--resume")
-    else:
-        folder = running.new_folder(settings.out, command.rpartition(".")[2])
-        write(folder, command, settings)
-
-    if not settings.quiet:
-        notice(f"run folder: {folder} (if interrupted, go on with --resume {folder})")
+    folder = running.opened(command, settings, resume, notice)
     results, curves = running.run_all(
         settings, compared, network, data.to(xp), folder, resume is not None, notice
     )

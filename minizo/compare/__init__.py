@@ -12,9 +12,10 @@ and batches; differences are taken seed by seed and carry an interval (`statisti
 """
 
 from .cases import Candidate, Case, case
-from .comparison import TUNING, Comparison, Row, Table, compare, intervals
+from .comparison import TUNING, compare
 from .files import write
 from .report import text
+from .results import Comparison, Row, Table, intervals
 from .statistics import Difference, Spread, interval, paired, spread
 
 __all__ = [

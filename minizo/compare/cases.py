@@ -1,22 +1,11 @@
-"""What is compared: cases, the settings that each may choose from, and what a step costs."""
+"""What is compared: cases, and the settings that each may choose from."""
 
-import hashlib
-import json
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..contracts import check_part
 from ..errors import InputError, require
-from ..fitting import fit
-from ..inputs import prepare
 from ..objective import Objective
-from ..optim import SGD
-from ..recipe import Recipe
-from ..records import Diverged
-from ..settings import real
-
-PROBED = 4  # steps that tell what a step costs
-TIMED, ROUNDS = 20, 3  # steps that are timed, and how often
 
 
 class Candidate(NamedTuple):
@@ -187,53 +176,3 @@ def edges(case, chosen):
             which = "smallest" if value == values[0] else "largest"
             found.append(f"{name} {_short(value)} is the {which} of {len(values)}")
     return tuple(found)
-
-
-class Cost(NamedTuple):
-    """What a step costs: forwards, backwards, multiply-accumulates; seconds where measured."""
-
-    forwards: float
-    backwards: float
-    macs: float
-    seconds: float | None = None
-
-
-def probe(candidate, data, batch, **options):
-    """The `Cost` of a step, from a few on a part of the data; finds what cannot be trained at all.
-
-    Errors are those of `minizo.fit`; a run that diverges is none.
-    """
-    run = _short_run(candidate, data, batch, PROBED, **options)
-    return Cost(*(run.final(name) / PROBED for name in ("forwards", "backwards", "macs")))
-
-
-def _short_run(candidate, data, batch, steps, **options):
-    few = data.head(min(data.y_train.shape[0], batch), min(data.y_test.shape[0], 1))
-    own = candidate.objective, few, candidate.estimator
-    options |= {"steps": steps, "batch": batch, "record_every": steps}
-    try:
-        return fit(*own, candidate.optimizer, **options)
-    except Diverged:  # a step costs the same with a rate that does not
-        return fit(*own, SGD(1e-30), **options)
-
-
-def timed(candidates, data, batch, pool, **options):
-    """Seconds a step of each candidate, trained alone: the least of some rounds in turn."""
-    best = [float("inf")] * len(candidates)
-    for _ in range(ROUNDS):
-        for index, candidate in enumerate(candidates):
-            run = _short_run(candidate, data, batch, TIMED, pool=pool, **options)
-            best[index] = min(best[index], real("seconds", run.final("seconds")) / TIMED)
-    return best
-
-
-def made_of(candidate, data, pairs, steps, options):
-    """SHA-256 over everything that determines the runs of some (optimizer, seed) pairs."""
-    words = [
-        prepare(
-            Recipe(candidate.objective, data, candidate.estimator, optimizer, steps, seed=seed,
-                   **options)
-        ).settings()
-        for optimizer, seed in pairs
-    ]  # fmt: skip
-    return hashlib.sha256(json.dumps(words, sort_keys=True).encode()).hexdigest()

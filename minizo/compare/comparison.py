@@ -8,10 +8,9 @@ A rate that is chosen on the seeds that are reported profits from their luck: th
 the more. Here it cannot.
 """
 
-import hashlib
 import math
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from statistics import fmean
 from threading import Lock
 
@@ -19,113 +18,17 @@ from .. import backend
 from ..errors import InputError, choose, require
 from ..files import make_folder
 from ..memory import told
-from ..parallel import threads
+from ..progress import progress_bar
 from ..rng import SEEDS
 from ..settings import plain, whole, wholes
-from .cases import TIMED, Candidate, check_cases, edges, made_of, probe, timed
-from .statistics import Difference, interval, paired, spread
-from .trials import Trials, bar, measured_once
+from .cases import check_cases, edges
+from .costs import budget_of, effort, length, probe, with_seconds
+from .results import Comparison, Row, Table, judged
+from .trials import Trials
 
 TUNING = 1000  # the first tuning seed
 EQUAL = ("steps", "compute", "time")
 OPTIONS = ("batch", "loss_examples", "augment", "rng")
-MEASURES = ("train_loss", "test_accuracy")
-
-
-@dataclass(frozen=True)
-class Row:
-    """What a comparison says of one case.
-
-    Attributes
-    ----------
-    label : str
-    chosen : Candidate
-        What its tuning chose.
-    tuning : tuple of (Candidate, mean loss)
-        All candidates, with their mean training loss over the tuning seeds, infinite where one
-        diverged; ``None`` of a lone candidate, which is not tuned.
-    edges : tuple of str
-        Which chosen numbers lie at an edge of the grid.
-    steps : int
-        Of each run.
-    outcomes : tuple of dict
-        Of each seed: ``records`` by column, or ``error``.
-    budget : float or None
-        Multiply-accumulates or seconds that a run may take.
-    pace : float or None
-        Seconds a step, trained alone, by which equal time is meant.
-    difference : Difference or None
-        Of training loss to the reference; ``None`` of the reference itself.
-    accuracy_difference : Difference or None
-        The same of test accuracy.
-    """
-
-    label: str
-    chosen: Candidate
-    tuning: tuple
-    edges: tuple
-    steps: int
-    outcomes: tuple
-    budget: float | None = None
-    pace: float | None = None
-    difference: Difference | None = None
-    accuracy_difference: Difference | None = None
-
-    def ends(self, column):
-        """The last record of a column for each seed; ``None`` where the run diverged."""
-        return tuple(
-            None if "error" in end else end["records"][column][-1] for end in self.outcomes
-        )
-
-    @property
-    def loss(self):
-        """`Spread` of the final training losses; ``None`` if all seeds diverged."""
-        return spread(self.ends("train_loss"))
-
-    @property
-    def accuracy(self):
-        """`Spread` of the final test accuracies; ``None`` if all seeds diverged."""
-        return spread(self.ends("test_accuracy"))
-
-    def mean(self, column):
-        """Mean of the last record of a column over the seeds that ended; NaN if none did."""
-        good = [value for value in self.ends(column) if value is not None]
-        return fmean(good) if good else math.nan
-
-
-@dataclass(frozen=True)
-class Table:
-    """A comparison at equal steps, compute or time.
-
-    equal : str;  reference : str, the label;  rows : tuple of Row.
-    """
-
-    equal: str
-    reference: str
-    rows: tuple
-
-    def row(self, label):
-        """The row of a case."""
-        return choose("label", label, {row.label: row for row in self.rows})
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """All that `compare` found.
-
-    tables : tuple of Table;  seeds, tuning_seeds : tuple of int;  settings : dict, in words.
-    """
-
-    tables: tuple
-    seeds: tuple
-    tuning_seeds: tuple
-    settings: dict = field(default_factory=dict)
-
-    def __str__(self):
-        """The tables as text; see `minizo.compare.report`."""
-        from .report import text
-
-        return text(self)
 
 
 @told
@@ -240,7 +143,8 @@ def compare(
         for name, plan in plans.items()
     }
     lock = Lock()
-    with bar(sum(map(sum, counts.values())), quiet) as shown:
+    total = sum(map(sum, counts.values()))
+    with progress_bar(total, quiet, unit="pass", unit_scale=True, smoothing=0.05) as shown:
         tables, done = [], 0.0
         for name, plan in plans.items():
             rows = []
@@ -300,63 +204,11 @@ def check_seeds(seeds, tuning_seeds, data):
     return tuple(found)
 
 
-def effort(cost):
-    """Passes of a step, a backward counted as two, and one for what every step does besides."""
-    return 1.0 + cost.forwards + 2.0 * cost.backwards
-
-
 def passes(case, costs, lengths, tuning, seeds):
     """Efforts of all runs of a case; the report, of a part not known yet, counts as the dearest."""
     efforts = [steps * effort(cost) for steps, cost in zip(lengths, costs, strict=True)]
     tuned = sum(one * len(part) for one, part in zip(efforts, case.parts, strict=True))
     return seeds * max(efforts) + tuning * tuned * (len(case.candidates) > 1)
-
-
-COUNTED = {"compute": "macs", "time": "seconds"}
-
-
-def budget_of(equal, steps, cost, reference):
-    """What a run of the reference takes: multiply-accumulates or seconds; ``None`` at equal steps.
-
-    Raises
-    ------
-    InputError
-        If it takes nothing.
-    """
-    if equal == "steps":
-        return None
-    budget = steps * getattr(cost, COUNTED[equal])
-    if not budget:
-        raise InputError(
-            f"the reference {reference!r} takes no {COUNTED[equal]}, so equal {equal} cannot be "
-            "measured by it; choose another reference"
-        )
-    return budget
-
-
-def length(equal, steps, budget, cost):
-    """Steps of a run: ``steps``, or as many as the budget allows, at least 1.
-
-    >>> from minizo.compare.cases import Cost
-    >>> length("compute", 50, 5000.0, Cost(3, 1, 200.0)), length("steps", 50, None, None)
-    (25, 50)
-    """
-    step = 0.0 if equal == "steps" else getattr(cost, COUNTED[equal])
-    return max(1, math.floor(budget / step + 1e-9)) if step else steps
-
-
-def with_seconds(leads, costs, data, batch, folder, workers, extra):
-    """The costs with measured seconds a step."""
-    every = [lead for own in leads for lead in own]
-    parts = [made_of(lead, data, [(lead.optimizer, 0)], TIMED, {"batch": batch}) for lead in every]
-    made = hashlib.sha256(" ".join(parts).encode()).hexdigest()
-
-    def measure():
-        with threads(workers) as pool:
-            return timed(every, data, batch, pool, **extra)
-
-    seconds = iter(measured_once(folder, made, measure))
-    return [[cost._replace(seconds=next(seconds)) for cost in own] for own in costs]
 
 
 def part_of(case, chosen):
@@ -391,36 +243,3 @@ def mean_loss(outcomes):
     if any("error" in end for end in outcomes):
         return math.inf
     return fmean(end["records"]["train_loss"][-1] for end in outcomes)
-
-
-def judged(rows, reference):
-    """The rows with their paired differences to the reference.
-
-    Raises
-    ------
-    InputError
-        If every seed of the reference diverged.
-    """
-    base = next(row for row in rows if row.label == reference)
-    if base.loss is None:
-        raise InputError(
-            f"the reference {reference!r} diverged with every seed ({base.chosen.words}), so "
-            "nothing can be compared with it; give another reference (finished runs are kept in "
-            "the folder), or smaller rates"
-        )
-    found = []
-    for row in rows:
-        if row.label != reference:
-            loss, accuracy = (paired(row.ends(m), base.ends(m)) for m in MEASURES)
-            row = replace(row, difference=loss, accuracy_difference=accuracy)
-        found.append(row)
-    return tuple(found)
-
-
-def intervals(table):
-    """Interval of the mean loss of each case, by label; ``None`` for too few seeds."""
-    found = {}
-    for row in table.rows:
-        values = [value for value in row.ends("train_loss") if value is not None]
-        found[row.label] = interval(values) if values else None
-    return found

@@ -13,9 +13,9 @@ import numpy as np
 from .. import __version__, figures
 from ..files import make_folder, write_atomically, write_csv, write_text
 from ..records import COLUMNS
-from .comparison import intervals
 from .page import page
 from .report import text
+from .results import intervals
 
 
 def results(comparison):

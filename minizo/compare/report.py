@@ -74,12 +74,8 @@ def cost_cells(row):
     seconds, evaluation = row.mean("seconds"), row.mean("evaluation_seconds")
     share = evaluation / (seconds + evaluation) if seconds + evaluation else 0.0
     values = [100.0 * value for value in row.ends("test_accuracy") if value is not None]
-    gap, apart = row.accuracy_difference, ""
-    if gap is not None and gap.values:
-        apart = f"{100 * gap.mean:+.2f}"
-        if gap.interval is not None:
-            low, high = gap.interval
-            apart += f" ({100 * low:+.2f} .. {100 * high:+.2f})"
+    gap = row.accuracy_difference
+    apart = "" if gap is None else gap.in_words(unit=0.01)
     return [
         row.label, f"{row.steps:,}", f"{row.mean('forwards'):,.0f}",
         f"{row.mean('backwards'):,.0f}", report.engineering(row.mean("macs")), f"{seconds:.2f}",

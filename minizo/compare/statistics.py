@@ -113,6 +113,18 @@ class Difference:
         low, high = self.interval
         return "lower" if high < 0.0 else "higher" if low > 0.0 else "not different"
 
+    def in_words(self, digits=2, unit=1.0):
+        """Mean and interval in units of ``unit``: ``+0.32 (+0.24 .. +0.41)``."""
+        if not self.values:
+            return "-"
+        mean, *ends = (f"{x / unit:+.{digits}f}" for x in (self.mean, *(self.interval or ())))
+        return f"{mean} ({' .. '.join(ends)})" if ends else mean
+
+    @property
+    def star(self):
+        """``" *"`` where 0 lies outside of the interval, else nothing."""
+        return " *" if self.verdict in ("lower", "higher") else ""
+
 
 def paired(ours, theirs):
     """The `Difference` of two methods over their common seeds.

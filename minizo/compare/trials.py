@@ -5,19 +5,16 @@ list leaves one JSON file of records when it has ended, and checkpoints until th
 comparison which is stopped goes on with the same bits.
 """
 
+import hashlib
 import json
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from ..errors import InputError
 from ..files import write_text
 from ..fitting import fit_many
+from ..inputs import prepare
+from ..recipe import Recipe
 from ..records import COLUMNS, Diverged
-from ..settings import real
-from .cases import made_of
-
-SECONDS = "seconds.json"
 
 
 class Trials:
@@ -87,32 +84,16 @@ class Trials:
         return [found[i : i + count] for i in range(0, len(found), count)]
 
 
-def measured_once(folder, made, measure):
-    """Seconds a step of some candidates: what the folder keeps, or ``measure()``, which it keeps.
-
-    Another measurement would change the lengths of runs.
-
-    Raises
-    ------
-    InputError
-        If the file is damaged: lengths that belong to the runs in the folder are then unknown.
-    """
-    path = None if folder is None else folder / SECONDS
-    if path is not None and path.exists():
-        try:
-            kept = json.loads(path.read_text())
-            seconds = [real("seconds a step", value, "(0, inf)") for value in kept["seconds"]]
-            if kept["made_of"] == made:
-                return seconds
-        except (InputError, OSError, ValueError, KeyError, TypeError):
-            raise InputError(
-                f"{path} is damaged; restore it from a copy, or delete it to measure again, with "
-                "other lengths of the runs at equal time"
-            ) from None
-    seconds = measure()
-    if path is not None:
-        write_text(path, json.dumps({"made_of": made, "seconds": seconds}, indent=2) + "\n")
-    return seconds
+def made_of(candidate, data, pairs, steps, options):
+    """SHA-256 over everything that determines the runs of some (optimizer, seed) pairs."""
+    words = [
+        prepare(
+            Recipe(candidate.objective, data, candidate.estimator, optimizer, steps, seed=seed,
+                   **options)
+        ).settings()
+        for optimizer, seed in pairs
+    ]  # fmt: skip
+    return hashlib.sha256(json.dumps(words, sort_keys=True).encode()).hexdigest()
 
 
 def read(path, made, count):
@@ -126,14 +107,3 @@ def read(path, made, count):
         return kept["runs"] if whole and ended else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-@contextmanager
-def bar(total, quiet):
-    """A progress bar over ``total`` units of work, silent where no terminal is."""
-    from tqdm import tqdm
-
-    with tqdm(
-        total=total, unit="pass", unit_scale=True, smoothing=0.05, disable=True if quiet else None
-    ) as shown:
-        yield shown

@@ -22,6 +22,7 @@ from ..errors import InputError, nearest, require
 from ..figures import save
 from ..files import write_csv, write_text
 from ..parallel import Pool, threads
+from ..progress import progress_bar
 from .verdicts import describe
 
 
@@ -149,7 +150,10 @@ def work(arguments, table, parts):
     workers = 1 if backend.is_cupy(xp) else arguments.workers
     folder = new_folder(arguments.out, "lab")
     claims, texts = [], []
-    with threads(workers) as pool, _bar(len(experiments), arguments.quiet) as bar:
+    with (
+        threads(workers) as pool,
+        progress_bar(len(experiments), arguments.quiet, unit="experiment") as bar,
+    ):
         for experiment in experiments:
 
             def say(text, name=experiment.name):
@@ -189,12 +193,6 @@ def write_report(folder, experiment, report):
     write_csv(folder / f"{experiment.name}.csv", header, [row.values() for row in report.rows])
     title = f"{experiment.name}: {experiment.title}"
     save(experiment.picture(report, title), folder / f"{experiment.name}.png")
-
-
-def _bar(total, quiet):
-    from tqdm import tqdm
-
-    return tqdm(total=total, unit="experiment", disable=True if quiet else None)
 
 
 def build_parser():

@@ -74,10 +74,7 @@ def error_rates(group):
 def apart(group, base):
     """The paired difference of test errors, with its 95 % interval; * where 0 lies outside."""
     gap = paired(error_rates(group), error_rates(base))
-    if gap.interval is None:
-        return f"{gap.mean:+.2f}" if gap.values else "-"
-    low, high = gap.interval
-    return f"{gap.mean:+.2f} ({low:+.2f} .. {high:+.2f}){'' if low <= 0.0 <= high else ' *'}"
+    return gap.in_words() + gap.star
 
 
 def best_table(table, chosen, count):

@@ -274,10 +274,7 @@ def apart(row, head):
     if row is head or not head.accuracy:
         return ""
     gap = paired(row.accuracy, head.accuracy)
-    if gap.interval is None:
-        return f"{gap.mean:+.2f}"
-    low, high = gap.interval
-    return f"{gap.mean:+.2f} ({low:+.2f} .. {high:+.2f}){'' if low <= 0.0 <= high else ' *'}"
+    return gap.in_words() + gap.star
 
 
 def write_rows(path, rows, costs):

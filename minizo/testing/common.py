@@ -12,8 +12,9 @@ from functools import cached_property
 import numpy as np
 
 from .. import backend, checkpoint
+from ..errors import InputError
 from ..recipe import in_words
-from .findings import Fault, name_of, require
+from .findings import Fault, Unjudged, name_of, require
 
 DTYPES = (np.float64, np.float32)
 
@@ -171,6 +172,47 @@ def closeness(worst):
     return "bit for bit" if worst == 0.0 else f"to {worst:.0e}"
 
 
+REMEDY = "write rowwise = False, or take sums over the last axis, with keepdims=True"
+
+
+def check_rows(rule, runs, together, alone, tolerance):
+    """Raise a `Fault` unless several runs in one array are those of each alone; else say so.
+
+    Parameters
+    ----------
+    rule
+        Which says ``rowwise``, or is not judged.
+    runs : int
+    together : callable
+        Without arguments; what each row found in each step, or an error where theta (S, 1, d) is
+        not taken.
+    alone : callable
+        ``alone(row)``: what the run of that row finds in each step.
+    tolerance : float
+    """
+    name = name_of(rule)
+    if not getattr(rule, "rowwise", False):
+        raise Unjudged("rowwise is False: runs are trained one by one")
+    try:
+        joint = together()
+    except (InputError, ValueError, IndexError, TypeError) as error:
+        raise Fault(
+            f"{name} says rowwise = True, but theta (S, 1, d) of {runs} runs ends in "
+            f"{type(error).__name__}: {error}; {REMEDY}"
+        ) from None
+    worst = 0.0
+    for row in range(runs):
+        for index, (own, found) in enumerate(zip(alone(row), joint[row], strict=True)):
+            gap, words = apart(own, found, tolerance)
+            require(
+                gap <= tolerance,
+                f"{name} says rowwise = True, but row {row} of {runs} is not the run that it is "
+                f"alone (step {index}: {words}): {REMEDY}",
+            )
+            worst = max(worst, gap)
+    return f"{runs} runs in one array are those of each alone, {closeness(worst)}"
+
+
 def check_pickle(rule):
     """Raise a `Fault` where a rule cannot be pickled, or its ``repr`` is not that of its copy."""
     name, words = name_of(rule), in_words(rule)
@@ -237,16 +279,6 @@ def stacked(rows):
     if first is None or isinstance(first, int | float):
         return first
     return backend.stack(rows)[:, None, ...]
-
-
-def row_of(value, row):
-    """Return a row of nested arrays (S, 1, ...); numbers stay as they are."""
-    if isinstance(value, Mapping):
-        return {name: row_of(part, row) for name, part in value.items()}
-    if isinstance(value, tuple):
-        parts = [row_of(part, row) for part in value]
-        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
-    return value[row, 0, ...] if hasattr(value, "shape") else value
 
 
 def member(value, index, axes):

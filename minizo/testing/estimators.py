@@ -5,14 +5,13 @@ from functools import partial
 import numpy as np
 
 from ..contracts import check_part
-from ..errors import InputError
 from .bias import check_bias
 from .common import (
     DTYPES,
+    REMEDY,
     again,
-    apart,
     check_pickle,
-    closeness,
+    check_rows,
     quiet,
     restored,
     state_in_dtype,
@@ -144,39 +143,26 @@ def _checkpoint(rule):
 
 
 def _rows(rule):
-    name = name_of(rule)
-    if not getattr(rule, "rowwise", False):
-        raise Unjudged("rowwise is False: runs are trained one by one")
     problems = [accepted(rule, seed=seed) for seed in SEEDS]
-    remedy = "write rowwise = False, or take sums over the last axis, with keepdims=True"
-    try:
-        together = walk(rule, rows(problems), SEEDS, ahead=False)
-    except (InputError, ValueError, IndexError, TypeError) as error:
-        raise Fault(
-            f"{name} says rowwise = True, but theta (S, 1, d) of {len(SEEDS)} runs ends in "
-            f"{type(error).__name__}: {error}; {remedy}"
-        ) from None
-    worst = 0.0
-    for row, seed in enumerate(SEEDS):
-        runs = walk(rule, problems[row], seed, ahead=False)
-        for index, (own, joint) in enumerate(zip(runs, together, strict=True)):
-            alone = {"grad": own.estimate.grad, "theta": own.theta_after, "state": own.after}
-            alone["loss"] = own.estimate.loss
-            try:
-                found = alone_of(joint, row)
-            except IndexError:
-                raise Fault(
-                    f"{name} says rowwise = True, but its state has arrays without a row for each "
-                    f"run, (S, 1, ...): {remedy}"
-                ) from None
-            gap, words = apart(alone, found, TOLERANCE)
-            require(
-                gap <= TOLERANCE,
-                f"{name} says rowwise = True, but row {row} of {len(SEEDS)} is not the run that it "
-                f"is alone (step {index}: {words}): {remedy}",
-            )
-            worst = max(worst, gap)
-    return f"{len(SEEDS)} runs in one array are those of each alone, {closeness(worst)}"
+
+    def together():
+        visits = walk(rule, rows(problems), SEEDS, ahead=False)
+        try:
+            return [[alone_of(visit, row) for visit in visits] for row in range(len(SEEDS))]
+        except IndexError:
+            raise Fault(
+                f"{name_of(rule)} says rowwise = True, but its state has arrays without a row for "
+                f"each run, (S, 1, ...): {REMEDY}"
+            ) from None
+
+    def alone(row):
+        return [
+            {"grad": own.estimate.grad, "theta": own.theta_after, "state": own.after,
+             "loss": own.estimate.loss}
+            for own in walk(rule, problems[row], SEEDS[row], ahead=False)
+        ]  # fmt: skip
+
+    return check_rows(rule, len(SEEDS), together, alone, TOLERANCE)
 
 
 def _cost(rule):

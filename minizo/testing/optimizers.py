@@ -7,21 +7,19 @@ from math import isfinite
 import numpy as np
 
 from ..contracts import check_like, check_pair, check_part, check_state
-from ..errors import InputError
+from ..group import row_of
 from ..settings import plain
 from .common import (
     DTYPES,
     again,
-    apart,
     check_pickle,
-    closeness,
+    check_rows,
     quiet,
     restored,
-    row_of,
     state_in_dtype,
     unchanged,
 )
-from .findings import Fault, Unjudged, name_of, require, run_checks
+from .findings import Unjudged, name_of, require, run_checks
 from .problems import STEPS, accepted, rows
 
 RUNS = 3
@@ -145,31 +143,16 @@ def _checkpoint(rule):
 
 
 def _rows(rule):
-    name = name_of(rule)
-    if not getattr(rule, "rowwise", False):
-        raise Unjudged("rowwise is False: runs are trained one by one")
     problems = [accepted(rule, seed=seed) for seed in range(RUNS)]
-    remedy = "write rowwise = False, or take sums over the last axis, with keepdims=True"
-    try:
-        together = moves(rule, rows(problems))
-        found = [[row_of(answer, row) for _, answer in together] for row in range(RUNS)]
-    except (InputError, ValueError, IndexError, TypeError) as error:
-        raise Fault(
-            f"{name} says rowwise = True, but theta (S, 1, d) of {RUNS} runs ends in "
-            f"{type(error).__name__}: {error}; {remedy}"
-        ) from None
-    worst = 0.0
-    for row, problem in enumerate(problems):
-        alone = moves(rule, problem, seed=row)
-        for index, ((_, own), joint) in enumerate(zip(alone, found[row], strict=True)):
-            gap, words = apart(own, joint, TOLERANCE)
-            require(
-                gap <= TOLERANCE,
-                f"{name} says rowwise = True, but row {row} of {RUNS} is not the run that it is "
-                f"alone (step {index}: {words}): {remedy}",
-            )
-            worst = max(worst, gap)
-    return f"{RUNS} runs in one array are those of each alone, {closeness(worst)}"
+
+    def together():
+        found = moves(rule, rows(problems))
+        return [[row_of(answer, row) for _, answer in found] for row in range(RUNS)]
+
+    def alone(row):
+        return [answer for _, answer in moves(rule, problems[row], seed=row)]
+
+    return check_rows(rule, RUNS, together, alone, TOLERANCE)
 
 
 def _zero(rule):

@@ -11,12 +11,13 @@ from .. import models, optim, quantizers
 from ..contracts import check_estimate, check_like, check_pair, check_state
 from ..errors import InputError
 from ..estimators import Step
+from ..group import row_of
 from ..layers import BatchNorm1d, Flatten, Layer, Linear, ReLU
 from ..losses import MeanSquaredError
 from ..network import Network
 from ..objective import Batch, Objective
 from ..parallel import alone
-from .common import row_of, stacked
+from .common import stacked
 
 INPUTS, CLASSES, EXAMPLES, STEPS = 6, 3, 10, 3
 QUANTIZERS = (
