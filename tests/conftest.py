@@ -122,6 +122,7 @@ def command(tmp_path, monkeypatch, capsys):
     """Run a command in an empty folder: command(main, *flags) -> (exit code, stdout, stderr)."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])  # folders of own files are appended
+    modules = dict(sys.modules)
 
     def run(main, *flags):
         try:
@@ -131,7 +132,10 @@ def command(tmp_path, monkeypatch, capsys):
         out = capsys.readouterr()
         return code, out.out, out.err
 
-    return run
+    yield run
+    for name in sys.modules.keys() - modules.keys():  # own files of this test
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
+            del sys.modules[name]
 
 
 @pytest.fixture

@@ -290,3 +290,12 @@ def test_settings_of_an_earlier_version_are_resumed(call, tmp_path):
 def test_a_file_that_cannot_be_read():
     with pytest.raises(InputError, match="nowhere.py: No such file or directory; give a path from"):
         own.digest("nowhere.py")
+
+
+def test_a_setting_without_a_dataclass_is_told_what_it_lacks(command, tmp_path):
+    """The most likely mistake of a first rule: the class states a default, and no field."""
+    (tmp_path / "my_plain.py").write_text(
+        "from minizo import STE\n\n\nclass Plain(STE):\n    mu: float = 0.9\n"
+    )
+    code, _, err = command(mnist.main, "--estimator", "my_plain.py:Plain,mu=.5", "--quiet")
+    assert code == 2 and "write @dataclass(frozen=True) above its class, and 'mu: type'" in err

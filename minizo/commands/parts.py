@@ -244,6 +244,8 @@ def _refusal(part, key, item, known):
     if takers and not own.FILE.fullmatch(part.name):
         remedy = f"leave it out, or choose {' | '.join(takers)}"
         return f"{words}, so {key}={in_text(item)} has no effect; {remedy}"
+    if own.FILE.fullmatch(part.name) and hasattr(thing(part), key):
+        return f"{words}; write @dataclass(frozen=True) above its class, and '{key}: type'"
     own_words = f" (it takes {', '.join(known)})" if known else " (it takes none)"
     return f"{words}{nearest(key, known)}{own_words}"
 

@@ -64,7 +64,7 @@ class Case:
         object.__setattr__(self, "candidates", given)
 
     @property
-    def parts(self):
+    def groups(self):
         """Indices of candidates, in lists of those that differ in their optimiser alone."""
         found = {}
         for index, candidate in enumerate(self.candidates):

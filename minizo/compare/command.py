@@ -71,7 +71,7 @@ def run(defaults, given):
     # everything that can be wrong is looked at before anything is written or trained
     xp = backend.get(settings.backend)
     for part in (*settings.estimator, *settings.quantizer, *settings.optimizer):
-        check_own(part)
+        check_own(part, settings.quiet)
     data = load_data(settings, progress=not settings.quiet, notice=notice)
     check_seeds(settings.all_seeds, settings.tuning_seeds, data)
     network = build_network(settings, data)
@@ -162,7 +162,7 @@ def refuse_repeated(given):
             seen.append(part)
 
 
-def check_own(part):
+def check_own(part, quiet):
     """Raise an `InputError` where a rule or a law from a user's file breaks its contract."""
     if not part.files:
         return
@@ -170,6 +170,8 @@ def check_own(part):
     if isinstance(law := getattr(made, "law", None), Law) and law not in LAWS.values():
         checked(part, testing.check_law, law)
     checked(part, CHECKS[part.kind], made)
+    if not quiet:
+        notice(f"minizo.testing: {part.flag} keeps its contract")
 
 
 def check_layers(part, network):

@@ -56,7 +56,7 @@ def compare(
         From `case`, or of candidates of your own.
     data : Dataset
     steps : int
-        Of a run of the reference, and with ``equal="steps"`` of every run.
+        Of a run of the reference's first candidate, and with ``equal="steps"`` of every run.
     seeds, tuning_seeds : int or sequence of int
         Those that are reported, 0, 1, ... for a number; and those on which settings are chosen,
         from 1000 for a number. No seed may be both.
@@ -64,8 +64,8 @@ def compare(
         Label of the case to which differences are taken; by default the first.
     equal : {"steps", "compute", "time"} or several of them
         What is the same for all: the number of steps; or the multiply-accumulates, or seconds, that
-        the reference (its first candidate) takes for ``steps``, in which every candidate takes as
-        many steps as it can, at least one.
+        the first candidate of the reference takes for ``steps``. In these every candidate, of the
+        reference too, takes as many steps as it can, at least one.
     folder : path, optional
         Where runs are kept, so that a comparison that was stopped goes on.
     workers : int, optional
@@ -91,7 +91,9 @@ def compare(
     Notes
     -----
     Settings are chosen by training loss: to choose by test accuracy would use the test set up.
-    Cost: (candidates x tuning seeds + seeds) runs a case, and as many for each of ``equal``.
+    Cost: (candidates x tuning seeds + seeds) runs a case, and as many for each of ``equal``; a lone
+    candidate is not tuned, and runs that two tables share are trained once. Candidates of a case
+    that differ in their optimiser alone are a *group*, and trained together.
 
     Examples
     --------
@@ -125,7 +127,7 @@ def compare(
 
     # a few steps of each candidate: what cannot be trained is found before anything is kept
     extra = {name: options[name] for name in ("augment", "rng") if name in options}
-    leads = [[own.candidates[part[0]] for part in own.parts] for own in cases]
+    leads = [[own.candidates[group[0]] for group in own.groups] for own in cases]
     costs = [[probe(lead, data, batch, **extra) for lead in own] for own in leads]
     if "time" in equal:
         costs = with_seconds(leads, costs, data, batch, folder, workers, extra)
@@ -136,10 +138,9 @@ def compare(
         for name in equal
     }
 
+    many = len(tuning), len(seeds)
     counts = {
-        name: [
-            passes(*own, len(tuning), len(seeds)) for own in zip(cases, costs, plan, strict=True)
-        ]
+        name: [total_effort(*own, *many) for own in zip(cases, costs, plan, strict=True)]
         for name, plan in plans.items()
     }
     lock = Lock()
@@ -151,14 +152,14 @@ def compare(
             for index, (own, lengths) in enumerate(zip(cases, plan, strict=True)):
                 shown.set_description(own.label, refresh=False)
 
-                def tick(part, runs, index=index):
+                def tick(group, runs, index=index):
                     with lock:
-                        shown.update(runs * effort(costs[index][part]))
+                        shown.update(runs * effort(costs[index][group]))
 
                 trials = Trials(data, options, records, folder, workers, tick)
                 row = measured(own, index, trials, seeds, tuning, lengths)
-                part = part_of(own, row.chosen)
-                pace = costs[index][part].seconds if name == "time" else None
+                group = group_of(own, row.chosen)
+                pace = costs[index][group].seconds if name == "time" else None
                 rows.append(replace(row, budget=budgets[name], pace=pace))
                 done += counts[name][index]
                 shown.update(done - shown.n)  # what was kept has nothing to do
@@ -204,36 +205,36 @@ def check_seeds(seeds, tuning_seeds, data):
     return tuple(found)
 
 
-def passes(case, costs, lengths, tuning, seeds):
-    """Efforts of all runs of a case; the report, of a part not known yet, counts as the dearest."""
+def total_effort(case, costs, lengths, tuning, seeds):
+    """Efforts of all runs of a case; the report, of a group not known yet, as of the dearest."""
     efforts = [steps * effort(cost) for steps, cost in zip(lengths, costs, strict=True)]
-    tuned = sum(one * len(part) for one, part in zip(efforts, case.parts, strict=True))
+    tuned = sum(one * len(group) for one, group in zip(efforts, case.groups, strict=True))
     return seeds * max(efforts) + tuning * tuned * (len(case.candidates) > 1)
 
 
-def part_of(case, chosen):
-    """The number of the part of a case to which a candidate belongs."""
+def group_of(case, chosen):
+    """The number of the group of a case to which a candidate belongs."""
     index = case.candidates.index(chosen)
-    return next(number for number, part in enumerate(case.parts) if index in part)
+    return next(number for number, group in enumerate(case.groups) if index in group)
 
 
 def measured(case, index, trials, seeds, tuning, lengths):
     """The `Row` of a case, without differences: tuned on some seeds, run with the others.
 
-    Runs are kept under the number of the case, of its part, and their length, so that what two
+    Runs are kept under the number of the case, of its group, and their length, so that what two
     tables have in common is trained once.
     """
     losses = dict.fromkeys(range(len(case.candidates)))
     if len(losses) > 1:
-        for part, indices in enumerate(case.parts):
+        for group, indices in enumerate(case.groups):
             own = [case.candidates[i] for i in indices]
-            name = f"{index}-{part}-{lengths[part]}-tuning"
-            ends = trials.outcomes(name, part, own, tuning, lengths[part])
+            name = f"{index}-{group}-{lengths[group]}-tuning"
+            ends = trials.outcomes(name, group, own, tuning, lengths[group])
             losses |= {i: mean_loss(group) for i, group in zip(indices, ends, strict=True)}
     chosen = case.candidates[min(losses, key=losses.__getitem__) if len(losses) > 1 else 0]
-    part = part_of(case, chosen)
-    steps = lengths[part]
-    (outcomes,) = trials.outcomes(f"{index}-{part}-{steps}-report", part, [chosen], seeds, steps)
+    group = group_of(case, chosen)
+    steps = lengths[group]
+    (outcomes,) = trials.outcomes(f"{index}-{group}-{steps}-report", group, [chosen], seeds, steps)
     table = tuple((candidate, losses[i]) for i, candidate in enumerate(case.candidates))
     return Row(case.label, chosen, table, edges(case, chosen), steps, tuple(outcomes))
 

@@ -6,6 +6,7 @@ import textwrap
 from .. import report
 from .statistics import CONFIDENCE, FEWEST, POWER
 
+SAME = 1e-4  # of a loss: what rounding may grow to in a run
 FEW = 10  # seeds: with fewer the width of an interval depends much on which
 
 EQUALLY = {
@@ -49,7 +50,7 @@ def result_cells(table, row):
         return [row.label, row.chosen.words, *["-"] * 5, count, *["-"] * 3, "diverged"]
     s = row.loss
     cells = [row.label, row.chosen.words, _three(s.mean), _three(s.deviation), _three(s.error),
-             _three(s.median), _three(s.worst), count if s.diverged else "0"]  # fmt: skip
+             _three(s.median), _three(s.largest), count if s.diverged else "0"]  # fmt: skip
     return [*cells, *difference_cells(row.difference)]
 
 
@@ -110,7 +111,7 @@ def warnings(table):
     """Sentences about what should make the reader careful."""
     found = []
     if len(table.rows[0].outcomes) < FEW:
-        found.append(f"fewer than {FEW} seeds: the intervals themselves are uncertain")
+        found.append(f"fewer than {FEW} seeds: intervals, and what could be shown, are uncertain")
     for row in table.rows:
         losses = [loss for _, loss in row.tuning]
         if len(losses) > 1 and min(losses) == math.inf:
@@ -129,8 +130,11 @@ def warnings(table):
         if row.difference is not None and row.difference.values:
             if row.difference.interval is None:
                 found.append(f"{row.label}: {row.difference.verdict}; give at least {FEWEST} seeds")
-            if not any(row.difference.values):
-                found.append(f"{row.label}: equal to {table.reference} in every seed, to the bit")
+            if max(map(abs, row.difference.values)) <= SAME * row.loss.mean:
+                found.append(
+                    f"{row.label}: equal to {table.reference} in every seed, up to rounding: is it "
+                    "the same rule?"
+                )
     return found
 
 
@@ -160,7 +164,7 @@ def notes(comparison):
         "networks are the same); intervals: "
         "studentised bootstrap over seeds, not corrected for their number. Could show: a true "
         f"difference of this size would have been told from 0 in {100 * POWER:.0f} of 100 such "
-        "comparisons. Seconds: a run's share of what was trained together.",
+        "comparisons. A lower loss is better. Seconds: a run's share of what was trained together.",
         100,
     )
 

@@ -32,21 +32,21 @@ class Trials:
     workers : int
         Threads; the results do not depend on it.
     tick : callable
-        Called as ``tick(part, runs)`` after every step of so many runs of a part of a case.
+        Called as ``tick(group, runs)`` after every step of so many runs of a group of a case.
     """
 
     def __init__(self, data, options, records, folder, workers, tick):
         self.data, self.options, self.records = data, options, records
         self.folder, self.workers, self.tick = folder, workers, tick
 
-    def outcomes(self, name, part, candidates, seeds, steps):
+    def outcomes(self, name, group, candidates, seeds, steps):
         """What becomes of every candidate with every seed.
 
         Parameters
         ----------
         name : str
             Of the file.
-        part : int
+        group : int
             For ``tick``.
         candidates : list of Candidate
             With the same estimator and objective.
@@ -70,7 +70,7 @@ class Trials:
             ends = fit_many(
                 lead.objective, self.data, lead.estimator, pairs, steps=steps,
                 workers=self.workers, path=path, resume=path is not None,
-                checkpoint_every=max(1, steps // 10), progress=partial(self.tick, part), **options,
+                checkpoint_every=max(1, steps // 10), progress=partial(self.tick, group), **options,
             )  # fmt: skip
             found = [
                 {"error": str(end)} if isinstance(end, Diverged) else {"records": end.records}

@@ -2,6 +2,8 @@
 
 ghat = g / ||g||,    v_i = sqrt(beta) s_i ghat + sqrt(1 - beta) u_i,    s_i = +-1
 G    = (1/n) sum_i [F(theta + eps v_i) - F(theta - eps v_i)] / (2 eps) v_i
+
+eps holds a size for each parameter; products and quotients with it are entry by entry.
 """
 
 from collections.abc import Callable
@@ -87,8 +89,8 @@ class FOGZO(SPSA):
 
         E[G] = (beta ghat ghat^T + (1 - beta) I) (eps grad F) / eps
 
-    With one eps that is beta ghat ghat^T grad F + (1 - beta) grad F. beta = 0 is n-SPSA; beta = 1
-    is the guide's direction with a measured, signed length. For a quantised loss grad F is the
+    With one eps that is beta ghat ghat^T grad F + (1 - beta) grad F: beta = 1 is then the guide's
+    direction with a measured, signed length. beta = 0 is n-SPSA. For a quantised loss grad F is the
     gradient of a smoothed F; see `SPSA`.
 
     With a separate eps for each tensor (the default) the perturbation theta + eps v is one of

@@ -48,9 +48,10 @@ class STE(Estimator):
 class NormalisedSTE(STE):
     """G = g / ||g||: the direction of the STE gradient g, without its length.
 
-    It is FOGZO's guide alone: FOGZO at beta = 1 measures the slope of F along this direction, and
-    this rule measures nothing. So it is the control for a comparison of FOGZO with the STE, in
-    which a part of the difference may be due to the missing length. G does not depend on the scale
+    It is FOGZO's guide alone: FOGZO at beta = 1 with one eps measures the slope of F along this
+    direction (with an eps for each tensor, along eps ghat), and this rule measures nothing. So it
+    is the control for a comparison of FOGZO with the STE, in which a part of the difference may be
+    due to the missing length. G does not depend on the scale
     of the loss, and is 0 where g is 0. With several runs at once, each has its own ||g||.
 
     Cost of an estimate: 1 forward, 1 backward, as for `STE`.

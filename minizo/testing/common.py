@@ -192,7 +192,10 @@ def check_rows(rule, runs, together, alone, tolerance):
     """
     name = name_of(rule)
     if not getattr(rule, "rowwise", False):
-        raise Unjudged("rowwise is False: runs are trained one by one")
+        raise Unjudged(
+            "rowwise is False (what has a method of its own says it anew): runs are trained one by "
+            "one; with rowwise = True it is looked at"
+        )
     try:
         joint = together()
     except (InputError, ValueError, IndexError, TypeError) as error:
@@ -258,7 +261,13 @@ def restored(rule, template, state, like):
             "numbers, in tuples and dicts",
         )
     arrays = checkpoint.flatten("state", state)
-    back = checkpoint.unflatten("state", template, arrays, like)
+    try:
+        back = checkpoint.unflatten("state", template, arrays, like)
+    except (TypeError, ValueError):
+        raise Fault(
+            f"{name}: `init` gives another kind of state than the rule has later: a number where "
+            "an array comes must be an array of the same shape, such as 0.0 * theta"
+        ) from None
     words = difference(state, back, "state")
     require(
         words is None,
