@@ -22,6 +22,9 @@ ROOM = [0, 2**15, 2**17, 2**19, 2**21, 2**22, 2**25]
 @pytest.fixture
 def room(card, cupy):
     """room(nbytes): let the card have so much more than is in use now."""
+    gc.collect()
+    backend.release(cupy)  # or the test's first arrays lie in a large block of an earlier test,
+    # whose rest no limit of the card takes away
 
     def only(nbytes):
         gc.collect()
