@@ -10,40 +10,70 @@ loss, counted in three ways. It stops and goes on: every finished run is kept.
 
 import sys
 from dataclasses import dataclass, replace
+from statistics import fmean
 
 from .. import (
     FOGZO,
     SPSA,
     STE,
+    NormalisedSTE,
     __version__,
     figures,
     quantizers,
     sweep,
 )
 from ..commands import guarded
+from ..compare import TUNING
 from ..files import write_text
 from ..optim import SGD, Adam
 from . import command
-from .compute796_report import curves, optimizer_name, show, write_records
+from .compute796_report import curves, final, optimizer_name, show, write_records
 from .mnist_grid import DETAIL
 from .mnist_grid import OPTIMIZERS as GRID
 
 SHORT = (Adam(0.003), Adam(0.01), Adam(0.03), SGD(0.1))  # for n = 796, where a run takes a minute
 LONG = (Adam(0.01),)  # for n = 7960, where it takes a quarter of an hour
+SEEDS, FEW = 20, 5  # that are reported, and of n-SPSA with n >= 796
+TUNED = 3  # seeds of the tuning
 
 
 @dataclass(frozen=True)
 class Method:
-    """A curve of the comparison: an estimator, and the optimisers that it was tuned over."""
+    """A curve of the comparison: an estimator, and the optimisers that it was tuned over.
+
+    Parameters
+    ----------
+    name : str
+    estimator
+    grid : tuple
+    detail : int, optional
+        Steps between records; by default 20 records a run.
+    """
 
     name: str
     estimator: object
     grid: tuple
     detail: int | None = None
 
+    @property
+    def dear(self):
+        """Whether a run takes minutes, so that few are made."""
+        return getattr(self.estimator, "n", 0) >= 796
+
+    @property
+    def tuning_seeds(self):
+        """Seeds on which its optimiser is chosen: none, if there is but one."""
+        count = 0 if len(self.grid) == 1 else 1 if self.dear else TUNED
+        return range(TUNING, TUNING + count)
+
+    def seeds(self, most):
+        """Seeds that are reported, ``most`` or fewer."""
+        return range(min(most, FEW) if self.dear else most)
+
 
 METHODS = (
     Method("STE", STE(), tuple(GRID), DETAIL),
+    Method("normalised STE", NormalisedSTE(), tuple(GRID), DETAIL),
     Method("n-SPSA n=1", SPSA(n=1), tuple(GRID)),
     Method("n-SPSA n=10", SPSA(n=10), tuple(GRID)),
     Method("n-SPSA n=100", SPSA(n=100), tuple(GRID)),
@@ -51,13 +81,14 @@ METHODS = (
     Method("n-SPSA n=7960", SPSA(n=7960), LONG),
     Method("n-SPSA n=7960, eps x 2", SPSA(n=7960, eps_scale=2.0), LONG),
     *(
-        Method(f"FOGZO n={n}, beta {text}", FOGZO(n=n, beta=beta, beta_schedule=shape),
+        Method(f"FOGZO n={n}, beta {text}", FOGZO(n=n, beta=beta, beta_schedule=shape, guide=guide),
                tuple(GRID), DETAIL)
         for n in (1, 10)
-        for text, beta, shape in (
-            (".999", 0.999, "constant"),
-            ("1 to .999", 0.999, "linear"),
-            (".9999", 0.9999, "constant"),
+        for text, beta, shape, guide in (
+            (".999", 0.999, "constant", "gradient"),
+            ("1 to .999", 0.999, "linear", "gradient"),
+            (".9999", 0.9999, "constant", "gradient"),
+            ("1 to .999, scaled guide", 0.999, "linear", "scaled"),
         )
     ),
 )  # fmt: skip
@@ -116,24 +147,52 @@ def study(steps, largest):
     }
 
 
-def plan(methods, seeds, steps, questions):
-    """(where the result belongs, Case) for every run."""
-    entries = []
+def case(method, optimizer, seed, steps):
+    """The `Case` of a method, optimiser and seed."""
+    return sweep.Case(method.estimator, optimizer, seed, steps, record_every=method.detail)
+
+
+def tuning(methods, steps):
+    """(method, optimiser, seed) -> Case for every setting, with the tuning seeds."""
+    return {
+        (method, optimizer, seed): case(method, optimizer, seed, steps)
+        for method in methods
+        for optimizer in method.grid
+        for seed in method.tuning_seeds
+    }
+
+
+def chosen(methods, records):
+    """Method -> its optimiser of least mean final loss over the tuning seeds.
+
+    ``records`` are those of `tuning`, by its keys.
+    """
+    best = {}
     for method in methods:
-        for optimizer in method.grid:
-            for seed in range(seeds):
-                case = sweep.Case(
-                    method.estimator, optimizer, seed, steps, record_every=method.detail
-                )
-                entries.append(((method.name, optimizer_name(optimizer)), case))
+        groups = {optimizer: [] for optimizer in method.grid}
+        for (own, optimizer, _), record in records.items():
+            if own == method:
+                groups[optimizer].append(record)
+        means = {o: fmean(final(group)) if group else 0.0 for o, group in groups.items()}
+        best[method] = min(means, key=means.__getitem__)
+    return best
+
+
+def reported(best, seeds, steps, questions):
+    """(where the result belongs, Case) for every run that is reported."""
+    entries = [
+        ((method.name, optimizer_name(optimizer)), case(method, optimizer, seed, steps))
+        for method, optimizer in best.items()
+        for seed in method.seeds(seeds)
+    ]
     for question, rows in questions.items():
         for label, estimator, options in rows:
-            long = 100 <= getattr(estimator, "n", 0) < 7960  # n = 7960 is among the methods anyway
-            for seed in range(min(seeds, 2) if long else seeds):
-                usual = {"optimizer": Adam(0.01), "steps": steps}
-                entries.append(
-                    ((question, label), sweep.Case(estimator, seed=seed, **usual | options))
-                )
+            few = getattr(estimator, "n", 0) >= 100
+            usual = {"optimizer": Adam(0.01), "steps": steps}
+            entries += [
+                ((question, label), sweep.Case(estimator, seed=seed, **usual | options))
+                for seed in range(min(seeds, FEW) if few else seeds)
+            ]
     return entries
 
 
@@ -154,7 +213,8 @@ def quick(methods):
 def main(argv=None):
     """Run the command; returns its exit code."""
     parser = command.parser(
-        "compute796", __doc__.partition("\n\n")[2], "1200; --quick: 300", "3; --quick: 1",
+        "compute796", __doc__.partition("\n\n")[2], "1200; --quick: 300",
+        "20, and 5 of n >= 796; --quick: 1",
         "runs/compute796, or -quick",
     )  # fmt: skip
     add = parser.add_argument
@@ -168,11 +228,15 @@ def main(argv=None):
 def work(arguments):
     """The sweep and the report."""
     small = arguments.quick
-    seeds, steps = command.counts(arguments, seeds=1 if small else 3, steps=300 if small else 1200)
+    seeds, steps = command.counts(
+        arguments, seeds=1 if small else SEEDS, steps=300 if small else 1200
+    )
     run, out = command.places(arguments, f"compute796{'-quick' if small else ''}")
     methods = quick(METHODS) if small else METHODS
     questions = study(steps, 796 if small else 7960) if arguments.why else {}
-    entries = plan(methods, seeds, steps, questions)
+    plan = tuning(methods, steps)
+    tuned = dict(zip(plan, run(list(plan.values())), strict=True))
+    entries = reported(chosen(methods, tuned), seeds, steps, questions)
     cases = list(dict.fromkeys(case for _, case in entries))
     found = run(cases)
     by_case = dict(zip(cases, found, strict=True))
@@ -184,7 +248,9 @@ def work(arguments):
     )
     text = f"{title}, minizo {__version__}\n\n{show(results, methods, questions)}"
     write_text(out / "compute796.txt", text)
-    write_records(out / "compute796.csv.gz", entries, records)
+    grid = [((f"tuning: {m.name}", optimizer_name(o)), c) for (m, o, _), c in plan.items()]
+    everything = [*records, *tuned.values()]
+    write_records(out / "compute796.csv.gz", [*entries, *grid], everything)
     shown = [m for m in methods if "FOGZO" not in m.name or "1 to" in m.name]
     figures.save(figures.training(curves(results, shown), title), out / "compute796.png")
     print(f"{text}\nfiles: {out / 'compute796'}.txt, .csv.gz and .png")

@@ -6,6 +6,7 @@ import math
 from statistics import fmean, median
 
 from .. import report
+from ..compare import interval, paired
 from ..files import write_csv
 
 TARGETS = (1.5, 1.2, 1.0, 0.8, 0.7, 0.65, 0.6, 0.55, 0.5, 0.45)
@@ -50,17 +51,18 @@ def final(group):
 
 
 def best(results, method):
-    """The optimiser with the least mean final loss, and the records of its seeds."""
-    return min(results[method.name].items(), key=lambda item: fmean(final(item[1])))
+    """The optimiser that its tuning chose, and the records of its seeds."""
+    ((optimizer, group),) = results[method.name].items()
+    return optimizer, group
 
 
 def reach(results, method, target, count):
-    """Computation of each seed to ``target``, with the optimiser whose median is the least."""
-    answers = []
-    for group in results[method.name].values():
-        if not any("error" in record for record in group):
-            answers.append([compute_to(record["records"], target, count) for record in group])
-    return min(answers, key=lambda amounts: (median(amounts), fmean(amounts)))
+    """Computation of each seed to ``target``; infinite where it never gets there."""
+    _, group = best(results, method)
+    return [
+        math.inf if "error" in record else compute_to(record["records"], target, count)
+        for record in group
+    ]
 
 
 def optimizer_name(optimizer):
@@ -77,15 +79,28 @@ def cells(group):
     return [report.spread(losses, 3), f"{100 * accuracy:.1f} %"]
 
 
+def apart(group, base):
+    """The paired difference of final losses over common seeds, with its 95 % interval."""
+    ours, theirs = ([x if math.isfinite(x) else None for x in final(g)] for g in (group, base))
+    count = min(len(ours), len(theirs))
+    gap = paired(ours[:count], theirs[:count])
+    if gap.interval is None:
+        return f"{gap.mean:+.3f}" if gap.values else "-"
+    low, high = gap.interval
+    return f"{gap.mean:+.3f} ({low:+.3f} .. {high:+.3f})"
+
+
 def best_table(results, methods):
-    """Every method with its best optimiser."""
-    rows = []
+    """Every method with the optimiser of its tuning, and its difference to the first."""
+    rows, (_, base) = [], best(results, methods[0])
     for method in methods:
         optimizer, group = best(results, method)
         macs = group[0]["records"]["macs"][-1]
-        rows.append([method.name, optimizer, f"{len(method.grid)}", *cells(group),
-                     report.engineering(macs)])  # fmt: skip
-    headers = ["", "best", "of", "training loss", "test accuracy", "multiply-acc."]
+        gap = "" if method == methods[0] else apart(group, base)
+        rows.append([method.name, optimizer, f"{len(method.grid)}", str(len(group)), *cells(group),
+                     gap, report.engineering(macs)])  # fmt: skip
+    headers = ["", "best", "of", "seeds", "training loss", "test accuracy",
+               f"minus {methods[0].name}", "multiply-acc."]  # fmt: skip
     return report.table(headers, rows)
 
 
@@ -101,12 +116,12 @@ def targets_table(results, methods, count="multiply-accumulates"):
 
 
 def ratio(results, spsa, fogzo, count):
-    """Computation of n-SPSA over FOGZO's at equal loss, seed by seed.
+    """Computation of n-SPSA over FOGZO's at equal loss, for the seeds that both have.
 
-    Equal loss is the one that n-SPSA has at the end of its run, with its best optimiser: the
-    question is after how much computation FOGZO is there.
+    Equal loss is the one that n-SPSA has at the end of its run: the question is after how much
+    computation FOGZO is there. A seed in which FOGZO never gets there has the ratio 0.
     """
-    optimizer, group = best(results, spsa)
+    _, group = best(results, spsa)
     target = fmean(final(group))
     theirs = [compute_to(record["records"], target, count) for record in group]
     if any(map(math.isinf, theirs)):  # a seed that ends above the mean: what its whole run cost
@@ -115,17 +130,23 @@ def ratio(results, spsa, fogzo, count):
             for r, x in zip(group, theirs, strict=True)
         ]
     ours = reach(results, fogzo, target, count)
-    return target, [a / b for a, b in zip(theirs, ours, strict=True)]
+    return target, [a / b for a, b in zip(theirs, ours, strict=False)]
 
 
 def ratio_text(values):
-    """Median and range of the seeds' ratios; a seed in which FOGZO never gets there has none."""
+    """Geometric mean of the seeds' ratios and its 95 % interval.
+
+    Where FOGZO never gets there in some seeds, how many these are, and the median of all.
+    """
     there = [value for value in values if value > 0.0]
-    if len(there) <= len(values) / 2:
-        return f"FOGZO not there in {len(values) - len(there)} of {len(values)}"
-    low = f"{min(there):,.0f}" if len(there) == len(values) else "undefined"
-    spread = f" ({low} .. {max(there):,.0f})" if len(values) > 1 else ""
-    return f"{median(values):,.0f}{spread}"
+    if len(there) < len(values):
+        lost = f"not there in {len(values) - len(there)} of {len(values)}"
+        middle = median(values)
+        return f"{middle:,.0f} ({lost})" if middle > 0.0 else f"FOGZO {lost}"
+    logs = [math.log(value) for value in values]
+    within = interval(logs)
+    spread = "" if within is None else " ({:,.0f} .. {:,.0f})".format(*map(math.exp, within))
+    return f"{math.exp(fmean(logs)):,.0f}{spread}"
 
 
 def ratios_table(results, methods):
@@ -154,12 +175,13 @@ def show(results, methods, questions):
     """The whole report as text."""
     parts = ["Every method with its best optimiser", "", best_table(results, methods), ""]
     parts += [
-        "Multiply-accumulates to reach a training loss (median of the seeds, best optimiser for "
-        "each; - never)", "", targets_table(results, methods), "",
+        "Multiply-accumulates to reach a training loss (median of the seeds; - never)",
+        "", targets_table(results, methods), "",
     ]  # fmt: skip
     parts += [
         "How many times more computation n-SPSA takes: a step (queries alone; all passes, a "
-        "backward as two forwards), and measured to equal loss (median, smallest .. largest seed)",
+        "backward as two forwards), and measured to equal loss (geometric mean over seeds, 95 % "
+        "interval)",
         "", ratios_table(results, methods), "",
     ]  # fmt: skip
     for question in questions:
