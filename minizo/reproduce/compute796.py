@@ -12,16 +12,7 @@ import sys
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from .. import (
-    FOGZO,
-    SPSA,
-    STE,
-    NormalisedSTE,
-    __version__,
-    figures,
-    quantizers,
-    sweep,
-)
+from .. import FOGZO, SPSA, STE, NormalisedSTE, __version__, figures, quantizers, sweep
 from ..commands import guarded
 from ..compare import TUNING
 from ..files import write_text

@@ -83,11 +83,7 @@ def apart(group, base):
     """The paired difference of final losses over common seeds, with its 95 % interval."""
     ours, theirs = ([x if math.isfinite(x) else None for x in final(g)] for g in (group, base))
     count = min(len(ours), len(theirs))
-    gap = paired(ours[:count], theirs[:count])
-    if gap.interval is None:
-        return f"{gap.mean:+.3f}" if gap.values else "-"
-    low, high = gap.interval
-    return f"{gap.mean:+.3f} ({low:+.3f} .. {high:+.3f})"
+    return paired(ours[:count], theirs[:count]).in_words(3)
 
 
 def best_table(results, methods):
