@@ -10,26 +10,38 @@ import numpy as np
 import pytest
 from conftest import blobs
 from strategies import error_of, generator
+from test_layers import examples
 
 from minizo import Batch, Objective, fit, fit_many, optim, rng
 from minizo import quantizers as q
 from minizo.data.dataset import Dataset
 from minizo.estimators import ESTIMATORS
 from minizo.layers import (
+    GELU,
+    Attention,
     AvgPool2d,
     BatchNorm1d,
     BatchNorm2d,
+    ClassToken,
     Conv2d,
     Dropout,
+    Embedding,
+    FirstToken,
     Flatten,
+    Gated,
     GlobalAvgPool,
     HardTanh,
     LayerNorm,
     Linear,
     MaxPool2d,
+    MeanToken,
+    Patches,
+    Positions,
     QuantizedActivation,
     ReLU,
     Residual,
+    RMSNorm,
+    SiLU,
     Stack,
     ZeroPad,
 )
@@ -38,7 +50,7 @@ from minizo.network import Network
 from minizo.quantizers import QUANTIZERS
 
 SIZE = 4
-VECTOR, IMAGE = (SIZE,), (SIZE, SIZE, SIZE)
+VECTOR, SEQUENCE, IMAGE = (SIZE,), (SIZE, SIZE), (SIZE, SIZE, SIZE)
 LEADS = [(SIZE,), (SIZE, SIZE), (SIZE, 1)]  # a population; seeds and a population; seeds
 
 ACTIVATIONS = [
@@ -67,6 +79,21 @@ LAYERS = [
     (Residual({"act": QuantizedActivation(q.LSQ()), "conv": Conv2d(SIZE, SIZE, 1)},
               {"act": QuantizedActivation(q.LSQ(bits=4)), "bn": BatchNorm2d(SIZE)}), IMAGE),
     (Stack({"act": QuantizedActivation(q.LSQ()), "fc": Linear(SIZE, SIZE)}), VECTOR),
+    (Linear(SIZE, SIZE), SEQUENCE),
+    (Linear(SIZE, SIZE), IMAGE),
+    (LayerNorm(VECTOR), SEQUENCE),
+    (LayerNorm(SEQUENCE), IMAGE),
+    (RMSNorm(SIZE), VECTOR),
+    (RMSNorm(SIZE), SEQUENCE),
+    (GELU(), SEQUENCE),
+    (Gated({"up": Linear(SIZE, SIZE)}, {"fc": Linear(SIZE, SIZE), "act": SiLU()}), SEQUENCE),
+    (Embedding(SIZE, SIZE), VECTOR),
+    (Positions(SIZE, SIZE), SEQUENCE),
+    (ClassToken(SIZE), SEQUENCE),
+    (FirstToken(), SEQUENCE),
+    (MeanToken(), SEQUENCE),
+    (Patches(2), IMAGE),
+    (Stack({"qkv": Linear(SIZE, 8), "attention": Attention(2, 2, 2)}), SEQUENCE),
     *((QuantizedActivation(a, 0.5), shape) for a in ACTIVATIONS for shape in (VECTOR, IMAGE)),
 ]  # fmt: skip
 
@@ -99,7 +126,7 @@ def test_layers_one_by_one(layer, shape, lead):
     seeds = (lead[0], 1) if len(lead) == 2 else ()
     shapes = {**layer.shapes, **{name: (SIZE, *shape) for name in masks}}
     for lead_x in {seeds, lead}:
-        x = gen.normal(size=(*lead_x, SIZE, *shape))
+        x = examples(network.places[0].layer, SIZE, shape, gen, lead_x)
         y, cache = layer.forward(params | masks, x)
         dy = gen.normal(size=y.shape)
         dx, grads = layer.backward(params | masks, cache, dy)
@@ -109,13 +136,15 @@ def test_layers_one_by_one(layer, shape, lead):
         assert own_lead == (lead if layer.shapes else lead_x)
         named = {"x": (SIZE, *shape), "dx": (SIZE, *shape), "y": (SIZE, *example)}
         named["dy"] = named["y"]
+        every = {"x": x, "y": y, "dy": dy} | ({} if dx is None else {"dx": dx})
         for index in np.ndindex(*own_lead):
-            own = at({"x": x, "y": y, "dy": dy, "dx": dx}, index, named)
+            own = at(every, index, named)
             one = at(params | masks, index, shapes)
             alone, kept = layer.forward(one, own["x"])
             np.testing.assert_allclose(own["y"], alone, rtol=1e-10, atol=1e-12)
             dx_alone, grads_alone = layer.backward(one, kept, own["dy"])
-            np.testing.assert_allclose(own["dx"], dx_alone, rtol=1e-9, atol=1e-11)
+            if dx is not None:
+                np.testing.assert_allclose(own["dx"], dx_alone, rtol=1e-9, atol=1e-11)
             for name, value in at(grads, index, layer.shapes).items():
                 np.testing.assert_allclose(value, grads_alone[name], rtol=1e-9, atol=1e-11)
             seen_alone = network.statistics([kept])

@@ -15,7 +15,7 @@ from learned import NETS as GENERATORS
 from learned import given, started
 from libraries import TOLERANCE, Library, compare, moved, numbers
 from strategies import SIGMAS
-from test_layers import LAYERS
+from test_layers import LAYERS, examples
 
 import minizo.layers
 from minizo import InputError, Objective, backend, fit, prox, quantizers, rng
@@ -78,11 +78,11 @@ def test_layers(layer, shape, lead, dtype, library):
         name: numbers(*lead, *own, seed=i, dtype=dtype)
         for i, (name, own) in enumerate(net.shapes.items())
     }
-    x = numbers(*lead, 6, *shape, seed=90, dtype=dtype)
+    x = examples(layer, 6, shape, np.random.default_rng(90), lead, dtype)
     dy = numbers(*lead, 6, *layer.output_shape(shape), seed=91, dtype=dtype)
 
     def both_ways(params, x, dy):
-        noise = net.noise(rng.at(0, "layers", 0, source="host"), 6, x)
+        noise = net.noise(rng.at(0, "layers", 0, source="host"), 6, dy)
         y, cache = net.stack.forward(params | noise, x)
         seen = net.statistics([cache])
         state = net.next_state(net.init_state(x), seen)

@@ -22,15 +22,8 @@ from math import sqrt
 
 from .. import backend
 from ..settings import Count
+from ..special import sigmoid
 from .base import Hypernet
-
-
-def sigmoid(x):
-    """Return 1 / (1 + exp(-x)), which cannot overflow and is exact to rounding at both ends."""
-    xp = backend.namespace(x)
-    # x >= 0: 1 / (1 + e^-x);  x < 0: e^x / (1 + e^x)
-    small = xp.exp(-xp.abs(x))
-    return xp.where(x >= 0.0, xp.ones_like(small), small) / (1.0 + small)
 
 
 @dataclass(frozen=True)

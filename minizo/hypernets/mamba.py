@@ -41,9 +41,9 @@ import numpy as np
 from .. import backend
 from ..errors import require
 from ..settings import Count
+from ..special import sigmoid
 from . import chunked
 from .base import Hypernet
-from .lstm import sigmoid
 from .scan import Selected, flat
 
 SHORTEST, LONGEST = 0.001, 0.1  # initial dt, log-uniform between them

@@ -35,33 +35,48 @@ A `Stack` of named layers passes the data through them, under their names with a
 what a network must know of its layers it reads off the list of their `minizo.layered.places`.
 """
 
-from .activations import HardTanh, QuantizedActivation, ReLU
+from .activations import GELU, HardTanh, QuantizedActivation, ReLU, SiLU
+from .attention import Attention
 from .base import Layer
 from .conv import Conv2d
 from .dropout import Dropout
+from .embedding import Embedding
 from .flatten import Flatten
+from .layer_norm import LayerNorm, RMSNorm
 from .linear import Linear
-from .norm import BatchNorm1d, BatchNorm2d, LayerNorm
+from .norm import BatchNorm1d, BatchNorm2d
 from .pooling import AvgPool2d, GlobalAvgPool, MaxPool2d
-from .residual import Residual, ZeroPad
+from .residual import Gated, Residual, ZeroPad
 from .stack import Stack
+from .tokens import ClassToken, FirstToken, MeanToken, Patches, Positions
 
 __all__ = [
+    "GELU",
+    "Attention",
     "AvgPool2d",
     "BatchNorm1d",
     "BatchNorm2d",
+    "ClassToken",
     "Conv2d",
     "Dropout",
+    "Embedding",
+    "FirstToken",
     "Flatten",
+    "Gated",
     "GlobalAvgPool",
     "HardTanh",
     "Layer",
     "LayerNorm",
     "Linear",
     "MaxPool2d",
+    "MeanToken",
+    "Patches",
+    "Positions",
     "QuantizedActivation",
+    "RMSNorm",
     "ReLU",
     "Residual",
+    "SiLU",
     "Stack",
     "ZeroPad",
 ]

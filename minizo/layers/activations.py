@@ -1,6 +1,7 @@
 """Activations, elementwise; among them those that quantise."""
 
 from dataclasses import dataclass, field, replace
+from math import pi, sqrt
 
 import numpy as np
 
@@ -9,7 +10,10 @@ from ..errors import require
 from ..parallel import alone
 from ..quantizers.base import advances
 from ..settings import Natural, Positive
+from ..special import erf, sigmoid
 from .base import Layer
+
+CUBIC = 0.044715 * sqrt(2.0 / pi)  # of the cube in GELU's tanh form
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,89 @@ class HardTanh(Layer):
         """dx = dy where |x| <= 1, else 0."""
         xp = backend.namespace(dy)
         return dy * xp.astype(xp.abs(cache) <= 1.0, dy.dtype), {}
+
+
+@dataclass(frozen=True)
+class GELU(Layer):
+    """y = x Phi(x), Phi the standard normal distribution function.
+
+    Parameters
+    ----------
+    form : {"tanh", "exact"}
+        ``"tanh"`` takes tanh(sqrt(2 / pi) (x + 0.044715 x^3)) for 2 Phi(x) - 1, which is cheaper
+        and differs by less than 0.001.
+
+    References
+    ----------
+    D. Hendrycks, K. Gimpel, "Gaussian error linear units (GELUs)", 2016, section 2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.array([[-1.0, 2.0]])
+    >>> GELU("exact").forward({}, x)[0].round(4), GELU().forward({}, x)[0].round(4)
+    (array([[-0.1587,  1.9545]]), array([[-0.1588,  1.9546]]))
+    """
+
+    cuts = True
+
+    form: str = "tanh"
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(self.form in ("tanh", "exact"), "GELU.form", self.form, "it is tanh or exact")
+
+    def forward(self, params, x, reduce=alone):
+        """y, elementwise; the cache is x and 2 Phi(x) - 1."""
+        xp = backend.namespace(x)
+        if self.form == "exact":
+            both = erf(x * sqrt(0.5))
+        else:
+            # sqrt(2 / pi) (x + 0.044715 x^3)
+            both = xp.tanh(x * (sqrt(2.0 / pi) + CUBIC * (x * x)))
+        return 0.5 * x * (1.0 + both), (x, both)
+
+    def backward(self, params, cache, dy, wanted=True, reduce=alone):
+        """dx = dy (Phi(x) + x Phi'(x))."""
+        xp, (x, both) = backend.namespace(dy), cache
+        if self.form == "exact":
+            # 2 Phi' = 2 exp(-x^2 / 2) / sqrt(2 pi)
+            slope = sqrt(2.0 / pi) * xp.exp(-0.5 * x * x)
+        else:
+            # 2 Phi' = (1 - tanh^2 u) du/dx
+            slope = (1.0 - both * both) * (sqrt(2.0 / pi) + 3.0 * CUBIC * (x * x))
+        return 0.5 * dy * (1.0 + both + x * slope), {}
+
+
+@dataclass(frozen=True)
+class SiLU(Layer):
+    """y = x sigmoid(x), also called swish.
+
+    References
+    ----------
+    S. Elfwing, E. Uchibe, K. Doya, "Sigmoid-weighted linear units for neural network function
+    approximation in reinforcement learning", Neural Networks, 2018, equation 3.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> y, cache = SiLU().forward({}, np.array([[-1.0, 0.0, 2.0]]))
+    >>> dx, grads = SiLU().backward({}, cache, np.ones((1, 3)))
+    >>> y.round(4), dx.round(4)
+    (array([[-0.2689,  0.    ,  1.7616]]), array([[0.0723, 0.5   , 1.0908]]))
+    """
+
+    cuts = True
+
+    def forward(self, params, x, reduce=alone):
+        """y, elementwise; the cache is x and sigmoid(x)."""
+        s = sigmoid(x)
+        return x * s, (x, s)
+
+    def backward(self, params, cache, dy, wanted=True, reduce=alone):
+        """dx = dy s (1 + x (1 - s)),   s = sigmoid(x)."""
+        x, s = cache
+        return dy * s * (1.0 + x * (1.0 - s)), {}
 
 
 @dataclass(frozen=True)

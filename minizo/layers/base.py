@@ -1,5 +1,7 @@
 """What all layers share: the answers of one that has no parameters and no state."""
 
+from math import prod
+
 from .. import backend
 from ..settings import Settings
 
@@ -15,6 +17,9 @@ class Layer(Settings):
         Names of the running statistics.
     random : tuple of str
         Names of the random arrays that `noise` draws.
+    codes : int or None
+        Of a layer that takes whole numbers 0 ... codes - 1, such as tokens, how many there are.
+        There is no derivative with respect to them: its dx is None.
     least : dict of str to float
         Parameters that training keeps at this value or above.
     cuts : bool
@@ -69,6 +74,7 @@ class Layer(Settings):
     least = {}
     running = ()
     random = ()
+    codes = None
 
     def init(self, stream, like):
         """Initial parameters in the dtype of ``like``, NumPy arrays by name."""
@@ -133,6 +139,36 @@ class Layer(Settings):
     def backward_macs(self, shape, wanted=True):
         """Multiply-accumulates of one backward: as many again for the gradients, and for dx."""
         return self.macs(shape) * (2 if wanted else 1)
+
+
+def rows(x, axes, kept=1):
+    """Every place of an example as an example of its own: (..., N, T, C) -> (..., N*T, C).
+
+    Parameters
+    ----------
+    x : ndarray (..., N, *places, *last)
+    axes : int
+        How many axes an example has.
+    kept : int
+        How many of them are ``last``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rows(np.zeros((2, 3, 4)), axes=2).shape, rows(np.zeros((2, 3, 4)), axes=1).shape
+    ((6, 4), (2, 3, 4))
+    """
+    first, last = x.ndim - 1 - axes, x.ndim - kept
+    flat = (*x.shape[:first], prod(x.shape[first:last]), *x.shape[last:])
+    return x if axes == kept else backend.namespace(x).reshape(x, flat)
+
+
+def unrolled(y, x, axes, kept=1):
+    """The inverse of `rows`, for rows y of the examples x: (..., N*T, D) -> (..., N, T, D)."""
+    places = x.shape[x.ndim - 1 - axes : x.ndim - kept]
+    first, last = y.ndim - 1 - kept, y.ndim - kept
+    shape = (*y.shape[:first], *places, *y.shape[last:])
+    return y if axes == kept else backend.namespace(y).reshape(y, shape)
 
 
 def zeros(shape, like):

@@ -1,7 +1,7 @@
 """The fully connected layer."""
 
-from dataclasses import dataclass
-from math import sqrt
+from dataclasses import dataclass, field, replace
+from math import prod, sqrt
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from .. import backend
 from ..errors import InputError
 from ..parallel import alone
 from ..settings import Count
-from .base import Layer
+from .base import Layer, rows, unrolled
 
 # Multiply-accumulates up to which a BLAS does many small products at full speed. Above, those of a
 # population with the same x are made one: many of a few rows each take up to four times as long.
@@ -18,7 +18,7 @@ SMALL = 800_000
 
 @dataclass(frozen=True)
 class Linear(Layer):
-    """y = x W^T + b.
+    """y = x W^T + b, along the last axis of x.
 
     Parameters
     ----------
@@ -26,12 +26,15 @@ class Linear(Layer):
         Widths.
     bias : bool
         Whether b is there.
+    axes : int, optional
+        How many axes an example has, which a `Network` tells it: 1 for vectors, 2 for sequences
+        (T, inputs), where every place is mapped by the same W.
 
     Notes
     -----
     W : (..., outputs, inputs), b : (..., outputs). Start: W ~ N(0, 2 / inputs), b = 0
     (K. He et al., "Delving deep into rectifiers", ICCV 2015, equation 12).
-    Cost: inputs * outputs multiply-accumulates an example forward, as many again for each of dW
+    Cost: inputs * outputs multiply-accumulates a vector forward, as many again for each of dW
     and dx.
 
     Examples
@@ -49,6 +52,7 @@ class Linear(Layer):
     inputs: Count
     outputs: Count
     bias: bool = True
+    axes: Count = field(default=1, kw_only=True, repr=False)
 
     @property
     def shapes(self):
@@ -63,22 +67,32 @@ class Linear(Layer):
         return {"weight": weight} | ({"bias": np.zeros_like(weight[:, 0])} if self.bias else {})
 
     def output_shape(self, shape):
-        """(inputs,) -> (outputs,)."""
-        if shape != (self.inputs,):
+        """(..., inputs) -> (..., outputs)."""
+        if not shape or shape[-1] != self.inputs:
             raise InputError(
                 f"Linear({self.inputs}, {self.outputs}) is fed examples of shape {shape}; it takes "
                 f"({self.inputs},): put a Flatten in front or change its width"
             )
-        return (self.outputs,)
+        return (*shape[:-1], self.outputs)
+
+    def fed(self, shape):
+        """With ``axes``."""
+        return self if self.axes == len(shape) else replace(self, axes=len(shape))
 
     def macs(self, shape):
         """Multiply-accumulates of one forward, per example."""
-        return self.inputs * self.outputs
+        return prod(shape) * self.outputs
 
     def forward(self, params, x, reduce=alone):
-        """y (..., N, outputs) for x (..., N, inputs)."""
+        """y (..., N, *places, outputs) for x (..., N, *places, inputs)."""
         xp = backend.namespace(x)
         w = params["weight"]
+        if self.axes > 1:
+            # (..., N*T, in) @ (..., in, out) -> (..., N*T, out)
+            y = xp.matmul(rows(x, self.axes), xp.matrix_transpose(w))
+            if self.bias:
+                y += params["bias"][..., None, :]
+            return unrolled(y, x, self.axes), x
         *lead, outputs, inputs = w.shape
         stacked = x.ndim == 2 and w.ndim > 2 and outputs * inputs * x.shape[0] > SMALL
         if stacked:  # (..., out, in) -> (...*out, in)
@@ -94,11 +108,15 @@ class Linear(Layer):
         return xp.matrix_transpose(yt), x
 
     def backward(self, params, cache, dy, wanted=True, reduce=alone):
-        """Gradients for dy (..., N, outputs)."""
+        """Gradients for dy (..., N, *places, outputs), as sums over all rows n of x.
+
+        dW = sum_n dy_n x_n^T,   db = sum_n dy_n,   dx = dy W
+        """
         xp = backend.namespace(dy)
-        x = cache
-        # dW = dy^T x,  db = sum_n dy,  dx = dy W
-        grads = {"weight": xp.matmul(xp.matrix_transpose(dy), x)}
+        x, upstream = rows(cache, self.axes), rows(dy, self.axes)
+        grads = {"weight": xp.matmul(xp.matrix_transpose(upstream), x)}
         if self.bias:
-            grads["bias"] = xp.sum(dy, axis=-2)
-        return xp.matmul(dy, params["weight"]) if wanted else None, grads
+            grads["bias"] = xp.sum(upstream, axis=-2)
+        if not wanted:
+            return None, grads
+        return unrolled(xp.matmul(upstream, params["weight"]), dy, self.axes), grads

@@ -1,8 +1,7 @@
-"""Batch normalisation, whose running statistics are the caller's, and layer normalisation."""
+"""Batch normalisation, whose running statistics are the caller's."""
 
 from dataclasses import dataclass
 from math import prod
-from typing import Annotated
 
 import numpy as np
 
@@ -203,87 +202,3 @@ class BatchNorm2d(_BatchNorm):
     """
 
     pixels = 2
-
-
-@dataclass(frozen=True)
-class LayerNorm(Layer):
-    """y = scale (x - mean) / sqrt(var + eps) + shift, mean and var over one example's numbers.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Of an example, which has two numbers at least: of one alone, y is always the shift.
-    eps : float
-        Keeps the division from blowing up.
-
-    Notes
-    -----
-    scale, shift : (..., *shape), at the start 1 and 0. In training and in use it is the same, and
-    no example sees another.
-
-    References
-    ----------
-    J. L. Ba, J. R. Kiros, G. E. Hinton, "Layer normalization", 2016, equation 4.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> params = {"scale": np.ones(2), "shift": np.zeros(2)}
-    >>> LayerNorm((2,)).forward(params, np.array([[1.0, 3.0]]))[0].round(3)
-    array([[-1.,  1.]])
-    """
-
-    cuts = True  # a batch may come in blocks of examples
-
-    shape: Annotated[tuple, "[1, inf)"]
-    eps: Positive = 1e-5
-
-    def __post_init__(self):
-        super().__post_init__()
-        require(self.shape, "LayerNorm.shape", self.shape, "it must hold at least one number")
-        remedy = "it normalises over the numbers of an example, of which there must be two or more"
-        require(prod(self.shape) > 1, "LayerNorm.shape", self.shape, remedy)
-
-    @property
-    def shapes(self):
-        """Names and shapes of the parameters."""
-        return {"scale": tuple(self.shape), "shift": tuple(self.shape)}
-
-    def init(self, stream, like):
-        """Scale 1, shift 0."""
-        ones = np.ones(self.shape, dtype=like.dtype)
-        return {"scale": ones, "shift": np.zeros_like(ones)}
-
-    def output_shape(self, shape):
-        """Unchanged."""
-        if tuple(shape) != tuple(self.shape):
-            raise InputError(f"LayerNorm({self.shape}) is fed examples of shape {shape}")
-        return shape
-
-    def forward(self, params, x, reduce=alone):
-        """y in the shape of x, (..., N, *shape)."""
-        xp = backend.namespace(x)
-        axes = tuple(range(-len(self.shape), 0))
-        centred = x - xp.mean(x, axis=axes, keepdims=True)
-        inverse = 1.0 / xp.sqrt(xp.mean(centred * centred, axis=axes, keepdims=True) + self.eps)
-        xhat = centred * inverse
-        scale, shift = (xp.expand_dims(params[n], axis=axes[0] - 1) for n in ("scale", "shift"))
-        return xhat * scale + shift, (xhat, inverse)
-
-    def backward(self, params, cache, dy, wanted=True, reduce=alone):
-        """dx, and the gradients of scale and shift.
-
-        g  = dy scale,   dscale = sum_n dy xhat,   dshift = sum_n dy
-        dx = (g - mean g - xhat mean(g xhat)) / sqrt(var + eps)
-        """
-        xp = backend.namespace(dy)
-        xhat, inverse = cache
-        axes = tuple(range(-len(self.shape), 0))
-        examples = axes[0] - 1
-        grads = {"scale": xp.sum(dy * xhat, axis=examples), "shift": xp.sum(dy, axis=examples)}
-        if not wanted:
-            return None, grads
-        g = dy * xp.expand_dims(params["scale"], axis=examples)
-        dx = g - xp.mean(g, axis=axes, keepdims=True)
-        dx -= xhat * xp.mean(g * xhat, axis=axes, keepdims=True)
-        return dx * inverse, grads

@@ -1,4 +1,4 @@
-"""Residual blocks, and the shortcut that needs no parameters."""
+"""Two ways from one input, added (residual blocks) or multiplied; and a shortcut of its own."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -84,6 +84,76 @@ class Residual(Composite):
         given, (body, shortcut) = by_layer(params), self.ways
         dx, grads = backward_through(body, given, cache[:-1], dy, wanted, reduce)
         dz, others = backward_through(shortcut, given, cache[-1:], dy, wanted, reduce)
+        return (dx + dz if wanted else None), grads | others
+
+
+@dataclass(frozen=True)
+class Gated(Composite):
+    """y = body(x) * gate(x), number by number.
+
+    With ``{"up": Linear(C, F, bias=False)}`` for a body and ``{"fc": Linear(C, F, bias=False),
+    "act": SiLU()}`` for a gate it is SwiGLU.
+
+    Parameters
+    ----------
+    body : dict of str to layer
+        One on top of the other; their names stay as they are: ``"up.weight"``.
+    gate : dict of str to layer
+        Their names begin with ``"gate."``: ``"gate.fc.weight"``.
+
+    References
+    ----------
+    N. Shazeer, "GLU variants improve transformer", 2020, equation 5.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minizo.layers import ReLU
+    >>> Gated({}, {"act": ReLU()}).forward({}, np.array([[-1.0, 3.0]]))[0]
+    array([[-0.,  9.]])
+    """
+
+    body: Mapping
+    gate: Mapping
+
+    def __post_init__(self):
+        super().__post_init__()
+        free = "gate" not in self.body
+        require(free, "body", list(self.body), "none of its layers may be called gate")
+
+    @cached_property
+    def ways(self):
+        """The layers of the body, and the gate as one layer."""
+        return self.body, {"gate": Stack(self.gate)}
+
+    def output_shape(self, shape):
+        """Shape of one example that goes out, the same along both ways."""
+        ours, theirs = (shapes_through(way, shape)[-1] for way in (self.body, self.gate))
+        if ours != theirs:
+            raise InputError(
+                f"the body gives examples of shape {ours}, the gate {theirs}; they are multiplied "
+                "number by number and must be the same"
+            )
+        return ours
+
+    def forward(self, params, x, reduce=alone):
+        """y; the cache is that of both ways, and what they gave."""
+        given, (body, gate) = by_layer(params), self.ways
+        y, caches = forward_through(body, given, x, reduce)
+        z, others = forward_through(gate, given, x, reduce)
+        return y * z, [*caches, *others, (y, z)]
+
+    def predict(self, params, x, reduce=alone):
+        """y alone."""
+        given, (body, gate) = by_layer(params), self.ways
+        y = predict_through(body, given, x, reduce)
+        return y * predict_through(gate, given, x, reduce)
+
+    def backward(self, params, cache, dy, wanted=True, reduce=alone):
+        """dx = what comes back along the body, of dy gate(x), and along the gate, of dy body(x)."""
+        given, (body, gate), (*caches, other, (y, z)) = by_layer(params), self.ways, cache
+        dx, grads = backward_through(body, given, caches, dy * z, wanted, reduce)
+        dz, others = backward_through(gate, given, [other], dy * y, wanted, reduce)
         return (dx + dz if wanted else None), grads | others
 
 

@@ -72,6 +72,8 @@ class Placed:
         self.stack, self.shape = self.network.stack, shape
         self.shapes = {short(name): own for name, own in self.stack.shapes.items()}
         self.output_shape = tuple(self.stack.output_shape(shape))
+        lowest = [place.layer.codes for place in self.network.places[:1]]
+        self.codes = lowest[0] if lowest else None  # how many whole numbers x may hold
 
     def params(self, dtype=np.float64, lead=(), seed=0):
         """Random parameters of a population, by name, none of them near 0."""
@@ -85,9 +87,14 @@ class Placed:
         return found
 
     def x(self, dtype=np.float64, lead=(), seed=0, examples=EXAMPLES):
-        """Random examples (..., N, *shape)."""
+        """Random examples (..., N, *shape); whole numbers for a layer that takes them."""
         gen = np.random.default_rng((seed, len(lead), 1))
-        return gen.normal(size=(*lead, examples, *self.shape)).astype(dtype)
+        size = (*lead, examples, *self.shape)
+        return (
+            gen.integers(self.codes, size=size)
+            if self.codes
+            else gen.normal(size=size).astype(dtype)
+        )
 
     def noise(self, x, seed=0):
         """Random arrays for a batch, by name."""
@@ -118,7 +125,7 @@ class Placed:
         if dy is None:
             dy = np.random.default_rng(4).normal(size=y.shape).astype(y.dtype)
         dx, grads = self.backward(params, cache, dy)
-        return {"y": y, "dx": dx, "grads": grads}
+        return {"y": y, "grads": grads} | ({} if self.codes else {"dx": dx})
 
 
 def short(name):
@@ -154,7 +161,8 @@ def _contract(layer, shape):
         expected = np.empty((EXAMPLES, *placed.output_shape), dtype)
         check_like(f"y of {name}.forward", y, "what output_shape says", expected)
         answer = placed.both(given, x)
-        check_like(f"dx of {name}.backward", answer["dx"], "x", x)
+        if "dx" in answer:
+            check_like(f"dx of {name}.backward", answer["dx"], "x", x)
         require(
             set(answer["grads"]) == set(placed.shapes),
             f"{name}.backward gives gradients of {sorted(answer['grads'])}, but shapes has "
@@ -224,7 +232,7 @@ def _gradients(layer, shape, in_use):
     dy = np.random.default_rng(4).normal(size=(EXAMPLES, *placed.output_shape))
     answer, gen = placed.both(params, x, dy), np.random.default_rng(5)
     judged, jumping = [], []
-    for part in ("x", *placed.shapes):
+    for part in (*(() if placed.codes else ("x",)), *placed.shapes):
         value = x if part == "x" else params[part]
 
         def forward(value, part=part):
@@ -301,9 +309,10 @@ def _members(placed, name, lead, seeds, lead_x, remedy):
         grads = together["grads"].items()
         found = {
             "y": y[index],
-            "dx": member(together["dx"], index, 1 + len(placed.shape)),
             "grads": {part: member(g, index, len(placed.shapes[part])) for part, g in grads},
         }
+        if "dx" in together:
+            found["dx"] = member(together["dx"], index, 1 + len(placed.shape))
         gap, text = apart(alone, found, TOLERANCE)
         if gap > worst:
             worst, words = gap, f"member {index} is not what it is alone ({text})"

@@ -1,0 +1,187 @@
+"""Normalisation of one example, or of one place of a sequence, over its own numbers."""
+
+from dataclasses import dataclass, field, replace
+from math import prod
+from typing import Annotated
+
+import numpy as np
+
+from .. import backend
+from ..errors import InputError, require
+from ..parallel import alone
+from ..settings import Count, Positive
+from .base import Layer, rows, unrolled
+
+
+@dataclass(frozen=True)
+class LayerNorm(Layer):
+    """y = scale (x - mean) / sqrt(var + eps) + shift, mean and var over the last numbers.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        The last axes of an example, over which it normalises: all of them, or, with ``(C,)``, every
+        place of a sequence (T, C) for itself. Two numbers at least: of one alone, y is always the
+        shift.
+    eps : float
+        Keeps the division from blowing up.
+    axes : int, optional
+        How many axes an example has, which a `Network` tells it.
+
+    Notes
+    -----
+    scale, shift : (..., *shape), at the start 1 and 0. In training and in use it is the same, and
+    no example sees another.
+
+    References
+    ----------
+    J. L. Ba, J. R. Kiros, G. E. Hinton, "Layer normalization", 2016, equation 4.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> params = {"scale": np.ones(2), "shift": np.zeros(2)}
+    >>> LayerNorm((2,)).forward(params, np.array([[1.0, 3.0]]))[0].round(3)
+    array([[-1.,  1.]])
+    """
+
+    cuts = True  # a batch may come in blocks of examples
+
+    shape: Annotated[tuple, "[1, inf)"]
+    eps: Positive = 1e-5
+    axes: Count | None = field(default=None, kw_only=True, repr=False)
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(self.shape, "LayerNorm.shape", self.shape, "it must hold at least one number")
+        remedy = "it normalises over the numbers of an example, of which there must be two or more"
+        require(prod(self.shape) > 1, "LayerNorm.shape", self.shape, remedy)
+
+    @property
+    def shapes(self):
+        """Names and shapes of the parameters."""
+        return {"scale": tuple(self.shape), "shift": tuple(self.shape)}
+
+    def init(self, stream, like):
+        """Scale 1, shift 0."""
+        ones = np.ones(self.shape, dtype=like.dtype)
+        return {"scale": ones, "shift": np.zeros_like(ones)}
+
+    def output_shape(self, shape):
+        """Unchanged."""
+        if tuple(shape)[-len(self.shape) :] != tuple(self.shape):
+            raise InputError(f"LayerNorm({self.shape}) is fed examples of shape {shape}")
+        return shape
+
+    def fed(self, shape):
+        """With ``axes``."""
+        return self if self.axes == len(shape) else replace(self, axes=len(shape))
+
+    @property
+    def _axes(self):
+        # axes of an example, and how many of them are normalised over
+        return self.axes or len(self.shape), len(self.shape)
+
+    def forward(self, params, x, reduce=alone):
+        """y in the shape of x, (..., N, *places, *shape)."""
+        xp, axes = backend.namespace(x), tuple(range(-len(self.shape), 0))
+        own = rows(x, *self._axes)
+        centred = own - xp.mean(own, axis=axes, keepdims=True)
+        inverse = 1.0 / xp.sqrt(xp.mean(centred * centred, axis=axes, keepdims=True) + self.eps)
+        xhat = centred * inverse
+        scale, shift = (xp.expand_dims(params[n], axis=axes[0] - 1) for n in ("scale", "shift"))
+        return unrolled(xhat * scale + shift, x, *self._axes), (xhat, inverse)
+
+    def backward(self, params, cache, dy, wanted=True, reduce=alone):
+        """dx, and the gradients of scale and shift, as sums over all rows n.
+
+        g  = dy scale,   dscale = sum_n dy xhat,   dshift = sum_n dy
+        dx = (g - mean g - xhat mean(g xhat)) / sqrt(var + eps)
+        """
+        xp, axes = backend.namespace(dy), tuple(range(-len(self.shape), 0))
+        (xhat, inverse), upstream, n = cache, rows(dy, *self._axes), axes[0] - 1
+        grads = {"scale": xp.sum(upstream * xhat, axis=n), "shift": xp.sum(upstream, axis=n)}
+        if not wanted:
+            return None, grads
+        g = upstream * xp.expand_dims(params["scale"], axis=n)
+        dx = g - xp.mean(g, axis=axes, keepdims=True)
+        dx -= xhat * xp.mean(g * xhat, axis=axes, keepdims=True)
+        return unrolled(dx * inverse, dy, *self._axes), grads
+
+
+@dataclass(frozen=True)
+class RMSNorm(Layer):
+    """y = scale x / sqrt(mean(x^2) + eps), the mean over the last axis.
+
+    Parameters
+    ----------
+    width : int
+        C, the length of that axis.
+    eps : float
+    axes : int, optional
+        How many axes an example has, which a `Network` tells it: 1 for (C,), 2 for (T, C).
+
+    Notes
+    -----
+    scale : (..., C), at the start 1.
+
+    References
+    ----------
+    B. Zhang, R. Sennrich, "Root mean square layer normalization", NeurIPS 2019, equation 4.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> RMSNorm(2).forward({"scale": np.ones(2)}, np.array([[3.0, 4.0]]))[0].round(3)
+    array([[0.849, 1.131]])
+    """
+
+    cuts = True
+
+    width: Count
+    eps: Positive = 1e-5
+    axes: Count = field(default=1, kw_only=True, repr=False)
+
+    @property
+    def shapes(self):
+        """Names and shapes of the parameters."""
+        return {"scale": (self.width,)}
+
+    def init(self, stream, like):
+        """Scale 1."""
+        return {"scale": np.ones(self.width, dtype=like.dtype)}
+
+    def output_shape(self, shape):
+        """Unchanged."""
+        if not shape or shape[-1] != self.width:
+            raise InputError(
+                f"RMSNorm({self.width}) is fed examples of shape {shape}; it takes (..., "
+                f"{self.width})"
+            )
+        return shape
+
+    def fed(self, shape):
+        """With ``axes``."""
+        return self if self.axes == len(shape) else replace(self, axes=len(shape))
+
+    def forward(self, params, x, reduce=alone):
+        """y in the shape of x, (..., N, *places, C)."""
+        xp, own = backend.namespace(x), rows(x, self.axes)
+        inverse = 1.0 / xp.sqrt(xp.mean(own * own, axis=-1, keepdims=True) + self.eps)
+        xhat = own * inverse
+        y = xhat * params["scale"][..., None, :]
+        return unrolled(y, x, self.axes), (xhat, inverse)
+
+    def backward(self, params, cache, dy, wanted=True, reduce=alone):
+        """dx, and the gradient of scale, a sum over all rows n.
+
+        g  = dy scale,   dscale = sum_n dy xhat
+        dx = (g - xhat mean(g xhat)) / sqrt(mean(x^2) + eps)
+        """
+        xp, (xhat, inverse), upstream = backend.namespace(dy), cache, rows(dy, self.axes)
+        grads = {"scale": xp.sum(upstream * xhat, axis=-2)}
+        if not wanted:
+            return None, grads
+        g = upstream * params["scale"][..., None, :]
+        dx = (g - xhat * xp.mean(g * xhat, axis=-1, keepdims=True)) * inverse
+        return unrolled(dx, dy, self.axes), grads
