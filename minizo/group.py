@@ -195,7 +195,7 @@ def batches(recipe, start):
         for position in range(skip, per_epoch):
             chosen = order[position * recipe.batch : (position + 1) * recipe.batch]
             stream = rng.at(recipe.seed, "layers", step, source=recipe.rng)
-            noise = recipe.objective.noise(stream, recipe.batch, x)
+            noise = recipe.objective.noise(stream, recipe.batch, recipe.data.like)
             images = take(x, chosen, axis=0)
             if recipe.augment is not None:
                 stream = rng.at(recipe.seed, "augment", step, source=recipe.rng)

@@ -83,14 +83,33 @@ def check_data(network, data):
     same = shapes_through(network.layers, shape)[1:] == network.shapes_between[1:]
     remedy = f"the network is built for {network.input_shape}"
     require(same, "the shape of an image", shape, remedy)
-    outputs = network.output_shape
-    remedy = "a loss needs (K,), one output a class: put a Flatten or a pooling layer at the end"
-    require(len(outputs) == 1, "the shape of the network's output", outputs, remedy)
+    check_tokens(network, data)
+    *places, outputs = network.output_shape
+    remedy = (
+        f"a loss needs (K,), one output a class{', at every place' if data.tokens else ''}: put a "
+        "Flatten or a pooling layer at the end"
+    )
+    right = tuple(places) == tuple(data.y_train.shape[1:])
+    require(right, "the shape of the network's output", network.output_shape, remedy)
     for part in ("train", "test"):
         labels = getattr(data, f"y_{part}")
         most = int(backend.namespace(labels).max(labels))
-        remedy = f"the network has {outputs[0]} outputs: build it with {data.classes}, one a class"
-        require(most < outputs[0], f"a label of y_{part}", most, remedy)
+        remedy = f"the network has {outputs} outputs: build it with {data.classes}, one a class"
+        require(most < outputs, f"a label of y_{part}", most, remedy)
+
+
+def check_tokens(network, data):
+    """Raise an `InputError` for tokens without an `Embedding` that knows them, or the reverse."""
+    lowest = next(iter(network.layers.values()))
+    codes = getattr(lowest, "codes", None)
+    if codes is None:
+        remedy = "they are tokens: put an Embedding in front"
+        require(not data.tokens, "the lowest layer", type(lowest).__name__, remedy)
+        return
+    remedy = f"the lowest layer is {type(lowest).__name__}, which takes tokens"
+    require(data.tokens, "the dtype of x_train", str(data.x_train.dtype), remedy)
+    remedy = f"the network knows {codes} tokens: build it with {data.classes}"
+    require(data.classes <= codes, "the number of different tokens", data.classes, remedy)
 
 
 def check_batch(network, batch):
@@ -109,8 +128,8 @@ def check_start(network, data, start, state):
         backend.namespace(start, data.x_train)
         found, d = tuple(start.shape), network.d
         require(found == (d,), "start's shape", found, f"this network has {d} parameters")
-        remedy = f"the images have {data.x_train.dtype}: convert one of them with astype"
-        require(start.dtype == data.x_train.dtype, "start's dtype", str(start.dtype), remedy)
+        remedy = f"the data have {data.like.dtype}: convert one of them with astype"
+        require(start.dtype == data.like.dtype, "start's dtype", str(start.dtype), remedy)
         for name, value in network.views(start).items():
             remedy = f"{name} holds a NaN or infinity; start from weights that are finite"
             require(finite(value).all(), "start", "not finite", remedy)
@@ -118,9 +137,9 @@ def check_start(network, data, start, state):
         known = ", ".join(network.running) or "none"
         same = set(state) == set(network.running)
         require(same, "state", sorted(state), f"this network has the statistics {known}")
-        for name, fresh in network.init_state(data.x_train).items():
+        for name, fresh in network.init_state(data.like).items():
             found, wanted = ((tuple(a.shape), str(a.dtype)) for a in (state[name], fresh))
-            remedy = f"this network has {wanted[0]} in the images' {wanted[1]}"
+            remedy = f"this network has {wanted[0]} in the data's {wanted[1]}"
             require(found == wanted, f"the shape and dtype of state {name}", found, remedy)
             remedy = f"{name} holds a NaN or infinity; leave it out for those of the first batch"
             require(finite(state[name]).all(), "state", "not finite", remedy)

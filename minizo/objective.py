@@ -11,6 +11,7 @@ from typing import NamedTuple
 from . import backend
 from .contracts import check_backward, check_learned, check_part
 from .errors import InputError, require
+from .layers.base import rows, unrolled
 from .losses import SoftmaxCrossEntropy
 from .network import Network
 from .quantizers.base import advances
@@ -20,7 +21,7 @@ class Batch(NamedTuple):
     """Examples, and the random arrays that the loss on them depends on.
 
     x : ndarray (N, *input_shape)
-    labels : int ndarray (N,)
+    labels : int ndarray (N,), or (N, T) where every place of a sequence has one
         Where S seeds train at once (`minizo.fit_many`), x and labels are (S, 1, N, ...).
     noise : dict of str to ndarray, optional
         From `Objective.noise`, such as the masks of dropout. They are part of the batch, so that
@@ -246,7 +247,7 @@ class Objective:
         return weights if batch.noise is None else {**weights, **batch.noise}
 
     def outputs(self, theta, x, state=None):
-        """Outputs of the quantised network in use, (..., N, K). Cost: 1 forward.
+        """Outputs of the quantised network in use, (..., N, *output_shape). Cost: 1 forward.
 
         Parameters
         ----------
@@ -274,7 +275,16 @@ class Objective:
         each theta.
         """
         params = self.training_params(theta, batch)
-        return self.loss.forward(self.network.predict(params, batch.x), batch.labels)[0]
+        return self.loss_of(self.network.predict(params, batch.x), batch.labels)[0]
+
+    def loss_of(self, outputs, labels):
+        """The loss (...) of the network's outputs, and the cache that the loss's backward takes.
+
+        Of a sequence every place counts as an example: outputs (..., N, T, K) and labels (..., N,
+        T) become (..., N*T, K) and (..., N*T).
+        """
+        axes = len(self.network.output_shape)
+        return self.loss.forward(rows(outputs, axes), rows(labels, axes - 1, kept=0))
 
     def statistics(self, theta, batch):
         """What a forward at theta sees of the batch, for `Network.next_state`.
@@ -299,8 +309,9 @@ class Objective:
         """
         params = self.training_params(theta, batch)
         outputs, caches = self.network.forward(params, batch.x)
-        loss, cache = self.loss.forward(outputs, batch.labels)
-        gradient = self.network.backward(params, caches, self.loss.backward(cache))
+        loss, cache = self.loss_of(outputs, batch.labels)
+        dy = unrolled(self.loss.backward(cache), outputs, len(self.network.output_shape))
+        gradient = self.network.backward(params, caches, dy)
         return Gradient(loss, gradient, self.network.statistics(caches))
 
     def ste_gradient(self, theta, batch):
@@ -364,7 +375,8 @@ class Objective:
 
     def footprint(self, batch):
         """Numbers in the largest array that `evaluate` makes of one theta: of d, or of outputs."""
-        return max(self.network.d, batch.labels.shape[-1] * self.network.widest)
+        examples = batch.labels.shape[-len(self.network.output_shape)]
+        return max(self.network.d, examples * self.network.widest)
 
     def cost(self, forwards, backwards, examples):
         """Multiply-accumulates of so many forwards and backwards on batches of ``examples``."""

@@ -55,11 +55,11 @@ class Recipe:
         """Latent parameters (d,) before the first step: the start, or what the seed draws."""
         if self.start is not None:
             return backend.namespace(self.start).asarray(self.start, copy=True)
-        return self.objective.network.init(self.seed, like=self.data.x_train)
+        return self.objective.network.init(self.seed, like=self.data.like)
 
     def settings(self):
         """The recipe in words, for records and for refusing a checkpoint of another run."""
-        like = self.data.x_train  # theta has its library and dtype
+        like = self.data.like
         xp = backend.namespace(like)
         scales = [xp.reshape(s, (-1,)) for s in self.objective.scales.values()]
         network = self.objective.network

@@ -78,20 +78,23 @@ def evaluate(objective, theta, x, labels, state=None):
     Parameters
     ----------
     theta : ndarray of shape (..., d)
-        They share the examples x (N, *input_shape) and their labels (N,).
+        They share the examples x (N, *input_shape) and their labels (N,), or (N, T) where every
+        place of a sequence has one, over all of which the means are.
 
     Returns
     -------
     loss, accuracy : float, or float64 ndarray of shape (...) on the host
     """
     xp, n = backend.namespace(theta), labels.shape[0]
+    axes = len(objective.network.output_shape)
     weights = objective.weights_in_use(theta, state)
 
     def sums(part):
         outputs = objective.network.predict(weights, x[part, ...])
-        loss = outputs.shape[-2] * objective.loss.forward(outputs, labels[part])[0]
-        hits = xp.astype(xp.argmax(outputs, axis=-1) == labels[part], theta.dtype)
-        return loss, xp.sum(hits, axis=-1)
+        own = labels[part, ...]
+        loss = prod(own.shape) * objective.loss_of(outputs, own)[0]
+        hits = xp.astype(xp.argmax(outputs, axis=-1) == own, theta.dtype)
+        return loss, xp.sum(hits, axis=tuple(range(-axes, 0)))
 
     widest = objective.network.widest * prod(theta.shape[:-1])
     most = max(1, min(EVALUATION_BATCH, EVALUATION_NUMBERS // widest))
@@ -99,7 +102,8 @@ def evaluate(objective, theta, x, labels, state=None):
     loss = right = 0.0
     for part_loss, part_right in in_parts(sums, n, "examples to evaluate", theta, most, key):
         loss, right = loss + part_loss, right + part_right
-    return tuple(backend.to_numpy(total).astype(float)[()] / n for total in (loss, right))
+    places = prod(labels.shape)
+    return tuple(backend.to_numpy(total).astype(float)[()] / places for total in (loss, right))
 
 
 def record(group, state, records, errors):
@@ -159,24 +163,31 @@ def finite(state, rows=1):
     return backend.to_numpy(xp.all(apart, axis=-1))
 
 
-def diverged(recipe, what, step, updates):
-    """The `Diverged` error that says where it happened, whether after an update, and what to do."""
-    x = recipe.data.x_train
+def not_finite(data):
+    """The first training image that holds a NaN or infinity, or ``None``."""
+    x = data.x_train
     xp = backend.namespace(x)
+    if data.tokens:
+        return None
     # (N, *shape) -> (N,)
     bad = ~xp.all(xp.isfinite(x), axis=tuple(range(1, x.ndim)))
-    if backend.to_numpy(xp.any(bad)):
-        image = int(backend.to_numpy(xp.argmax(xp.astype(bad, x.dtype))))
+    return int(xp.argmax(xp.astype(bad, x.dtype))) if bool(xp.any(bad)) else None
+
+
+def diverged(recipe, what, step, updates):
+    """The `Diverged` error that says where it happened, whether after an update, and what to do."""
+    image, what_comes_in = not_finite(recipe.data), "tokens" if recipe.data.tokens else "images"
+    if image is not None:
         cause = f"; training image {image} holds a NaN or infinity: mend the data"
     elif updates == 0 and recipe.state is not None:
         cause = (
-            "; the images and the weights are finite, so leave out the running statistics given as "
-            "state, which need not fit the quantised weights"
+            f"; the {what_comes_in} and the weights are finite, so leave out the running "
+            "statistics given as state, which need not fit the quantised weights"
         )
     elif updates == 0:
         cause = (
-            "; the images and the weights are finite, but the network overflows: use smaller "
-            "images, weights or perturbations"
+            f"; the {what_comes_in} and the weights are finite, but the network overflows: use "
+            f"smaller {'' if recipe.data.tokens else 'images, '}weights or perturbations"
         )
     else:
         rule = type(recipe.optimizer).__name__

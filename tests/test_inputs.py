@@ -250,7 +250,7 @@ def test_more_examples_than_there_are(toy, train):
 
 def test_a_start_of_another_dtype_or_library(toy):
     net = models.mlp(12, 5, 3)
-    with pytest.raises(InputError, match="start's dtype is 'float64', but the images have float32"):
+    with pytest.raises(InputError, match="start's dtype is 'float64', but the data have float32"):
         run(toy, start=net.init(0, like=np.empty(0)))
     with pytest.raises(InputError, match="expected an array, got list"):
         run(toy, start=net.init(0).tolist())

@@ -207,7 +207,7 @@ def check(settings, cases, network, data):
     """Raise an `InputError` for cases that cannot be trained, before anything is."""
     for case in cases:
         objective = build_objective(settings, network, case.quantizer)
-        theta = objective.network.init(0, like=data.x_train)
+        theta = objective.network.init(0, like=data.like)
         case.estimator.init(objective.calibrate(theta), theta)
         case.optimizer.init(theta, objective)
 
@@ -231,7 +231,7 @@ def summary(run, data, result, error):
         **case.row,
         "backend": xp.__name__,
         "device": backend.device_name(xp),
-        "dtype": str(data.x_train.dtype),
+        "dtype": str(data.like.dtype),
         "data": data.name,
         "seed": run.seed,
         "lr": getattr(case.optimizer, "lr", None),

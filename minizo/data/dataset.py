@@ -1,4 +1,4 @@
-"""A labelled image data set: four arrays and a name."""
+"""A labelled data set: four arrays and a name."""
 
 import hashlib
 from dataclasses import dataclass, fields, replace
@@ -19,23 +19,26 @@ BLOCK = 2**20  # numbers that are float64 at a time: 8 MiB
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
-    """Training and test images with their labels.
+    """Training and test images with their labels, or sequences of tokens with what follows each.
 
     Parameters
     ----------
     name : str
         What tables and pictures print, such as ``"MNIST"``.
-    x_train : ndarray of shape (n_train, C, H, W)
+    x_train : ndarray of shape (n_train, C, H, W), or of integers (n_train, T)
         Training images, float32 or float64, finite, with values in [0, 1] or normalised channel by
-        channel.
-    y_train : ndarray of shape (n_train,)
-        Training labels of any integer type, with values in 0 .. classes - 1; kept as int64.
-    x_test : ndarray of shape (n_test, C, H, W)
-        Test images.
-    y_test : ndarray of shape (n_test,)
+        channel; or sequences of T tokens 0 .. classes - 1, kept as int64.
+    y_train : ndarray of shape (n_train,), or (n_train, T)
+        Training labels of any integer type, with values in 0 .. classes - 1; kept as int64. A
+        sequence has one for each of its places.
+    x_test : ndarray of shape (n_test, C, H, W) or (n_test, T)
+        Test images, or sequences.
+    y_test : ndarray of shape (n_test,) or (n_test, T)
         Test labels.
     classes : int, default 10
-        Number of classes.
+        Number of classes, or of different tokens.
+    dtype : {"float32", "float64"}, optional
+        In which a network is trained with it: that of images, and float32 for tokens.
 
     Raises
     ------
@@ -54,6 +57,9 @@ class Dataset:
     >>> x, y = np.zeros((4, 1, 28, 28), np.float32), np.arange(4)
     >>> Dataset("blank", x, y, x[:2], y[:2])
     Dataset('blank': 4 + 2 images of shape (1, 28, 28), float32, 10 classes)
+    >>> tokens = np.arange(12).reshape(4, 3) % 5
+    >>> Dataset("count", tokens, (tokens + 1) % 5, tokens[:1], (tokens[:1] + 1) % 5, 5)
+    Dataset('count': 4 + 1 sequences of 3 tokens, 5 different)
     """
 
     name: str
@@ -62,18 +68,21 @@ class Dataset:
     x_test: Any
     y_test: Any
     classes: int = 10
+    dtype: Any = None
 
     def __post_init__(self):
         object.__setattr__(self, "classes", whole("classes", self.classes))
         for part in ("train", "test"):
-            x = _images(f"x_{part}", getattr(self, f"x_{part}"))
+            x = getattr(self, f"x_{part}")
             y = _labels(f"y_{part}", getattr(self, f"y_{part}"), self.classes)
-            require(
-                tuple(y.shape) == (x.shape[0],),
-                f"the shape of y_{part}",
-                tuple(y.shape),
-                f"the {x.shape[0]} images of x_{part} need as many labels",
-            )
+            if _are_tokens(x):
+                x = _tokens(f"x_{part}", x, self.classes)
+                wanted, remedy = tuple(x.shape), f"x_{part} has {x.shape}, one label a token"
+            else:
+                x = _images(f"x_{part}", x)
+                wanted = (x.shape[0],)
+                remedy = f"the {x.shape[0]} images of x_{part} need as many labels"
+            require(tuple(y.shape) == wanted, f"the shape of y_{part}", tuple(y.shape), remedy)
             object.__setattr__(self, f"x_{part}", x)
             object.__setattr__(self, f"y_{part}", y)
         arrays = (self.x_train, self.y_train, self.x_test, self.y_test)
@@ -90,9 +99,30 @@ class Dataset:
             str(self.x_test.dtype),
             f"the training images have {self.x_train.dtype}",
         )
+        own = "float32" if self.tokens else backend.numpy_dtype(self.x_train).name
+        dtype = own if self.dtype is None else float_dtype(self.dtype).name
+        remedy = f"the images have {own}: convert them with astype"
+        require(self.tokens or dtype == own, "dtype", dtype, remedy)
+        object.__setattr__(self, "dtype", dtype)
+
+    @property
+    def tokens(self):
+        """Whether x holds tokens, and not images."""
+        return _are_tokens(self.x_train)
+
+    @property
+    def like(self):
+        """An empty array with the library, the device and the dtype of what is trained with it."""
+        xp = backend.namespace(self.x_train)
+        return backend.empty((0,), self.x_train, getattr(xp, self.dtype))
 
     def __repr__(self):
         n_train, *shape = self.x_train.shape
+        if self.tokens:
+            return (
+                f"Dataset({self.name!r}: {n_train} + {self.x_test.shape[0]} sequences of "
+                f"{shape[0]} tokens, {self.classes} different)"
+            )
         return (
             f"Dataset({self.name!r}: {n_train} + {self.x_test.shape[0]} images of shape "
             f"{tuple(shape)}, {self.x_train.dtype}, {self.classes} classes)"
@@ -131,7 +161,7 @@ class Dataset:
         return self._with({name: move(getattr(self, name)) for name in ARRAYS})
 
     def astype(self, dtype):
-        """The same data set with images of another floating-point type; labels stay int64.
+        """The same data set for training in another floating-point type; labels stay int64.
 
         Parameters
         ----------
@@ -143,8 +173,10 @@ class Dataset:
         Dataset
         """
         dtype = float_dtype(dtype)
+        if self.tokens:
+            return replace(self, dtype=dtype.name)
         x_train, x_test = (x.astype(dtype, copy=False) for x in (self.x_train, self.x_test))
-        return replace(self, x_train=x_train, x_test=x_test)
+        return replace(self, x_train=x_train, x_test=x_test, dtype=dtype.name)
 
     def standardized(self):
         """Return the data set with (x - mean_c) / std_c for x, c the channel.
@@ -161,7 +193,7 @@ class Dataset:
         Raises
         ------
         InputError
-            If there is no training image.
+            If there is no training image, or the data are tokens.
 
         Examples
         --------
@@ -171,6 +203,8 @@ class Dataset:
         >>> data.x_train.reshape(-1).round(3), data.name  # mean 4, standard deviation sqrt(5)
         (array([-1.342, -0.447,  0.447,  1.342]), 'four, standardised')
         """
+        remedy = "tokens have no scale: leave standardising out"
+        require(not self.tokens, "the dtype of x_train", str(self.x_train.dtype), remedy)
         remedy = "their mean and standard deviation are needed: give some"
         require(prod(self.x_train.shape), "the shape of x_train", self.x_train.shape, remedy)
         moments = channel_moments(self.x_train)
@@ -267,8 +301,21 @@ def _images(name, x):
     return x
 
 
+def _are_tokens(x):
+    # whole numbers (N, T)
+    backend.namespace(x)
+    return len(x.shape) < 4 and backend.numpy_dtype(x).kind in "iu"
+
+
+def _tokens(name, x, classes):
+    # sequences (N, T) of tokens as int64
+    remedy = "tokens are (N, T), N sequences of T; images are floats (N, C, H, W)"
+    require(len(x.shape) == 2 and x.shape[1] > 0, f"the shape of {name}", tuple(x.shape), remedy)
+    return _labels(name, x, classes)
+
+
 def _labels(name, y, classes):
-    # labels (N,) as int64, in which nothing wraps round
+    # labels (N,) or (N, T) as int64, in which nothing wraps round
     xp = backend.namespace(y)
     remedy = "labels are whole numbers: convert them with y.astype('int64')"
     require(backend.numpy_dtype(y).kind in "iu", f"the dtype of {name}", str(y.dtype), remedy)
