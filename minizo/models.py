@@ -23,6 +23,7 @@ from .layers import (
 from .network import Network
 from .quantizers import LSQ, DoReFaActivation, MidRise, MidTread, Quantizer, Sign
 from .settings import truth, whole, wholes
+from .transformers import llama, vit  # noqa: F401
 
 # What stands between layers: layers as they are, and quantisers, each with a step of its own.
 ACTIVATIONS = {

@@ -8,7 +8,7 @@ import numpy as np
 from .. import backend
 from ..errors import InputError
 from ..parallel import alone
-from ..settings import Count
+from ..settings import Count, Positive
 from .base import Layer, rows, unrolled
 
 # Multiply-accumulates up to which a BLAS does many small products at full speed. Above, those of a
@@ -26,14 +26,16 @@ class Linear(Layer):
         Widths.
     bias : bool
         Whether b is there.
+    variance : float
+        Of the numbers of W at the start, times ``inputs``.
     axes : int, optional
         How many axes an example has, which a `Network` tells it: 1 for vectors, 2 for sequences
         (T, inputs), where every place is mapped by the same W.
 
     Notes
     -----
-    W : (..., outputs, inputs), b : (..., outputs). Start: W ~ N(0, 2 / inputs), b = 0
-    (K. He et al., "Delving deep into rectifiers", ICCV 2015, equation 12).
+    W : (..., outputs, inputs), b : (..., outputs). Start: W ~ N(0, variance / inputs),
+    b = 0 (2 is that of K. He et al., "Delving deep into rectifiers", ICCV 2015, equation 12).
     Cost: inputs * outputs multiply-accumulates a vector forward, as many again for each of dW
     and dx.
 
@@ -52,6 +54,7 @@ class Linear(Layer):
     inputs: Count
     outputs: Count
     bias: bool = True
+    variance: Positive = 2.0
     axes: Count = field(default=1, kw_only=True, repr=False)
 
     @property
@@ -63,7 +66,7 @@ class Linear(Layer):
     def init(self, stream, like):
         """Initial parameters in the dtype of ``like``, NumPy arrays."""
         weight = stream.normal(np.empty(self.shapes["weight"], dtype=like.dtype))
-        weight *= sqrt(2.0 / self.inputs)
+        weight *= sqrt(self.variance / self.inputs)
         return {"weight": weight} | ({"bias": np.zeros_like(weight[:, 0])} if self.bias else {})
 
     def output_shape(self, shape):

@@ -1,0 +1,199 @@
+"""Transformers: a language model after LLaMA, and a classifier of images.
+
+Both are the same stack: a residual block with attention, a residual block with a two-layer network,
+and so on, each with its norm in front ("pre-norm").
+"""
+
+from .errors import require
+from .layers import (
+    GELU,
+    Attention,
+    ClassToken,
+    Embedding,
+    FirstToken,
+    Gated,
+    LayerNorm,
+    Linear,
+    MeanToken,
+    Patches,
+    Positions,
+    Residual,
+    RMSNorm,
+    SiLU,
+    Stack,
+)
+from .network import Network
+from .settings import whole, wholes
+
+POOLS = ("token", "mean")
+
+
+def _sizes(width, layers, heads, shared=1):
+    # as Python's whole numbers, and the numbers of one head
+    width, layers, heads = whole("width", width), whole("layers", layers), whole("heads", heads)
+    shared = whole("shared", shared)
+    right = width % heads == 0
+    require(right, "width", width, f"it must be a multiple of the {heads} heads")
+    return width, layers, heads, shared, width // heads
+
+
+def llama(vocabulary, *, width=64, layers=2, heads=4, context=64, shared=1, hidden=None):
+    """A language model after LLaMA: what comes after each token of a sequence.
+
+    Embedding; ``layers`` times attention (causal, rotary positions) and SwiGLU, each a residual
+    block with an RMSNorm in front; RMSNorm, and a linear head without biases.
+
+    Parameters
+    ----------
+    vocabulary : int
+        V, the number of different tokens.
+    width : int
+        C, the numbers of a place.
+    layers, heads : int
+    context : int
+        T, the tokens of a sequence in training; there are no weights that depend on it.
+    shared : int
+        How many heads share a key and a value (grouped-query attention); 1 for none.
+    hidden : int, optional
+        Width of SwiGLU; by default 8 C / 3, rounded up to a multiple of 8.
+
+    Returns
+    -------
+    Network
+        Of (T,) tokens, whose output is (T, V). Its inner weights are called
+        ``layers.1.attention.qkv.weight``, ``layers.1.attention.out.weight``,
+        ``layers.1.mlp.gated.up.weight``, ``layers.1.mlp.gated.gate.fc.weight`` and
+        ``layers.1.mlp.down.weight``; the others ``embedding.weight`` and ``head.weight``.
+
+    Notes
+    -----
+    Queries, keys and values are one product, and so one quantised tensor. Start: N(0, 1 / inputs),
+    divided by 2 layers where a residual block ends (as GPT-2 does, so that the sum of all blocks
+    keeps its size), and N(0, 0.1 / C) for the head, so that the first loss is about log V.
+
+    References
+    ----------
+    H. Touvron et al., "LLaMA: open and efficient foundation language models", 2023, section 2.2.
+
+    Examples
+    --------
+    >>> network = llama(65)
+    >>> network.d, network.output_shape, network.macs
+    (108992, (64, 65), 7737344)
+    """
+    width, layers, heads, shared, size = _sizes(width, layers, heads, shared)
+    hidden = -(-width * 8 // 24) * 8 if hidden is None else whole("hidden", hidden)
+    attention = Attention(heads, size, shared)
+
+    def block():
+        return Stack({
+            "attention": Residual({
+                "norm": RMSNorm(width),
+                "qkv": Linear(width, attention.inputs, bias=False, variance=1.0),
+                "heads": attention,
+                "out": Linear(width, width, bias=False, variance=0.5 / layers),
+            }),
+            "mlp": Residual({
+                "norm": RMSNorm(width),
+                "gated": Gated(
+                    {"up": Linear(width, hidden, bias=False, variance=1.0)},
+                    {"fc": Linear(width, hidden, bias=False, variance=1.0), "act": SiLU()},
+                ),
+                "down": Linear(hidden, width, bias=False, variance=0.5 / layers),
+            }),
+        })  # fmt: skip
+
+    return Network(
+        {
+            "embedding": Embedding(vocabulary, width),
+            "layers": Stack({str(i): block() for i in range(1, layers + 1)}),
+            "norm": RMSNorm(width),
+            "head": Linear(width, vocabulary, bias=False, variance=0.1),
+        },
+        (whole("context", context),),
+    )
+
+
+def vit(
+    input_shape=(1, 28, 28),
+    classes=10,
+    *,
+    patch=4,
+    width=64,
+    layers=4,
+    heads=4,
+    hidden=None,
+    pool="token",
+):
+    """A vision transformer: patches of an image as a sequence, and one vector of it classified.
+
+    Patches, linear, class token and learned positions; ``layers`` times attention and a two-layer
+    network with GELU, each a residual block with a LayerNorm in front; LayerNorm, linear.
+
+    Parameters
+    ----------
+    input_shape : tuple of int
+        (C, H, W).
+    classes : int
+    patch : int
+        Pixels of a patch's side, which divides H and W.
+    width, layers, heads : int
+    hidden : int, optional
+        Of the two-layer networks; by default 4 ``width``.
+    pool : {"token", "mean"}
+        What is classified: a class token, or the mean of all places.
+
+    Returns
+    -------
+    Network
+        Its inner weights are called ``layers.1.attention.qkv.weight``,
+        ``layers.1.attention.out.weight``, ``layers.1.mlp.up.weight`` and
+        ``layers.1.mlp.down.weight``; the others ``embedding.weight`` and ``head.weight``.
+
+    References
+    ----------
+    A. Dosovitskiy et al., "An image is worth 16x16 words", ICLR 2021, equations 1 to 4.
+
+    Examples
+    --------
+    >>> network = vit()
+    >>> network.d, network.output_shape, network.macs
+    (205066, (10,), 11161216)
+    """
+    image = wholes("input_shape", input_shape)
+    width, layers, heads, _, size = _sizes(width, layers, heads)
+    hidden = 4 * width if hidden is None else whole("hidden", hidden)
+    require(pool in POOLS, "pool", pool, f"choose from {POOLS}")
+    cut = Patches(whole("patch", patch))
+    places, numbers = cut.output_shape(image)
+
+    def block():
+        return Stack({
+            "attention": Residual({
+                "norm": LayerNorm((width,)),
+                "qkv": Linear(width, 3 * width, variance=1.0),
+                "heads": Attention(heads, size, causal=False, rotary=None),
+                "out": Linear(width, width, variance=0.5 / layers),
+            }),
+            "mlp": Residual({
+                "norm": LayerNorm((width,)),
+                "up": Linear(width, hidden),
+                "act": GELU(),
+                "down": Linear(hidden, width, variance=0.5 / layers),
+            }),
+        })  # fmt: skip
+
+    token = {"token": ClassToken(width)} if pool == "token" else {}
+    return Network(
+        {
+            "patches": cut,
+            "embedding": Linear(numbers, width, variance=1.0),
+            **token,
+            "positions": Positions(places + len(token), width),
+            "layers": Stack({str(i): block() for i in range(1, layers + 1)}),
+            "norm": LayerNorm((width,)),
+            "pool": FirstToken() if pool == "token" else MeanToken(),
+            "head": Linear(width, classes, variance=0.1),
+        },
+        image,
+    )
