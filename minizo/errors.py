@@ -6,7 +6,6 @@ from collections.abc import Callable, Hashable
 
 # What others call a thing -> what it may be called here, in the order in which it is suggested.
 SYNONYMS = {
-    "adamw": ("adam",),
     "backprop": ("ste",),
     "bce": ("cross-entropy",),
     "binary": ("sign",),

@@ -21,7 +21,7 @@ from . import backend
 from .errors import require, resolve
 from .rules import Rule
 from .schedules import SHAPES, schedule
-from .settings import Positive
+from .settings import Positive, Share
 
 
 @dataclass(frozen=True)
@@ -180,6 +180,96 @@ class Adam(SGD):
         return theta, AdamState(m, v, t)
 
 
+class AdamWState(NamedTuple):
+    """State of `AdamW`: m, v, t of Adam; decays, 1 where a parameter decays, else 0."""
+
+    m: object
+    v: object
+    t: int
+    decays: object
+
+
+@dataclass(frozen=True)
+class AdamW(Adam):
+    """theta <- theta - lr(t) (mhat / (sqrt(vhat) + eps) + decay theta), mostly of transformers.
+
+    The gradient may be clipped before, g <- g min(1, clip / |g|), and the rate may first grow:
+
+        lr(p) = lr p / warmup                                                  for p < warmup
+        lr(p) = lr (floor + (1 - floor) shape((p - warmup) / (1 - warmup)))    else
+
+    Parameters
+    ----------
+    lr, b1, b2, eps
+        As in `Adam`.
+    schedule : {"constant", "linear", "cosine", "step"} or callable
+        How the rate falls after the warm-up, from lr to ``floor`` lr.
+    decay : float
+        At least 0. Vectors (biases, the scales of norms, what quantisers learn) do not decay.
+    warmup : float
+        Share of the run in which the rate grows, in [0, 1).
+    floor : float
+        In [0, 1].
+    clip : float, optional
+        The longest gradient, all parameters together; by default any.
+
+    Notes
+    -----
+    The decay is no part of the gradient, so it is not divided by sqrt(vhat), as an L2 penalty would
+    be. Quantised weights decay in their latent form.
+
+    References
+    ----------
+    I. Loshchilov, F. Hutter, "Decoupled weight decay regularization", ICLR 2019, algorithm 2.
+    R. Pascanu, T. Mikolov, Y. Bengio, "On the difficulty of training recurrent neural networks",
+    ICML 2013, algorithm 1 (clipping).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rule, theta = AdamW(lr=0.1, decay=0.5), np.array([1.0, -2.0])
+    >>> theta, state = rule.update(np.array([1e-3, 40.0]), rule.init(theta), theta)
+    >>> theta.round(3)  # a step of lr towards where the gradient says, and lr decay theta to 0
+    array([ 0.85, -2.  ])
+    >>> warm = AdamW(lr=1.0, warmup=0.1, floor=0.1)
+    >>> warm.rate(0.0), warm.rate(0.05), warm.rate(0.1), warm.rate(1.0)
+    (0.0, 0.5, 1.0, 0.1)
+    """
+
+    decay: Annotated[float, "[0, inf)"] = 0.01
+    warmup: Annotated[float, "[0, 1)"] = 0.0
+    floor: Share = 0.0
+    clip: Positive | None = None
+    rowwise = True
+
+    def rate(self, progress):
+        """Return lr(p) at progress p = t / T."""
+        if progress < self.warmup:
+            return self.lr * progress / self.warmup
+        fallen = (progress - self.warmup) / (1.0 - self.warmup)
+        return schedule(self.schedule, self.lr, self.floor * self.lr, fallen)
+
+    def init(self, theta, objective=None):
+        """Return the state of a new run of ``objective``; without one every parameter decays."""
+        decays = backend.namespace(theta).ones_like(theta)
+        if objective is not None:
+            shapes = objective.network.shapes
+            for name, part in objective.network.slices.items():
+                decays[..., part] = float(len(shapes[name]) > 1)
+        return AdamWState(*super().init(theta), decays)
+
+    def update(self, grad, state, theta, progress=0.0):
+        """Take one step: return the new theta and the next state."""
+        if self.clip is not None:
+            xp = backend.namespace(grad)
+            length = xp.sqrt(xp.sum(grad * grad, axis=-1, keepdims=True))
+            # min(1, clip / |g|), without a division by 0
+            grad = grad * (self.clip / xp.clip(length, self.clip, None))
+        new, adam = super().update(grad, AdamState(*state[:3]), theta, progress)
+        new = new - self.rate(progress) * self.decay * state.decays * theta
+        return new, AdamWState(*adam, state.decays)
+
+
 class BopState(NamedTuple):
     """State of `Bop`: m, v, t of Adam; mean, of g; binary, 1 where weights flip, else 0."""
 
@@ -261,4 +351,4 @@ class Bop(Adam):
         return new, BopState(*adam, mean, state.binary)
 
 
-OPTIMIZERS = {"sgd": SGD, "momentum": Momentum, "adam": Adam, "bop": Bop}
+OPTIMIZERS = {"sgd": SGD, "momentum": Momentum, "adam": Adam, "adamw": AdamW, "bop": Bop}

@@ -3,7 +3,10 @@
 import numpy as np
 import pytest
 
-from minizo import InputError, optim
+from minizo import InputError, Objective, optim
+from minizo.layers import BatchNorm1d, Linear
+from minizo.network import Network
+from minizo.quantizers import LSQ
 from minizo.schedules import SHAPES, schedule
 
 
@@ -37,10 +40,23 @@ def bop_by_hand(grads, lr, gamma=1e-3, threshold=1e-8):
     return np.array(theta)
 
 
+def adamw_by_hand(grads, lr, decay=0.01, clip=None):
+    """Algorithm 2 of its paper: the decay beside Adam's step; a gradient cut to length ``clip``."""
+    theta, m, v = np.array([1.0, -2.0, 0.5]), 0.0, 0.0
+    for t, g in enumerate(grads, 1):
+        if clip is not None and np.linalg.norm(g) > clip:
+            g = g * clip / np.linalg.norm(g)
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+        step = (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+        theta = theta - lr * (step + decay * theta)
+    return theta
+
+
 HAND = {
     "sgd": lambda grads, lr: np.array([1.0, -2.0, 0.5]) - lr * np.sum(grads, axis=0),
     "momentum": momentum_by_hand,
     "adam": adam_by_hand,
+    "adamw": adamw_by_hand,
     "bop": bop_by_hand,
 }
 
@@ -61,10 +77,10 @@ def test_update_rule(name):
 
 @pytest.mark.parametrize("name", optim.OPTIMIZERS)
 def test_states_start_at_zero(name):
-    """But for Bop's mask; that updates are pure, and keep the dtype: `test_testing_optimizers`."""
+    """But for masks; that updates are pure, and keep the dtype: `test_testing_optimizers`."""
     state = optim.OPTIMIZERS[name]().init(np.ones(4))
-    if name == "bop":
-        assert np.all(state.binary == 1)
+    if name in ("bop", "adamw"):
+        assert np.all(state[-1] == 1)
         state = state[:-1]
     assert all(not np.any(field) for field in state)
 
@@ -77,6 +93,44 @@ def test_minimises_a_quadratic(name):
     for t in range(400):
         theta, state = rule.update(curvature * theta, state, theta, t / 400)
     assert np.abs(theta).max() < 1e-2
+
+
+@pytest.mark.parametrize("clip", [0.5, 1.5, 100.0])
+def test_a_gradient_is_clipped_as_a_whole(clip):
+    """AdamW, 20 steps by hand, alone and as rows of one array, each with its own length."""
+    rule = optim.AdamW(lr=0.05, schedule="constant", decay=0.1, clip=clip)
+    grads = np.random.default_rng(0).normal(size=(20, 2, 1, 3))
+    rows = np.tile([1.0, -2.0, 0.5], (2, 1, 1))
+    state = rule.init(rows)
+    for g in grads:
+        rows, state = rule.update(g, state, rows)
+    for row in range(2):
+        expected = adamw_by_hand(grads[:, row, 0], 0.05, 0.1, clip)
+        np.testing.assert_allclose(rows[row, 0], expected, rtol=1e-12)
+    loose = adamw_by_hand(grads[:, 0, 0], 0.05, 0.1, None)
+    assert np.allclose(rows[0, 0], loose, rtol=1e-6) == (clip == 100.0)
+
+
+def test_matrices_decay_and_vectors_do_not():
+    """A gradient of 0 leaves biases, norms and LSQ's steps alone, and shrinks every weight."""
+    layers = {"fc1": Linear(3, 4), "bn": BatchNorm1d(4), "fc2": Linear(4, 2)}
+    objective = Objective(Network(layers, (3,)), LSQ())
+    theta = objective.network.init(0) + 0.5
+    rule = optim.AdamW(lr=0.1, schedule="constant", decay=0.5)
+    new, _ = rule.update(np.zeros_like(theta), rule.init(theta, objective), theta)
+    before, after = objective.network.views(theta), objective.network.views(new)
+    for name, value in before.items():
+        share = 0.95 if name.endswith(".weight") else 1.0
+        np.testing.assert_allclose(after[name], share * value, rtol=1e-6)
+
+
+def test_a_rate_that_warms_up():
+    """Linear to lr, then the shape between lr and its floor, without a jump."""
+    rule = optim.AdamW(lr=2.0, schedule="cosine", warmup=0.2, floor=0.1)
+    rates = [rule.rate(p) for p in (0.0, 0.1, 0.2, 0.6, 1.0)]
+    np.testing.assert_allclose(rates, [0.0, 1.0, 2.0, 1.1, 0.2], atol=1e-12)
+    plain, usual = optim.AdamW(lr=2.0), optim.Adam(lr=2.0)
+    assert [plain.rate(p) for p in (0.0, 0.5, 1.0)] == [usual.rate(p) for p in (0.0, 0.5, 1.0)]
 
 
 def test_schedules():

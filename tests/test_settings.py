@@ -36,7 +36,8 @@ MADE = ("minizo.bench", "minizo.export", "minizo.figures", "minizo.gallery", "mi
         "minizo.reproduce", "minizo.testing")  # fmt: skip
 # Looked at in a way of their own: a number or two of them; one number among arrays
 OWN = {("Conv2d", "kernel"), ("Conv2d", "stride"), ("Conv2d", "padding"), ("Dataset", "classes"),
-       ("Objective", "quantized"), ("Rows", "streams"), ("Step", "seed")}  # fmt: skip
+       ("Objective", "quantized"), ("Rows", "streams"), ("Step", "seed"),
+       ("Text", "classes")}  # fmt: skip
 
 
 def found_classes():
@@ -63,6 +64,13 @@ NEEDED = {
     "QuantizedActivation": {"quantizer": Sign()},
     "Conv2d": {"inputs": 2, "outputs": 3},
     "Linear": {"inputs": 2, "outputs": 3},
+    "Attention": {"heads": 6, "size": 2},
+    "ClassToken": {"width": 3},
+    "Embedding": {"vocabulary": 5, "width": 3},
+    "Gated": {"body": {}, "gate": {"act": ReLU()}},
+    "Patches": {"size": 2},
+    "Positions": {"length": 5, "width": 3},
+    "RMSNorm": {"width": 3},
     "ZeroPad": {"inputs": 1, "outputs": 3},
     "LayerNorm": {"shape": (2, 3)},
     "Residual": {"body": {"act": ReLU()}},

@@ -1,4 +1,4 @@
-"""Data sets: MNIST, Fashion-MNIST, CIFAR-10, your own in their formats, and drawn ones.
+"""Data sets: MNIST, Fashion-MNIST, CIFAR-10, texts, your own in their formats, and drawn ones.
 
 >>> synthetic_digits(100, 50)
 Dataset('synthetic digits (seed 0)': 100 + 50 images of shape (1, 28, 28), float32, 10 classes)
@@ -18,11 +18,13 @@ from .download import Unavailable, fetch
 from .folders import find_set, names_a_set, read_folder, read_set
 from .idx import read_idx, write_idx
 from .shapes import synthetic_shapes
+from .texts import Text, read_text, synthetic_text, text
 
 __all__ = [
     "AUGMENTATIONS",
     "CropFlip",
     "Dataset",
+    "Text",
     "Unavailable",
     "cifar10",
     "fashion_mnist",
@@ -31,8 +33,11 @@ __all__ = [
     "read_batches",
     "read_folder",
     "read_idx",
+    "read_text",
     "synthetic_digits",
     "synthetic_shapes",
+    "synthetic_text",
+    "text",
     "write_idx",
 ]
 

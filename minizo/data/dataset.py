@@ -119,9 +119,10 @@ class Dataset:
     def __repr__(self):
         n_train, *shape = self.x_train.shape
         if self.tokens:
+            kind = type(self).__name__
             return (
-                f"Dataset({self.name!r}: {n_train} + {self.x_test.shape[0]} sequences of "
-                f"{shape[0]} tokens, {self.classes} different)"
+                f"{kind}({self.name!r}: {n_train} + {self.x_test.shape[0]} sequences of {shape[0]} "
+                f"tokens, {self.classes} different)"
             )
         return (
             f"Dataset({self.name!r}: {n_train} + {self.x_test.shape[0]} images of shape "

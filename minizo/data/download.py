@@ -38,6 +38,12 @@ SOURCES = {
             "t10k-labels-idx1-ubyte.gz": "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
         },
     ),
+    "tinyshakespeare": (
+        ["https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/"],
+        {
+            "input.txt": "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
+        },
+    ),
     "cifar10": (
         [
             "https://www.cs.toronto.edu/~kriz/",
@@ -61,7 +67,7 @@ def cache_folder(name):
     Parameters
     ----------
     name : str
-        ``"mnist"``, ``"fashion-mnist"`` or ``"cifar10"``.
+        ``"mnist"``, ``"fashion-mnist"``, ``"cifar10"`` or ``"tinyshakespeare"``.
 
     Returns
     -------
@@ -93,7 +99,7 @@ def fetch(name, progress=True):
     Parameters
     ----------
     name : str
-        ``"mnist"``, ``"fashion-mnist"`` or ``"cifar10"``.
+        ``"mnist"``, ``"fashion-mnist"``, ``"cifar10"`` or ``"tinyshakespeare"``.
     progress : bool, default True
         Draw progress bars on standard error, if tqdm is installed.
 
