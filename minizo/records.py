@@ -13,8 +13,8 @@ from .memory import in_parts, told
 from .objective import Objective
 
 COLUMNS = (
-    "step", "train_loss", "test_accuracy", "forwards", "backwards", "macs", "seconds",
-    "evaluation_seconds",
+    "step", "train_loss", "test_accuracy", "test_loss", "forwards", "backwards", "macs",
+    "seconds", "evaluation_seconds",
 )  # fmt: skip
 EVALUATION_BATCH = 5000
 EVALUATION_NUMBERS = 2**22  # in the widest layer's output: 16 MiB in float32
@@ -119,18 +119,18 @@ def record(group, state, records, errors):
     objective, part = group.objective.at(progress), slice(lead.loss_examples)
     x, labels = data.x_train[part, ...], data.y_train[part]
     losses, _ = evaluate(objective, state.theta, x, labels, state.running)
-    _, accuracies = evaluate(objective, state.theta, data.x_test, data.y_test, state.running)
+    tests, accuracies = evaluate(objective, state.theta, data.x_test, data.y_test, state.running)
     macs = objective.cost(state.forwards, state.backwards, lead.batch) + state.macs
     state = state._replace(evaluation=state.evaluation + time.perf_counter() - began)
     seconds = state.seconds / group.count, state.evaluation / group.count
     passes = (state.forwards, state.backwards, macs, *seconds)
     for row, recipe in enumerate(group.recipes):
-        loss, accuracy = float(losses.reshape(-1)[row]), float(accuracies.reshape(-1)[row])
+        loss, *on_test = (float(m.reshape(-1)[row]) for m in (losses, accuracies, tests))
         if not isfinite(loss):
             note(errors, group, row, "training loss", state.step, updates=state.step)
         if errors[row] is not None:
             continue
-        for column, value in zip(COLUMNS, (state.step, loss, accuracy, *passes), strict=True):
+        for column, value in zip(COLUMNS, (state.step, loss, *on_test, *passes), strict=True):
             records[row][column].append(value)
         for column, function in recipe.watch.items():
             value = function(recipe.objective.at(progress), group.take_run(state, row))

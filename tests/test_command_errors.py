@@ -46,7 +46,7 @@ BAD = [
     ("--quantizer none", "eps is None, but FullPrecision weights imply no perturbation size"),
     ("--quantizer irnet", "eps is None, but IRNet weights imply no perturbation size"),
     ("--optimizer adm", "did you mean 'adam'?"),
-    ("--optimizer AdamW", "did you mean 'adam'?"),
+    ("--optimizer nadam", "did you mean 'adam'?"),
     ("--optimizer adam:schedule=cos", "did you mean 'cosine'?"),
     ("--optimizer bop", "levels is 4, but Bop flips binary weights"),
     ("--optimizer bop --quantizer sign --pretrain-steps 5", "Bop flips binary"),

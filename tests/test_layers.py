@@ -123,13 +123,14 @@ def directional(function, x, direction, h=1e-6):
 def check_vjp(layer, params, x, which, scale=1.0):
     """<backward(dy), direction> against the central difference of <forward, dy>.
 
-    The error is relative to the length of the gradient, which a random direction meets on average.
+    The error is relative to the length of the gradient.
     """
     y, cache = layer.forward(params, x)
     dy = RNG.normal(size=y.shape)
     dx, grads = layer.backward(params, cache, scale * dy)
     value, gradient = (x, dx) if which == "x" else (params[which], grads[which])
-    direction = RNG.normal(size=value.shape)
+    # random, and a part along the gradient, so that a wrong length shows in any case
+    direction = RNG.normal(size=value.shape) + 5.0 * gradient / np.linalg.norm(gradient)
 
     def along(z):
         here, fed = (params, z) if which == "x" else (params | {which: z}, x)

@@ -87,8 +87,8 @@ WRONG = {
                                "network is lenet, but it must be a Network"),
     "wrong width": (lambda d: train(d, own=objective(net=models.mlp(100, 5, 10))),
                     "layer 'fc1': Linear(100, 5) is fed examples of shape (784,); it takes (100,)"),
-    "wrong column": (lambda d: train(d).final("loss"),
-                     "column: unknown name 'loss'; did you mean 'train_loss'?"),
+    "wrong column": (lambda d: train(d).final("trainloss"),
+                     "column: unknown name 'trainloss'; did you mean 'train_loss'?"),
 }  # fmt: skip
 
 
