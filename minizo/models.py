@@ -1,11 +1,12 @@
 """The networks that the papers train."""
 
+import fnmatch
 from functools import partial
 from math import prod
 
 import numpy as np
 
-from .errors import choose, require
+from .errors import choose, nearest, require
 from .layers import (
     BatchNorm1d,
     BatchNorm2d,
@@ -23,7 +24,7 @@ from .layers import (
 from .network import Network
 from .quantizers import LSQ, DoReFaActivation, MidRise, MidTread, Quantizer, Sign
 from .settings import truth, whole, wholes
-from .transformers import llama, vit  # noqa: F401
+from .transformers import llama, vit
 
 # What stands between layers: layers as they are, and quantisers, each with a step of its own.
 ACTIVATIONS = {
@@ -337,20 +338,54 @@ def perceptron(hidden=(10,), classes=10, activation="relu", input_shape=(1, 28, 
     return mlp(prod(image), *hidden, classes, activation=activation, input_shape=image)
 
 
-# What commands call them. Each takes the keywords that `GIVEN` names, from the data and from the
-# activation chosen, and settings of its own.
-GIVEN = ("input_shape", "classes", "activation")
+# What commands call them. Each takes those of the keywords that `GIVEN` names, from the data and
+# from the activation chosen, which it needs, and settings of its own.
+GIVEN = ("input_shape", "classes", "activation", "vocabulary", "context")
 MODELS = {
     "mlp": perceptron,
     "lenet": lenet,
     "small": small,
     "small-resnet": partial(resnet, 8, width=8),
     **{f"resnet{depth}": partial(resnet, depth) for depth in (20, 32, 44, 56, 110)},
+    "vit": vit,
+    "llama": llama,
 }
 
 
 # Which weights are quantised: name -> with those of the first and the last layer?
 QUANTIZED = {"all": True, "inner": False}
+
+
+def chosen(network, which):
+    """Names of the weights that a text says: ``"all"``, ``"inner"``, or patterns with commas.
+
+    Parameters
+    ----------
+    network : Network
+    which : str
+        A pattern has ``*`` for any characters and ``?`` for one: ``"layers.*.weight,head.weight"``.
+
+    Raises
+    ------
+    InputError
+        For a pattern that fits no weight.
+
+    Examples
+    --------
+    >>> chosen(llama(65, layers=1), "layers.*.attention.*, head.weight")
+    ('layers.1.attention.qkv.weight', 'layers.1.attention.out.weight', 'head.weight')
+    """
+    if which in QUANTIZED:
+        return weights(network, ends=QUANTIZED[which])
+    known, found = weights(network), set()
+    for pattern in which.split(","):
+        fitting = fnmatch.filter(known, pattern.strip())
+        hint = nearest(pattern, [*QUANTIZED, *known]) or f"; the weights are {', '.join(known)}"
+        require(
+            fitting, "quantize", pattern, f"it is neither all nor inner, and fits no weight{hint}"
+        )
+        found |= set(fitting)
+    return tuple(name for name in known if name in found)
 
 
 def weights(network, ends=True, shortcuts=True):

@@ -24,7 +24,7 @@ SEEDS = "[0, 4294967295]"  # a larger one would take two of a stream's words
 # Uses of random numbers. Different purposes never share a stream.
 PURPOSES = {
     "init": 0, "data": 1, "noise": 2, "sign": 3, "test": 4, "layers": 5, "hypernet": 6, "beside": 7,
-    "augment": 8,
+    "augment": 8, "sample": 9,
 }  # fmt: skip
 
 

@@ -49,11 +49,14 @@ def llama(vocabulary, *, width=64, layers=2, heads=4, context=64, shared=1, hidd
         V, the number of different tokens.
     width : int
         C, the numbers of a place.
-    layers, heads : int
+    layers : int
+        How many times attention and SwiGLU.
+    heads : int
+        Heads of each attention, which divide the width.
     context : int
         T, the tokens of a sequence in training; there are no weights that depend on it.
     shared : int
-        How many heads share a key and a value (grouped-query attention); 1 for none.
+        How many heads have one key and one value in common (grouped-query attention).
     hidden : int, optional
         Width of SwiGLU; by default 8 C / 3, rounded up to a multiple of 8.
 
@@ -137,9 +140,14 @@ def vit(
     classes : int
     patch : int
         Pixels of a patch's side, which divides H and W.
-    width, layers, heads : int
+    width : int
+        Numbers of a place.
+    layers : int
+        How many times attention and a two-layer network.
+    heads : int
+        Heads of each attention, which divide the width.
     hidden : int, optional
-        Of the two-layer networks; by default 4 ``width``.
+        Width inside the two-layer networks; by default 4 ``width``.
     pool : {"token", "mean"}
         What is classified: a class token, or the mean of all places.
 

@@ -6,10 +6,10 @@ import pytest
 
 import minizo
 from minizo import __main__ as listing
-from minizo import cifar, gallery, mnist, quantizers
+from minizo import cifar, gallery, mnist, quantizers, text
 from minizo.bench import __main__ as bench
 from minizo.commands import explain, parts
-from minizo.commands.flags import COMPARISON, FLAGS, written
+from minizo.commands.flags import FLAGS, IMAGES, TEXT, written
 from minizo.compare import command as compare
 from minizo.errors import SYNONYMS
 from minizo.export import __main__ as export
@@ -25,6 +25,7 @@ NAMES = sorted({part.name for part in MEMBERS})
 COMMANDS = {
     "mnist": (mnist.main, "--seed 0 --estimat ste"),
     "cifar": (cifar.main, "--epoch 2"),
+    "text": (text.main, "--sampl ROMEO"),
     "compare": (compare.main, "--tuning-seed 5"),
     "compute796": (compute796.main, "--seed 5"),
     "fsg": (fsg.main, "--seed 5"),
@@ -62,20 +63,21 @@ def test_help_fits_80_columns(command, main, flags):
     assert max(map(len, out.splitlines())) <= 80
 
 
-@pytest.mark.parametrize("main", [mnist.main, cifar.main])
+@pytest.mark.parametrize("main", [mnist.main, cifar.main, text.main])
 def test_help_of_the_training_commands(command, main):
     """Every flag with its default, 35 at most; the short ones that people type are among them."""
     _, out, _ = command(main, "--help")
-    own = sum(flag.only != COMPARISON for flag in FLAGS.values())
+    kind = TEXT if main is text.main else IMAGES
+    own = sum(not flag.only or kind in flag.only for flag in FLAGS.values())
     assert own + len(["--help", "--version"]) <= 35
     short = "n beta lr steps epochs batch seeds data model backend out resume json quiet".split()
     assert set(short) < set(FLAGS)
     for name, flag in FLAGS.items():
         shown = f"  {written(name)} " in out or f"  {written(name)}\n" in out
-        assert shown == (flag.only != COMPARISON), name
-    default = "(default: 6)" if main is cifar.main else "(default: 1200)"
-    text = " ".join(out.split())
-    assert default in text and "(default: adam)" in text and "fsg-ema" in text
+        assert shown == (not flag.only or kind in flag.only), name
+    default = {cifar.main: "6", mnist.main: "1200", text.main: "1500"}[main]
+    words = " ".join(out.split())
+    assert f"(default: {default})" in words and "(default: adam" in words and "fsg-ema" in words
 
 
 def test_help_says_how_the_papers_train(command):

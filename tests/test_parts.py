@@ -8,7 +8,8 @@ from minizo import InputError, models
 from minizo.commands import parts
 from minizo.commands.parts import KINDS, Part, build, read
 
-GIVEN = {"input_shape": (3, 16, 16), "classes": 4, "activation": "relu"}
+GIVEN = {"input_shape": (3, 16, 16), "classes": 4, "activation": "relu", "vocabulary": 7,
+         "context": 5}  # fmt: skip
 # A value of every setting that is nobody's default, as it is written on the command line.
 VALUES = {
     "n": "3", "law": "laplace", "eps": "0.05", "eps_scale": "2.0", "perturb": "quantized",
@@ -28,8 +29,9 @@ VALUES = {
     "prox": {"l1": "l2", "l2": "l1"}, "scaled": {True: "false", False: "true"},
     "lr": "0.02", "gamma": "0.01", "threshold": "1e-05", "decay": "0.1",
     "warmup": "0.2", "floor": "0.3", "schedule": "cosine", "b1": "0.8",
-    "b2": "0.99", "hidden": "7,6", "width": "4", "before": "sign", "shortcut": "pad",
-    "final_norm": "true",
+    "b2": "0.99", "hidden": {(10,): "7,6", None: "24"}, "width": {8: "4", 16: "4", 64: "32"},
+    "layers": "3", "heads": {4: "2"}, "shared": "2", "patch": "2", "pool": "mean",
+    "before": "sign", "shortcut": "pad", "final_norm": "true",
     "channels": {(16, 32): "3,4", (16, 32, 64): "3,4,5"},
 }  # fmt: skip
 MEMBERS = [Part(kind, name) for kind in KINDS for name in KINDS[kind].choices]

@@ -4,6 +4,7 @@ import pytest
 
 from minizo import InputError, figures, report
 from minizo.commands.running import results_table
+from minizo.data import synthetic_digits
 
 RECORDS = {
     "step": [0, 10, 20],
@@ -55,6 +56,7 @@ def test_results_table_counts_diverged_seeds():
     row = {"train_loss": 0.5, "test_accuracy": 0.9, "forwards": 1200, "backwards": 0,
            "macs": 2e9, "seconds": 1.0}  # fmt: skip
     ste = row | {"label": "STE"}
-    text = results_table([ste, ste | {"error": "x"}, {"label": "SPSA", "error": "x"}])
+    results = [ste, ste | {"error": "x"}, {"label": "SPSA", "error": "x"}]
+    text = results_table(results, synthetic_digits(10, 10))
     assert "STE (1 of 2 diverged)" in text and "90.00 %" in text and "2.00 G" in text
     assert text.splitlines()[-1].split()[:2] == ["SPSA", "diverged"]

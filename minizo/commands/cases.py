@@ -7,10 +7,10 @@ import math
 import re
 from dataclasses import dataclass, replace
 
-from ..data import load
-from ..errors import InputError, choose
+from ..data import load, text
+from ..errors import InputError
 from ..estimators import STE
-from ..models import QUANTIZED, weights
+from ..models import MODELS, chosen
 from ..network import Network
 from ..objective import Objective
 from ..quantizers import FullPrecision, Quantizer
@@ -40,7 +40,7 @@ class Case:
 
 def cases(settings):
     """The cases that the settings ask for, pre-training first."""
-    chosen = [
+    combined = [
         (quantizer, estimator, optimizer)
         for quantizer in settings.quantizer
         for estimator in settings.estimator
@@ -57,14 +57,20 @@ def cases(settings):
         row = {"estimator": "pretrain", "quantizer": "none", "optimizer": short(first.name)}
         rule = made[first]
         found.append(Case(FullPrecision(), STE(), rule, "pre-training", "pretrain", row, True))
-    names = [called(part, made[part]) for _, part, _ in chosen]
+    if settings.full_precision == "yes":
+        for part in settings.optimizer:
+            words = differences(list(settings.optimizer))[settings.optimizer.index(part)]
+            row = {"estimator": "backprop", "quantizer": "none", "optimizer": short(part.name)}
+            label, slug = ", ".join(["full precision", *words]), _file_name(["full", *words])
+            found.append(Case(FullPrecision(), STE(), made[part], label, slug, row))
+    names = [called(part, made[part]) for _, part, _ in combined]
     columns = [
-        differences([part for _, part, _ in chosen], names),
-        differences([part for part, _, _ in chosen]),
-        differences([part for _, _, part in chosen]),
+        differences([part for _, part, _ in combined], names),
+        differences([part for part, _, _ in combined]),
+        differences([part for _, _, part in combined]),
     ]
     for (quantizer, estimator, optimizer), name, *words in zip(
-        chosen, names, *columns, strict=True
+        combined, names, *columns, strict=True
     ):
         n = estimator.get("n")
         words = [word for own in words for word in own]
@@ -164,18 +170,31 @@ def length(settings, examples):
 
 def load_data(settings, **options):
     """The data of the settings, standardised where they say so; options as `minizo.data.load`."""
+    if settings.of_text:
+        words = {} if settings.words is None else {"level": "words", "words": settings.words}
+        return text(
+            settings.data, context=settings.context, dtype=settings.dtype, **words, **options
+        )
     data = load(settings.data, dtype=settings.dtype, **options)
     return data.standardized() if settings.standardize else data
 
 
 def build_network(settings, data, init_scale=1.0):
-    """The network of the settings for the images of ``data``, its initial weights scaled."""
-    network = parts.build(
-        settings.model,
-        input_shape=tuple(data.x_train.shape[1:]),
-        classes=data.classes,
-        activation=parts.build(settings.activation),
-    )
+    """The network of the settings for ``data``, its initial weights scaled."""
+    shape, made = tuple(data.x_train.shape[1:]), parts.thing(settings.model)
+    of_text = parts.accepts(made, "vocabulary")
+    if of_text != data.tokens and parts.makes(made) and settings.model.name in MODELS:
+        held = "text" if data.tokens else "images"
+        fitting = [name for name in MODELS if parts.accepts(MODELS[name], "vocabulary") != of_text]
+        raise InputError(
+            f"--model {settings.model.name} does not take {data.name}, which holds {held}; choose "
+            f"{' | '.join(fitting)}"
+        )
+    if data.tokens:
+        given = {"vocabulary": data.classes, "context": shape[0]}
+    else:
+        given = {"input_shape": shape, "classes": data.classes}
+    network = parts.build(settings.model, activation=parts.build(settings.activation), **given)
     if not isinstance(network, Network):
         kind = type(network).__name__
         raise InputError(f"{settings.model.flag} gives a {kind}, but it must give a minizo.Network")
@@ -184,7 +203,7 @@ def build_network(settings, data, init_scale=1.0):
 
 def build_objective(settings, network, quantizer):
     """The network with the loss of the settings, its weights quantised as they say."""
-    names = weights(network, ends=choose("--quantize", settings.quantize, QUANTIZED))
+    names = chosen(network, settings.quantize)
     if not names:
         raise InputError(
             f"--quantize is {settings.quantize!r}, but {settings.model.name} has no layer between "
@@ -211,7 +230,8 @@ def title(settings, data, steps):
     ):
         acts = quantized_in_words(settings.activation)
         bits = f"{bits.rstrip(',')}{'-weight' if several == 1 else ','} {acts}-activation"
-    which = "" if settings.quantize == "all" else f" ({settings.quantize} layers)"
+    which = "" if settings.quantize == "all" else f" ({settings.quantize})"
+    which = which.replace("(inner)", "(inner layers)")
     rules = [short(part.name) for part in settings.optimizer]
     shown = " and ".join(dict.fromkeys(rules))
     rates = {part.get("lr") for part in settings.optimizer}

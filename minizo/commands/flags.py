@@ -6,6 +6,7 @@ from typing import NamedTuple
 from .. import backend
 from ..compare.comparison import EQUAL
 from ..data import AUGMENTATIONS, NAMES
+from ..data.texts import NAMES as TEXTS
 from ..errors import InputError, spelt
 from ..models import QUANTIZED
 from ..rng import SEEDS, SOURCES
@@ -22,7 +23,8 @@ class Flag(NamedTuple):
     among : the names, of a name;
     many : whether it takes several values, and may be given several times;
     interval : where a number must lie;  free : whether it changes nothing about the numbers;
-    only : ``TRAINING_ONLY`` or ``COMPARISON``, where only one kind of command has it.
+    only : the kinds of commands that have it, of ``IMAGES`` (training on images), ``TEXT`` and
+        ``COMPARISON``; all of them, where none is named.
     """
 
     group: str
@@ -33,11 +35,11 @@ class Flag(NamedTuple):
     many: bool = False
     interval: str = "[1, inf)"
     free: bool = False
-    only: str = ""
+    only: tuple = ()
 
 
-def _part(kind, group, text, many=False):
-    return Flag(group, "PART", text, "part", tuple(parts.KINDS[kind].choices), many)
+def _part(kind, group, text, **more):
+    return Flag(group, "PART", text, "part", tuple(parts.KINDS[kind].choices), **more)
 
 
 def _count(group, metavar, text, **more):
@@ -48,7 +50,9 @@ def _name(group, text, among, **more):
     return Flag(group, "NAME", text, "name", tuple(among), **more)
 
 
-TRAINING_ONLY, COMPARISON = "training", "comparison"
+IMAGES, TEXT, COMPARISON = "training on images", "training on a text", "comparison"
+ALL_TRAINING = (IMAGES, TEXT)
+DATA = {TEXT: "a file, a folder with train.txt and valid.txt, or: " + " | ".join(TEXTS)}
 COMPARED, TRAINING = "what is compared", "training"
 NETWORK, MACHINE, OUTPUT = "the quantised network", "data and machine", "output"
 FLAGS = {
@@ -58,40 +62,47 @@ FLAGS = {
                  interval="[0, 1]"),
     "quantizer": _part("quantizer", COMPARED, "of the weights", many=True),
     "optimizer": _part("optimizer", COMPARED, "of the latent weights", many=True),
+    "full_precision": _name(COMPARED, "whether a network in full precision is trained, too",
+                            ("yes", "no"), only=(TEXT,)),
     "lr": Flag(COMPARED, "RATE", "learning rate of the optimiser", "float", many=True,
                interval="(0, inf)"),
     "seed": _count(COMPARED, "S", "seed; with mean +- standard deviation of several", many=True,
                    interval=SEEDS),
     "seeds": _count(COMPARED, "N", "seeds 0 to N-1, trained together as rows of one array"),
     "tune": Flag(COMPARED, "NAME", "settings of which each case gets the best value: lr, "
-                 "optimizer, init-scale, beta, ...", many=True, only=COMPARISON),
+                 "optimizer, init-scale, beta, ...", many=True, only=(COMPARISON,)),
     "tuning_seeds": _count(COMPARED, "N", "seeds on which that is found, 1000 to 999+N",
-                           only=COMPARISON),
+                           only=(COMPARISON,)),
     "reference": Flag(COMPARED, "LABEL", "the case to which differences are taken, by default the "
-                      "first", only=COMPARISON),
+                      "first", only=(COMPARISON,)),
     "equal": _name(COMPARED, "what is the same for all cases: --steps, or the compute or time that "
-                   "the reference takes for them", EQUAL, many=True, only=COMPARISON),
+                   "the reference takes for them", EQUAL, many=True, only=(COMPARISON,)),
     "model": _part("model", NETWORK, "the network"),
     "init_scale": Flag(NETWORK, "K", "factor of the initial weights", "float", many=True,
                        interval="(0, inf)"),
-    "activation": _part("activation", NETWORK, "between its layers"),
-    "quantize": _name(NETWORK, "which weights (inner: not the first and last)", QUANTIZED),
-    "loss": _part("loss", NETWORK, "what is minimised"),
+    "activation": _part("activation", NETWORK, "between its layers", only=(IMAGES, COMPARISON)),
+    "quantize": Flag(NETWORK, "WHICH", "which weights (inner: not the first and last; or by name, "
+                     "such as layers.*.weight)", "text", tuple(QUANTIZED)),
+    "loss": _part("loss", NETWORK, "what is minimised", only=(IMAGES, COMPARISON)),
     "steps": _count(TRAINING, "T", "steps of each run"),
     "epochs": _count(TRAINING, "E", "passes through the data, instead of --steps"),
     "batch": _count(TRAINING, "N", "examples a step"),
-    "augment": _name(TRAINING, "random changes to training images", AUGMENTATIONS),
+    "augment": _name(TRAINING, "random changes to training images", AUGMENTATIONS,
+                     only=(IMAGES, COMPARISON)),
     "pretrain_steps": _count(TRAINING, "T", "steps in full precision first, where all runs begin",
-                             only=TRAINING_ONLY),
+                             only=ALL_TRAINING),
     "pretrain_epochs": _count(TRAINING, "E", "the same in passes through the data",
-                              only=TRAINING_ONLY),
+                              only=ALL_TRAINING),
     "data": Flag(MACHINE, "DATA", "a data set, or a folder of IDX files or of CIFAR-10's batches",
                  "text", NAMES),
+    "context": _count(MACHINE, "T", "tokens of a sequence", only=(TEXT,)),
+    "words": _count(MACHINE, "N", "tokens are the N most frequent words, and not characters",
+                    interval="[2, inf)", only=(TEXT,)),
     "backend": _name(MACHINE, "the library that computes", backend.NAMES),
     "rng": _name(MACHINE, "cupy: where random numbers are made (host: NumPy's)", SOURCES),
     "dtype": _name(MACHINE, "of all numbers", ("float32", "float64")),
     "standardize": Flag(MACHINE, None, "every channel with mean 0 and variance 1 over the training "
-                        "images", "truth"),
+                        "images", "truth", only=(IMAGES, COMPARISON)),
     "workers": _count(MACHINE, "W", "threads, one a processor by default; changes nothing but time",
                       free=True),
     "out": Flag(OUTPUT, "FOLDER", "run folder, by default runs/ and a name from the clock",
@@ -100,7 +111,9 @@ FLAGS = {
     "loss_examples": _count(OUTPUT, "N", "training examples that the recorded loss is of, by "
                             "default all, of convolutional networks 10000"),
     "checkpoint_every": _count(OUTPUT, "T", "steps between checkpoints", free=True,
-                               only=TRAINING_ONLY),
+                               only=ALL_TRAINING),
+    "sample": Flag(OUTPUT, "TEXT", "how the text begins that the best network writes",
+                   free=True, only=(TEXT,)),
     "resume": Flag(OUTPUT, "FOLDER", "continue the interrupted run in this folder", free=True),
     "settings": Flag(OUTPUT, "FILE", "settings.json of a run folder, or one that you wrote; flags "
                      "beside it replace what it says", free=True),
@@ -169,12 +182,17 @@ def _number(given, kind):
         return given
 
 
-def refuse_foreign(settings, kind):
-    """Raise an `InputError` for a setting that the other kind of command has, as from a file."""
+def refuse_foreign(settings, kind, plain):
+    """Raise an `InputError` for a setting that other kinds of commands have, as from a file.
+
+    ``plain`` are the `Settings` of this command without any flags.
+    """
+    plain = vars(plain)
     for name, flag in FLAGS.items():
-        if flag.only not in ("", kind) and getattr(settings, name) is not None:
+        if flag.only and kind not in flag.only and getattr(settings, name) != plain.get(name):
             raise InputError(
-                f"{written(name)} is a flag of a {flag.only}, and has no effect here; leave it out"
+                f"{written(name)} is a flag of {' and '.join(flag.only)}, and has no effect here; "
+                "leave it out"
             )
 
 
@@ -202,7 +220,7 @@ class TrainingParser(Parser):
         return super().unknown(word)
 
 
-def parser(prog, description, epilog, defaults, kind=TRAINING_ONLY):
+def parser(prog, description, epilog, defaults, kind):
     """The parser of a command; it leaves out what was not given.
 
     Parameters
@@ -210,7 +228,7 @@ def parser(prog, description, epilog, defaults, kind=TRAINING_ONLY):
     prog, description, epilog : str
     defaults : dict
         Of the command, for the help text.
-    kind : {TRAINING_ONLY, COMPARISON}
+    kind : {IMAGES, TEXT, COMPARISON}
         Which command it is.
     """
     made = TrainingParser(
@@ -223,7 +241,7 @@ def parser(prog, description, epilog, defaults, kind=TRAINING_ONLY):
     )  # fmt: skip
     groups = {}
     for name, flag in FLAGS.items():
-        if flag.only not in ("", kind):
+        if flag.only and kind not in flag.only:
             continue
         group = groups.setdefault(flag.group, None) or made.add_argument_group(flag.group)
         groups[flag.group] = group
@@ -231,6 +249,7 @@ def parser(prog, description, epilog, defaults, kind=TRAINING_ONLY):
             group.add_argument(written(name), action="store_true", help=flag.text)
             continue
         words = f"{flag.text}: {' | '.join(flag.among)}" if flag.among else flag.text
+        words = DATA.get(kind, words) if name == "data" else words
         words += " (several: 1 2 or 1,2)" if flag.many and flag.kind != "part" else ""
         default = defaults.get(name)
         if default is not None:

@@ -127,6 +127,12 @@ def makes(made):
     return inspect.isclass(made) or inspect.isroutine(made) or isinstance(made, partial)
 
 
+def accepts(made, name):
+    """Whether a class or function has an argument of that name, or takes any."""
+    known = inspect.signature(made).parameters if makes(made) else {}
+    return name in known or any(p.kind is p.VAR_KEYWORD for p in known.values())
+
+
 def takes(part):
     """name -> `inspect.Parameter` of the settings that a part takes."""
     made = thing(part)
@@ -310,7 +316,7 @@ def refuse_idle(part, made):
 
 
 def build(part, **given):
-    """The object of a part, checked; ``given`` are the arguments that the command fills in."""
+    """The object of a part, checked; it gets what it takes of ``given``, from the command."""
     made, stated = thing(part), {**KINDS[part.kind].defaults, **dict(part.settings)}
     known = takes(part)
     stated = {name: value for name, value in stated.items() if name in known}
@@ -323,7 +329,8 @@ def build(part, **given):
         for name, value in stated.items()
     }
     try:
-        result = made(**given, **stated) if makes(made) else made
+        own_given = {name: value for name, value in given.items() if accepts(made, name)}
+        result = made(**own_given, **stated) if makes(made) else made
         if part.kind == "activation":
             return activation_layer(result)
         return result if part.kind == "model" else check_part(part.kind, result)

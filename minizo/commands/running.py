@@ -96,7 +96,8 @@ def evaluation(settings, data):
     if records is None:
         records = 6 if dear else 20
     if examples is None and dear:
-        examples = min(data.y_train.shape[0], 10000)
+        most = 16000 // data.x_train.shape[1] if data.tokens else 10000
+        examples = min(data.y_train.shape[0], max(1, most))
     return records, examples
 
 
@@ -243,6 +244,7 @@ def summary(run, data, result, error):
         "macs": final("macs"),
         "train_loss": final("train_loss"),
         "test_accuracy": final("test_accuracy"),
+        "test_loss": final("test_loss"),
         "seconds": final("seconds"),
         "memory_mib": None if used is None else round(used / 2**20),
         "theta_sha256": None if result is None else backend.sha256(result.theta),
@@ -250,22 +252,43 @@ def summary(run, data, result, error):
     return row if error is None else row | {"error": error}
 
 
-def results_table(results):
+def measures_of(data):
+    """What a table says of the runs of a case: header -> function(their results) -> text.
+
+    Of a text the loss of the validation part, in nats and in bits, and its perplexity, exp(loss).
+    """
+
+    def of(column, digits, unit=1.0):
+        return lambda good: report.spread([row[column] / unit for row in good], digits)
+
+    if not data.tokens:
+        return {
+            "training loss": of("train_loss", 3),
+            "test accuracy": lambda good: of("test_accuracy", 2, 0.01)(good) + " %",
+        }
+    return {
+        "training loss": of("train_loss", 3),
+        f"validation, nats a {data.unit}": of("test_loss", 3),
+        "bits": of("test_loss", 3, math.log(2.0)),
+        "perplexity": lambda good: report.spread([math.exp(row["test_loss"]) for row in good], 2),
+    }
+
+
+def results_table(results, data):
     """The comparison as text: one line a case, means over its seeds."""
-    headers = ["estimator", "training loss", "test accuracy", "forwards", "backwards",
-               "multiply-acc.", "seconds"]  # fmt: skip
+    measures = measures_of(data)
+    headers = ["estimator", *measures, "forwards", "backwards", "multiply-acc.", "seconds"]
     rows = []
     for label in dict.fromkeys(row["label"] for row in results):
         group = [row for row in results if row["label"] == label]
         good = [row for row in group if "error" not in row]
         if not good:
-            rows.append([label, "diverged", *["-"] * 5])
+            rows.append([label, "diverged", *["-"] * (len(headers) - 2)])
             continue
         lost = len(group) - len(good)
         rows.append([
             label + (f" ({lost} of {len(group)} diverged)" if lost else ""),
-            report.spread([row["train_loss"] for row in good], 3),
-            report.spread([100 * row["test_accuracy"] for row in good], 2) + " %",
+            *(measure(good) for measure in measures.values()),
             f"{good[0]['forwards']:,}",
             f"{good[0]['backwards']:,}",
             report.engineering(good[0]["macs"]),
@@ -274,7 +297,7 @@ def results_table(results):
     return report.table(headers, rows)
 
 
-def write_results(folder, results, curves, text, title):
+def write_results(folder, results, curves, text, title, tokens=False):
     """Write results.json, records.csv, table.txt and training.png; return the picture's path."""
     write_text(folder / "results.json", json.dumps(results, indent=2) + "\n")
     rows = [
@@ -285,5 +308,6 @@ def write_results(folder, results, curves, text, title):
     write_csv(folder / "records.csv", ["label", *COLUMNS], rows)
     write_text(folder / "table.txt", f"{title}\n\n{text}\n")
     picture = folder / "training.png"
-    figures.save(figures.training(curves, title), picture)
+    column = "test_loss" if tokens else "train_loss"
+    figures.save(figures.training(curves, title, column), picture)
     return picture

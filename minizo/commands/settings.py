@@ -12,6 +12,7 @@ from pathlib import Path
 from .. import __version__
 from ..errors import InputError, nearest
 from ..files import write_text
+from ..models import MODELS
 from . import own, parts
 from .flags import FLAGS, value, written
 from .parts import KINDS
@@ -76,6 +77,10 @@ class Settings:
     reference: str = None
     equal: tuple = None
     standardize: bool = False
+    full_precision: str = None
+    context: int = None
+    words: int = None
+    sample: str = None
     seed: tuple = None
     seeds: int = None
     steps: int = None
@@ -95,6 +100,11 @@ class Settings:
     def of(cls, values):
         """From values that are `filled`."""
         return cls(**{n: tuple(v) if isinstance(v, list) else v for n, v in values.items()})
+
+    @property
+    def of_text(self):
+        """Whether the data are a text."""
+        return self.context is not None
 
     @property
     def all_seeds(self):
@@ -222,6 +232,13 @@ def refuse_useless(values, given):
                     f"{written(name)} is {values[name]}, but runs that are trained together "
                     "(--seeds) are not pre-trained; leave it out, or give --seed"
                 )
+    model, activation = values["model"], values["activation"].brief()
+    usual = activation.name == DEFAULTS["activation"]
+    if model.name in MODELS and not (usual or parts.accepts(MODELS[model.name], "activation")):
+        raise InputError(
+            f"{activation.flag} has no effect with --model {model.name}, which has an activation "
+            "of its own; leave it out"
+        )
     if values["quantize"] != "all" and all(p.name == "none" for p in values["quantizer"]):
         raise InputError(
             f"--quantize {values['quantize']} has no effect with --quantizer none; leave it out, "

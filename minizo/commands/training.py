@@ -6,13 +6,13 @@ from .. import backend
 from ..errors import InputError
 from ..inputs import check_batch, check_data, check_numbers
 from ..recipe import Recipe
-from . import flags, running
+from . import flags, language, running
 from .cases import build_network, cases, load_data, title
-from .settings import DEFAULTS, told
+from .settings import DEFAULTS, settled, told
 from .shell import guarded, notice
 
 
-def main(command, description, epilog, defaults, argv=None):
+def main(command, description, epilog, defaults, argv=None, kind=flags.IMAGES):
     """Run a training command; returns its exit code.
 
     Parameters
@@ -24,16 +24,18 @@ def main(command, description, epilog, defaults, argv=None):
     defaults : dict
         Settings that differ from `minizo.commands.settings.DEFAULTS`.
     argv : list of str, optional
+    kind : {flags.IMAGES, flags.TEXT}
+        What it trains on, which decides about the flags that it has.
     """
     defaults = {name: item for name, item in (DEFAULTS | defaults).items() if item is not None}
-    parser = flags.parser(f"python -m {command}", description, epilog, defaults)
-    return guarded(lambda: train(command, defaults, vars(parser.parse_args(argv))))
+    parser = flags.parser(f"python -m {command}", description, epilog, defaults, kind)
+    return guarded(lambda: train(command, defaults, vars(parser.parse_args(argv)), kind))
 
 
-def train(command, defaults, given):
+def train(command, defaults, given, kind):
     """Train for the flags ``given``, as text, and print; returns the exit code."""
     settings, resume = told(command, defaults, given), given.get("resume")
-    flags.refuse_foreign(settings, flags.TRAINING_ONLY)
+    flags.refuse_foreign(settings, kind, settled(defaults, {}))
     if len(settings.init_scale) > 1:
         shown = " ".join(f"{scale:g}" for scale in settings.init_scale)
         raise InputError(
@@ -53,13 +55,21 @@ def train(command, defaults, given):
         numbers = run.steps, settings.batch, run.seed, None, examples
         check_numbers(Recipe(None, data, None, None, *numbers))
     running.check(settings, compared, network, data)
+    if data.tokens:
+        language.beginning(settings, data)
     folder = running.opened(command, settings, resume, notice)
     results, curves = running.run_all(
         settings, compared, network, data.to(xp), folder, resume is not None, notice
     )
     heading = title(settings, data, planned[-1].steps)
-    text = running.results_table(results)
-    picture = running.write_results(folder, results, curves, text, heading)
+    text = running.results_table(results, data)
+    if data.tokens:
+        text = "\n".join(filter(None, [text, language.best_possible(data)]))
+    picture = running.write_results(folder, results, curves, text, heading, data.tokens)
+    if data.tokens:
+        text = "\n\n".join(
+            filter(None, [text, language.sample(settings, network, data, folder, planned, results)])
+        )
     if settings.json:
         for row in results:
             print(json.dumps(row))

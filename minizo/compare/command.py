@@ -14,7 +14,7 @@ from ..commands.cases import (
 )
 from ..commands.parts import build, read
 from ..commands.running import evaluation, length, opened
-from ..commands.settings import DEFAULTS, told
+from ..commands.settings import DEFAULTS, settled, told
 from ..commands.shell import guarded, notice
 from ..data import AUGMENTATIONS
 from ..errors import InputError, nearest
@@ -66,7 +66,7 @@ def run(defaults, given):
     """Compare for the flags ``given``, as text, and print; returns the exit code."""
     refuse_repeated(given)
     settings, resume = told(COMMAND, defaults, given), given.get("resume")
-    flags.refuse_foreign(settings, flags.COMPARISON)
+    flags.refuse_foreign(settings, flags.COMPARISON, settled(defaults, {}))
 
     # everything that can be wrong is looked at before anything is written or trained
     xp = backend.get(settings.backend)

@@ -16,8 +16,11 @@ def by_label(runs):
     return groups
 
 
-def training(runs, title):
-    """Training loss against steps and against compute.
+MEASURES = {"train_loss": "training loss", "test_loss": "validation loss"}
+
+
+def training(runs, title, column="train_loss"):
+    """A loss against steps and against compute.
 
     Parameters
     ----------
@@ -26,6 +29,7 @@ def training(runs, title):
         `band`.
     title : str
         Names the data, the network and the number of seeds.
+    column : {"train_loss", "test_loss"}
 
     Returns
     -------
@@ -38,12 +42,12 @@ def training(runs, title):
     for label, group in groups.items():
         style = own[label]
         length = min(len(records["step"]) for records in group)
-        columns = list(zip(*(records["train_loss"][:length] for records in group), strict=True))
+        columns = list(zip(*(records[column][:length] for records in group), strict=True))
         low, high = zip(*map(band, columns), strict=True)
         mean = [sum(c) / len(c) for c in columns]
-        for axes, column in ((left, "step"), (right, "macs")):
-            x = group[0][column][:length]
-            start = 1 if column == "macs" else 0  # no compute has no place on a log axis
+        for axes, along in ((left, "step"), (right, "macs")):
+            x = group[0][along][:length]
+            start = 1 if along == "macs" else 0  # no compute has no place on a log axis
             axes.plot(
                 x[start:], mean[start:], label=label, markersize=4, linewidth=1.5,
                 markevery=max(1, length // 8), **style,
@@ -57,7 +61,7 @@ def training(runs, title):
     shown = (
         "" if most == 1 else f"\nmean; band: {'middle half' if most >= MANY else 'range'} of seeds"
     )
-    left.set_ylabel(f"training loss (cross-entropy, nats){shown}")
+    left.set_ylabel(f"{MEASURES[column]} (cross-entropy, nats){shown}")
     right.set_xlabel("compute (multiply-accumulates)")
     right.set_xscale("log")
     for axes in (left, right):

@@ -1,0 +1,118 @@
+"""``python -m minizo.text``: table, sample, going on, other texts, bad input."""
+
+import csv
+import json
+import math
+
+import pytest
+
+from minizo import mnist, text
+from minizo.commands.language import written
+from minizo.data import read_text
+from minizo.models import llama
+
+VERSE = "Shall I compare thee to a summer's day?\nThou art more lovely and more temperate:\n" * 9
+SMALL = ("--context", 8, "--batch", 10, "--steps", 6, "--quiet",
+         "--model", "llama:width=8,layers=1,heads=2")  # fmt: skip
+
+
+@pytest.fixture
+def call(command, tmp_path):
+    """call(*flags) -> (exit code, stdout, stderr), on a small text."""
+    (tmp_path / "verse.txt").write_text(VERSE)
+
+    def run(*flags):
+        return command(text.main, "--data", "verse.txt", *SMALL, *flags)
+
+    return run
+
+
+def test_the_command_ends_in_a_table_a_picture_and_a_text(call, tmp_path):
+    """Four lines; bits and perplexity are those of the loss; 300 characters after the prompt."""
+    code, out, err = call("--out", "run", "--sample", "Thou")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0] == ("verse.txt: 2-bit midrise llama (layers.*), 6 steps of 10, adamw 0.01, "
+                        "seed 0")  # fmt: skip
+    assert "validation, nats a character" in lines[2] and "perplexity" in lines[2]
+    rows = json.loads((tmp_path / "run" / "results.json").read_text())
+    labels = ["full precision", "STE", "normalised STE", "FOGZO n=1"]
+    assert [row["label"] for row in rows] == labels
+    for line, row in zip(lines[4:8], rows, strict=True):
+        loss = row["test_loss"]
+        shown = [f"{loss:.3f}", f"{loss / math.log(2):.3f}", f"{math.exp(loss):.2f}"]
+        assert line.removeprefix(row["label"]).split()[1:4] == shown
+    best = min(rows[1:], key=lambda row: row["test_loss"])
+    begin = f"{best['label']}, seed 0, writes (temperature 0.8):\n"
+    sample = out[out.index(begin) + len(begin) : out.index("\n\nrun folder")]
+    assert sample.startswith("Thou") and len(sample) == 304 and set(sample) <= set(VERSE)
+    assert (tmp_path / "run" / "training.png").stat().st_size > 10_000
+    with open(tmp_path / "run" / "records.csv") as file:
+        assert {float(row["test_loss"]) for row in csv.DictReader(file)} >= {best["test_loss"]}
+
+
+def test_a_finished_run_writes_again(call):
+    """--resume with another beginning: the same numbers, and the same text each time."""
+    _, first, _ = call("--out", "run")
+    code, out, err = call("--resume", "run", "--sample", "lovely")
+    assert (code, err) == (0, "") and "):\nlovely" in out
+    again = call("--resume", "run", "--sample", "lovely")[1]
+    assert out == again and first.splitlines()[2:8] == out.splitlines()[2:8]
+
+
+def test_seeds_together_by_words_on_a_drawn_language(command, call):
+    """What the flags of other commands do, they do here."""
+    code, out, _ = call("--seeds", 2, "--json", "--full-precision", "no", "--out", "many")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert code == 0 and len(rows) == 6 and len({row["theta_sha256"] for row in rows}) == 6
+    code, out, _ = call("--words", 40, "--estimator", "ste", "--sample", "more lovely")
+    assert code == 0 and "validation, nats a word" in out and "more lovely" in out
+    code, out, _ = command(text.main, "--data", "synthetic", *SMALL, "--estimator", "ste")
+    assert code == 0 and "best possible: 1." in out and "bits, perplexity" in out
+
+
+def test_a_sample_is_drawn_from_the_networks_probabilities(tmp_path):
+    """At a low temperature it is the likeliest token each time."""
+    (tmp_path / "verse.txt").write_text(VERSE)
+    data = read_text(tmp_path / "verse.txt", context=8)
+    network = llama(data.classes, width=8, layers=1, heads=2, context=8)
+    params = network.views(network.init(0))
+    cold = written(network, params, data, "day", length=12, temperature=1e-6)
+    tokens = list(data.encode("day"))
+    for _ in range(12):
+        logits = network.predict(params, data.encode(data.decode(tokens[-8:]))[None])
+        tokens.append(int(logits[0, -1].argmax()))
+    assert cold == data.decode(tokens)
+    texts = {written(network, params, data, "day", 40, 5.0, seed) for seed in range(4)}
+    assert len(texts) == 4
+
+
+BAD = [
+    (("--sample", "zebra"), "verse.txt has no 'b', 'z': use its own characters"),
+    (("--sample", ""), "--sample is empty"),
+    (("--context", 900), "context is 900, but the training part of"),
+    (("--model", "lenet"), "--model lenet does not take verse.txt, which holds text; choose llama"),
+    (("--data", "nowhere.txt"), "neither known (tinyshakespeare, synthetic)"),
+    (("--quantize", "layer.*"), "fits no weight"),
+    (("--activation", "relu"), "unknown flag --activation"),
+    (("--estimator", "spsa", "--quantizer", "irnet"), "eps is None, but IRNet"),
+    (("--words", 1), "--words is 1"),
+    (("--batch", 500), "batch is 500, but there are only"),
+]
+
+
+@pytest.mark.parametrize("flags, sentence", BAD, ids=[str(flags) for flags, _ in BAD])
+def test_bad_input_is_one_sentence_and_nothing_is_written(call, tmp_path, flags, sentence):
+    code, out, err = call(*flags)
+    assert (code, out) == (2, "") and len(err.splitlines()) == 1 and sentence in err, err
+    assert [path.name for path in tmp_path.iterdir()] == ["verse.txt"]
+
+
+def test_images_have_no_language_model(command, corners):
+    code, _, err = command(mnist.main, "--data", corners, "--model", "llama", "--quiet")
+    assert code == 2 and "which holds images; choose mlp | lenet" in err
+    code, _, err = command(mnist.main, "--data", corners, "--model", "vit", "--activation", "sign")
+    assert code == 2 and "--activation sign has no effect with --model vit" in err
+    flags = ("--model", "vit:patch=4,width=8,layers=1,heads=2", "--steps", 3, "--batch", 20)
+    code, out, err = command(mnist.main, "--data", corners, *flags, "--estimator", "ste", "--quiet")
+    assert (code, err) == (0, "") and "2-bit midrise vit, 3 steps of 20" in out
