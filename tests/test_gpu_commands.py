@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from conftest import kill_once_there, write_corners
 
-from minizo import checkpoint, cifar, mnist
+from minizo import checkpoint, cifar, mnist, text
 from minizo.compare import command as compare
 from minizo.export import __main__ as export
 
@@ -105,6 +105,18 @@ def test_lenet(both, large_digits):
     flags = ("--steps", 4, "--batch", 8, "--records", 2, "--loss-examples", 20)
     flags += ("--data", large_digits, "--model", "lenet", "--estimator", "ste")
     assert_equal_runs(*both(mnist.main, *flags))
+
+
+def test_text(both, tmp_path):
+    """`minizo.text --backend cupy`: embedding, attention, norms, gates; what it writes, too."""
+    (tmp_path / "verse.txt").write_text("Shall I compare thee to a summer's day?\n" * 20)
+    flags = ("--data", "verse.txt", "--context", 8, "--batch", 6, "--steps", 4, "--records", 2,
+             "--model", "llama:width=8,layers=1,heads=2,shared=2", "--n", 2)  # fmt: skip
+    ours, reference = both(text.main, *flags)
+    assert_equal_runs(ours, reference)
+    found, expected = (json.loads((f / "results.json").read_text()) for f in (ours, reference))
+    for one, other in zip(found, expected, strict=True):
+        assert one["test_loss"] == pytest.approx(other["test_loss"], rel=1e-10)
 
 
 def test_seeds_together(both, digits):

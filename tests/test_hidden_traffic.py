@@ -30,7 +30,7 @@ from minizo.layers import (
     Residual,
 )
 from minizo.losses import LOSSES
-from minizo.models import ACTIVATIONS, mlp
+from minizo.models import ACTIVATIONS, llama, mlp, vit
 from minizo.network import Network
 from minizo.optim import OPTIMIZERS
 from minizo.parallel import Pool
@@ -69,11 +69,20 @@ convolutional = Network(
     },
     (1, 4, 6),
 )
-NETWORKS = {"mlp": mlp(24, 4, 3, input_shape=(1, 4, 6)), "convolutional": convolutional}
+NETWORKS = {
+    "mlp": mlp(24, 4, 3, input_shape=(1, 4, 6)),
+    "convolutional": convolutional,
+    "llama": llama(3, width=4, layers=1, heads=2, context=5, shared=2),
+    "vit": vit((1, 4, 6), 3, patch=2, width=4, layers=1, heads=2),
+}
 
 
 def on_device(network, dtype=np.float64):
     """A data set for ``network`` on the fake device."""
+    if len(network.input_shape) == 1:
+        tokens = np.arange(6 * EXAMPLES).reshape(EXAMPLES, 6) % 3
+        x, labels = put(tokens[:, :-1].copy()), put(tokens[:, 1:].copy())
+        return Dataset("toy", x, labels, x, labels, 3, dtype)
     x, labels = blobs(EXAMPLES, 3, 24, 1, dtype)
     x = put(x.reshape(-1, *network.input_shape))
     return Dataset("toy", x, put(labels), x, put(labels), classes=3)
@@ -84,7 +93,7 @@ def step_events(network, estimator, optimizer=None, quantizer=None, loss="cross-
     data = on_device(network)
     quantizer = quantizers.MidRise("tanh") if quantizer is None else quantizer
     objective = Objective(network, quantizer, loss=LOSSES[loss]())
-    objective = objective.calibrate(objective.network.init(0, like=data.x_train))
+    objective = objective.calibrate(objective.network.init(0, like=data.like))
     optimizer = OPTIMIZERS["adam"]() if optimizer is None else optimizer
     recipe = Recipe(objective, data, estimator, optimizer, STEPS, BATCH, 0, STEPS)
     group, ends = Group((recipe,)), []
@@ -108,7 +117,7 @@ def hidden(events):
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_no_hidden_traffic(estimator, network):
-    """Every registered estimator, in a perceptron and in a small CNN."""
+    """Every registered estimator, in a perceptron, a small CNN and two transformers."""
     found = step_events(NETWORKS[network], pick(ESTIMATORS[estimator], SMALL))
     assert hidden(found) == []
     # once an epoch: 2 epochs were begun

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minizo import STE, Objective, Step, models, optim, quantizers
-from minizo.bench import cnn, rivals, step, timing, torch_networks
+from minizo.bench import cnn, rivals, step, text, timing, torch_networks, torch_transformers
 from minizo.objective import Batch
 
 pytestmark = pytest.mark.torch
@@ -99,6 +99,35 @@ def test_convnets_equal_pytorch(torch, name):
     np.testing.assert_allclose(
         objective.outputs(theta, batch.x, state), expected, rtol=0, atol=1e-9 * abs(expected).max()
     )
+
+
+@pytest.mark.parametrize("name", ["small", "vit"])
+def test_transformers_equal_pytorch(torch, name):
+    """The loss and every gradient of a whole LLaMA and a whole ViT, float64, to 1e-9."""
+    objective, theta, batch = text.problem(name, np.float64)
+    theta = theta + 0.02 * np.random.default_rng(3).normal(size=theta.shape)
+    batch = Batch(batch.x[:3], batch.labels[:3])
+    loss_at, leaves = torch_transformers.loss_of(torch, objective, theta, batch)
+    for leaf in leaves.values():
+        leaf.requires_grad_(True)
+    loss = loss_at(leaves)
+    loss.backward()
+    found = objective.ste_gradient(theta, batch)
+    assert abs(float(loss.detach()) - found.loss) < 1e-10
+    for key, gradient in objective.network.views(found.gradient).items():
+        expected = leaves[key].grad.numpy()
+        np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-9 * abs(expected).max())
+
+
+def test_vmap_over_a_transformer_is_the_population(torch):
+    """Losses of several theta at once, to 1e-10: both sides of the n-SPSA timing."""
+    objective, theta, batch = text.problem("small", np.float64)
+    batch = Batch(batch.x[:2], batch.labels[:2])
+    loss_at, _ = torch_transformers.loss_of(torch, objective, theta, batch, straight=False)
+    stack = np.stack([theta, 1.1 * theta, theta - 0.01])
+    many = {k: torch.tensor(np.array(v)) for k, v in objective.network.views(stack).items()}
+    theirs = torch.func.vmap(loss_at)(many).numpy()
+    np.testing.assert_allclose(theirs, objective.evaluate(stack, batch), rtol=1e-10)
 
 
 def test_option_a_equals_pytorch(torch):

@@ -6,7 +6,7 @@ import sys
 from ..commands import Parser, guarded
 from ..errors import InputError, choose
 from ..files import require_writable, write_text
-from . import cnn, hypernets, scaling, spsa, step, steps, sweep
+from . import cnn, hypernets, scaling, spsa, step, steps, sweep, text
 
 # Each has run(rounds, ...) -> record, show(record) -> text, and QUICK, arguments of a short run;
 # some have picture(record) -> figure.
@@ -18,6 +18,7 @@ BENCHMARKS = {
     "scaling": scaling,
     "hypernets": hypernets,
     "sweep": sweep,
+    "text": text,
 }
 
 
@@ -34,13 +35,14 @@ def main(argv=None):
         help="step: one training step of an MLP; cnn: of the LeNet and ResNet-20; spsa: one n-SPSA "
         "gradient with n = d; scaling: how its cost grows with n and d; hypernets: the selective "
         "scan, and steps with learned gradients; sweep: 32 seeds trained together and one by one; "
-        "steps: of three networks by four methods, beside what they must cost at least",
+        "steps: of three networks by four methods, beside what they must cost at least; text: of a "
+        "LLaMA and a vision transformer",
     )
     parser.add_argument(
         "--rounds",
         type=int,
-        help="measurements of each (default: step 30, cnn and steps 10, spsa and hypernets 5, "
-        "scaling 3, sweep 1)",
+        help="measurements of each (default: step 30, cnn, steps and text 10, spsa and hypernets "
+        "5, scaling 3, sweep 1)",
     )
     parser.add_argument("--quick", action="store_true", help="fewer rounds and smaller sizes")
     parser.add_argument("--json", action="store_true", help="print the record, not the table")

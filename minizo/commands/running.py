@@ -94,7 +94,7 @@ def evaluation(settings, data):
     dear = settings.model.name != "mlp"
     records, examples = settings.records, settings.loss_examples
     if records is None:
-        records = 6 if dear else 20
+        records = 10 if data.tokens else 6 if dear else 20
     if examples is None and dear:
         most = 16000 // data.x_train.shape[1] if data.tokens else 10000
         examples = min(data.y_train.shape[0], max(1, most))

@@ -30,6 +30,7 @@ def training(runs, title, column="train_loss"):
     title : str
         Names the data, the network and the number of seeds.
     column : {"train_loss", "test_loss"}
+        Of the validation loss the record before training, far above all others, is left out.
 
     Returns
     -------
@@ -47,7 +48,8 @@ def training(runs, title, column="train_loss"):
         mean = [sum(c) / len(c) for c in columns]
         for axes, along in ((left, "step"), (right, "macs")):
             x = group[0][along][:length]
-            start = 1 if along == "macs" else 0  # no compute has no place on a log axis
+            # no compute has no place on a log axis
+            start = 1 if along == "macs" or column == "test_loss" else 0
             axes.plot(
                 x[start:], mean[start:], label=label, markersize=4, linewidth=1.5,
                 markevery=max(1, length // 8), **style,
