@@ -98,19 +98,20 @@ class GELU(Layer):
         super().__post_init__()
         require(self.form in ("tanh", "exact"), "GELU.form", self.form, "it is tanh or exact")
 
-    def forward(self, params, x, reduce=alone):
-        """y, elementwise; the cache is x and 2 Phi(x) - 1."""
-        xp = backend.namespace(x)
+    def _twice(self, x):
+        # 2 Phi(x) - 1
         if self.form == "exact":
-            both = erf(x * sqrt(0.5))
-        else:
-            # sqrt(2 / pi) (x + 0.044715 x^3)
-            both = xp.tanh(x * (sqrt(2.0 / pi) + CUBIC * (x * x)))
-        return 0.5 * x * (1.0 + both), (x, both)
+            return erf(x * sqrt(0.5))
+        # sqrt(2 / pi) (x + 0.044715 x^3)
+        return backend.namespace(x).tanh(x * (sqrt(2.0 / pi) + CUBIC * (x * x)))
+
+    def forward(self, params, x, reduce=alone):
+        """y, elementwise; x alone is kept, and Phi computed again on the way back."""
+        return 0.5 * x * (1.0 + self._twice(x)), x
 
     def backward(self, params, cache, dy, wanted=True, reduce=alone):
         """dx = dy (Phi(x) + x Phi'(x))."""
-        xp, (x, both) = backend.namespace(dy), cache
+        xp, x, both = backend.namespace(dy), cache, self._twice(cache)
         if self.form == "exact":
             # 2 Phi' = 2 exp(-x^2 / 2) / sqrt(2 pi)
             slope = sqrt(2.0 / pi) * xp.exp(-0.5 * x * x)
@@ -141,13 +142,12 @@ class SiLU(Layer):
     cuts = True
 
     def forward(self, params, x, reduce=alone):
-        """y, elementwise; the cache is x and sigmoid(x)."""
-        s = sigmoid(x)
-        return x * s, (x, s)
+        """y, elementwise; x alone is kept, and the sigmoid computed again on the way back."""
+        return x * sigmoid(x), x
 
     def backward(self, params, cache, dy, wanted=True, reduce=alone):
         """dx = dy s (1 + x (1 - s)),   s = sigmoid(x)."""
-        x, s = cache
+        x, s = cache, sigmoid(cache)
         return dy * s * (1.0 + x * (1.0 - s)), {}
 
 

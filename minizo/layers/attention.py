@@ -48,6 +48,12 @@ def rotated(x, base, sign=1.0):
     return xp.concat([first * cosine - second * sine, first * sine + second * cosine], axis=-1)
 
 
+def _in_a_row(blocks):
+    # (..., B, D) each -> (..., T, D)
+    xp = backend.namespace(blocks[0])
+    return blocks[0] if len(blocks) == 1 else xp.concat(blocks, axis=-2)
+
+
 @dataclass(frozen=True)
 class Attention(Layer):
     """o_t = sum_s p_ts v_s,   p_t = softmax_s(q_t . k_s / sqrt(D)), for every head.
@@ -75,10 +81,9 @@ class Attention(Layer):
     -----
     It has no parameters: x (..., N, T, (H + 2 K) D) holds queries, keys and values side by side, as
     a `Linear` in front gives them, and y is (..., N, T, H D), for a `Linear` behind. Cost: 2 H D T
-    multiply-accumulates a place forward, masked ones included, and twice that backward. Where there
-    is one block of queries, its probabilities are kept for the backward; of several they are made
-    again from the logarithm of their sum (H D T more), so that memory grows with T and not with its
-    square.
+    multiply-accumulates a place forward, masked ones included, and 5 H D T backward: probabilities
+    are not kept but made again from the logarithm of their sum, and queries are taken in blocks, so
+    that memory grows with T and not with its square.
 
     References
     ----------
@@ -138,26 +143,26 @@ class Attention(Layer):
         return 2 * shape[0] * shape[0] * self.heads * self.size
 
     def backward_macs(self, shape, wanted=True):
-        """Four products in place of two, or five of several blocks; none where dx is not wanted."""
-        products = 5 if shape[0] > BLOCK else 4
-        return products * self.macs(shape) // 2 if wanted else 0
+        """Five products in place of two; none where dx is not wanted."""
+        return 5 * self.macs(shape) // 2 if wanted else 0
 
     def _heads(self, x):
         # (..., N, T, (H + 2K) D) -> q (..., N, K, shared, T, D), k and v (..., N, K, 1, T, D)
-        xp, queries, keys = backend.namespace(x), self.heads * self.size, self.keys * self.size
-        parts = x[..., :queries], x[..., queries : queries + keys], x[..., queries + keys :]
-
-        def split(part, shared):
-            shape = (*part.shape[:-1], self.keys, shared, self.size)
-            return xp.moveaxis(xp.reshape(part, shape), -4, -2)
-
-        q, k, v = map(split, parts, (self.shared, 1, 1))
+        queries, keys = self.heads * self.size, self.keys * self.size
+        q = self._by_head(x[..., :queries])
+        k = self._by_head(x[..., queries : queries + keys], shared=1)
+        v = self._by_head(x[..., queries + keys :], shared=1)
         if self.rotary is not None:
             q, k = rotated(q, self.rotary), rotated(k, self.rotary)
         return q, k, v
 
+    def _by_head(self, x, shared=None):
+        # (..., N, T, K shared D) -> (..., N, K, shared, T, D)
+        xp, shape = backend.namespace(x), (self.keys, shared or self.shared, self.size)
+        return xp.moveaxis(xp.reshape(x, (*x.shape[:-1], *shape)), -4, -2)
+
     def _joined(self, *parts):
-        # the inverse of the first step of `_heads`: (..., N, K, shared, T, D) -> (..., N, T, .)
+        # the inverse of `_by_head`, of several side by side
         xp = backend.namespace(*parts)
         moved = [xp.moveaxis(part, -2, -4) for part in parts]
         flat = [xp.reshape(part, (*part.shape[:-3], -1)) for part in moved]
@@ -183,9 +188,8 @@ class Attention(Layer):
         """y (..., N, T, H D) for x (..., N, T, (H + 2 K) D)."""
         xp = backend.namespace(x)
         q, k, v = self._heads(x)
-        outputs, kept = [], []
-        blocks = list(self._blocks(x.shape[-2]))
-        for queries, seen in blocks:
+        outputs, logs = [], []
+        for queries, seen in self._blocks(x.shape[-2]):
             scores = self._scores(q[..., queries, :], k[..., seen, :], queries)
             # p = exp(scores) / sum exp(scores), shifted by the row's maximum
             largest = xp.max(scores, axis=-1, keepdims=True)
@@ -193,29 +197,26 @@ class Attention(Layer):
             total = xp.sum(p, axis=-1, keepdims=True)
             p /= total
             outputs.append(xp.matmul(p, v[..., seen, :]))
-            kept.append(p if len(blocks) == 1 else largest + xp.log(total))
-        o = outputs[0] if len(outputs) == 1 else xp.concat(outputs, axis=-2)
-        return self._joined(o), (q, k, v, o, kept)
+            logs.append(largest + xp.log(total))
+        y = self._joined(_in_a_row(outputs))
+        return y, (q, k, v, y, logs)
 
     def backward(self, params, cache, dy, wanted=True, reduce=alone):
-        """dx, from do = dy head by head, with p made again where it was not kept.
+        """dx, from do = dy head by head, with p = exp(scores - log sum exp(scores)) made again.
 
         dv = p^T do,   dp = do v^T,   ds = p (dp - sum_s p dp),   sum_s p dp = do . o
         dq = ds k / sqrt(D),   dk = ds^T q / sqrt(D)
         """
         if not wanted:
             return None, {}
-        xp, (q, k, v, o, kept) = backend.namespace(dy), cache
-        shape = (*dy.shape[:-1], self.keys, self.shared, self.size)
-        do = xp.moveaxis(xp.reshape(dy, shape), -4, -2)
+        xp, (q, k, v, y, logs) = backend.namespace(dy), cache
+        do, o = self._by_head(dy), self._by_head(y)
         dot = xp.sum(do * o, axis=-1, keepdims=True)
-        dq, blocks = [], list(self._blocks(q.shape[-2]))
         dk, dv = (backend.zeros((*do.shape[:-3], *k.shape[-3:]), dy) for _ in range(2))
-        for (queries, seen), saved in zip(blocks, kept, strict=True):
+        dq = []
+        for (queries, seen), log in zip(self._blocks(q.shape[-2]), logs, strict=True):
             own, keys, values = do[..., queries, :], k[..., seen, :], v[..., seen, :]
-            p = saved
-            if len(blocks) > 1:
-                p = xp.exp(self._scores(q[..., queries, :], keys, queries) - saved)
+            p = xp.exp(self._scores(q[..., queries, :], keys, queries) - log)
             dp = xp.matmul(own, xp.matrix_transpose(values))
             ds = p * (dp - dot[..., queries, :]) * (1.0 / sqrt(self.size))
             dq.append(xp.matmul(ds, keys))
@@ -223,7 +224,7 @@ class Attention(Layer):
             for total, left, right in ((dk, ds, q), (dv, p, do)):
                 share = xp.matmul(xp.matrix_transpose(left), right[..., queries, :])
                 total[..., seen, :] += xp.sum(share, axis=-3, keepdims=True)
-        dq = dq[0] if len(dq) == 1 else xp.concat(dq, axis=-2)
+        dq = _in_a_row(dq)
         if self.rotary is not None:
             dq, dk = rotated(dq, self.rotary, -1.0), rotated(dk, self.rotary, -1.0)
         return self._joined(dq, dk, dv), {}
