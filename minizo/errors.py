@@ -18,6 +18,7 @@ SYNONYMS = {
     "fp32": ("none", "float32"),
     "float": ("none", "float32"),
     "fullprecision": ("none",),
+    "gpt": ("llama",),
     "gpu": ("cupy", "device"),
     "hinge": ("squared-hinge",),
     "identity": ("none",),
@@ -33,6 +34,7 @@ SYNONYMS = {
     "squarederror": ("mse",),
     "straightthrough": ("ste",),
     "stochasticgradientdescent": ("sgd",),
+    "transformer": ("llama", "vit"),
     "zerothorder": ("spsa",),
 }
 

@@ -77,12 +77,14 @@ def check_data(network, data):
     """Raise an `InputError` where ``data`` do not fit ``network``: sizes, labels, an empty set."""
     for part in ("train", "test"):
         n = getattr(data, f"y_{part}").shape[0]
-        require(n > 0, f"the number of images in x_{part}", n, "at least one is needed")
+        what = "sequences" if data.tokens else "images"
+        require(n > 0, f"the number of {what} in x_{part}", n, "at least one is needed")
     shape = tuple(data.x_train.shape[1:])
     # the same numbers in another shape are as good where the network flattens them first
     same = shapes_through(network.layers, shape)[1:] == network.shapes_between[1:]
     remedy = f"the network is built for {network.input_shape}"
-    require(same, "the shape of an image", shape, remedy)
+    what = "a sequence" if data.tokens else "an image"
+    require(same, f"the shape of {what}", shape, remedy)
     check_tokens(network, data)
     *places, outputs = network.output_shape
     remedy = (

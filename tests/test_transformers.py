@@ -151,7 +151,10 @@ PLAIN = Network({"flat": Flatten(axes=1), "fc": Linear(6, 27)}, (6,))
 @pytest.mark.parametrize(
     "network, sentence",
     [
-        (llama(27, width=8, layers=1, heads=2, context=5), "the shape of an image is|built for"),
+        (
+            llama(27, width=8, layers=1, heads=2, context=5),
+            r"the shape of a sequence is \(6,\), but the network is built",
+        ),
         (llama(20, width=8, layers=1, heads=2, context=6), "the network knows 20 tokens"),
         (PLAIN, "they are tokens: put an Embedding in front"),
     ],
