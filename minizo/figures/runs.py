@@ -66,6 +66,7 @@ def training(runs, title, column="train_loss"):
     left.set_ylabel(f"{MEASURES[column]} (cross-entropy, nats){shown}")
     right.set_xlabel("compute (multiply-accumulates)")
     right.set_xscale("log")
+    right.xaxis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))  # labelled within one decade
     for axes in (left, right):
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(ticks())
