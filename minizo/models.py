@@ -24,7 +24,7 @@ from .layers import (
 from .network import Network
 from .quantizers import LSQ, DoReFaActivation, MidRise, MidTread, Quantizer, Sign
 from .settings import truth, whole, wholes
-from .transformers import llama, vit
+from .transformers import llama, lstm_lm, vit
 
 # What stands between layers: layers as they are, and quantisers, each with a step of its own.
 ACTIVATIONS = {
@@ -349,6 +349,7 @@ MODELS = {
     **{f"resnet{depth}": partial(resnet, depth) for depth in (20, 32, 44, 56, 110)},
     "vit": vit,
     "llama": llama,
+    "lstm": lstm_lm,
 }
 
 

@@ -1,14 +1,16 @@
-"""Transformers: a language model after LLaMA, and a classifier of images.
+"""Networks for sequences: a language model after LLaMA, one of LSTMs, and a classifier of images.
 
-Both are the same stack: a residual block with attention, a residual block with a two-layer network,
-and so on, each with its norm in front ("pre-norm").
+The two transformers are the same stack: a residual block with attention, a residual block with a
+two-layer network, and so on, each with its norm in front ("pre-norm").
 """
 
 from .errors import require
 from .layers import (
     GELU,
+    LSTM,
     Attention,
     ClassToken,
+    Dropout,
     Embedding,
     FirstToken,
     Gated,
@@ -23,7 +25,7 @@ from .layers import (
     Stack,
 )
 from .network import Network
-from .settings import whole, wholes
+from .settings import real, whole, wholes
 
 POOLS = ("token", "mean")
 
@@ -114,6 +116,58 @@ def llama(vocabulary, *, width=64, layers=2, heads=4, context=64, shared=1, hidd
             "head": Linear(width, vocabulary, bias=False, variance=0.1),
         },
         (whole("context", context),),
+    )
+
+
+def lstm_lm(vocabulary, *, width=128, layers=1, context=64, dropout=0.0):
+    """A language model of LSTM layers: embedding, LSTMs, and a linear head.
+
+    Parameters
+    ----------
+    vocabulary : int
+        V, the number of different tokens.
+    width : int
+        Numbers of the embedding and of every LSTM.
+    layers : int
+        How many LSTMs, one on top of the other.
+    context : int
+        T, the tokens of a sequence in training; the state does not outlast it.
+    dropout : float
+        Rate in [0, 1) behind the embedding and every LSTM, in training; 0 for none.
+
+    Returns
+    -------
+    Network
+        Of (T,) tokens, whose output is (T, V). Its weights are called ``embedding.weight``,
+        ``layers.1.lstm.input.weight``, ``layers.1.lstm.recurrent.weight`` and ``head.weight``.
+
+    References
+    ----------
+    W. Zaremba, I. Sutskever, O. Vinyals, "Recurrent neural network regularization", 2014, section
+    3.2 (where dropout is).
+
+    Examples
+    --------
+    >>> network = lstm_lm(65)
+    >>> network.d, network.output_shape
+    (148289, (64, 65))
+    """
+    width, layers, context = (
+        whole("width", width),
+        whole("layers", layers),
+        whole("context", context),
+    )
+    rate = real("dropout", dropout, "[0, 1)")
+    drop = {"drop": Dropout(rate)} if rate else {}
+    blocks = {str(i): Stack({"lstm": LSTM(width, width), **drop}) for i in range(1, layers + 1)}
+    return Network(
+        {
+            "embedding": Embedding(vocabulary, width),
+            **drop,
+            "layers": Stack(blocks),
+            "head": Linear(width, vocabulary, variance=0.1),
+        },
+        (context,),
     )
 
 

@@ -18,6 +18,7 @@ from minizo.data.dataset import Dataset
 from minizo.estimators import ESTIMATORS
 from minizo.layers import (
     GELU,
+    LSTM,
     Attention,
     AvgPool2d,
     BatchNorm1d,
@@ -90,6 +91,7 @@ LAYERS = [
     (Embedding(SIZE, SIZE), VECTOR),
     (Positions(SIZE, SIZE), SEQUENCE),
     (ClassToken(SIZE), SEQUENCE),
+    (LSTM(SIZE, SIZE), SEQUENCE),
     (FirstToken(), SEQUENCE),
     (MeanToken(), SEQUENCE),
     (Patches(2), IMAGE),

@@ -30,7 +30,7 @@ from minizo.layers import (
     Residual,
 )
 from minizo.losses import LOSSES
-from minizo.models import ACTIVATIONS, llama, mlp, vit
+from minizo.models import ACTIVATIONS, llama, lstm_lm, mlp, vit
 from minizo.network import Network
 from minizo.optim import OPTIMIZERS
 from minizo.parallel import Pool
@@ -73,6 +73,7 @@ NETWORKS = {
     "mlp": mlp(24, 4, 3, input_shape=(1, 4, 6)),
     "convolutional": convolutional,
     "llama": llama(3, width=4, layers=1, heads=2, context=5, shared=2),
+    "lstm": lstm_lm(3, width=4, context=5, dropout=0.2),
     "vit": vit((1, 4, 6), 3, patch=2, width=4, layers=1, heads=2),
 }
 
@@ -117,7 +118,7 @@ def hidden(events):
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_no_hidden_traffic(estimator, network):
-    """Every registered estimator, in a perceptron, a small CNN and two transformers."""
+    """Every registered estimator, in a perceptron, a small CNN, and networks for sequences."""
     found = step_events(NETWORKS[network], pick(ESTIMATORS[estimator], SMALL))
     assert hidden(found) == []
     # once an epoch: 2 epochs were begun

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from minizo import InputError, backend
 from minizo.layers import (
     GELU,
+    LSTM,
     Attention,
     AvgPool2d,
     BatchNorm1d,
@@ -95,6 +96,8 @@ LAYERS = [
     (Attention(4, 2, shared=2), (5, 16)),
     (Attention(3, 2, shared=3, causal=False), (3, 10)),
     (Attention(1, 2), (1, 6)),
+    (LSTM(3, 2), (5, 3)),
+    (LSTM(1, 4), (2, 1)),
 ]
 IDS = [f"{layer}" for layer, _ in LAYERS]
 

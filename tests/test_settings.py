@@ -69,6 +69,7 @@ NEEDED = {
     "Embedding": {"vocabulary": 5, "width": 3},
     "Gated": {"body": {}, "gate": {"act": ReLU()}},
     "Patches": {"size": 2},
+    "LSTM": {"inputs": 2, "hidden": 3},
     "Positions": {"length": 5, "width": 3},
     "RMSNorm": {"width": 3},
     "ZeroPad": {"inputs": 1, "outputs": 3},

@@ -7,15 +7,22 @@ from strategies import generator
 from minizo import FOGZO, SPSA, STE, Batch, InputError, Objective, fit, fit_many, optim
 from minizo.data import Dataset, synthetic_text
 from minizo.layers import Flatten, Linear
-from minizo.models import chosen, llama, mlp, vit
+from minizo.models import chosen, llama, lstm_lm, mlp, vit
 from minizo.network import Network
 from minizo.quantizers import FullPrecision, MidRise
 from minizo.records import evaluate
 
 LLAMA = llama(7, width=8, layers=2, heads=4, context=6, shared=2)
 VIT = vit((1, 8, 8), 3, patch=4, width=8, layers=1, heads=2)
-NETWORKS = [LLAMA, VIT, vit((1, 8, 8), 3, patch=4, width=8, layers=1, heads=2, pool="mean")]
-IDS = ["llama", "vit", "vit-mean"]
+LSTMS = lstm_lm(7, width=5, layers=2, context=6)
+NETWORKS = [
+    LLAMA,
+    VIT,
+    vit((1, 8, 8), 3, patch=4, width=8, layers=1, heads=2, pool="mean"),
+    LSTMS,
+]
+IDS = ["llama", "vit", "vit-mean", "lstm"]
+LANGUAGE = pytest.mark.parametrize("network", [LLAMA, LSTMS], ids=["llama", "lstm"])
 
 
 def batch_for(network, n=3, seed=0):
@@ -60,33 +67,35 @@ def test_a_population_is_a_loop(network, lead):
         np.testing.assert_allclose(found.gradient[index], own.gradient, rtol=1e-8, atol=1e-11)
 
 
-def test_a_later_token_changes_no_earlier_output():
+@LANGUAGE
+def test_a_later_token_changes_no_earlier_output(network):
     """Bit for bit, at every place; and the outputs from that place on do change."""
-    params = LLAMA.views(started(LLAMA))
+    params = network.views(started(network))
     x = generator(2).integers(7, size=(2, 6))
-    before = LLAMA.predict(params, x)
+    before = network.predict(params, x)
     for t in range(6):
         other = x.copy()
         other[:, t] = (x[:, t] + 1) % 7
-        after = LLAMA.predict(params, other)
+        after = network.predict(params, other)
         np.testing.assert_array_equal(after[:, :t], before[:, :t])
         assert np.abs(after[:, t:] - before[:, t:]).max(axis=-1).min() > 1e-6
 
 
-def test_a_shorter_sequence_is_the_beginning_of_a_longer_one():
+@LANGUAGE
+def test_a_shorter_sequence_is_the_beginning_of_a_longer_one(network):
     """What a sample relies on: outputs of the first places do not depend on the length."""
-    params, x = LLAMA.views(started(LLAMA)), generator(3).integers(7, size=(2, 6))
-    whole = LLAMA.predict(params, x)
+    params, x = network.views(started(network)), generator(3).integers(7, size=(2, 6))
+    whole = network.predict(params, x)
     for length in (1, 3, 5):
-        part = LLAMA.predict(params, x[:, :length])
+        part = network.predict(params, x[:, :length])
         np.testing.assert_allclose(part, whole[:, :length], rtol=1e-10, atol=1e-12)
 
 
 def test_the_first_loss_is_that_of_guessing():
-    """log V within 0.1, for three seeds and widths."""
-    for seed, width in ((0, 32), (1, 64), (2, 96)):
-        network = llama(65, width=width, layers=3, heads=4, context=16)
-        x = generator(seed).integers(65, size=(8, 17))
+    """log V within 0.1, for three networks."""
+    made = (llama(65, width=32, layers=3), llama(65, width=96), lstm_lm(65, width=64, layers=2))
+    for seed, network in enumerate(made):
+        x = generator(seed).integers(65, size=(8, 65))
         objective = Objective(network, FullPrecision(), quantized=())
         loss = objective.evaluate(network.init(seed), Batch(x[:, :-1], x[:, 1:]))
         assert float(loss) == pytest.approx(np.log(65), abs=0.1)

@@ -1,34 +1,22 @@
-"""A single-layer LSTM with back-propagation through all of time.
+"""A single-layer LSTM as a hypernetwork: of any rows of sequences, with a state that goes on.
 
-    [i f g o] = x_t Wih^T + bih + h_{t-1} Whh^T + bhh,   i, f, o through a sigmoid, g through tanh
-    c_t = f c_{t-1} + i g,     h_t = o tanh(c_t)
-
-and backwards, from dh (what reaches h_t: from the output, and from step t + 1) and dc:
-
-    do = dh tanh(c_t),   dc <- dc + dh o (1 - tanh^2 c_t)
-    da = [dc g i (1 - i),  dc c_{t-1} f (1 - f),  dc i (1 - g^2),  do o (1 - o)]
-    dWih = sum da^T x_t,  dWhh = sum da^T h_{t-1},  db = sum da (either bias)
-    dx_t = da Wih,  dh <- da Whh,  dc <- dc f
-
-References
-----------
-S. Hochreiter, J. Schmidhuber, "Long short-term memory", Neural Computation, 1997.
-F. A. Gers, J. Schmidhuber, F. Cummins, "Learning to forget", Neural Computation, 2000 (the gate f).
-Order of the gates, two biases, and the start: PyTorch's, which MetaQuant and FSG use.
+Its steps, forward and backward, are those of `minizo.layers.lstm`, with Wih for W, Whh for R, and
+two biases in the place of one. Order of the gates, two biases, and the start: PyTorch's, which
+MetaQuant and FSG use.
 """
 
 from dataclasses import dataclass
 from math import sqrt
 
 from .. import backend
+from ..layers.lstm import recur, recur_back
 from ..settings import Count
-from ..special import sigmoid
 from .base import Hypernet
 
 
 @dataclass(frozen=True)
 class LSTM(Hypernet):
-    """h_1 ... h_L for x_1 ... x_L; see the module for the equations.
+    """h_1 ... h_L for x_1 ... x_L; see `minizo.layers.lstm` for the equations.
 
     Parameters
     ----------
@@ -97,26 +85,11 @@ class LSTM(Hypernet):
         cache
         """
         xp = backend.namespace(x)
-        h, c = self.rest(x) if state is None else state
         recurrent = xp.matrix_transpose(params["Whh"])
         # all x_t Wih^T at once: (..., L, I) @ (I, 4H) -> (..., L, 4H)
         driven = xp.matmul(x, xp.matrix_transpose(params["Wih"])) + params["bih"] + params["bhh"]
-        cache, outputs = [], []
-        for t in range(x.shape[-2]):
-            before = (h, c)
-            i, f, g, o = self._gates(driven[..., t, :] + xp.matmul(h, recurrent))
-            # c_t = f c_{t-1} + i g,  h_t = o tanh(c_t)
-            c = f * c + i * g
-            squashed = xp.tanh(c)
-            h = o * squashed
-            cache.append((before, (i, f, g, o), squashed))
-            outputs.append(h)
-        return backend.stack(outputs, axis=-2), (h, c), (x, cache)
-
-    def _gates(self, a):
-        xp, n = backend.namespace(a), self.hidden
-        i, f, g, o = (a[..., k * n : (k + 1) * n] for k in range(4))
-        return sigmoid(i), sigmoid(f), xp.tanh(g), sigmoid(o)
+        y, state, cache = recur(driven, recurrent, *(self.rest(x) if state is None else state))
+        return y, state, (x, cache)
 
     def backward(self, params, cache, dy, dstate=None):
         """Return the derivatives of `forward`, through every step.
@@ -139,26 +112,8 @@ class LSTM(Hypernet):
         """
         xp = backend.namespace(dy)
         x, steps = cache
-        dh, dc = self.rest(x) if dstate is None else dstate
-        rows = []
-        for t in range(len(steps) - 1, -1, -1):
-            (_, c), (i, f, g, o), squashed = steps[t]
-            dh = dh + dy[..., t, :]
-            dc = dc + dh * o * (1.0 - squashed * squashed)
-            # da = [dc g i (1 - i), dc c_{t-1} f (1 - f), dc i (1 - g^2), dh tanh(c_t) o (1 - o)]
-            da = xp.concat(
-                [
-                    dc * g * i * (1.0 - i),
-                    dc * c * f * (1.0 - f),
-                    dc * i * (1.0 - g * g),
-                    dh * squashed * o * (1.0 - o),
-                ],
-                axis=-1,
-            )
-            rows.append(da)
-            dh, dc = xp.matmul(da, params["Whh"]), dc * f
-        da = backend.stack(rows[::-1], axis=-2)  # (..., L, 4H)
-        before = backend.stack([h for (h, _), _, _ in steps], axis=-2)
+        ends = self.rest(x) if dstate is None else dstate
+        da, before, dstate = recur_back(params["Whh"], steps, dy, *ends)
         # sums over rows and time as products: (..., L, c) -> (R*L, c)
         turned = xp.matrix_transpose(xp.reshape(da, (-1, da.shape[-1])))
         total = xp.sum(turned, axis=-1)
@@ -168,4 +123,4 @@ class LSTM(Hypernet):
             "bih": total,
             "bhh": total,
         }
-        return xp.matmul(da, params["Wih"]), (dh, dc), grads
+        return xp.matmul(da, params["Wih"]), dstate, grads

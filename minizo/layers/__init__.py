@@ -44,6 +44,7 @@ from .embedding import Embedding
 from .flatten import Flatten
 from .layer_norm import LayerNorm, RMSNorm
 from .linear import Linear
+from .lstm import LSTM
 from .norm import BatchNorm1d, BatchNorm2d
 from .pooling import AvgPool2d, GlobalAvgPool, MaxPool2d
 from .residual import Gated, Residual, ZeroPad
@@ -52,6 +53,7 @@ from .tokens import ClassToken, FirstToken, MeanToken, Patches, Positions
 
 __all__ = [
     "GELU",
+    "LSTM",
     "Attention",
     "AvgPool2d",
     "BatchNorm1d",
