@@ -44,6 +44,13 @@ def test_interval_moves_and_grows_with_the_values(values, shift, factor):
     assert low <= high
 
 
+def test_an_interval_has_no_smallest_unit():
+    """That of numbers times 1e-300 is 1e-300 times theirs: no square vanishes on the way."""
+    values = [0.0, 0.0, 0.3, 0.1, 0.0, 1.0]
+    tiny = interval([1e-300 * value for value in values])
+    np.testing.assert_allclose(np.array(tiny) * 1e300, interval(values), rtol=1e-9)
+
+
 def coverage(draw, mean, n, times=600):
     """How many of so many intervals hold the true mean."""
     gen, held = np.random.default_rng(3), 0

@@ -61,15 +61,18 @@ def interval(values, confidence=CONFIDENCE):
     n, mean = len(d), float(d.mean())
     if n < FEWEST:
         return None
-    if np.ptp(d) == 0.0:
+    scale = float(np.ptp(d))
+    if scale == 0.0:
         return mean, mean
+    # t has no unit: in that of the range, squares of tiny differences do not vanish
+    d = (d - d.min()) / scale
     drawn = np.random.default_rng(STREAM).integers(0, n, (RESAMPLES, n))
     again = d[drawn]
     deviation, sd = again.std(axis=1, ddof=1), float(d.std(ddof=1))
     # a resample of one value alone (up to rounding) says nothing of the spread: it is left out
     spread_out = deviation > 1e-6 * sd
-    t = np.abs(again.mean(axis=1) - mean)[spread_out] / (deviation[spread_out] / math.sqrt(n))
-    half = float(np.quantile(t, confidence)) * sd / math.sqrt(n)
+    t = np.abs(again.mean(axis=1) - d.mean())[spread_out] / (deviation[spread_out] / math.sqrt(n))
+    half = scale * float(np.quantile(t, confidence)) * sd / math.sqrt(n)
     return mean - half, mean + half
 
 
