@@ -357,7 +357,7 @@ MODELS = {
 QUANTIZED = {"all": True, "inner": False}
 
 
-def chosen(network, which):
+def chosen(network, which, argument="quantized"):
     """Names of the weights that a text says: ``"all"``, ``"inner"``, or patterns with commas.
 
     Parameters
@@ -365,6 +365,9 @@ def chosen(network, which):
     network : Network
     which : str
         A pattern has ``*`` for any characters and ``?`` for one: ``"layers.*.weight,head.weight"``.
+
+    argument : str
+        What an error calls it.
 
     Raises
     ------
@@ -382,9 +385,8 @@ def chosen(network, which):
     for pattern in which.split(","):
         fitting = fnmatch.filter(known, pattern.strip())
         hint = nearest(pattern, [*QUANTIZED, *known]) or f"; the weights are {', '.join(known)}"
-        require(
-            fitting, "quantize", pattern, f"it is neither all nor inner, and fits no weight{hint}"
-        )
+        remedy = f"it is neither all nor inner, and fits no weight{hint}"
+        require(fitting, argument, pattern, remedy)
         found |= set(fitting)
     return tuple(name for name in known if name in found)
 

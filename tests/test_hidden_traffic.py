@@ -69,9 +69,8 @@ convolutional = Network(
     },
     (1, 4, 6),
 )
-NETWORKS = {
-    "mlp": mlp(24, 4, 3, input_shape=(1, 4, 6)),
-    "convolutional": convolutional,
+NETWORKS = {"mlp": mlp(24, 4, 3, input_shape=(1, 4, 6)), "convolutional": convolutional}
+SEQUENCES = {
     "llama": llama(3, width=4, layers=1, heads=2, context=5, shared=2),
     "lstm": lstm_lm(3, width=4, context=5, dropout=0.2),
     "vit": vit((1, 4, 6), 3, patch=2, width=4, layers=1, heads=2),
@@ -115,11 +114,12 @@ def hidden(events):
     return [event for event in events if event.place not in EXCEPTIONS]
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", [*NETWORKS, *SEQUENCES])
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_no_hidden_traffic(estimator, network):
     """Every registered estimator, in a perceptron, a small CNN, and networks for sequences."""
-    found = step_events(NETWORKS[network], pick(ESTIMATORS[estimator], SMALL))
+    own = {**NETWORKS, **SEQUENCES}[network]
+    found = step_events(own, pick(ESTIMATORS[estimator], SMALL))
     assert hidden(found) == []
     # once an epoch: 2 epochs were begun
     assert sum(event.place == "group.py:batches" for event in found) == 2

@@ -203,7 +203,7 @@ def build_network(settings, data, init_scale=1.0):
 
 def build_objective(settings, network, quantizer):
     """The network with the loss of the settings, its weights quantised as they say."""
-    names = chosen(network, settings.quantize)
+    names = chosen(network, settings.quantize, "--quantize")
     if not names:
         raise InputError(
             f"--quantize is {settings.quantize!r}, but {settings.model.name} has no layer between "

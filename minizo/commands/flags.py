@@ -50,7 +50,7 @@ def _name(group, text, among, **more):
     return Flag(group, "NAME", text, "name", tuple(among), **more)
 
 
-IMAGES, TEXT, COMPARISON = "training on images", "training on a text", "comparison"
+IMAGES, TEXT, COMPARISON = "a training on images", "a training on a text", "a comparison"
 ALL_TRAINING = (IMAGES, TEXT)
 DATA = {TEXT: "a file, a folder with train.txt and valid.txt, or: " + " | ".join(TEXTS)}
 COMPARED, TRAINING = "what is compared", "training"
@@ -192,7 +192,7 @@ def refuse_foreign(settings, kind, plain):
     for name, flag in FLAGS.items():
         if flag.only and kind not in flag.only and getattr(settings, name) != plain.get(name):
             raise InputError(
-                f"{written(name)} is a flag of {' and '.join(flag.only)}, and has no effect here; "
+                f"{written(name)} is a flag of {' or '.join(flag.only)}, and has no effect here; "
                 "leave it out"
             )
 
