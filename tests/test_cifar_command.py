@@ -232,7 +232,7 @@ def test_without_data_and_network_it_says_so_and_draws(call, tmp_path, monkeypat
 BAD = [
     (("--model", "resnet"), "--model: unknown name 'resnet'; did you mean 'resnet20'?"),
     (("--augment", "flip"), "--augment: unknown name 'flip'"),
-    (("--quantize", "outer"), "--quantize: unknown name 'outer'"),
+    (("--quantize", "outer"), "--quantize is 'outer', but it is neither all nor inner"),
     (("--activation", "ternary"), "--activation: unknown name 'ternary'"),
     (("--activation", "midrise:bits=9"), "bits is 9"),
     (("--epochs", 2), "--steps and --epochs both say how long; give one of them"),
