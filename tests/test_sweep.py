@@ -278,7 +278,7 @@ def test_compute796_end_to_end(toy, tmp_path, monkeypatch, capsys):
         assert len(group) == 5
         tuned = back[f"tuning: {method.name}"]
         means = {o: np.mean(compute796_report.final(runs)) for o, runs in tuned.items()}
-        assert set(map(len, tuned.values())) == {3} and means[optimizer] == min(means.values())
+        assert set(map(len, tuned.values())) == {5} and means[optimizer] == min(means.values())
     assert (tmp_path / "compute796.png").read_bytes().startswith(b"\x89PNG")
     monkeypatch.setattr(sweep, "_work", lambda *a: pytest.fail("ran again"))
     assert compute796.main(flags) == 0
