@@ -159,11 +159,11 @@ def notes(comparison):
         if tuned
         else "Each case has one setting: nothing was tuned."
     )
+    how = "studentised bootstrap" if len(comparison.seeds) >= FEW else "Student's t"
     return textwrap.wrap(
         f"{chosen} Differences are taken seed by seed (same batches, and the same start where the "
-        "networks are the same); intervals: "
-        "studentised bootstrap over seeds, not corrected for their number. Could show: a true "
-        f"difference of this size would have been told from 0 in {100 * POWER:.0f} of 100 such "
+        f"networks are the same); intervals: {how} over seeds, not corrected for their number. "
+        f"Could show: a true difference of this size would have been told from 0 in {100 * POWER:.0f} of 100 such "
         "comparisons. A lower loss is better. Seconds: a run's share of what was trained together.",
         100,
     )
