@@ -4,7 +4,7 @@ import math
 import textwrap
 
 from .. import report
-from .statistics import CONFIDENCE, FEWEST, POWER
+from .statistics import CONFIDENCE, FEW, FEWEST, POWER
 
 SAME = 1e-4  # of a loss: what rounding may grow to in a run
 FEW = 10  # seeds: with fewer the width of an interval depends much on which
@@ -163,8 +163,8 @@ def notes(comparison):
     return textwrap.wrap(
         f"{chosen} Differences are taken seed by seed (same batches, and the same start where the "
         f"networks are the same); intervals: {how} over seeds, not corrected for their number. "
-        f"Could show: a true difference of this size would have been told from 0 in {100 * POWER:.0f} of 100 such "
-        "comparisons. A lower loss is better. Seconds: a run's share of what was trained together.",
+        "Could show: a true difference of this size would have been told from 0 in "
+        f"{100 * POWER:.0f} of 100 such comparisons. A lower loss is better. Seconds: a run's share of what was trained together.",
         100,
     )
 
