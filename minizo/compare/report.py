@@ -7,7 +7,6 @@ from .. import report
 from .statistics import CONFIDENCE, FEW, FEWEST, POWER
 
 SAME = 1e-4  # of a loss: what rounding may grow to in a run
-FEW = 10  # seeds: with fewer the width of an interval depends much on which
 
 EQUALLY = {
     "steps": "At equal steps",
@@ -164,7 +163,8 @@ def notes(comparison):
         f"{chosen} Differences are taken seed by seed (same batches, and the same start where the "
         f"networks are the same); intervals: {how} over seeds, not corrected for their number. "
         "Could show: a true difference of this size would have been told from 0 in "
-        f"{100 * POWER:.0f} of 100 such comparisons. A lower loss is better. Seconds: a run's share of what was trained together.",
+        f"{100 * POWER:.0f} of 100 such comparisons. A lower loss is better. Seconds: a run's share "
+        "of what was trained together.",
         100,
     )
 
