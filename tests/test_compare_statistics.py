@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from minizo import InputError
 from minizo.compare import interval, paired, spread
-from minizo.compare.statistics import FEWEST, POWER, STREAM
+from minizo.compare.statistics import FEWEST, POWER, STREAM, student
 
 NUMBERS = st.lists(st.floats(-100, 100), min_size=FEWEST, max_size=12)
 
@@ -60,12 +60,30 @@ def coverage(draw, mean, n, times=600):
     return held / times
 
 
+@pytest.mark.parametrize("degrees, wanted", [(1, 12.706), (2, 4.303), (3, 3.182), (8, 2.306)])
+def test_students_t_is_that_of_the_tables(degrees, wanted):
+    assert student(degrees) == pytest.approx(wanted, abs=5e-4)
+    assert student(degrees, 0.5) < student(degrees, 0.9) < student(degrees)
+
+
+def test_five_numbers_of_which_three_agree_have_an_interval():
+    """The bootstrap alone would have one seven times as wide: resamples of these three only."""
+    values = [0.095, 0.118, 0.093, 0.023, 0.096]
+    low, high = interval(values)
+    half = student(4) * np.std(values, ddof=1) / math.sqrt(5)
+    np.testing.assert_allclose([low, high], [np.mean(values) - half, np.mean(values) + half])
+    wide = by_hand(values)
+    assert wide[1] - wide[0] > 3.0 * (high - low)
+
+
 @pytest.mark.slow
 def test_interval_holds_the_mean_as_often_as_it_says():
     """95 of 100, of 20 normal and heavy-tailed numbers; the control, percentiles of 5, 83."""
     five_sigma = 5 * math.sqrt(0.95 * 0.05 / 600)
     assert abs(coverage(lambda gen, n: gen.normal(size=n), 0.0, n=20) - 0.95) < five_sigma
     assert abs(coverage(lambda gen, n: gen.standard_t(3, size=n), 0.0, n=20) - 0.95) < five_sigma
+    assert abs(coverage(lambda gen, n: gen.normal(size=n), 0.0, n=5) - 0.95) < five_sigma
+    assert abs(coverage(lambda gen, n: gen.standard_t(3, size=n), 0.0, n=5) - 0.95) < five_sigma
     gen, held = np.random.default_rng(3), 0
     for _ in range(600):
         d = gen.normal(size=5)

@@ -4,10 +4,9 @@ import math
 import textwrap
 
 from .. import report
-from .statistics import CONFIDENCE, FEWEST, POWER
+from .statistics import CONFIDENCE, FEW, FEWEST, POWER
 
 SAME = 1e-4  # of a loss: what rounding may grow to in a run
-FEW = 10  # seeds: with fewer the width of an interval depends much on which
 
 EQUALLY = {
     "steps": "At equal steps",
@@ -159,12 +158,13 @@ def notes(comparison):
         if tuned
         else "Each case has one setting: nothing was tuned."
     )
+    how = "studentised bootstrap" if len(comparison.seeds) >= FEW else "Student's t"
     return textwrap.wrap(
         f"{chosen} Differences are taken seed by seed (same batches, and the same start where the "
-        "networks are the same); intervals: "
-        "studentised bootstrap over seeds, not corrected for their number. Could show: a true "
-        f"difference of this size would have been told from 0 in {100 * POWER:.0f} of 100 such "
-        "comparisons. A lower loss is better. Seconds: a run's share of what was trained together.",
+        f"networks are the same); intervals: {how} over seeds, not corrected for their number. "
+        "Could show: a true difference of this size would have been told from 0 in "
+        f"{100 * POWER:.0f} of 100 such comparisons. A lower loss is better. Seconds: a run's "
+        "share of what was trained together.",
         100,
     )
 

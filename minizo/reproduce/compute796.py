@@ -25,7 +25,7 @@ from .mnist_grid import OPTIMIZERS as GRID
 SHORT = (Adam(0.003), Adam(0.01), Adam(0.03), SGD(0.1))  # for n = 796, where a run takes a minute
 LONG = (Adam(0.01),)  # for n = 7960, where it takes a quarter of an hour
 SEEDS, FEW = 20, 5  # that are reported, and of n-SPSA with n >= 796
-TUNED = 3  # seeds of the tuning
+TUNED = 5  # seeds of the tuning
 
 
 @dataclass(frozen=True)
