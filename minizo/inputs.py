@@ -24,6 +24,8 @@ def prepare(recipe):
     check_data(network, data)
     check_start(network, data, recipe.start, recipe.state)
     check_callable("augment", recipe.augment)
+    remedy = "it changes images, and these are tokens: leave it out"
+    require(recipe.augment is None or not data.tokens, "augment", recipe.augment, remedy)
     remedy = "it must be a dict of name to function"
     require(isinstance(recipe.watch, Mapping), "watch", recipe.watch, remedy)
     for name, function in recipe.watch.items():
@@ -87,10 +89,9 @@ def check_data(network, data):
     require(same, f"the shape of {what}", shape, remedy)
     check_tokens(network, data)
     *places, outputs = network.output_shape
-    remedy = (
-        f"a loss needs (K,), one output a class{', at every place' if data.tokens else ''}: put a "
-        "Flatten or a pooling layer at the end"
-    )
+    remedy = "a loss needs (K,), one output a class: put a Flatten or a pooling layer at the end"
+    if data.tokens:
+        remedy = "a loss needs (T, K), outputs at every place: take out what makes them one vector"
     right = tuple(places) == tuple(data.y_train.shape[1:])
     require(right, "the shape of the network's output", network.output_shape, remedy)
     for part in ("train", "test"):
@@ -102,7 +103,7 @@ def check_data(network, data):
 
 def check_tokens(network, data):
     """Raise an `InputError` for tokens without an `Embedding` that knows them, or the reverse."""
-    lowest = next(iter(network.layers.values()))
+    lowest = network.places[0].layer
     codes = getattr(lowest, "codes", None)
     if codes is None:
         remedy = "they are tokens: put an Embedding in front"

@@ -365,7 +365,6 @@ def chosen(network, which, argument="quantized"):
     network : Network
     which : str
         A pattern has ``*`` for any characters and ``?`` for one: ``"layers.*.weight,head.weight"``.
-
     argument : str
         What an error calls it.
 
@@ -379,14 +378,17 @@ def chosen(network, which, argument="quantized"):
     >>> chosen(llama(65, layers=1), "layers.*.attention.*, head.weight")
     ('layers.1.attention.qkv.weight', 'layers.1.attention.out.weight', 'head.weight')
     """
-    if which in QUANTIZED:
-        return weights(network, ends=QUANTIZED[which])
+    require(isinstance(which, str), argument, which, "it must be a text, such as 'layers.*'")
     known, found = weights(network), set()
-    for pattern in which.split(","):
-        fitting = fnmatch.filter(known, pattern.strip())
-        hint = nearest(pattern, [*QUANTIZED, *known]) or f"; the weights are {', '.join(known)}"
-        remedy = f"it is neither all nor inner, and fits no weight{hint}"
-        require(fitting, argument, pattern, remedy)
+    for pattern in which.replace(",", " ").split() or [which]:
+        if pattern in QUANTIZED:
+            fitting = weights(network, ends=QUANTIZED[pattern])
+        else:
+            fitting = fnmatch.filter(known, pattern)
+            hint = "" if set(pattern) & set("*?[") else nearest(pattern, [*QUANTIZED, *known])
+            hint = hint or f"; the weights are {', '.join(known)}"
+            remedy = f"it is neither all nor inner, and fits no weight{hint}"
+            require(fitting, argument, pattern, remedy)
         found |= set(fitting)
     return tuple(name for name in known if name in found)
 

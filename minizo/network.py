@@ -34,7 +34,8 @@ class Network(Layered):
         them; the layers do not look at them.
     init_scale : float
         Factor above 0 of the initial weights, the parameters called ``"weight"`` with two axes or
-        more: those of `Linear` and `Conv2d`. Values that `init` is given are not multiplied.
+        more: those of `Linear`, `Conv2d`, `Embedding` and `LSTM`. Values that `init` is given are
+        not multiplied.
 
     Raises
     ------
@@ -115,7 +116,7 @@ class Network(Layered):
             found = [place.layer.init(stream.child(*place.path), theta) for place in self.places]
             values = {
                 # W <- init_scale W
-                name: self.init_scale * value if self._is_weight(name) else value
+                name: self.init_scale * value if self.is_weight(name) else value
                 for name, value in self._named(found).items()
             }
         else:
@@ -132,8 +133,9 @@ class Network(Layered):
             theta[part] = values[name].reshape(-1)
         return backend.asarray(theta, like)
 
-    def _is_weight(self, name):
-        return name.endswith(".weight") and len(self.stack.shapes[name]) > 1
+    def is_weight(self, name):
+        """Whether a parameter is called ``weight`` and has two axes or more."""
+        return name.endswith(".weight") and len(self.stack.shapes.get(name, ())) > 1
 
     def project(self, theta):
         """theta with what must not fall below a value raised to it; theta itself where nothing is.

@@ -191,7 +191,7 @@ class AdamWState(NamedTuple):
 
 @dataclass(frozen=True)
 class AdamW(Adam):
-    """theta <- theta - lr(t) (mhat / (sqrt(vhat) + eps) + decay theta), mostly of transformers.
+    """theta <- theta - lr(t) (mhat / (sqrt(vhat) + eps) + decay theta), used for transformers.
 
     The gradient may be clipped before, g <- g min(1, clip / |g|), and the rate may first grow:
 
@@ -200,14 +200,17 @@ class AdamW(Adam):
 
     Parameters
     ----------
-    lr, b1, b2, eps
-        As in `Adam`.
+    lr : float
+        The largest learning rate: at the start, or after the warm-up.
     schedule : {"constant", "linear", "cosine", "step"} or callable
         How the rate falls after the warm-up, from lr to ``floor`` lr.
+    b1, b2, eps
+        As in `Adam`.
     decay : float
-        At least 0. Vectors (biases, the scales of norms, what quantisers learn) do not decay.
+        At least 0. Only weights decay: parameters called ``weight`` that have two axes or more.
     warmup : float
-        Share of the run in which the rate grows, in [0, 1).
+        Share of the run in which the rate grows from 0, in [0, 1). With one, the first step moves
+        nothing.
     floor : float
         In [0, 1].
     clip : float, optional
@@ -253,16 +256,18 @@ class AdamW(Adam):
         """Return the state of a new run of ``objective``; without one every parameter decays."""
         decays = backend.namespace(theta).ones_like(theta)
         if objective is not None:
-            shapes = objective.network.shapes
             for name, part in objective.network.slices.items():
-                decays[..., part] = float(len(shapes[name]) > 1)
+                decays[..., part] = float(objective.network.is_weight(name))
         return AdamWState(*super().init(theta), decays)
 
     def update(self, grad, state, theta, progress=0.0):
         """Take one step: return the new theta and the next state."""
         if self.clip is not None:
             xp = backend.namespace(grad)
-            length = xp.sqrt(xp.sum(grad * grad, axis=-1, keepdims=True))
+            # |g| = m |g / m|, m the largest number: no square overflows
+            largest = xp.clip(xp.max(xp.abs(grad), axis=-1, keepdims=True), 1e-30, None)
+            shrunk = grad / largest
+            length = largest * xp.sqrt(xp.sum(shrunk * shrunk, axis=-1, keepdims=True))
             # min(1, clip / |g|), without a division by 0
             grad = grad * (self.clip / xp.clip(length, self.clip, None))
         new, adam = super().update(grad, AdamState(*state[:3]), theta, progress)

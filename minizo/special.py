@@ -41,7 +41,7 @@ def _coefficients():
 
 
 def erf(x):
-    """Return erf(x) = 2 / sqrt(pi) int_0^x exp(-z^2) dz, within 1e-15 in float64.
+    """Return erf(x) = 2 / sqrt(pi) int_0^x exp(-z^2) dz, 1e-15 off at most in float64.
 
     Examples
     --------

@@ -9,7 +9,7 @@ Train a language model with quantised weights on Tiny Shakespeare, with each est
 compare them: validation loss in nats and in bits a character, perplexity, and what it cost. The
 best of the quantised networks then writes 300 characters.
 
-A PART is a name and its settings: --estimator fogzo:n=10,beta=.999 --model llama:layers=4. Several
+A PART is a name and its settings: --estimator fogzo:n=10,beta=.999 --quantizer lsq:bits=2. Several
 are compared. --help fogzo says what fogzo does and takes, --help estimator which there are.
 
 Without flags: a LLaMA of 2 layers, 64 wide, whose blocks have 2-bit weights, in full precision and

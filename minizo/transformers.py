@@ -72,9 +72,9 @@ def llama(vocabulary, *, width=64, layers=2, heads=4, context=64, shared=1, hidd
 
     Notes
     -----
-    Queries, keys and values are one product, and so one quantised tensor. Start: N(0, 1 / inputs),
-    divided by 2 layers where a residual block ends (as GPT-2 does, so that the sum of all blocks
-    keeps its size), and N(0, 0.1 / C) for the head, so that the first loss is about log V.
+    Queries, keys and values are one product, and so one quantised tensor. Start: variance
+    1 / inputs, but 1 / (2 layers inputs) where a residual block ends (as in GPT-2, so that the sum
+    of all blocks keeps its size), and 0.1 / C for the head, so that the first loss is about log V.
 
     References
     ----------

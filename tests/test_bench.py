@@ -17,6 +17,7 @@ from minizo.bench import (
     step,
     steps,
     sweep,
+    text,
     timing,
 )
 from minizo.data import synthetic_digits
@@ -198,6 +199,28 @@ def test_scaling_picture():
         "1 worker", "2 workers", "proportional to d"
     ]  # fmt: skip
     assert left.get_xscale() == left.get_yscale() == "log"
+
+
+# text
+
+
+def test_text_beside_pytorch():
+    """One small network: every candidate timed, both memories, the ratios with their bars."""
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    record = text.run(rounds=1, names=("small",), n=2)
+    found = record["networks"]["small"]
+    assert set(found["seconds"]) == {"minizo, STE", "minizo, FOGZO n=1", "PyTorch eager, STE"}
+    assert all(seconds > 0 for values in found["seconds"].values() for seconds in values)
+    shown = text.show(record)
+    for words in ("FOGZO n=1 / STE", "minizo / PyTorch eager", "minizo / vmap", "peak memory"):
+        assert words in shown
+
+
+def test_text_without_pytorch(monkeypatch):
+    monkeypatch.setattr(rivals, "torch_or_none", lambda: None)
+    monkeypatch.setattr(text, "measured_alone", lambda side, name: None)
+    shown = text.show(text.run(rounds=1, names=("small",), n=2))
+    assert "PyTorch is not installed" in shown and "not measured here" in shown
 
 
 # cnn

@@ -195,7 +195,7 @@ def unsupported():
 
 
 def test_what_cannot_be_exported_is_named(tmp_path):
-    with pytest.raises(InputError, match="layer 'pool' is a AvgPool2d, which cannot be exported"):
+    with pytest.raises(InputError, match="layer 'pool' is of AvgPool2d, which cannot be exported"):
         export.save(tmp_path / "net.npz", trained(unsupported(), Sign()))
     act = QuantizedActivation(LSQ(bits=2))
     network = models.mlp(64, 5, 4, activation=act, input_shape=(1, 8, 8))

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from minizo import InputError, Objective, optim
-from minizo.layers import BatchNorm1d, Linear
+from minizo.layers import Flatten, LayerNorm, Linear
 from minizo.network import Network
-from minizo.quantizers import LSQ
+from minizo.quantizers import FDA, LSQ, RBNN
 from minizo.schedules import SHAPES, schedule
 
 
@@ -111,10 +111,11 @@ def test_a_gradient_is_clipped_as_a_whole(clip):
     assert np.allclose(rows[0, 0], loose, rtol=1e-6) == (clip == 100.0)
 
 
-def test_matrices_decay_and_vectors_do_not():
-    """A gradient of 0 leaves biases, norms and LSQ's steps alone, and shrinks every weight."""
-    layers = {"fc1": Linear(3, 4), "bn": BatchNorm1d(4), "fc2": Linear(4, 2)}
-    objective = Objective(Network(layers, (3,)), LSQ())
+@pytest.mark.parametrize("quantizer", [LSQ(), RBNN(), FDA()])
+def test_weights_decay_and_nothing_else_does(quantizer):
+    """A gradient of 0 leaves biases, norms and what quantisers learn alone, and shrinks weights."""
+    layers = {"fc": Linear(4, 6), "norm": LayerNorm((3, 6)), "bn": Flatten(2), "out": Linear(18, 2)}
+    objective = Objective(Network(layers, (3, 4)), quantizer)
     theta = objective.network.init(0) + 0.5
     rule = optim.AdamW(lr=0.1, schedule="constant", decay=0.5)
     new, _ = rule.update(np.zeros_like(theta), rule.init(theta, objective), theta)
@@ -122,6 +123,14 @@ def test_matrices_decay_and_vectors_do_not():
     for name, value in before.items():
         share = 0.95 if name.endswith(".weight") else 1.0
         np.testing.assert_allclose(after[name], share * value, rtol=1e-6)
+
+
+def test_a_long_gradient_of_float32_is_clipped_and_not_lost():
+    rule, theta = optim.AdamW(lr=0.1, clip=1.0, decay=0.0), np.zeros(2, np.float32)
+    grad = np.array([3e30, -4e30], np.float32)
+    new, state = rule.update(grad, rule.init(theta), theta)
+    np.testing.assert_allclose(new, [-0.1, 0.1], rtol=1e-5)
+    np.testing.assert_allclose(state.m, [0.06, -0.08], rtol=1e-5)
 
 
 def test_a_rate_that_warms_up():

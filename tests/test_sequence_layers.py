@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minizo import InputError
+from minizo import InputError, rng
 from minizo.layers import (
     GELU,
+    LSTM,
     Attention,
     ClassToken,
     Embedding,
@@ -250,3 +251,37 @@ def test_other_layers_are_pytorchs(name):
 
 def test_sigmoid_at_its_ends():
     np.testing.assert_array_equal(sigmoid(np.array([-800.0, 0.0, 800.0])), [0.0, 0.5, 1.0])
+
+
+# Starts ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "layer, name, deviation",
+    [
+        (Embedding(200, 100), "weight", 0.02),
+        (Positions(200, 100), "table", 0.02),
+        (Linear(400, 50, variance=0.5), "weight", math.sqrt(0.5 / 400)),
+        (LSTM(80, 60), "input.weight", 1 / math.sqrt(60)),
+        (LSTM(80, 60), "recurrent.weight", 1 / math.sqrt(60)),
+    ],
+)
+def test_starts_have_their_deviation(layer, name, deviation):
+    """Mean and standard deviation of some 20,000 numbers within 6 standard errors."""
+    found = layer.init(rng.at(3, "init"), np.empty(0))[name]
+    error = deviation / math.sqrt(found.size)
+    assert abs(found.mean()) < 6 * error
+    assert abs(found.std() - deviation) < 6 * error / math.sqrt(2)
+
+
+def test_an_lstm_begins_with_a_memory_that_lasts():
+    bias = LSTM(3, 2).init(rng.at(0, "init"), np.empty(0))["bias"]
+    np.testing.assert_array_equal(bias, [0, 0, 1, 1, 0, 0, 0, 0])
+
+
+def test_a_later_score_of_infinity_spoils_nothing_before():
+    layer, x = Attention(1, 1, rotary=None), np.ones((1, 2, 3))
+    x[0, 1, 1] = np.inf
+    with np.errstate(invalid="ignore"):
+        y, _ = layer.forward({}, x)
+    assert y[0, 0, 0] == 1.0 and np.isnan(y[0, 1, 0])

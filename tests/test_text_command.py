@@ -6,10 +6,10 @@ import math
 
 import pytest
 
-from minizo import mnist, text
-from minizo.commands.language import written
+from minizo import InputError, mnist, text
 from minizo.data import read_text
 from minizo.models import llama
+from minizo.sampling import write
 
 VERSE = "Shall I compare thee to a summer's day?\nThou art more lovely and more temperate:\n" * 9
 SMALL = ("--context", 8, "--batch", 10, "--steps", 6, "--quiet",
@@ -77,20 +77,43 @@ def test_a_sample_is_drawn_from_the_networks_probabilities(tmp_path):
     data = read_text(tmp_path / "verse.txt", context=8)
     network = llama(data.classes, width=8, layers=1, heads=2, context=8)
     params = network.views(network.init(0))
-    cold = written(network, params, data, "day", length=12, temperature=1e-6)
+    cold = write(network, params, data, "day", length=12, temperature=1e-6)
     tokens = list(data.encode("day"))
     for _ in range(12):
         logits = network.predict(params, data.encode(data.decode(tokens[-8:]))[None])
         tokens.append(int(logits[0, -1].argmax()))
     assert cold == data.decode(tokens)
-    texts = {written(network, params, data, "day", 40, 5.0, seed) for seed in range(4)}
+    texts = {write(network, params, data, "day", 40, 5.0, seed) for seed in range(4)}
     assert len(texts) == 4
+    for wrong in ({"begin": ""}, {"begin": "zoo"}, {"temperature": 0}, {"length": 0}):
+        with pytest.raises(InputError):
+            write(network, params, data, **{"begin": "day"} | wrong)
+
+
+def test_a_loss_without_a_perplexity_is_told(call, tmp_path):
+    """exp(loss) is infinite; the table and all files are there."""
+    code, out, err = call("--lr", 1e4, "--estimator", "ste", "--out", "run")
+    assert (code, err) == (0, "") and " inf " in out
+    assert (tmp_path / "run" / "results.json").exists()
+
+
+def test_another_text_of_the_same_shape_is_no_resumed_run(call, tmp_path):
+    assert call("--estimator", "ste", "--out", "run")[0] == 0
+    (tmp_path / "verse.txt").write_text(VERSE.translate(str.maketrans("abe", "xyz")))
+    code, _, err = call("--resume", "run")
+    assert code == 2 and "data" in err
 
 
 BAD = [
+    (("--sample", "Thou", "--json"), "--sample has no effect with --json"),
+    (("--data", "synthetic", "--words", 9), "--words 9 has no effect with --data synthetic"),
+    (
+        ("--quantizer", "sign", "--optimizer", "bop"),
+        "or leave that network out, --full-precision no",
+    ),
     (("--sample", "zebra"), "verse.txt has no 'b', 'z': use its own characters"),
     (("--sample", ""), "--sample is empty"),
-    (("--context", 900), "context is 900, but the training part of"),
+    (("--context", 900), "context is 900, but the validation part of"),
     (("--model", "lenet"), "--model lenet does not take verse.txt, which holds text; choose llama"),
     (("--data", "nowhere.txt"), "neither known (tinyshakespeare, synthetic)"),
     (("--quantize", "layer.*"), "fits no weight"),
@@ -102,7 +125,7 @@ BAD = [
 
 
 @pytest.mark.parametrize("flags, sentence", BAD, ids=[str(flags) for flags, _ in BAD])
-def test_bad_input_is_one_sentence_and_nothing_is_written(call, tmp_path, flags, sentence):
+def test_bad_input_is_one_sentence_and_nothing_is_write(call, tmp_path, flags, sentence):
     code, out, err = call(*flags)
     assert (code, out) == (2, "") and len(err.splitlines()) == 1 and sentence in err, err
     assert [path.name for path in tmp_path.iterdir()] == ["verse.txt"]

@@ -58,7 +58,7 @@ def our_step(name, rule=None):
 
 
 def peak(side, name):
-    """MiB that three steps add to this process: its peak afterwards, less what it held before."""
+    """MiB that steps add to this process: its peak, less what it holds between them."""
     torch = rivals.torch_or_none()
     with threads(THREADS):
         if side == "minizo":
@@ -66,6 +66,7 @@ def peak(side, name):
         else:
             step = torch_transformers.ste_step(torch, *problem(name))
             work = with_threads(torch, THREADS, step)
+        work()  # what an optimiser keeps is made in the first step
         before = resident("VmRSS")
         for _ in range(3):
             work()

@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass, replace
 
 from ..data import load, text
+from ..data.texts import DRAWN
 from ..errors import InputError
 from ..estimators import STE
 from ..models import MODELS, chosen
@@ -57,7 +58,7 @@ def cases(settings):
         row = {"estimator": "pretrain", "quantizer": "none", "optimizer": short(first.name)}
         rule = made[first]
         found.append(Case(FullPrecision(), STE(), rule, "pre-training", "pretrain", row, True))
-    if settings.full_precision == "yes":
+    if settings.full_precision == "yes" and any(p.name != "none" for p in settings.quantizer):
         for part in settings.optimizer:
             words = differences(list(settings.optimizer))[settings.optimizer.index(part)]
             row = {"estimator": "backprop", "quantizer": "none", "optimizer": short(part.name)}
@@ -172,6 +173,11 @@ def load_data(settings, **options):
     """The data of the settings, standardised where they say so; options as `minizo.data.load`."""
     if settings.of_text:
         words = {} if settings.words is None else {"level": "words", "words": settings.words}
+        if words and settings.data == DRAWN:
+            raise InputError(
+                f"--words {settings.words} has no effect with --data {DRAWN}, whose tokens are "
+                "letters; leave it out"
+            )
         return text(
             settings.data, context=settings.context, dtype=settings.dtype, **words, **options
         )

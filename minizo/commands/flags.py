@@ -107,13 +107,13 @@ FLAGS = {
                       free=True),
     "out": Flag(OUTPUT, "FOLDER", "run folder, by default runs/ and a name from the clock",
                 free=True),
-    "records": _count(OUTPUT, "N", "evaluations a run, by default 20, of convolutional networks 6, "
-                      "of texts 10"),
+    "records": _count(OUTPUT, "N", "evaluations a run, by default 20, of networks other than mlp "
+                      "6, of texts 10"),
     "loss_examples": _count(OUTPUT, "N", "training examples that the recorded loss is of, by "
-                            "default all, of convolutional networks 10000, of texts 16000 tokens"),
+                            "default all, of networks other than mlp 10000, of texts 16000 tokens"),
     "checkpoint_every": _count(OUTPUT, "T", "steps between checkpoints", free=True,
                                only=ALL_TRAINING),
-    "sample": Flag(OUTPUT, "TEXT", "how the text begins that the best network writes",
+    "sample": Flag(OUTPUT, "TEXT", "how the text begins that the best quantised network writes",
                    free=True, only=(TEXT,)),
     "resume": Flag(OUTPUT, "FOLDER", "continue the interrupted run in this folder", free=True),
     "settings": Flag(OUTPUT, "FILE", "settings.json of a run folder, or one that you wrote; flags "

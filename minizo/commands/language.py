@@ -2,51 +2,10 @@
 
 import math
 
-import numpy as np
-
-from .. import rng
 from ..errors import InputError
 from ..export.trained import read_run
 from ..parallel import one_blas_thread
-
-LENGTH = 300  # tokens of a sample
-TEMPERATURE = 0.8
-
-
-def written(network, params, data, begin, length=LENGTH, temperature=TEMPERATURE, seed=0):
-    """A text that a network writes: each token drawn from softmax(logits / temperature).
-
-    Parameters
-    ----------
-    network : Network
-        That reads tokens.
-    params : dict of str to ndarray
-        What it computes with, NumPy arrays.
-    data : minizo.data.Text
-        Whose tokens it knows.
-    begin : str
-        How the text begins; the network reads the last ``context`` tokens of what is there.
-    length : int
-        Tokens that are drawn.
-    temperature : float
-        1 for the network's own probabilities; the smaller, the likelier tokens.
-    seed : int
-
-    Returns
-    -------
-    str
-        The beginning, and what was drawn.
-    """
-    (context,) = network.input_shape
-    tokens = list(data.encode(begin))
-    u = rng.at(seed, "sample", 0).host().random(length)
-    for draw in u:
-        x = np.array([tokens[-context:]], dtype=np.int64)
-        logits = network.predict(params, x)[0, -1].astype(float) / temperature
-        p = np.exp(logits - logits.max())
-        token = np.searchsorted(np.cumsum(p), draw * p.sum(), side="right")
-        tokens.append(int(min(token, len(p) - 1)))
-    return data.decode(tokens)
+from ..sampling import TEMPERATURE, write
 
 
 def beginning(settings, data):
@@ -61,22 +20,21 @@ def beginning(settings, data):
 
 
 def sample(settings, network, data, folder, planned, results):
-    """What the quantised network of the least validation loss writes, with a line that says so.
+    """What the network of the least validation loss writes, a quantised one where there is any.
 
-    Empty where none came to its end, or runs were trained together.
+    With a line that says which; empty where none came to its end, or runs were trained together.
     """
     good = [
-        (row["test_loss"], run.slug, row)
+        (row["quantizer"] == "none", row["test_loss"], run.slug, row)
         for run, row in zip(planned, results, strict=True)
-        if "error" not in row and row["quantizer"] != "none"
+        if "error" not in row and not run.case.pretraining
     ]
     if not good or settings.together:
         return ""
-    _, slug, best = min(good, key=lambda item: item[:2])
+    *_, slug, best = min(good, key=lambda item: item[:3])
     trained = read_run(folder, network)[slug]
     with one_blas_thread():
-        text = written(network, {**trained.weights, **trained.running}, data,
-                       beginning(settings, data))  # fmt: skip
+        text = write(network, trained.weights, data, beginning(settings, data))
     return f"{best['label']}, seed {best['seed']}, writes (temperature {TEMPERATURE}):\n{text}"
 
 

@@ -209,8 +209,14 @@ def check(settings, cases, network, data):
     for case in cases:
         objective = build_objective(settings, network, case.quantizer)
         theta = objective.network.init(0, like=data.like)
-        case.estimator.init(objective.calibrate(theta), theta)
-        case.optimizer.init(theta, objective)
+        try:
+            case.estimator.init(objective.calibrate(theta), theta)
+            case.optimizer.init(theta, objective)
+        except InputError as error:
+            if case.label.startswith("full precision"):
+                remedy = "leave that network out, --full-precision no"
+                raise InputError(f"{case.label}: {error}; or {remedy}") from None
+            raise
 
 
 def _workers(settings, data):
@@ -252,6 +258,15 @@ def summary(run, data, result, error):
     return row if error is None else row | {"error": error}
 
 
+def perplexity(loss):
+    """exp(loss), infinite where that is no number any more.
+
+    >>> perplexity(0.0), perplexity(1000.0)
+    (1.0, inf)
+    """
+    return math.exp(loss) if loss < 700.0 else math.inf
+
+
 def measures_of(data):
     """What a table says of the runs of a case: header -> function(their results) -> text.
 
@@ -270,7 +285,7 @@ def measures_of(data):
         "training loss": of("train_loss", 3),
         f"validation, nats a {data.unit}": of("test_loss", 3),
         "bits": of("test_loss", 3, math.log(2.0)),
-        "perplexity": lambda good: report.spread([math.exp(row["test_loss"]) for row in good], 2),
+        "perplexity": lambda good: report.spread([perplexity(r["test_loss"]) for r in good], 2),
     }
 
 

@@ -232,6 +232,11 @@ def refuse_useless(values, given):
                     f"{written(name)} is {values[name]}, but runs that are trained together "
                     "(--seeds) are not pre-trained; leave it out, or give --seed"
                 )
+    for name in ("seeds", "json"):
+        if values.get("sample") is not None and values.get(name):
+            raise InputError(
+                f"--sample has no effect with {written(name)}, which prints no text; leave it out"
+            )
     model, activation = values["model"], values["activation"].brief()
     usual = activation.name == DEFAULTS["activation"]
     if model.name in MODELS and not (usual or parts.accepts(MODELS[model.name], "activation")):
@@ -239,7 +244,7 @@ def refuse_useless(values, given):
             f"{activation.flag} has no effect with --model {model.name}, which has an activation "
             "of its own; leave it out"
         )
-    if values["quantize"] != "all" and all(p.name == "none" for p in values["quantizer"]):
+    if given.get("quantize", "all") != "all" and all(p.name == "none" for p in values["quantizer"]):
         raise InputError(
             f"--quantize {values['quantize']} has no effect with --quantizer none; leave it out, "
             "or choose another quantizer"

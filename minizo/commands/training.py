@@ -66,7 +66,7 @@ def train(command, defaults, given, kind):
     if data.tokens:
         text = "\n".join(filter(None, [text, language.best_possible(data)]))
     picture = running.write_results(folder, results, curves, text, heading, data.tokens)
-    if data.tokens:
+    if data.tokens and not settings.json:
         text = "\n\n".join(
             filter(None, [text, language.sample(settings, network, data, folder, planned, results)])
         )

@@ -89,9 +89,9 @@ class Dataset:
         backend.namespace(*arrays)  # of one library
         require(
             tuple(self.x_train.shape[1:]) == tuple(self.x_test.shape[1:]),
-            "the shape of a test image",
+            f"the shape of a test {self._what}",
             tuple(self.x_test.shape[1:]),
-            f"the training images have the shape {tuple(self.x_train.shape[1:])}",
+            f"the training {self._what}s have the shape {tuple(self.x_train.shape[1:])}",
         )
         require(
             self.x_train.dtype == self.x_test.dtype,
@@ -109,6 +109,11 @@ class Dataset:
     def tokens(self):
         """Whether x holds tokens, and not images."""
         return _are_tokens(self.x_train)
+
+    @property
+    def _what(self):
+        # what an example is called
+        return "sequence" if self.tokens else "image"
 
     @property
     def like(self):
@@ -229,7 +234,7 @@ class Dataset:
         for part, n in (("train", n_train), ("test", n_test)):
             most = getattr(self, f"y_{part}").shape[0]
             n = whole(f"n_{part}", n)
-            require(n <= most, f"n_{part}", n, f"{self.name} has {most} such images")
+            require(n <= most, f"n_{part}", n, f"{self.name} has {most} such {self._what}s")
             kept |= {name: getattr(self, name)[:n, ...] for name in (f"x_{part}", f"y_{part}")}
         return self._with(kept)
 
@@ -312,10 +317,10 @@ def _tokens(name, x, classes):
     # sequences (N, T) of tokens as int64
     remedy = "tokens are (N, T), N sequences of T; images are floats (N, C, H, W)"
     require(len(x.shape) == 2 and x.shape[1] > 0, f"the shape of {name}", tuple(x.shape), remedy)
-    return _labels(name, x, classes)
+    return _labels(name, x, classes, "token")
 
 
-def _labels(name, y, classes):
+def _labels(name, y, classes, what="label"):
     # labels (N,) or (N, T) as int64, in which nothing wraps round
     xp = backend.namespace(y)
     remedy = "labels are whole numbers: convert them with y.astype('int64')"
@@ -323,8 +328,8 @@ def _labels(name, y, classes):
     if prod(y.shape):
         low, high = int(xp.min(y)), int(xp.max(y))
         bad = low if low < 0 else high
-        remedy = f"labels lie in 0 .. {classes - 1}"
-        require(0 <= bad < classes, f"a label of {name}", bad, remedy)
+        remedy = f"{what}s lie in 0 .. {classes - 1}"
+        require(0 <= bad < classes, f"a {what} of {name}", bad, remedy)
     if xp is np:
         return np.ascontiguousarray(y, np.int64)
     return xp.astype(y, xp.int64, copy=False)

@@ -5,10 +5,12 @@ reads, the last T what it should say. No window reaches from the training part i
 part, which is called the test set of a `minizo.data.Dataset`.
 """
 
+import hashlib
 import os
 import re
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,12 @@ class Text(Dataset):
     level: str = "characters"
     entropy: Any = None
 
+    @cached_property
+    def digest(self):
+        """16 hexadecimal digits over tokens and what they are called."""
+        whole = repr((super().digest, tuple(self.vocabulary), self.level))
+        return hashlib.sha256(whole.encode()).hexdigest()[:16]
+
     @property
     def unit(self):
         """What a token is called: ``"character"`` or ``"word"``."""
@@ -68,6 +76,7 @@ class Text(Dataset):
         InputError
             For a character that the vocabulary has not; an unknown word is ``"<unk>"``.
         """
+        require(isinstance(text, str), "the text", text, "it must be a string")
         number = {name: i for i, name in enumerate(self.vocabulary)}
         pieces = pieces_of(text, self.level)
         if self.level == "words" and UNKNOWN in number:
@@ -79,11 +88,14 @@ class Text(Dataset):
         return np.array([number[piece] for piece in pieces], dtype=np.int64)
 
     def decode(self, tokens):
-        """The text of tokens (T,)."""
+        """The text of tokens (T,); words come back with one space between them."""
+        known = range(len(self.vocabulary))
+        bad = next((int(token) for token in tokens if int(token) not in known), None)
+        require(bad is None, "a token", bad, f"there are 0 .. {len(self.vocabulary) - 1}")
         pieces = [self.vocabulary[int(token)] for token in tokens]
         if self.level == "characters":
             return "".join(pieces)
-        return " ".join(pieces).replace(f" {LINE_END} ", "\n").replace(LINE_END, "\n")
+        return re.sub(f" ?{re.escape(LINE_END)} ?", "\n", " ".join(pieces))
 
 
 def pieces_of(text, level):
@@ -151,11 +163,9 @@ def text(name=PUBLIC, *, context=64, level="characters", words=10_000, dtype="fl
     A. Karpathy, "The unreasonable effectiveness of recurrent neural networks", 2015 (Tiny
     Shakespeare: 1,115,394 characters of his plays, 65 different ones).
     """
-    require(level in LEVELS, "level", level, f"choose from {LEVELS}")
-    context, words = whole("context", context), whole("words", words, "[2, inf)")
+    options = _checked(context, level, words) | {"dtype": dtype}
     if not isinstance(name, (str, os.PathLike)):
         raise InputError(f"text {name!r} is not a name; known are {', '.join(NAMES)}, and paths")
-    options = {"context": context, "level": level, "words": words, "dtype": dtype}
     if name == PUBLIC:
         root = os.environ.get("MINIZO_DATA")
         place = Path(root, PUBLIC) if root else None
@@ -168,11 +178,11 @@ def text(name=PUBLIC, *, context=64, level="characters", words=10_000, dtype="fl
                 f"minizo: Tiny Shakespeare not found ({where}, no cached copy, download failed: "
                 f"{reason}); continuing with a synthetic language drawn by the package"
             )
-            name = DRAWN
+            return synthetic_text(context=options["context"], dtype=dtype)
     if name == DRAWN:
-        remedy = "the drawn language has no words: leave it out"
+        remedy = "the drawn language has no words: read it by characters"
         require(level == "characters", "level", level, remedy)
-        return synthetic_text(context=context, dtype=dtype)
+        return synthetic_text(context=options["context"], dtype=dtype)
     known = (
         f"text {str(name)!r} is neither known ({', '.join(NAMES)}) nor an existing file or folder"
     )
@@ -181,8 +191,16 @@ def text(name=PUBLIC, *, context=64, level="characters", words=10_000, dtype="fl
     return read_text(name, **options)
 
 
+def _checked(context, level, words):
+    # these options, with Python's numbers
+    require(level in LEVELS, "level", level, f"choose from {LEVELS}")
+    words = whole("words", words, "[2, inf)")
+    return {"context": whole("context", context), "level": level, "words": words}
+
+
 def read_text(path, *, context=64, level="characters", words=10_000, dtype="float32", title=None):
     """A text from a file or a folder; everything as in `text`."""
+    context, level, words = _checked(context, level, words).values()
     path = Path(path)
     parts = parts_of(path)
     train, valid = (
@@ -205,9 +223,11 @@ def read_text(path, *, context=64, level="characters", words=10_000, dtype="floa
         vocabulary = tuple(sorted(known))
         number = {name: i for i, name in enumerate(vocabulary)}
         train, valid = ([number[p] for p in part] for part in (train, valid))
-    for what, part in (("training", train), ("validation", valid)):
-        remedy = f"the {what} part of {path} has {len(part)} {level}: use at most {len(part) - 1}"
-        require(len(part) > context, "context", context, remedy)
+    what, least = min((("training", train), ("validation", valid)), key=lambda p: len(p[1]))
+    held = f"the {what} part of {path} has {len(least)} {level}"
+    if len(least) < 2:
+        raise InputError(f"{held}, and two are needed; name a longer text")
+    require(len(least) > context, "context", context, f"{held}: use at most {len(least) - 1}")
     arrays = [w for part in (train, valid) for w in windows(np.array(part, np.int64), context)]
     title = title or (path.resolve().name if path.is_dir() else path.name)
     return Text(title, *arrays, len(vocabulary), dtype, vocabulary, level)
@@ -318,10 +338,10 @@ def synthetic_text(*, context=64, n_train=8000, n_test=1000, seed=0, dtype="floa
         Its ``entropy`` is (H(x_2 | x_1) + (T - 1) H(x_3 | x_1, x_2)) / T, since the first place of
         a sequence sees one letter alone.
 
-    Notes
-    -----
-    References: C. E. Shannon, "A mathematical theory of communication", Bell System Technical
-    Journal, 1948, section 3 (text from chains) and section 7 (their entropy).
+    References
+    ----------
+    C. E. Shannon, "A mathematical theory of communication", Bell System Technical Journal, 1948,
+    section 3 (text from chains) and section 7 (their entropy).
 
     Examples
     --------

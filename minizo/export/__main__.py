@@ -15,6 +15,7 @@ from ..commands.settings import of_folder
 from ..errors import InputError
 from ..files import make_folder
 from .file import load, save
+from .fold import require_exportable
 from .trained import read_run
 
 DESCRIPTION = """\
@@ -57,6 +58,8 @@ def command(arguments):
             f"--out {folder} is a run folder, whose checkpoints the exports would replace; name "
             "another one"
         )
+    for trained in found.values():
+        require_exportable(trained.network)
     make_folder(folder, "--out")
     rows = [compare(name, trained, data, folder) for name, trained in found.items()]
     if arguments.json:

@@ -130,6 +130,17 @@ class Fold:
         return Flow(flow.shape)
 
 
+def require_exportable(network):
+    """Raise an `InputError` for a layer that has no rule here."""
+    for name, layer in network.layers.items():
+        if type(layer) not in RULES:
+            known = ", ".join(kind.__name__ for kind in RULES)
+            raise InputError(
+                f"layer {name!r} is of {type(layer).__name__}, which cannot be exported; the "
+                f"layers that can are {known}"
+            )
+
+
 def fold(network, weights, quantized, pixels=True):
     """The network in use as an `Exported` one.
 
@@ -149,6 +160,7 @@ def fold(network, weights, quantized, pixels=True):
     InputError
         For a layer or an activation quantiser that cannot be exported.
     """
+    require_exportable(network)
     dtype = next(iter(weights.values())).dtype
     out = Fold(dtype, quantized)
     flow = Flow(network.input_shape)
@@ -156,12 +168,7 @@ def fold(network, weights, quantized, pixels=True):
         out.steps.append(Pixels())
         flow = Flow(network.input_shape, bound=255, step=1.0 / 255.0)
     for name, layer in network.layers.items():
-        rule = RULES.get(type(layer))
-        if rule is None:
-            raise InputError(
-                f"layer {name!r} is a {type(layer).__name__}, which cannot be exported; the layers "
-                f"that can are {', '.join(kind.__name__ for kind in RULES)}"
-            )
+        rule = RULES[type(layer)]
         known = (*layer.shapes, *layer.running)
         flow = rule(layer, {part: weights[f"{name}.{part}"] for part in known}, name, flow, out)
     out.real(flow)

@@ -13,6 +13,7 @@ from ..settings import Natural, Positive
 from ..special import erf, sigmoid
 from .base import Layer
 
+FAR = 1e6  # GELU is 0 or x to rounding long before
 CUBIC = 0.044715 * sqrt(2.0 / pi)  # of the cube in GELU's tanh form
 
 
@@ -116,8 +117,9 @@ class GELU(Layer):
             # 2 Phi' = 2 exp(-x^2 / 2) / sqrt(2 pi)
             slope = sqrt(2.0 / pi) * xp.exp(-0.5 * x * x)
         else:
-            # 2 Phi' = (1 - tanh^2 u) du/dx
-            slope = (1.0 - both * both) * (sqrt(2.0 / pi) + 3.0 * CUBIC * (x * x))
+            # 2 Phi' = (1 - tanh^2 u) du/dx, 0 far outside, where a square would overflow
+            near = xp.clip(x, -FAR, FAR)
+            slope = (1.0 - both * both) * (sqrt(2.0 / pi) + 3.0 * CUBIC * (near * near))
         return 0.5 * dy * (1.0 + both + x * slope), {}
 
 

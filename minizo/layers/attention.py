@@ -81,9 +81,9 @@ class Attention(Layer):
     -----
     It has no parameters: x (..., N, T, (H + 2 K) D) holds queries, keys and values side by side, as
     a `Linear` in front gives them, and y is (..., N, T, H D), for a `Linear` behind. Cost: 2 H D T
-    multiply-accumulates a place forward, masked ones included, and 5 H D T backward: probabilities
-    are not kept but made again from the logarithm of their sum, and queries are taken in blocks, so
-    that memory grows with T and not with its square.
+    multiply-accumulates a place forward, masked ones of its block included, and 5 / 2 of that
+    backward: probabilities are not kept but made again from the logarithm of their sum, and queries
+    are taken in blocks, so that memory grows with T and not with its square.
 
     References
     ----------
@@ -139,8 +139,9 @@ class Attention(Layer):
         return (shape[0], self.heads * self.size)
 
     def macs(self, shape):
-        """2 H D T a place: the products with keys and with values, masked ones included."""
-        return 2 * shape[0] * shape[0] * self.heads * self.size
+        """H D for the product with a key and as much with a value, in all blocks of queries."""
+        pairs = sum((own.stop - own.start) * seen.stop for own, seen in self._blocks(shape[0]))
+        return 2 * pairs * self.heads * self.size
 
     def backward_macs(self, shape, wanted=True):
         """Five products in place of two; none where dx is not wanted."""
@@ -181,7 +182,8 @@ class Attention(Layer):
         if self.causal:
             t = backend.arange(queries.stop, q)
             later = t[None, :] > t[queries, None]
-            scores += xp.where(later, xp.full_like(t, -float("inf")), xp.zeros_like(t))
+            # (a sum with -inf would be NaN where a later score is +inf)
+            scores = xp.where(later, xp.full_like(scores[..., :1, :1], -float("inf")), scores)
         return scores
 
     def forward(self, params, x, reduce=alone):

@@ -26,8 +26,9 @@ class Embedding(Layer):
 
     Notes
     -----
-    x : whole numbers (..., N, T); W : (..., V, C), at the start W ~ N(0, 0.02^2), as in GPT-2 (A.
-    Radford et al., "Language models are unsupervised multitask learners", 2019). The backward adds
+    x : whole numbers (..., N, T); W : (..., V, C), at the start W ~ N(0, 0.02^2), as in
+    GPT (A. Radford et al., "Improving language understanding by generative pre-training", 2018,
+    section 4.1). The backward adds
     up what came back to each token. As a product with one-hot rows it has no write conflicts: the
     same bits on every device. It costs V C multiply-accumulates a token, as much as one of those of
     the linear layer that turns vectors into V logits again.

@@ -160,6 +160,11 @@ class LSTM(Layer):
         """Multiply-accumulates of one forward, per example."""
         return shape[0] * 4 * self.hidden * (self.inputs + self.hidden)
 
+    def backward_macs(self, shape, wanted=True):
+        """As many for W and R, for dh, and for dx where it is wanted."""
+        products = self.inputs * (2 if wanted else 1) + 2 * self.hidden
+        return shape[0] * 4 * self.hidden * products
+
     def forward(self, params, x, reduce=alone):
         """y (..., N, T, hidden) for x (..., N, T, inputs)."""
         xp = backend.namespace(x)

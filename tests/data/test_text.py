@@ -101,8 +101,16 @@ BAD = {
     "empty": (b"", {}, "text.txt: is empty; name a file with text"),
     "binary": (b"PNG\0\0abc", {}, "text.txt: holds bytes of 0, so it is no text"),
     "latin1": ("caf\u00e9 x".encode("latin-1"), {}, r"byte 0xe9 at 3\); convert it to UTF-8"),
-    "short": (b"To be or not", {"context": 40}, "context is 40, but the training part of"),
-    "short end": (b"To be or not to be, it is", {"context": 4}, "the validation part of .* has 2"),
+    "short": (
+        b"To be or not",
+        {"context": 40},
+        "the validation part of .* has 1 characters, and two are needed",
+    ),
+    "short end": (
+        b"To be or not to be, it is",
+        {"context": 4},
+        "has 2 characters: use at most 1",
+    ),
 }
 
 
@@ -144,7 +152,7 @@ def test_folders_without_parts(tmp_path, files, sentence):
         ("tinyshakespear", {}, "neither known .* did you mean 'tinyshakespeare'"),
         (3, {}, "text 3 is not a name"),
         ("synthetic", {"level": "words"}, "the drawn language has no words"),
-        ("synthetic", {"level": "letters"}, "level is 'letters', but choose from|level"),
+        ("synthetic", {"level": "letters"}, "level is 'letters', but choose from"),
         ("synthetic", {"context": 0}, "context is 0"),
     ],
 )
