@@ -26,6 +26,7 @@ SHORT = (Adam(0.003), Adam(0.01), Adam(0.03), SGD(0.1))  # for n = 796, where a 
 LONG = (Adam(0.01),)  # for n = 7960, where it takes a quarter of an hour
 SEEDS, FEW = 20, 5  # that are reported, and of n-SPSA with n >= 796
 TUNED = 5  # seeds of the tuning
+ASKED = 3  # seeds of n-SPSA with n >= 100 in the questions of `study`
 
 
 @dataclass(frozen=True)
@@ -182,7 +183,7 @@ def reported(best, seeds, steps, questions):
             usual = {"optimizer": Adam(0.01), "steps": steps}
             entries += [
                 ((question, label), sweep.Case(estimator, seed=seed, **usual | options))
-                for seed in range(min(seeds, FEW) if few else seeds)
+                for seed in range(min(seeds, ASKED) if few else seeds)
             ]
     return entries
 
