@@ -8,7 +8,7 @@ from ..compare.comparison import EQUAL
 from ..data import AUGMENTATIONS, NAMES
 from ..data.texts import NAMES as TEXTS
 from ..errors import InputError, spelt
-from ..models import QUANTIZED
+from ..models import MODELS, QUANTIZED
 from ..rng import SEEDS, SOURCES
 from ..settings import real, truth, whole
 from . import explain, parts
@@ -121,6 +121,14 @@ FLAGS = {
     "json": Flag(OUTPUT, None, "print one JSON object a run, no more", "truth", free=True),
     "quiet": Flag(OUTPUT, None, "no progress bar", "truth", free=True),
 }  # fmt: skip
+
+
+def models_of(kind):
+    """Names of the models that a kind of command can train."""
+    return [
+        name for name, made in MODELS.items()
+        if parts.accepts(made, "vocabulary") == (kind == TEXT)
+    ]  # fmt: skip
 
 
 def written(name):
@@ -249,7 +257,8 @@ def parser(prog, description, epilog, defaults, kind):
         if flag.kind == "truth":
             group.add_argument(written(name), action="store_true", help=flag.text)
             continue
-        words = f"{flag.text}: {' | '.join(flag.among)}" if flag.among else flag.text
+        among = models_of(kind) if name == "model" else flag.among
+        words = f"{flag.text}: {' | '.join(among)}" if among else flag.text
         words = DATA.get(kind, words) if name == "data" else words
         words += " (several: 1 2 or 1,2)" if flag.many and flag.kind != "part" else ""
         default = defaults.get(name)
