@@ -47,9 +47,11 @@ def our_step(name, rule=None):
     rule = STE() if rule is None else rule
     objective, theta, batch = problem(name)
     optimizer, known = optim.Adam(0.01), rule.init(objective, theta)
-    memory = [theta, optimizer.init(theta)]
+    memory = [theta, None]
 
     def work():
+        if memory[1] is None:  # made in the first step, as PyTorch's is
+            memory[1] = optimizer.init(theta)
         estimate, _ = rule.estimate(objective, memory[0], batch, known, Step())
         memory[:] = optimizer.update(estimate.grad, memory[1], memory[0])
         return estimate.loss
@@ -58,7 +60,7 @@ def our_step(name, rule=None):
 
 
 def peak(side, name):
-    """MiB that steps add to this process: its peak, less what it holds between them."""
+    """MiB that three steps add to this process: its peak afterwards, less what it held before."""
     torch = rivals.torch_or_none()
     with threads(THREADS):
         if side == "minizo":
@@ -66,7 +68,6 @@ def peak(side, name):
         else:
             step = torch_transformers.ste_step(torch, *problem(name))
             work = with_threads(torch, THREADS, step)
-        work()  # what an optimiser keeps is made in the first step
         before = resident("VmRSS")
         for _ in range(3):
             work()
