@@ -27,7 +27,8 @@ class Case:
     label : what tables and legends call it;
     slug : the beginning of the names of its files, such as ``fogzo-n10``;
     row : what a result says of it, by column;
-    pretraining : whether it is the run in full precision, where the others of its seed begin.
+    pretraining : whether it is the run in full precision, where the others of its seed begin;
+    aside : how it is left out, where it is one that nobody asked for by its parts.
     """
 
     quantizer: object
@@ -37,6 +38,7 @@ class Case:
     slug: str
     row: dict
     pretraining: bool = False
+    aside: str = ""
 
 
 def cases(settings):
@@ -63,7 +65,8 @@ def cases(settings):
             words = differences(list(settings.optimizer))[settings.optimizer.index(part)]
             row = {"estimator": "backprop", "quantizer": "none", "optimizer": short(part.name)}
             label, slug = ", ".join(["full precision", *words]), _file_name(["full", *words])
-            found.append(Case(FullPrecision(), STE(), made[part], label, slug, row))
+            rule, aside = made[part], "--full-precision no"
+            found.append(Case(FullPrecision(), STE(), rule, label, slug, row, aside=aside))
     names = [called(part, made[part]) for _, part, _ in combined]
     columns = [
         differences([part for _, part, _ in combined], names),

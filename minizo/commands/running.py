@@ -213,10 +213,10 @@ def check(settings, cases, network, data):
             case.estimator.init(objective.calibrate(theta), theta)
             case.optimizer.init(theta, objective)
         except InputError as error:
-            if case.label.startswith("full precision"):
-                remedy = "leave that network out, --full-precision no"
-                raise InputError(f"{case.label}: {error}; or {remedy}") from None
-            raise
+            if not case.aside:
+                raise
+            remedy = f"or leave that network out, {case.aside}"
+            raise InputError(f"{case.label}: {error}; {remedy}") from None
 
 
 def _workers(settings, data):

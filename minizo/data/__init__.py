@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 from ..errors import InputError, nearest
 from .augment import AUGMENTATIONS, CropFlip
+from .checks import float_dtype
 from .cifar import MEAN, STD, holds_batches, read_batches
-from .dataset import Dataset, float_dtype, from_bytes
+from .dataset import Dataset, from_bytes
 from .digits import synthetic_digits
 from .download import Unavailable, fetch
 from .folders import find_set, names_a_set, read_folder, read_set

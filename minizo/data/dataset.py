@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from math import isfinite, prod
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -11,10 +11,11 @@ import numpy as np
 from .. import backend
 from ..errors import require
 from ..settings import whole
+from . import checks
+from .checks import float_dtype
+from .scaling import channel_moments, scaled
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
-FLOATS = ("float32", "float64")
-BLOCK = 2**20  # numbers that are float64 at a time: 8 MiB
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -74,12 +75,12 @@ class Dataset:
         object.__setattr__(self, "classes", whole("classes", self.classes))
         for part in ("train", "test"):
             x = getattr(self, f"x_{part}")
-            y = _labels(f"y_{part}", getattr(self, f"y_{part}"), self.classes)
-            if _are_tokens(x):
-                x = _tokens(f"x_{part}", x, self.classes)
+            y = checks.labels(f"y_{part}", getattr(self, f"y_{part}"), self.classes)
+            if checks.are_tokens(x):
+                x = checks.tokens(f"x_{part}", x, self.classes)
                 wanted, remedy = tuple(x.shape), f"x_{part} has {x.shape}, one label a token"
             else:
-                x = _images(f"x_{part}", x)
+                x = checks.images(f"x_{part}", x)
                 wanted = (x.shape[0],)
                 remedy = f"the {x.shape[0]} images of x_{part} need as many labels"
             require(tuple(y.shape) == wanted, f"the shape of y_{part}", tuple(y.shape), remedy)
@@ -108,7 +109,7 @@ class Dataset:
     @property
     def tokens(self):
         """Whether x holds tokens, and not images."""
-        return _are_tokens(self.x_train)
+        return checks.are_tokens(self.x_train)
 
     @property
     def _what(self):
@@ -214,7 +215,7 @@ class Dataset:
         remedy = "their mean and standard deviation are needed: give some"
         require(prod(self.x_train.shape), "the shape of x_train", self.x_train.shape, remedy)
         moments = channel_moments(self.x_train)
-        x_train, x_test = (_scaled(x, *moments) for x in (self.x_train, self.x_test))
+        x_train, x_test = (scaled(x, *moments) for x in (self.x_train, self.x_test))
         return replace(self, name=f"{self.name}, standardised", x_train=x_train, x_test=x_test)
 
     def head(self, n_train, n_test):
@@ -244,116 +245,6 @@ class Dataset:
         own = {field.name: getattr(self, field.name) for field in fields(self)}
         vars(other).update(own | arrays)
         return other
-
-
-def _in_blocks(x):
-    # (slice of the images, those images in float64), a few at a time
-    xp, count = backend.namespace(x), max(1, BLOCK // max(1, prod(x.shape[1:])))
-    for start in range(0, x.shape[0], count):
-        part = slice(start, min(start + count, x.shape[0]))
-        yield part, xp.astype(x[part, ...], xp.float64)
-
-
-def channel_moments(x):
-    """Return mean and standard deviation of each channel of images x (N, C, H, W), in float64.
-
-    Both have the shape (C, 1, 1); a standard deviation of 0 is given as 1. They are taken of
-    differences, so that a constant channel has exactly its number for a mean.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> mean, std = channel_moments(np.array([[[[1.0, 3.0]], [[0.1, 0.1]]]]))
-    >>> mean.reshape(-1), std.reshape(-1)
-    (array([2. , 0.1]), array([1., 1.]))
-    """
-    xp = backend.namespace(x)
-    count = x.shape[0] * x.shape[2] * x.shape[3]
-
-    def total(function):
-        parts = [xp.sum(function(block), axis=(0, 2, 3)) for _, block in _in_blocks(x)]
-        return sum(parts[1:], parts[0])[:, None, None]
-
-    # mean = a + sum(x - a) / N,  a the first number of the channel
-    first = xp.astype(x[0, :, :1, :1], xp.float64)
-    mean = first + total(lambda block: block - first) / count
-    # std^2 = sum((x - mean)^2) / N
-    std = xp.sqrt(total(lambda block: (block - mean) ** 2) / count)
-    return mean, xp.where(std > 0.0, std, xp.ones_like(std))
-
-
-def _scaled(x, mean, std):
-    # (x - mean) / std in the dtype of x
-    xp, out = backend.namespace(x), backend.empty(x.shape, x)
-    for part, block in _in_blocks(x):
-        out[part, ...] = xp.astype((block - mean) / std, x.dtype)
-    return out
-
-
-def _images(name, x):
-    # images (N, C, H, W) as floats of the processor's own byte order, row by row in memory
-    xp = backend.namespace(x)
-    require(len(x.shape) == 4, f"the shape of {name}", tuple(x.shape), "images are (N, C, H, W)")
-    dtype = backend.numpy_dtype(x).newbyteorder("=")
-    remedy = "images are float32 or float64: convert them, bytes with x.astype('float32') / 255"
-    require(dtype.name in FLOATS, f"the dtype of {name}", str(x.dtype), remedy)
-    if xp is np:
-        x = np.ascontiguousarray(x, dtype)
-    if prod(x.shape):
-        ends = [float(xp.min(x)), float(xp.max(x))]  # both are NaN where a number is
-        bad = [end for end in ends if not isfinite(end)]
-        remedy = "images must be finite: replace or leave out those that are not"
-        require(not bad, f"a number of {name}", *bad[:1] or [None], remedy)
-    return x
-
-
-def _are_tokens(x):
-    # whole numbers (N, T)
-    backend.namespace(x)
-    return len(x.shape) < 4 and backend.numpy_dtype(x).kind in "iu"
-
-
-def _tokens(name, x, classes):
-    # sequences (N, T) of tokens as int64
-    remedy = "tokens are (N, T), N sequences of T; images are floats (N, C, H, W)"
-    require(len(x.shape) == 2 and x.shape[1] > 0, f"the shape of {name}", tuple(x.shape), remedy)
-    return _labels(name, x, classes, "token")
-
-
-def _labels(name, y, classes, what="label"):
-    # labels (N,) or (N, T) as int64, in which nothing wraps round
-    xp = backend.namespace(y)
-    remedy = "labels are whole numbers: convert them with y.astype('int64')"
-    require(backend.numpy_dtype(y).kind in "iu", f"the dtype of {name}", str(y.dtype), remedy)
-    if prod(y.shape):
-        low, high = int(xp.min(y)), int(xp.max(y))
-        bad = low if low < 0 else high
-        remedy = f"{what}s lie in 0 .. {classes - 1}"
-        require(0 <= bad < classes, f"a {what} of {name}", bad, remedy)
-    if xp is np:
-        return np.ascontiguousarray(y, np.int64)
-    return xp.astype(y, xp.int64, copy=False)
-
-
-def float_dtype(dtype):
-    """``dtype`` as NumPy's float32 or float64, or an `InputError`.
-
-    Examples
-    --------
-    >>> float_dtype("float32")
-    dtype('float32')
-    """
-    try:
-        result = None if dtype is None else np.dtype(dtype)  # NumPy takes None for float64
-    except (TypeError, ValueError):
-        result = None
-    require(
-        result is not None and result.newbyteorder("=").name in FLOATS,
-        "dtype",
-        dtype,
-        "images need the floating-point type 'float32' or 'float64'",
-    )
-    return result.newbyteorder("=")
 
 
 def from_bytes(

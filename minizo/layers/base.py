@@ -1,6 +1,9 @@
 """What all layers share: the answers of one that has no parameters and no state."""
 
+from dataclasses import replace
 from math import prod
+
+import numpy as np
 
 from .. import backend
 from ..settings import Settings
@@ -169,6 +172,18 @@ def unrolled(y, x, axes, kept=1):
     first, last = y.ndim - 1 - kept, y.ndim - kept
     shape = (*y.shape[:first], *places, *y.shape[last:])
     return y if axes == kept else backend.namespace(y).reshape(y, shape)
+
+
+def with_axes(layer, shape):
+    """The layer, told how many axes an example of this shape has: for ``fed``."""
+    return layer if layer.axes == len(shape) else replace(layer, axes=len(shape))
+
+
+def small_normal(stream, shape, like):
+    """Numbers N(0, 0.02^2) in the dtype of ``like``, on the host: how tables of vectors start."""
+    drawn = stream.normal(np.empty(shape, dtype=like.dtype))
+    drawn *= 0.02
+    return drawn
 
 
 def zeros(shape, like):

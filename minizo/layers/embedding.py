@@ -10,7 +10,7 @@ from ..errors import InputError
 from ..losses import one_hot
 from ..parallel import alone
 from ..settings import Count
-from .base import Layer
+from .base import Layer, small_normal
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,7 @@ class Embedding(Layer):
 
     def init(self, stream, like):
         """W ~ N(0, 0.02^2)."""
-        weight = stream.normal(np.empty(self.shapes["weight"], dtype=like.dtype))
-        weight *= 0.02
-        return {"weight": weight}
+        return {"weight": small_normal(stream, self.shapes["weight"], like)}
 
     def output_shape(self, shape):
         """(T,) -> (T, C)."""

@@ -1,6 +1,6 @@
 """Normalisation of one example, or of one place of a sequence, over its own numbers."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import prod
 from typing import Annotated
 
@@ -10,7 +10,7 @@ from .. import backend
 from ..errors import InputError, require
 from ..parallel import alone
 from ..settings import Count, Positive
-from .base import Layer, rows, unrolled
+from .base import Layer, rows, unrolled, with_axes
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class LayerNorm(Layer):
 
     def fed(self, shape):
         """With ``axes``."""
-        return self if self.axes == len(shape) else replace(self, axes=len(shape))
+        return with_axes(self, shape)
 
     @property
     def _axes(self):
@@ -162,7 +162,7 @@ class RMSNorm(Layer):
 
     def fed(self, shape):
         """With ``axes``."""
-        return self if self.axes == len(shape) else replace(self, axes=len(shape))
+        return with_axes(self, shape)
 
     def forward(self, params, x, reduce=alone):
         """y in the shape of x, (..., N, *places, C)."""

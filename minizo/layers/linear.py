@@ -1,6 +1,6 @@
 """The fully connected layer."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import prod, sqrt
 
 import numpy as np
@@ -9,7 +9,7 @@ from .. import backend
 from ..errors import InputError
 from ..parallel import alone
 from ..settings import Count, Positive
-from .base import Layer, rows, unrolled
+from .base import Layer, rows, unrolled, with_axes
 
 # Multiply-accumulates up to which a BLAS does many small products at full speed. Above, those of a
 # population with the same x are made one: many of a few rows each take up to four times as long.
@@ -80,7 +80,7 @@ class Linear(Layer):
 
     def fed(self, shape):
         """With ``axes``."""
-        return self if self.axes == len(shape) else replace(self, axes=len(shape))
+        return with_axes(self, shape)
 
     def macs(self, shape):
         """Multiply-accumulates of one forward, per example."""

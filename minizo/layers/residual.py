@@ -1,4 +1,4 @@
-"""Two ways from one input, added (residual blocks) or multiplied; and a shortcut of its own."""
+"""Two ways from one input, added (residual blocks) or multiplied; a shortcut without parameters."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,8 +19,57 @@ from .stack import (
 )
 
 
+class TwoWays(Composite):
+    """What goes along a ``body`` and, from the same input, along a second way of a name of its own.
+
+    A class says with ``second`` which field that is and with ``unequal`` what helps where the two
+    give different shapes; `both` is what came out of them.
+    """
+
+    def __post_init__(self):
+        super().__post_init__()
+        free = self.second not in self.body
+        remedy = f"none of its layers may be called {self.second}"
+        require(free, "body", list(self.body), remedy)
+
+    @cached_property
+    def ways(self):
+        """The layers of the body, and the second way as one layer."""
+        return self.body, {self.second: Stack(getattr(self, self.second))}
+
+    def output_shape(self, shape):
+        """Shape of one example that goes out, the same along both ways."""
+        found = (self.body, getattr(self, self.second))
+        ours, theirs = (shapes_through(way, shape)[-1] for way in found)
+        if ours != theirs:
+            raise InputError(
+                f"the body gives examples of shape {ours}, the {self.second} {theirs}; "
+                f"{self.unequal}"
+            )
+        return ours
+
+    def both(self, params, x, reduce):
+        """Return what comes out of each way, and the caches of all layers."""
+        given, (body, second) = by_layer(params), self.ways
+        y, caches = forward_through(body, given, x, reduce)
+        z, others = forward_through(second, given, x, reduce)
+        return y, z, caches + others
+
+    def both_predicted(self, params, x, reduce):
+        """`both` without caches."""
+        given = by_layer(params)
+        return [predict_through(way, given, x, reduce) for way in self.ways]
+
+    def both_back(self, params, caches, dy, dz, wanted, reduce):
+        """dx = the sum of what comes back along both ways, and the gradients of all layers."""
+        given, (body, second) = by_layer(params), self.ways
+        dx, grads = backward_through(body, given, caches[: len(body)], dy, wanted, reduce)
+        also, others = backward_through(second, given, caches[len(body) :], dz, wanted, reduce)
+        return (dx + also if wanted else None), grads | others
+
+
 @dataclass(frozen=True)
-class Residual(Composite):
+class Residual(TwoWays):
     """y = body(x) + shortcut(x).
 
     Parameters
@@ -45,50 +94,26 @@ class Residual(Composite):
 
     body: Mapping
     shortcut: Mapping = field(default_factory=dict)
-
-    def __post_init__(self):
-        super().__post_init__()
-        taken = "shortcut" not in self.body
-        require(taken, "body", list(self.body), "none of its layers may be called shortcut")
-
-    @cached_property
-    def ways(self):
-        """The layers of the body, and the shortcut as one layer."""
-        return self.body, {"shortcut": Stack(self.shortcut)}
-
-    def output_shape(self, shape):
-        """Shape of one example that goes out, the same along both ways."""
-        ours, theirs = (shapes_through(way, shape)[-1] for way in (self.body, self.shortcut))
-        if ours != theirs:
-            raise InputError(
-                f"the body gives examples of shape {ours}, the shortcut {theirs}; use a 1 x 1 "
-                "convolution or a ZeroPad as shortcut"
-            )
-        return ours
+    second = "shortcut"
+    unequal = "use a 1 x 1 convolution or a ZeroPad as shortcut"
 
     def forward(self, params, x, reduce=alone):
         """y, and the caches along both ways."""
-        given, (body, shortcut) = by_layer(params), self.ways
-        y, caches = forward_through(body, given, x, reduce)
-        z, others = forward_through(shortcut, given, x, reduce)
-        return y + z, caches + others
+        y, z, caches = self.both(params, x, reduce)
+        return y + z, caches
 
     def predict(self, params, x, reduce=alone):
         """y alone."""
-        given, (body, shortcut) = by_layer(params), self.ways
-        y = predict_through(body, given, x, reduce)
-        return y + predict_through(shortcut, given, x, reduce)
+        y, z = self.both_predicted(params, x, reduce)
+        return y + z
 
     def backward(self, params, cache, dy, wanted=True, reduce=alone):
-        """dx = the sum of what comes back along both ways."""
-        given, (body, shortcut) = by_layer(params), self.ways
-        dx, grads = backward_through(body, given, cache[:-1], dy, wanted, reduce)
-        dz, others = backward_through(shortcut, given, cache[-1:], dy, wanted, reduce)
-        return (dx + dz if wanted else None), grads | others
+        """dx = what comes back along the body and along the shortcut, of dy each."""
+        return self.both_back(params, cache, dy, dy, wanted, reduce)
 
 
 @dataclass(frozen=True)
-class Gated(Composite):
+class Gated(TwoWays):
     """y = body(x) * gate(x), number by number.
 
     With ``{"up": Linear(C, F, bias=False)}`` for a body and ``{"fc": Linear(C, F, bias=False),
@@ -115,46 +140,23 @@ class Gated(Composite):
 
     body: Mapping
     gate: Mapping
-
-    def __post_init__(self):
-        super().__post_init__()
-        free = "gate" not in self.body
-        require(free, "body", list(self.body), "none of its layers may be called gate")
-
-    @cached_property
-    def ways(self):
-        """The layers of the body, and the gate as one layer."""
-        return self.body, {"gate": Stack(self.gate)}
-
-    def output_shape(self, shape):
-        """Shape of one example that goes out, the same along both ways."""
-        ours, theirs = (shapes_through(way, shape)[-1] for way in (self.body, self.gate))
-        if ours != theirs:
-            raise InputError(
-                f"the body gives examples of shape {ours}, the gate {theirs}; they are multiplied "
-                "number by number and must be the same"
-            )
-        return ours
+    second = "gate"
+    unequal = "they are multiplied number by number and must be the same"
 
     def forward(self, params, x, reduce=alone):
         """y; the cache is that of both ways, and what they gave."""
-        given, (body, gate) = by_layer(params), self.ways
-        y, caches = forward_through(body, given, x, reduce)
-        z, others = forward_through(gate, given, x, reduce)
-        return y * z, [*caches, *others, (y, z)]
+        y, z, caches = self.both(params, x, reduce)
+        return y * z, [*caches, (y, z)]
 
     def predict(self, params, x, reduce=alone):
         """y alone."""
-        given, (body, gate) = by_layer(params), self.ways
-        y = predict_through(body, given, x, reduce)
-        return y * predict_through(gate, given, x, reduce)
+        y, z = self.both_predicted(params, x, reduce)
+        return y * z
 
     def backward(self, params, cache, dy, wanted=True, reduce=alone):
         """dx = what comes back along the body, of dy gate(x), and along the gate, of dy body(x)."""
-        given, (body, gate), (*caches, other, (y, z)) = by_layer(params), self.ways, cache
-        dx, grads = backward_through(body, given, caches, dy * z, wanted, reduce)
-        dz, others = backward_through(gate, given, [other], dy * y, wanted, reduce)
-        return (dx + dz if wanted else None), grads | others
+        *caches, (y, z) = cache
+        return self.both_back(params, caches, dy * z, dy * y, wanted, reduce)
 
 
 @dataclass(frozen=True)

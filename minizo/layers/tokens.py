@@ -8,7 +8,7 @@ from .. import backend
 from ..errors import InputError, require
 from ..parallel import alone
 from ..settings import Count
-from .base import Layer
+from .base import Layer, small_normal
 
 
 def _need_sequence(layer, shape, width=None):
@@ -110,9 +110,7 @@ class Positions(Layer):
 
     def init(self, stream, like):
         """P ~ N(0, 0.02^2)."""
-        table = stream.normal(np.empty(self.shapes["table"], dtype=like.dtype))
-        table *= 0.02
-        return {"table": table}
+        return {"table": small_normal(stream, self.shapes["table"], like)}
 
     def output_shape(self, shape):
         """Unchanged."""
@@ -186,15 +184,8 @@ class ClassToken(Layer):
         return (dy[..., 1:, :] if wanted else None), grads
 
 
-@dataclass(frozen=True)
-class FirstToken(Layer):
-    """y = x_0, such as the class token: (T, C) -> (C,).
-
-    Examples
-    --------
-    >>> FirstToken().forward({}, np.array([[[1.0, 2.0], [3.0, 4.0]]]))[0]
-    array([[1., 2.]])
-    """
+class _OneVector(Layer):
+    # what makes one vector of a sequence
 
     cuts = True
 
@@ -202,6 +193,17 @@ class FirstToken(Layer):
         """(T, C) -> (C,)."""
         _need_sequence(self, shape)
         return shape[1:]
+
+
+@dataclass(frozen=True)
+class FirstToken(_OneVector):
+    """y = x_0, such as the class token: (T, C) -> (C,).
+
+    Examples
+    --------
+    >>> FirstToken().forward({}, np.array([[[1.0, 2.0], [3.0, 4.0]]]))[0]
+    array([[1., 2.]])
+    """
 
     def forward(self, params, x, reduce=alone):
         """y (..., N, C)."""
@@ -215,7 +217,7 @@ class FirstToken(Layer):
 
 
 @dataclass(frozen=True)
-class MeanToken(Layer):
+class MeanToken(_OneVector):
     """y = mean_t x_t: (T, C) -> (C,).
 
     Examples
@@ -223,13 +225,6 @@ class MeanToken(Layer):
     >>> MeanToken().forward({}, np.array([[[1.0, 2.0], [3.0, 4.0]]]))[0]
     array([[2., 3.]])
     """
-
-    cuts = True
-
-    def output_shape(self, shape):
-        """(T, C) -> (C,)."""
-        _need_sequence(self, shape)
-        return shape[1:]
 
     def forward(self, params, x, reduce=alone):
         """y (..., N, C)."""

@@ -10,7 +10,7 @@ from conftest import blobs
 
 from minizo import InputError, backend, cifar, mnist
 from minizo.commands.settings import of_folder
-from minizo.data import dataset as module
+from minizo.data import scaling as module
 from minizo.data import synthetic_digits
 from minizo.data.dataset import Dataset
 from minizo.export import __main__ as exporting

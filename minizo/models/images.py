@@ -1,68 +1,22 @@
-"""The networks that the papers train."""
+"""Networks for images: perceptrons, convolutional and residual networks."""
 
-import fnmatch
-from functools import partial
 from math import prod
 
-import numpy as np
-
-from .errors import choose, nearest, require
-from .layers import (
+from ..errors import require
+from ..layers import (
     BatchNorm1d,
     BatchNorm2d,
     Conv2d,
     Flatten,
     GlobalAvgPool,
-    HardTanh,
     Linear,
     MaxPool2d,
-    QuantizedActivation,
-    ReLU,
     Residual,
     ZeroPad,
 )
-from .network import Network
-from .quantizers import LSQ, DoReFaActivation, MidRise, MidTread, Quantizer, Sign
-from .settings import truth, whole, wholes
-from .transformers import llama, lstm_lm, vit
-
-# What stands between layers: layers as they are, and quantisers, each with a step of its own.
-ACTIVATIONS = {
-    "relu": ReLU,
-    "hardtanh": HardTanh,
-    "sign": Sign,
-    "midrise": MidRise,
-    "midtread": MidTread,
-    "dorefa": DoReFaActivation,  # of [0, 1], as DoReFa's weights have another
-    "lsq": LSQ,
-}
-# What a quantiser is by default where it quantises activations; LSQ's are never negative.
-ACTIVATION_DEFAULTS = {"surrogate": "hardtanh", "signed": False}
-
-
-def activation_layer(given):
-    """The layer for an activation: from its name, from a quantiser, or the layer that it is.
-
-    >>> activation_layer("sign")
-    QuantizedActivation(quantizer=Sign(surrogate='hardtanh', alpha_scale=1.0), scale=1.0)
-    """
-    if isinstance(given, str):
-        cls = choose("activation", given, ACTIVATIONS)
-        known = cls.__dataclass_fields__
-        given = cls(**{name: v for name, v in ACTIVATION_DEFAULTS.items() if name in known})
-    if not isinstance(given, Quantizer):
-        return given
-    # Batch normalisation makes numbers of variance 1, and takes a common factor of two levels out
-    # again. More levels take the step that fits such numbers.
-    two = getattr(given, "alpha_scale", 1.0)
-    scale = two if given.levels == 2 else float(given.scale(np.ones(1))[0])
-    return QuantizedActivation(given, scale)
-
-
-def binary():
-    """y = sign(x) with the slope of hardtanh: the activation of binarised networks."""
-    return activation_layer("sign")
-
+from ..network import Network
+from ..settings import truth, whole, wholes
+from .activations import activation_layer
 
 SHORTCUTS = ("conv", "pad")
 
@@ -336,83 +290,3 @@ def perceptron(hidden=(10,), classes=10, activation="relu", input_shape=(1, 28, 
     """
     hidden, image = wholes("hidden", hidden), _image(input_shape)
     return mlp(prod(image), *hidden, classes, activation=activation, input_shape=image)
-
-
-# What commands call them. Each takes those of the keywords that `GIVEN` names, from the data and
-# from the activation chosen, which it needs, and settings of its own.
-GIVEN = ("input_shape", "classes", "activation", "vocabulary", "context")
-MODELS = {
-    "mlp": perceptron,
-    "lenet": lenet,
-    "small": small,
-    "small-resnet": partial(resnet, 8, width=8),
-    **{f"resnet{depth}": partial(resnet, depth) for depth in (20, 32, 44, 56, 110)},
-    "vit": vit,
-    "llama": llama,
-    "lstm": lstm_lm,
-}
-
-
-# Which weights are quantised: name -> with those of the first and the last layer?
-QUANTIZED = {"all": True, "inner": False}
-
-
-def chosen(network, which, argument="quantized"):
-    """Names of the weights that a text says: ``"all"``, ``"inner"``, or patterns with commas.
-
-    Parameters
-    ----------
-    network : Network
-    which : str
-        A pattern has ``*`` for any characters and ``?`` for one: ``"layers.*.weight,head.weight"``.
-    argument : str
-        What an error calls it.
-
-    Raises
-    ------
-    InputError
-        For a pattern that fits no weight.
-
-    Examples
-    --------
-    >>> chosen(llama(65, layers=1), "layers.*.attention.*, head.weight")
-    ('layers.1.attention.qkv.weight', 'layers.1.attention.out.weight', 'head.weight')
-    """
-    require(isinstance(which, str), argument, which, "it must be a text, such as 'layers.*'")
-    known, found = weights(network), set()
-    for pattern in which.replace(",", " ").split() or [which]:
-        if pattern in QUANTIZED:
-            fitting = weights(network, ends=QUANTIZED[pattern])
-        else:
-            fitting = fnmatch.filter(known, pattern)
-            hint = "" if set(pattern) & set("*?[") else nearest(pattern, [*QUANTIZED, *known])
-            hint = hint or f"; the weights are {', '.join(known)}"
-            remedy = f"it is neither all nor inner, and fits no weight{hint}"
-            require(fitting, argument, pattern, remedy)
-        found |= set(fitting)
-    return tuple(name for name in known if name in found)
-
-
-def weights(network, ends=True, shortcuts=True):
-    """Names of the weights of a network, for ``Objective(..., quantized=...)``.
-
-    Parameters
-    ----------
-    network : Network
-    ends : bool
-        With the first and the last, which many papers leave in full precision.
-    shortcuts : bool
-        With those of shortcuts.
-
-    Returns
-    -------
-    tuple of str
-
-    Examples
-    --------
-    >>> weights(lenet(), ends=False)
-    ('conv2.weight',)
-    """
-    names = [name for name in network.shapes if name.endswith(".weight")]
-    names = names if ends else names[1:-1]
-    return tuple(name for name in names if shortcuts or ".shortcut." not in name)

@@ -4,8 +4,8 @@ The two transformers are the same stack: a residual block with attention, a resi
 two-layer network, and so on, each with its norm in front ("pre-norm").
 """
 
-from .errors import require
-from .layers import (
+from ..errors import require
+from ..layers import (
     GELU,
     LSTM,
     Attention,
@@ -24,8 +24,8 @@ from .layers import (
     SiLU,
     Stack,
 )
-from .network import Network
-from .settings import real, whole, wholes
+from ..network import Network
+from ..settings import real, whole, wholes
 
 POOLS = ("token", "mean")
 

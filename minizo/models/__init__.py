@@ -1,0 +1,49 @@
+"""The networks that the papers train.
+
+images       perceptrons, LeNet, residual networks
+sequences    a LLaMA, LSTMs, a vision transformer
+activations  what stands between layers, by name
+selection    which weights are quantised, by place or name
+"""
+
+from functools import partial
+
+from .activations import ACTIVATION_DEFAULTS, ACTIVATIONS, activation_layer, binary
+from .images import lenet, mlp, perceptron, resnet, small, small_resnet
+from .selection import QUANTIZED, chosen, weights
+from .sequences import llama, lstm_lm, vit
+
+__all__ = [
+    "ACTIVATIONS",
+    "ACTIVATION_DEFAULTS",
+    "GIVEN",
+    "MODELS",
+    "QUANTIZED",
+    "activation_layer",
+    "binary",
+    "chosen",
+    "lenet",
+    "llama",
+    "lstm_lm",
+    "mlp",
+    "perceptron",
+    "resnet",
+    "small",
+    "small_resnet",
+    "vit",
+    "weights",
+]
+
+# What commands call them. Each takes those of the keywords that `GIVEN` names, from the data and
+# from the activation chosen, which it needs, and settings of its own.
+GIVEN = ("input_shape", "classes", "activation", "vocabulary", "context")
+MODELS = {
+    "mlp": perceptron,
+    "lenet": lenet,
+    "small": small,
+    "small-resnet": partial(resnet, 8, width=8),
+    **{f"resnet{depth}": partial(resnet, depth) for depth in (20, 32, 44, 56, 110)},
+    "vit": vit,
+    "llama": llama,
+    "lstm": lstm_lm,
+}
