@@ -12,7 +12,7 @@ from minizo import InputError, backend, cifar, mnist
 from minizo.commands.settings import of_folder
 from minizo.data import scaling as module
 from minizo.data import synthetic_digits
-from minizo.data.dataset import Dataset
+from minizo.data.dataset import ARRAYS, Dataset
 from minizo.export import __main__ as exporting
 
 RNG = np.random.default_rng()
@@ -68,7 +68,7 @@ def test_a_constant_channel_is_centred(value):
 def test_the_same_on_another_array_library(on_strict, monkeypatch):
     """On the device of array-api-strict, to rounding; in blocks of one image, too."""
     data = coloured()
-    arrays = {name: on_strict(getattr(data, name)) for name in module.ARRAYS}
+    arrays = {name: on_strict(getattr(data, name)) for name in ARRAYS}
     wanted = data.standardized()
     for numbers in (module.BLOCK, 1):
         monkeypatch.setattr(module, "BLOCK", numbers)
