@@ -92,7 +92,8 @@ class Objective:
             weights = tuple(name for name in names if name.endswith(".weight"))
             object.__setattr__(self, "quantized", weights)
         several = not isinstance(self.quantized, str)
-        require(several, "quantized", self.quantized, "it must be a tuple of names")
+        remedy = "it must be a tuple of names; minizo.models.chosen(network, pattern) makes one"
+        require(several, "quantized", self.quantized, remedy)
         object.__setattr__(self, "quantized", tuple(self.quantized))
         once = len(set(self.quantized)) == len(self.quantized)
         require(once, "quantized", self.quantized, "each name must be there once")

@@ -196,7 +196,7 @@ class AdamW(Adam):
     The gradient may be clipped before, g <- g min(1, clip / |g|), and the rate may first grow:
 
         lr(p) = lr p / warmup                                                  for p < warmup
-        lr(p) = lr (floor + (1 - floor) shape((p - warmup) / (1 - warmup)))    else
+        lr(p) = lr (floor + (1 - floor) shape((p - warmup) / (1 - warmup)))    otherwise
 
     Parameters
     ----------
@@ -207,14 +207,15 @@ class AdamW(Adam):
     b1, b2, eps
         As in `Adam`.
     decay : float
-        At least 0. Only weights decay: parameters called ``weight`` that have two axes or more.
+        Share of theta taken off a step, times lr(t); at least 0. Only weights decay: parameters
+        called ``weight`` that have two axes or more.
     warmup : float
         Share of the run in which the rate grows from 0, in [0, 1). With one, the first step moves
         nothing.
     floor : float
-        In [0, 1].
+        Share of lr that the rate ends at, in [0, 1].
     clip : float, optional
-        The longest gradient, all parameters together; by default any.
+        Length of the longest gradient, all parameters together; no limit by default.
 
     Notes
     -----

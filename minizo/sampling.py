@@ -1,5 +1,7 @@
 """What a language model writes."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from . import rng
@@ -48,6 +50,8 @@ def write(network, params, text, begin, length=300, temperature=TEMPERATURE, see
     >>> write(network, network.views(network.init(0)), text, "ab", length=6)
     'abvzcpls'
     """
+    remedy = "it must be a dict of name to array, such as run.weights"
+    require(isinstance(params, Mapping), "params", type(params).__name__, remedy)
     length, seed = whole("length", length), whole("seed", seed, rng.SEEDS)
     temperature = real("temperature", temperature, "(0, inf)")
     tokens = list(text.encode(begin))

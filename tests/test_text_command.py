@@ -47,6 +47,7 @@ def test_the_command_ends_in_a_table_a_picture_and_a_text(call, tmp_path):
     sample = out[out.index(begin) + len(begin) : out.index("\n\nrun folder")]
     assert sample.startswith("Thou") and len(sample) == 304 and set(sample) <= set(VERSE)
     assert (tmp_path / "run" / "training.png").stat().st_size > 10_000
+    assert (tmp_path / "run" / "sample.txt").read_text() == f"{begin}{sample}\n"
     with open(tmp_path / "run" / "records.csv") as file:
         assert {float(row["test_loss"]) for row in csv.DictReader(file)} >= {best["test_loss"]}
 

@@ -113,7 +113,8 @@ FLAGS = {
                             "default all, of networks other than mlp 10000, of texts 16000 tokens"),
     "checkpoint_every": _count(OUTPUT, "T", "steps between checkpoints", free=True,
                                only=ALL_TRAINING),
-    "sample": Flag(OUTPUT, "TEXT", "how the text begins that the best quantised network writes",
+    "sample": Flag(OUTPUT, "TEXT", "how the text begins that the best quantised network writes, by "
+                   "default a new line",
                    free=True, only=(TEXT,)),
     "resume": Flag(OUTPUT, "FOLDER", "continue the interrupted run in this folder", free=True),
     "settings": Flag(OUTPUT, "FILE", "settings.json of a run folder, or one that you wrote; flags "

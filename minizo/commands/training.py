@@ -4,6 +4,7 @@ import json
 
 from .. import backend
 from ..errors import InputError
+from ..files import write_text
 from ..inputs import check_batch, check_data, check_numbers
 from ..recipe import Recipe
 from . import flags, language, running
@@ -67,9 +68,9 @@ def train(command, defaults, given, kind):
         text = "\n".join(filter(None, [text, language.best_possible(data)]))
     picture = running.write_results(folder, results, curves, text, heading, data.tokens)
     if data.tokens and not settings.json:
-        text = "\n\n".join(
-            filter(None, [text, language.sample(settings, network, data, folder, planned, results)])
-        )
+        sample = language.sample(settings, network, data, folder, planned, results)
+        write_text(folder / "sample.txt", sample + "\n")
+        text = "\n\n".join(filter(None, [text, sample]))
     if settings.json:
         for row in results:
             print(json.dumps(row))

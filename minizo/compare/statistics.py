@@ -130,9 +130,9 @@ class Difference:
     Attributes
     ----------
     values : tuple of float
-        d_s = ours_s - theirs_s, of the seeds that both ended.
+        d_s = ours_s - theirs_s, of the seeds on which neither diverged.
     left_out : int
-        Seeds that one of them did not end.
+        Seeds on which at least one diverged.
     mean : float
     interval : (low, high), or None
         See `interval`; ``None`` for fewer than `FEWEST` seeds.

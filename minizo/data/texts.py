@@ -42,7 +42,8 @@ class Text(Dataset):
         What token 0, 1, ... is called.
     level : {"characters", "words"}
     entropy : float, optional
-        Of a drawn language: the mean loss in nats a token of whoever knows it, the least possible.
+        Of a drawn language: the mean loss in nats a token of a model that knows it exactly, the
+        least possible.
 
     Examples
     --------
@@ -74,7 +75,7 @@ class Text(Dataset):
         Raises
         ------
         InputError
-            For a character that the vocabulary has not; an unknown word is ``"<unk>"``.
+            For a character that the vocabulary does not have; an unknown word is ``"<unk>"``.
         """
         require(isinstance(text, str), "the text", text, "it must be a string")
         number = {name: i for i, name in enumerate(self.vocabulary)}
@@ -126,7 +127,7 @@ def text(name=PUBLIC, *, context=64, level="characters", words=10_000, dtype="fl
     """A text by its name, or from a file or a folder.
 
     Tiny Shakespeare is looked for in ``$MINIZO_DATA/tinyshakespeare``, then in the user's cache,
-    and then downloaded. If none of this works, the reason is said aloud and a language that the
+    and then downloaded. If none of this works, the reason is printed and a language that the
     package draws takes its place.
 
     Parameters

@@ -65,8 +65,8 @@ class Attention(Layer):
     size : int
         D, the numbers of a query, key or value of one head.
     shared : int
-        How many neighbouring heads have the same key and value: K = H / shared of those there are.
-        1 is ordinary attention, H attention with a single key head.
+        How many neighbouring heads share one key and one value, so that there are K = H / shared
+        key heads: 1 is ordinary multi-head attention, H multi-query attention.
     causal : bool
         Whether a place sees itself and those before it (s <= t) alone, or all.
     rotary : float or None
@@ -81,9 +81,10 @@ class Attention(Layer):
     -----
     It has no parameters: x (..., N, T, (H + 2 K) D) holds queries, keys and values side by side, as
     a `Linear` in front gives them, and y is (..., N, T, H D), for a `Linear` behind. Cost: 2 H D T
-    multiply-accumulates a place forward, masked ones of its block included, and 5 / 2 of that
-    backward: probabilities are not kept but made again from the logarithm of their sum, and queries
-    are taken in blocks, so that memory grows with T and not with its square.
+    multiply-accumulates a place forward, and with a mask about half of that where T is much longer
+    than a block of queries (what is masked inside of a block is computed); 5 / 2 of it backward:
+    probabilities are not kept but made again from the logarithm of their sum, and queries are taken
+    in blocks, so that memory grows with T and not with its square.
 
     References
     ----------

@@ -38,7 +38,7 @@ def chosen(network, which, argument="quantized"):
         else:
             fitting = fnmatch.filter(known, pattern)
             hint = "" if set(pattern) & set("*?[") else nearest(pattern, [*QUANTIZED, *known])
-            hint = hint or f"; the weights are {', '.join(known)}"
+            hint = hint or f"; a pattern fits a whole name: {', '.join(known)}"
             remedy = f"it is neither all nor inner, and fits no weight{hint}"
             require(fitting, argument, pattern, remedy)
         found |= set(fitting)

@@ -18,7 +18,7 @@ from ..compare import TUNING
 from ..files import write_text
 from ..optim import SGD, Adam
 from . import command
-from .compute796_report import curves, final, optimizer_name, show, write_records
+from .compute796_report import curves, final, optimizer_name, rounded, show, write_records
 from .mnist_grid import DETAIL
 from .mnist_grid import OPTIMIZERS as GRID
 
@@ -231,7 +231,7 @@ def work(arguments):
     entries = reported(chosen(methods, tuned), seeds, steps, questions)
     cases = list(dict.fromkeys(case for _, case in entries))
     found = run(cases)
-    by_case = dict(zip(cases, found, strict=True))
+    by_case = dict(zip(cases, map(rounded, found), strict=True))
     records = [by_case[case] for _, case in entries]
     results = gather(entries, records)
     title = (

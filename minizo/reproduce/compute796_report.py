@@ -196,6 +196,15 @@ def curves(results, methods):
     ]
 
 
+def rounded(record):
+    """A record as its CSV has it, so that tables of both say the same."""
+    if "error" in record:
+        return record
+    columns = record["records"]
+    found = {name: [round(x, 4) for x in columns[name]] for name in ("train_loss", "test_accuracy")}
+    return record | {"records": columns | found}
+
+
 def write_records(path, entries, records):
     """All records as packed CSV, one line a record, to four digits."""
     rows = []
