@@ -1,6 +1,7 @@
 """Errors for bad input: one sentence that names the argument, its value and the remedy."""
 
 import difflib
+import fnmatch
 import inspect
 from collections.abc import Callable, Hashable
 
@@ -64,6 +65,41 @@ def close(word, names):
             return same[folded(candidate)]
     alike = difflib.get_close_matches(folded(word), list(same), n=1, cutoff=0.4)
     return same[alike[0]] if alike else None
+
+
+def fitting(names, patterns, argument, special=None):
+    """Those of ``names`` that a text of patterns with commas says, in their own order.
+
+    Parameters
+    ----------
+    names : iterable of str
+    patterns : str
+        ``*`` stands for any characters and ``?`` for one: ``"layers.*.weight,head.weight"``.
+    argument : str
+        What an error calls it.
+    special : dict of str to iterable of str, optional
+        Words that are no patterns -> the names that they stand for.
+
+    Raises
+    ------
+    InputError
+        If it is no text, or a pattern fits none.
+
+    Examples
+    --------
+    >>> fitting(["fc1.weight", "fc1.bias", "fc2.weight"], "*.bias, fc2.*", "perturb")
+    ('fc1.bias', 'fc2.weight')
+    """
+    require(isinstance(patterns, str), argument, patterns, "it must be a text, such as 'layers.*'")
+    names, special, found = tuple(names), special or {}, set()
+    for pattern in patterns.replace(",", " ").split() or [patterns]:
+        fits = special[pattern] if pattern in special else fnmatch.filter(names, pattern)
+        hint = "" if set(pattern) & set("*?[") else nearest(pattern, [*special, *names])
+        hint = hint or f"; a pattern fits a whole name: {', '.join(names)}"
+        neither = f"is neither {' nor '.join(special)}, and " if special else ""
+        require(fits, argument, pattern, f"it {neither}fits no name{hint}")
+        found |= set(fits)
+    return tuple(name for name in names if name in found)
 
 
 def nearest(word, names):

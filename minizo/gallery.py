@@ -194,6 +194,7 @@ ENTRIES = (
     Entry("midtread, tanh", q.MidTread("tanh")),
     Entry("lsq", q.LSQ()),
     Entry("quest", q.QuEST(), none="the gate is wider than the steps"),
+    Entry("absmean", q.AbsMean(), none="the steps follow the weights"),
     Entry("none", q.FullPrecision()),
 )
 

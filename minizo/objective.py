@@ -14,6 +14,7 @@ from .errors import InputError, require
 from .layers.base import rows, unrolled
 from .losses import SoftmaxCrossEntropy
 from .network import Network
+from .norms import rms
 from .quantizers.base import advances
 
 
@@ -65,6 +66,9 @@ class Objective:
     scales : dict of str to ndarray of shape (..., 1) or (..., F, 1), optional
         The quantiser's alpha of each quantised tensor, or filter. Set by `calibrate` and constant
         from then on; an objective without them cannot be evaluated.
+    exceptions : dict of str to quantizer, optional
+        Quantised parameters with a quantiser of their own instead of ``quantizer``, such as another
+        bit width (`minizo.models.bit_widths`).
 
     Notes
     -----
@@ -80,6 +84,7 @@ class Objective:
     quantized: tuple = None
     loss: object = field(default_factory=SoftmaxCrossEntropy)
     scales: Mapping = None
+    exceptions: Mapping = field(default_factory=dict)
 
     def __post_init__(self):
         if isinstance(self.network, type) or not hasattr(self.network, "shapes"):
@@ -100,19 +105,33 @@ class Objective:
         for name in self.quantized:
             known = f"it must be a parameter of the network: {', '.join(names)}"
             require(name in names, "quantized", name, known)
+        for name, quantizer in self.exceptions.items():
+            known = f"only what is quantised can have one: {', '.join(self.quantized)}"
+            require(name in self.quantized, "a name in exceptions", name, known)
+            check_part("quantizer", quantizer)
         companions = {}
         for name in self.quantized:
-            learned = check_learned(self.quantizer, self.quantizer.shapes(self._rows(name)))
-            companions |= {name: self.quantizer} if learned else {}
+            quantizer = self.quantizer_of(name)
+            learned = check_learned(quantizer, quantizer.shapes(self._rows(name)))
+            companions |= {name: quantizer} if learned else {}
         # those of the network may be left over from another quantiser
         if not same_companions(companions, self.network.companions):
             object.__setattr__(self, "network", replace(self.network, companions=companions))
+
+    def quantizer_of(self, name):
+        """The quantiser of a parameter: its own exception, or ``quantizer``."""
+        return self.exceptions.get(name, self.quantizer)
+
+    @property
+    def quantizers(self):
+        """Every quantiser that is in use: ``quantizer``, and those of ``exceptions``."""
+        return (self.quantizer, *self.exceptions.values())
 
     def calibrate(self, theta):
         """This objective with the scales that fit ``theta``; itself where it has them already."""
         if self.scales is not None:
             return self
-        scales = {name: self.quantizer.scale(self.cut(theta, name)) for name in self.quantized}
+        scales = {n: self.quantizer_of(n).scale(self.cut(theta, n)) for n in self.quantized}
         for name, scale in scales.items():
             smallest = float(backend.namespace(scale).min(scale))
             if not 0.0 < smallest < float("inf"):
@@ -123,24 +142,25 @@ class Objective:
         return replace(self, scales=scales)
 
     def _rows(self, name):
-        return self.network.rows(name, self.quantizer)
+        return self.network.rows(name, self.quantizer_of(name))
 
     @cached_property
     def _learned(self):
         # tensor -> the names of what its quantiser learns
-        return {name: tuple(self.quantizer.shapes(self._rows(name))) for name in self.quantized}
+        return {n: tuple(self.quantizer_of(n).shapes(self._rows(n))) for n in self.quantized}
 
     @cached_property
     def _given(self):
         # tensor -> what its quantiser may be given beside the scale: (its own name, the network's)
-        random = self.quantizer.random
-        own = {name: (*learned, *random) for name, learned in self._learned.items()}
-        return {name: [(p, f"{name}.{p}") for p in parts] for name, parts in own.items()}
+        return {
+            name: [(part, f"{name}.{part}") for part in (*learned, *self.quantizer_of(name).random)]
+            for name, learned in self._learned.items()
+        }
 
     def cut(self, theta, name):
         """A quantised tensor as its quantiser sees it: (..., d) -> (..., m), or (..., F, n)."""
         part = theta[..., self.network.slices[name]]
-        if not self.quantizer.by_filter:
+        if not self.quantizer_of(name).by_filter:
             return part
         return backend.namespace(theta).reshape(part, (*part.shape[:-1], *self._rows(name)))
 
@@ -178,7 +198,7 @@ class Objective:
         weights = dict(views)
         for name in self.quantized:
             x, scale = self.cut(theta, name), self.beside(name, views, noise)
-            q = self.quantizer.quantize(x, scale)
+            q = self.quantizer_of(name).quantize(x, scale)
             weights[name] = xp.reshape(q, weights[name].shape)
         return weights
 
@@ -187,12 +207,13 @@ class Objective:
 
         The training loop does this at the beginning of every epoch.
         """
-        if not self.quantizer.kept:
+        if not self.kept:
             return theta
         views = self.network.views(theta)
         new = backend.namespace(theta).asarray(theta, copy=True)
         for name in self.quantized:
-            kept = self.quantizer.refresh(self.cut(theta, name), self.beside(name, views, None))
+            x, scale = self.cut(theta, name), self.beside(name, views, None)
+            kept = self.quantizer_of(name).refresh(x, scale)
             for part, value in kept.items():
                 target = new[..., self.network.slices[f"{name}.{part}"]]
                 target[...] = backend.namespace(theta).reshape(value, target.shape)
@@ -201,7 +222,7 @@ class Objective:
     @property
     def kept(self):
         """Names of the entries of theta that only `refresh` changes."""
-        return tuple(f"{name}.{part}" for name in self.quantized for part in self.quantizer.kept)
+        return tuple(f"{n}.{part}" for n in self.quantized for part in self.quantizer_of(n).kept)
 
     def _need_scales(self):
         if self.scales is None and self.quantized:
@@ -212,7 +233,7 @@ class Objective:
     @cached_property
     def scheduled(self):
         """Whether anything depends on the part of the run that is over."""
-        return advances(self.quantizer) or self.network.scheduled
+        return any(map(advances, self.quantizers)) or self.network.scheduled
 
     def at(self, progress):
         """This objective when the part ``progress`` in [0, 1] of a run is over.
@@ -222,8 +243,12 @@ class Objective:
         """
         if not self.scheduled:
             return self
-        network = self.network.at(progress)
-        return replace(self, quantizer=self.quantizer.at(progress), network=network)
+        return replace(
+            self,
+            network=self.network.at(progress),
+            quantizer=self.quantizer.at(progress),
+            exceptions={name: own.at(progress) for name, own in self.exceptions.items()},
+        )
 
     def noise(self, stream, examples, like):
         """Random arrays for `Batch`: name -> array where ``like`` lives, or ``None`` if none are.
@@ -235,10 +260,10 @@ class Objective:
             N.
         """
         noise = self.network.noise(stream, examples, like)
-        if self.quantizer.random:
-            stream = stream.child(len(self.network.layers))
-            for i, name in enumerate(self.quantized):
-                own = self.quantizer.noise(stream.child(i), self._rows(name), like)
+        stream = stream.child(len(self.network.layers))
+        for i, name in enumerate(self.quantized):
+            if self.quantizer_of(name).random:
+                own = self.quantizer_of(name).noise(stream.child(i), self._rows(name), like)
                 noise |= {f"{name}.{part}": value for part, value in own.items()}
         return noise or None
 
@@ -333,31 +358,31 @@ class Objective:
             x, dw = self.cut(theta, name), grads[name]
             scale = self.beside(name, views, batch.noise)
             # (..., *shape) -> (..., m) or (..., F, n), and back
-            answer = self.quantizer.backward(x, scale, xp.reshape(dw, x.shape))
-            dx, own = check_backward(self.quantizer, answer, x, scale, self._learned[name])
+            quantizer = self.quantizer_of(name)
+            answer = quantizer.backward(x, scale, xp.reshape(dw, x.shape))
+            dx, own = check_backward(quantizer, answer, x, scale, self._learned[name])
             grads[name] = xp.reshape(dx, dw.shape)
             grads |= {f"{name}.{part}": value for part, value in own.items()}
         return found._replace(gradient=self.network.flatten(grads))
 
     def matched_eps(self, theta):
-        """Perturbation sizes that the surrogate implies: like theta, eps = alpha epsbar by tensor.
+        """Perturbation sizes that the surrogates imply: like theta.
 
-        A parameter that is not quantised takes the size of the quantised weights of its own layer;
-        where that has none, of the nearest layer below that has some, or else of the lowest. What
-        the quantiser learns takes that of its tensor.
+            eps = alpha epsbar,   where a quantiser has an epsbar
+            eps = c RMS(w),       where it has none; c = `Quantizer.default_eps`
+
+        each for a quantised tensor, or filter, w of ``theta``. A parameter that is not quantised
+        takes the size of the quantised weights of its own layer (the mean over filters); where that
+        has none, of the nearest layer below that has some, or else of the lowest. What the
+        quantiser learns takes that of its tensor.
 
         Raises
         ------
         InputError
-            If the quantiser implies no noise, or nothing is quantised.
+            If nothing is quantised.
         """
-        if self.quantizer.epsbar is None:
-            raise InputError(
-                f"eps is None, but {type(self.quantizer).__name__} weights imply no perturbation "
-                "size: give eps a number such as 1e-3"
-            )
-        scales = self.scales or {}
-        source = next((name for name in self.network.slices if name in scales), None)
+        xp, quantized = backend.namespace(theta), set(self.scales or {})
+        source = next((name for name in self.network.slices if name in quantized), None)
         if source is None:
             raise InputError(
                 "eps is None, but nothing is quantised and implies a perturbation size: give eps "
@@ -367,12 +392,23 @@ class Objective:
         for name, part in self.network.slices.items():
             owner = name.rpartition(".")[0]
             near = (name, owner, f"{owner}.weight")
-            source = next((s for s in near if s in scales), source)
-            scale = scales[source]
-            if self.quantizer.by_filter:  # (..., F, 1) -> (..., 1)
-                scale = backend.namespace(theta).mean(scale, axis=-2)
-            eps[..., part] = self.quantizer.epsbar * scale
+            source = next((s for s in near if s in quantized), source)
+            size, by_filter = self._eps_of(theta, source), self.quantizer_of(source).by_filter
+            target = eps[..., part]
+            if by_filter and name == source:  # (..., F, 1) -> (..., F*n)
+                rows = (*target.shape[:-1], *self._rows(name))
+                size = xp.reshape(xp.broadcast_to(size, rows), target.shape)
+            elif by_filter:  # (..., F, 1) -> (..., 1)
+                size = xp.mean(size, axis=-2)
+            target[...] = size
         return eps
+
+    def _eps_of(self, theta, name):
+        # of a quantised tensor: (..., 1), or (..., F, 1)
+        quantizer = self.quantizer_of(name)
+        if quantizer.epsbar is None:
+            return quantizer.default_eps * rms(self.cut(theta, name))
+        return quantizer.epsbar * self.scales[name]
 
     def footprint(self, batch):
         """Numbers in the largest array that `evaluate` makes of one theta: of d, or of outputs."""

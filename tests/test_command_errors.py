@@ -43,8 +43,6 @@ BAD = [
     ("--quantizer full-precision", "did you mean 'none'?"),
     ("--quantizer sign:surrogate=hardtan", "did you mean 'hardtanh'?"),
     ("--quantizer xnor:rule=exat", "unknown name 'exat'; did you mean 'exact'?"),
-    ("--quantizer none", "eps is None, but FullPrecision weights imply no perturbation size"),
-    ("--quantizer irnet", "eps is None, but IRNet weights imply no perturbation size"),
     ("--optimizer adm", "did you mean 'adam'?"),
     ("--optimizer nadam", "did you mean 'adam'?"),
     ("--optimizer adam:schedule=cos", "did you mean 'cosine'?"),

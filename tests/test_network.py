@@ -218,7 +218,7 @@ def test_matched_eps_of_layers_without_quantised_weights(toy_problem):
             "scale of fc1.weight is 0.0",
         ),
         (
-            lambda: Objective(models.mlp(4, 2), quantizers.FullPrecision())
+            lambda: Objective(models.mlp(4, 2), quantizers.Sign(), ())
             .calibrate(np.ones(10))
             .matched_eps(np.ones(10)),
             "give eps a number",

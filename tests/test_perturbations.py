@@ -21,7 +21,7 @@ from zeroth_order import NAMES, unit
 from minizo import FOGZO, SPSA, Pool, Step
 from minizo.errors import InputError
 from minizo.laws import LAWS
-from minizo.quantizers import FullPrecision, MidRise, Sign
+from minizo.quantizers import FullPrecision, IRNet, MidRise, QuEST, Sign, Xnor
 
 # eps
 
@@ -90,11 +90,33 @@ def test_a_given_eps_is_the_same_for_every_parameter():
         np.testing.assert_array_equal(eps, 0.125)
 
 
-def test_full_precision_must_be_told_its_eps():
-    """The sentence names eps and says what to give."""
-    objective, theta, _ = small_network(FullPrecision())
-    with pytest.raises(InputError, match="eps is None.*give eps a number such as 1e-3"):
-        SPSA().init(objective, theta)
+@pytest.mark.parametrize("quantizer", [FullPrecision(), QuEST(), IRNet(), Xnor("tanh")])
+def test_default_eps_where_no_noise_is_implied(quantizer):
+    """A share of each tensor's root mean square, and for the filters of IR-Net of each filter's."""
+    objective, theta, _ = small_network(quantizer)
+    eps = SPSA().init(objective, theta).eps
+    for name in objective.quantized:
+        w = objective.cut(theta, name)
+        size = quantizer.default_eps * np.sqrt(np.mean(w * w, axis=-1, keepdims=True))
+        if quantizer.epsbar is not None:  # XNOR: the unit of x itself
+            size = quantizer.epsbar * np.ones_like(size)
+        wanted = np.broadcast_to(size, w.shape).reshape(-1)
+        np.testing.assert_allclose(eps[objective.network.slices[name]], wanted, rtol=1e-12)
+    assert np.all(eps > 0.0)
+
+
+def test_parts_that_are_perturbed_by_name():
+    """Patterns of names; what they leave out stays, and FOGZO gives it back-propagation's."""
+    objective, theta, batch = small_network()
+    moved = SPSA(perturb="fc1.*, fc2.bias").init(objective, theta).moved
+    slices = objective.network.slices
+    assert {name: set(moved[part]) for name, part in slices.items()} == {
+        "fc1.weight": {1.0}, "fc1.bias": {1.0}, "fc2.weight": {0.0}, "fc2.bias": {1.0},
+    }  # fmt: skip
+    rule, g = FOGZO(perturb="fc1.*"), objective.ste_gradient(theta, batch).gradient
+    got = rule.estimate(objective, theta, batch, rule.init(objective, theta), Step())[0].grad
+    np.testing.assert_array_equal(got[slices["fc2.weight"]], g[slices["fc2.weight"]])
+    assert np.mean(got[slices["fc1.weight"]] == g[slices["fc1.weight"]]) < 0.5
 
 
 def biases_of(objective):
@@ -211,12 +233,14 @@ def test_ste_share_switches_at_its_step(share, first):
 
 
 @pytest.mark.parametrize("kind", [SPSA, FOGZO])
-@pytest.mark.parametrize("value", ["weights", "", None])
+@pytest.mark.parametrize("value", ["weights", "fc3.*", "", None])
 def test_unknown_parts_to_perturb_are_refused_with_their_sentence(kind, value):
     """Argument, value and remedy, on one line."""
+    objective, theta, _ = small_network()
     with pytest.raises(InputError) as caught:
-        kind(perturb=value)
-    assert str(caught.value) == f"perturb is {value!r}, but choose from ('all', 'quantized')"
+        kind(perturb=value).init(objective, theta)
+    remedies = ("it is neither all nor quantized, and fits no name", "it is all, quantized, or pat")
+    assert str(caught.value).startswith(f"perturb is {value!r}, but {remedies[not value]}")
 
 
 @pytest.mark.parametrize(

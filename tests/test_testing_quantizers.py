@@ -18,7 +18,9 @@ QUANTIZER_ROWS = [
     q.MidRise("tanh", bits=8), q.LSQ("tanh", bits=3, signed=False), q.DoReFaActivation(bits=8),
     q.Stochastic("hardtanh", in_use="sign"), q.Xnor(rule="exact"), q.Xnor(rule="paper"),
     q.Xnor(per="layer"), q.RBNN(detach_rotation=True), q.QuEST("tanh", bits=3),
-    q.MultiBit("tanh", bits=3),
+    q.MultiBit("tanh", bits=3), q.AbsMax(bits=4), q.QuEST(bits=3, block=8, trust=1.3),
+    q.MidRise("tanh", per="filter"), q.LSQ("tanh", per="filter"), q.Sign(per="filter"),
+    q.QuEST(per="filter", block=16), q.TWN(per="filter"), q.DoReFa(per="filter"),
     q.FDA(amplitude=0.5), q.DoReFa("tanh", bits=3), q.ReSTE().at(1.0),
 ]  # fmt: skip
 

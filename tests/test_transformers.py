@@ -187,7 +187,7 @@ def test_images_for_a_language_model():
         (lambda: llama(0), "Embedding.vocabulary is 0"),
         (lambda: vit((1, 9, 8)), "whose H and W are multiples of 4"),
         (lambda: vit(pool="max"), "pool is 'max', but choose from"),
-        (lambda: chosen(mlp(4, 3, 2), "fc3.*"), "quantized is 'fc3.\\*', .* fits no weight"),
+        (lambda: chosen(mlp(4, 3, 2), "fc3.*"), "quantized is 'fc3.\\*', .* fits no name"),
     ],
 )
 def test_bad_sizes_are_one_sentence(make, sentence):

@@ -113,17 +113,19 @@ def test_what_is_learned_lies_at_the_end_of_theta():
 
 
 def test_matched_noise_covers_what_is_learned():
-    """LSQ: eps of a step is that of its tensor; quantisers without a noise say so."""
+    """LSQ: eps of a step is that of its tensor, and of a filter's step that of its filters."""
     objective = Objective(net_of(), quantizers.LSQ())
     theta = objective.network.init(0)
     objective = objective.calibrate(theta)
     eps, slices = objective.matched_eps(theta), objective.network.slices
     assert eps[slices["fc2.weight.step"]] == eps[slices["fc2.weight"]][0]
-    for name in ("irnet", "rbnn", "reste", "fda", "quest"):
-        objective = Objective(net_of(), quantizers.QUANTIZERS[name]())
-        theta = objective.network.init(0)
-        with pytest.raises(InputError, match="give eps a number"):
-            SPSA().init(objective.calibrate(theta), theta)
+    objective = Objective(net_of(), quantizers.LSQ(per="filter"))
+    theta = objective.network.init(0)
+    objective = objective.calibrate(theta)
+    views = objective.network.views(objective.matched_eps(theta))
+    assert np.all(np.diff(views["fc2.weight"][:, 0]) != 0.0)
+    assert np.ptp(views["fc2.weight"], axis=1).max() == 0.0
+    np.testing.assert_allclose(views["fc2.weight.step"], views["fc2.weight"].mean(), rtol=1e-6)
 
 
 # Training --------------------------------------------------------------------------------------

@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 
 from ..data import load, text
 from ..data.texts import DRAWN
-from ..errors import InputError
+from ..errors import InputError, require
 from ..estimators import STE
-from ..models import MODELS, chosen
+from ..models import MODELS, bit_widths, chosen
 from ..network import Network
 from ..objective import Objective
 from ..quantizers import FullPrecision, Quantizer
+from ..settings import whole
 from . import parts
 from .own import FILE
 
@@ -212,14 +213,36 @@ def build_network(settings, data, init_scale=1.0):
 
 def build_objective(settings, network, quantizer):
     """The network with the loss of the settings, its weights quantised as they say."""
-    names = chosen(network, settings.quantize, "--quantize")
+    patterns, widths = read_quantize(settings.quantize)
+    names = chosen(network, patterns, "--quantize")
     if not names:
         raise InputError(
             f"--quantize is {settings.quantize!r}, but {settings.model.name} has no layer between "
             "its first and last; quantise all"
         )
+    exceptions = {}
+    if widths and not isinstance(quantizer, FullPrecision):
+        exceptions = bit_widths(network, quantizer, widths, names, "--quantize")
     loss = parts.build(settings.loss)
-    return Objective(network, quantizer, quantized=names, loss=loss)
+    return Objective(network, quantizer, quantized=names, loss=loss, exceptions=exceptions)
+
+
+def read_quantize(which):
+    """The patterns that ``--quantize`` names, and the bit widths of those that have one.
+
+    >>> read_quantize("layers.*, layers.*.down.weight=4")
+    ('layers.*, layers.*.down.weight', {'layers.*.down.weight': 4})
+    """
+    patterns, widths = [], {}
+    for piece in which.split(","):
+        pattern, sign, bits = (word.strip() for word in piece.partition("="))
+        if sign:
+            right = bits.isdigit() and pattern
+            remedy = "write PATTERN=BITS, such as layers.*.down.weight=4"
+            require(right, "--quantize", piece.strip(), remedy)
+            widths[pattern] = whole("the bits of --quantize", int(bits), "[1, 8]")
+        patterns.append(pattern)
+    return ", ".join(patterns), widths
 
 
 def network_name(settings, data):
@@ -239,6 +262,9 @@ def title(settings, data, steps):
     ):
         acts = quantized_in_words(settings.activation)
         bits = f"{bits.rstrip(',')}{'-weight' if several == 1 else ','} {acts}-activation"
+    inputs, width = settings.model.get("inputs"), settings.model.get("input_bits")
+    if inputs is not None or width is not None:
+        bits += f" {'' if width is None else f'{width}-bit '}{inputs or 'absmax'}-input"
     which = "" if settings.quantize == "all" else f" ({settings.quantize})"
     which = which.replace("(inner)", "(inner layers)")
     rules = [short(part.name) for part in settings.optimizer]

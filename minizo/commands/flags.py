@@ -82,7 +82,8 @@ FLAGS = {
                        interval="(0, inf)"),
     "activation": _part("activation", NETWORK, "between its layers", only=(IMAGES, COMPARISON)),
     "quantize": Flag(NETWORK, "WHICH", "which weights (inner: not the first and last; or by name, "
-                     "such as layers.*.weight)", "text", tuple(QUANTIZED)),
+                     "such as layers.*, with bits of their own layers.*.down.*=4)",
+                     among=tuple(QUANTIZED)),
     "loss": _part("loss", NETWORK, "what is minimised", only=(IMAGES, COMPARISON)),
     "steps": _count(TRAINING, "T", "steps of each run"),
     "epochs": _count(TRAINING, "E", "passes through the data, instead of --steps"),

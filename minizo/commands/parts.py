@@ -45,7 +45,7 @@ KINDS = {
     "quantizer": Kind(QUANTIZERS),
     "optimizer": Kind(OPTIMIZERS),
     "model": Kind(MODELS, GIVEN),
-    "activation": Kind(ACTIVATIONS, defaults=ACTIVATION_DEFAULTS),
+    "activation": Kind(ACTIVATIONS, ("per",), ACTIVATION_DEFAULTS),
     "loss": Kind(LOSSES),
 }
 

@@ -14,13 +14,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from .. import backend, rng
-from ..errors import require, resolve
+from ..errors import fitting, require, resolve
 from ..laws import LAWS, Law
 from ..parallel import blocks
 from ..settings import Count, Natural, Positive, Settings, whole
 from .base import Estimate, Estimator
-
-PERTURB = ("all", "quantized")
 
 
 @dataclass(frozen=True)
@@ -221,8 +219,9 @@ class SPSA(Estimator):
         the quantiser's surrogate: eps = alpha epsbar.
     eps_scale : float
         Factor on eps.
-    perturb : {"all", "quantized"}
-        Which parameters are perturbed. The others get a zero gradient and stay as they are.
+    perturb : str
+        Which parameters are perturbed: ``"all"``, ``"quantized"``, or patterns of their names with
+        commas, such as ``"layers.*, head.*"``. The others get a zero gradient and stay as they are.
 
     Raises
     ------
@@ -275,7 +274,9 @@ class SPSA(Estimator):
         super().__post_init__()
         if self.law != "matched":
             resolve("law", self.law, LAWS | {"matched": None}, Law)
-        require(self.perturb in PERTURB, "perturb", self.perturb, f"choose from {PERTURB}")
+        given = isinstance(self.perturb, str) and self.perturb.strip() != ""
+        remedy = "it is all, quantized, or patterns of names such as layers.*"
+        require(given, "perturb", self.perturb, remedy)
 
     @property
     def label(self):
@@ -310,12 +311,20 @@ def moved(objective, theta, perturb="all"):
     ----------
     objective : Objective
     theta : ndarray (d,), or (S, 1, d)
-    perturb : {"all", "quantized"}
-        Entries that only the quantiser changes (`Objective.kept`) are left alone in either case.
+    perturb : str
+        As in `SPSA`. Entries that only the quantiser changes (`Objective.kept`) are left alone in
+        any case.
+
+    Raises
+    ------
+    InputError
+        If a pattern fits no parameter.
     """
     mask, still = backend.namespace(theta).ones_like(theta), set(objective.kept)
-    if perturb == "quantized":
-        still |= objective.network.slices.keys() - set(objective.quantized)
+    if perturb != "all":
+        slices = objective.network.slices
+        special = {"all": slices, "quantized": objective.quantized}
+        still |= set(slices) - set(fitting(slices, perturb, "perturb", special))
     for name in still:
         mask[..., objective.network.slices[name]] = 0.0
     return mask

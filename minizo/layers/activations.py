@@ -6,7 +6,7 @@ from math import pi, sqrt
 import numpy as np
 
 from .. import backend
-from ..errors import require
+from ..errors import InputError, require
 from ..parallel import alone
 from ..quantizers.base import advances
 from ..settings import Natural, Positive
@@ -160,8 +160,10 @@ class QuantizedActivation(Layer):
     Parameters
     ----------
     quantizer : quantizer
-        From `minizo.quantizers`, one that quantises number by number. ``Sign("hardtanh")`` is the
-        activation of binarised networks.
+        From `minizo.quantizers`, one that quantises number by number, or one whose scale is that of
+        a row at every use (``live``): a row is a token of a sequence, or an example that is a
+        vector. ``Sign("hardtanh")`` is the activation of binarised networks, ``AbsMax(bits=8)``
+        that of BitNet.
     scale : float
         Its alpha: the distance from 0 to a level for a sign, between two levels for k bits.
     axes : int, optional
@@ -171,7 +173,8 @@ class QuantizedActivation(Layer):
     Raises
     ------
     InputError
-        For a scale that is not positive, or a quantiser that fits itself to a whole tensor.
+        For a scale that is not positive, a quantiser that fits itself to a whole tensor, or images
+        of which a row would be a line of pixels.
 
     Notes
     -----
@@ -200,9 +203,13 @@ class QuantizedActivation(Layer):
 
     def __post_init__(self):
         super().__post_init__()
-        right = self.quantizer.pointwise and not self.quantizer.random
-        remedy = "activations need one that quantises number by number, such as Sign or LSQ"
-        require(right, "QuantizedActivation.quantizer", self.quantizer, remedy)
+        q = self.quantizer
+        right = (q.pointwise or q.live) and not q.by_filter and not q.random
+        remedy = (
+            "activations need one per layer that quantises number by number, such as Sign or LSQ, "
+            "or token by token, such as AbsMax"
+        )
+        require(right, "QuantizedActivation.quantizer", q, remedy)
 
     @property
     def cuts(self):
@@ -235,6 +242,12 @@ class QuantizedActivation(Layer):
 
     def fed(self, shape):
         """With ``axes``, where they matter."""
+        if self.quantizer.live and len(shape) > 2:
+            raise InputError(
+                f"{type(self.quantizer).__name__} quantises the numbers of a token together, but "
+                f"is fed examples of shape {shape}; take one that quantises number by number, such "
+                "as MidTread or LSQ"
+            )
         same = not self.shapes or self.axes == len(shape)
         return self if same else replace(self, axes=len(shape))
 

@@ -8,19 +8,21 @@ selection    which weights are quantised, by place or name
 
 from functools import partial
 
-from .activations import ACTIVATION_DEFAULTS, ACTIVATIONS, activation_layer, binary
+from .activations import ACTIVATION_DEFAULTS, ACTIVATIONS, INPUTS, activation_layer, binary
 from .images import lenet, mlp, perceptron, resnet, small, small_resnet
-from .selection import QUANTIZED, chosen, weights
+from .selection import QUANTIZED, bit_widths, chosen, weights
 from .sequences import llama, lstm_lm, vit
 
 __all__ = [
     "ACTIVATIONS",
     "ACTIVATION_DEFAULTS",
     "GIVEN",
+    "INPUTS",
     "MODELS",
     "QUANTIZED",
     "activation_layer",
     "binary",
+    "bit_widths",
     "chosen",
     "lenet",
     "llama",

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from ..errors import choose
+from ..errors import choose, require
 from ..layers import HardTanh, QuantizedActivation, ReLU
-from ..quantizers import LSQ, DoReFaActivation, MidRise, MidTread, Quantizer, Sign
+from ..quantizers import LSQ, AbsMax, DoReFaActivation, MidRise, MidTread, Quantizer, QuEST, Sign
 
 # What stands between layers: layers as they are, and quantisers, each with a step of its own.
 ACTIVATIONS = {
@@ -19,12 +19,22 @@ ACTIVATIONS = {
 # What a quantiser is by default where it quantises activations; LSQ's are never negative.
 ACTIVATION_DEFAULTS = {"surrogate": "hardtanh", "signed": False}
 
+# What quantises the activations that the inner linear layers of a transformer take.
+INPUTS = {
+    "absmax": AbsMax,
+    "quest": QuEST,
+    "lsq": LSQ,
+    "midtread": MidTread,
+    "midrise": MidRise,
+    "sign": Sign,
+}
+
 
 def activation_layer(given):
     """The layer for an activation: from its name, from a quantiser, or the layer that it is.
 
-    >>> activation_layer("sign")
-    QuantizedActivation(quantizer=Sign(surrogate='hardtanh', alpha_scale=1.0), scale=1.0)
+    >>> activation_layer("hardtanh"), activation_layer(LSQ(bits=4)).quantizer.bits
+    (HardTanh(), 4)
     """
     if isinstance(given, str):
         cls = choose("activation", given, ACTIVATIONS)
@@ -37,6 +47,33 @@ def activation_layer(given):
     two = getattr(given, "alpha_scale", 1.0)
     scale = two if given.levels == 2 else float(given.scale(np.ones(1))[0])
     return QuantizedActivation(given, scale)
+
+
+def input_layer(inputs, bits=None):
+    """The layer in front of the inner linear layers of a transformer, or ``None`` for none.
+
+    Parameters
+    ----------
+    inputs : quantizer, layer, str or None
+        A name of ``INPUTS``, or what it names.
+    bits : int, optional
+        Of a quantiser that is named, by default its own; without a name, of absmax.
+
+    Examples
+    --------
+    >>> input_layer("absmax", 4).quantizer.bits, input_layer(None)
+    (4, None)
+    """
+    inputs = "absmax" if inputs is None and bits is not None else inputs
+    if isinstance(inputs, str):
+        cls = choose("inputs", inputs, INPUTS)
+        known = "bits" in cls.__dataclass_fields__
+        require(bits is None or known, "input_bits", bits, f"{inputs} has none; leave it out")
+        inputs = cls() if bits is None else cls(bits=bits)
+    else:
+        remedy = "it belongs to inputs that are a name, such as absmax; leave it out"
+        require(bits is None, "input_bits", bits, remedy)
+    return None if inputs is None else activation_layer(inputs)
 
 
 def binary():

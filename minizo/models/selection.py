@@ -1,8 +1,8 @@
 """Which weights of a network are quantised: by their place, or by patterns of their names."""
 
-import fnmatch
+from dataclasses import replace
 
-from ..errors import nearest, require
+from ..errors import fitting, require
 
 # Which weights are quantised: name -> with those of the first and the last layer?
 QUANTIZED = {"all": True, "inner": False}
@@ -30,19 +30,52 @@ def chosen(network, which, argument="quantized"):
     >>> chosen(llama(65, layers=1), "layers.*.attention.*, head.weight")
     ('layers.1.attention.qkv.weight', 'layers.1.attention.out.weight', 'head.weight')
     """
-    require(isinstance(which, str), argument, which, "it must be a text, such as 'layers.*'")
-    known, found = weights(network), set()
-    for pattern in which.replace(",", " ").split() or [which]:
-        if pattern in QUANTIZED:
-            fitting = weights(network, ends=QUANTIZED[pattern])
-        else:
-            fitting = fnmatch.filter(known, pattern)
-            hint = "" if set(pattern) & set("*?[") else nearest(pattern, [*QUANTIZED, *known])
-            hint = hint or f"; a pattern fits a whole name: {', '.join(known)}"
-            remedy = f"it is neither all nor inner, and fits no weight{hint}"
-            require(fitting, argument, pattern, remedy)
-        found |= set(fitting)
-    return tuple(name for name in known if name in found)
+    special = {word: weights(network, ends=ends) for word, ends in QUANTIZED.items()}
+    return fitting(weights(network), which, argument, special)
+
+
+def bit_widths(network, quantizer, widths, quantized=None, argument="widths"):
+    """Quantisers of bit widths of their own, for ``Objective(..., exceptions=...)``.
+
+    Parameters
+    ----------
+    network : Network
+    quantizer : quantizer
+        Of all other weights; one with ``bits``.
+    widths : dict of str to int
+        Pattern of names, as `chosen` takes them -> bits. A later one overrides an earlier one.
+    quantized : tuple of str, optional
+        Names of the weights that are quantised; by default all.
+    argument : str
+        What an error calls it.
+
+    Raises
+    ------
+    InputError
+        For a pattern that fits no weight, or one that is not quantised, and for a quantiser without
+        ``bits``.
+
+    Examples
+    --------
+    >>> from minizo.models import llama
+    >>> from minizo.quantizers import MidRise
+    >>> found = bit_widths(llama(65, layers=1), MidRise(), {"layers.*": 4, "*.down.*": 8})
+    >>> {name: own.bits for name, own in found.items()}  # doctest: +NORMALIZE_WHITESPACE
+    {'layers.1.attention.qkv.weight': 4, 'layers.1.attention.out.weight': 4,
+     'layers.1.mlp.gated.up.weight': 4, 'layers.1.mlp.gated.gate.fc.weight': 4,
+     'layers.1.mlp.down.weight': 8}
+    """
+    quantized, found = weights(network) if quantized is None else quantized, {}
+    remedy = "a bit width needs a quantiser that has one: midrise, midtread, lsq, quest, dorefa"
+    for pattern, bits in widths.items():
+        require(hasattr(quantizer, "bits"), argument, f"{pattern}={bits}", remedy)
+        names = chosen(network, pattern, argument)
+        outside = [name for name in names if name not in quantized]
+        known = f"{', '.join(outside)} is not quantised"
+        require(len(outside) < len(names), argument, pattern, known)
+        own = replace(quantizer, bits=bits)
+        found |= {name: own for name in names if name in quantized}
+    return found
 
 
 def weights(network, ends=True, shortcuts=True):

@@ -26,6 +26,7 @@ from ..layers import (
 )
 from ..network import Network
 from ..settings import real, whole, wholes
+from .activations import input_layer
 
 POOLS = ("token", "mean")
 
@@ -39,7 +40,24 @@ def _sizes(width, layers, heads, shared=1):
     return width, layers, heads, shared, width // heads
 
 
-def llama(vocabulary, *, width=64, layers=2, heads=4, context=64, shared=1, hidden=None):
+def _quantized(inputs, bits):
+    # name -> {name: the layer that quantises activations}, or nothing where none does
+    layer = input_layer(inputs, bits)
+    return lambda name: {} if layer is None else {name: layer}
+
+
+def llama(
+    vocabulary,
+    *,
+    width=64,
+    layers=2,
+    heads=4,
+    context=64,
+    shared=1,
+    hidden=None,
+    inputs=None,
+    input_bits=None,
+):
     """A language model after LLaMA: what comes after each token of a sequence.
 
     Embedding; ``layers`` times attention (causal, rotary positions) and SwiGLU, each a residual
@@ -61,6 +79,12 @@ def llama(vocabulary, *, width=64, layers=2, heads=4, context=64, shared=1, hidd
         How many heads have one key and one value in common (grouped-query attention).
     hidden : int, optional
         Width of SwiGLU; by default 8 C / 3, rounded up to a multiple of 8.
+    inputs : str, quantizer or layer, optional
+        What quantises the activations that every inner linear layer takes: absmax (each token by
+        its largest number, BitNet), quest, lsq, midtread, midrise, sign; by default nothing does.
+        Four a block: ``attention.inputs``, ``attention.mixed``, ``mlp.inputs``, ``mlp.hidden``.
+    input_bits : int, optional
+        Of a quantiser that is named, by default its own; without a name, of absmax.
 
     Returns
     -------
@@ -89,21 +113,26 @@ def llama(vocabulary, *, width=64, layers=2, heads=4, context=64, shared=1, hidd
     width, layers, heads, shared, size = _sizes(width, layers, heads, shared)
     hidden = -(-width * 8 // 24) * 8 if hidden is None else whole("hidden", hidden)
     attention = Attention(heads, size, shared)
+    quantized = _quantized(inputs, input_bits)
 
     def block():
         return Stack({
             "attention": Residual({
                 "norm": RMSNorm(width),
+                **quantized("inputs"),
                 "qkv": Linear(width, attention.inputs, bias=False, variance=1.0),
                 "heads": attention,
+                **quantized("mixed"),
                 "out": Linear(width, width, bias=False, variance=0.5 / layers),
             }),
             "mlp": Residual({
                 "norm": RMSNorm(width),
+                **quantized("inputs"),
                 "gated": Gated(
                     {"up": Linear(width, hidden, bias=False, variance=1.0)},
                     {"fc": Linear(width, hidden, bias=False, variance=1.0), "act": SiLU()},
                 ),
+                **quantized("hidden"),
                 "down": Linear(hidden, width, bias=False, variance=0.5 / layers),
             }),
         })  # fmt: skip
@@ -181,6 +210,8 @@ def vit(
     heads=4,
     hidden=None,
     pool="token",
+    inputs=None,
+    input_bits=None,
 ):
     """A vision transformer: patches of an image as a sequence, and one vector of it classified.
 
@@ -204,6 +235,8 @@ def vit(
         Width inside the two-layer networks; by default 4 ``width``.
     pool : {"token", "mean"}
         What is classified: a class token, or the mean of all places.
+    inputs, input_bits : optional
+        What quantises the activations that every inner linear layer takes, as for `llama`.
 
     Returns
     -------
@@ -228,19 +261,24 @@ def vit(
     require(pool in POOLS, "pool", pool, f"choose from {POOLS}")
     cut = Patches(whole("patch", patch))
     places, numbers = cut.output_shape(image)
+    quantized = _quantized(inputs, input_bits)
 
     def block():
         return Stack({
             "attention": Residual({
                 "norm": LayerNorm((width,)),
+                **quantized("inputs"),
                 "qkv": Linear(width, 3 * width, variance=1.0),
                 "heads": Attention(heads, size, causal=False, rotary=None),
+                **quantized("mixed"),
                 "out": Linear(width, width, variance=0.5 / layers),
             }),
             "mlp": Residual({
                 "norm": LayerNorm((width,)),
+                **quantized("inputs"),
                 "up": Linear(width, hidden),
                 "act": GELU(),
+                **quantized("hidden"),
                 "down": Linear(hidden, width, variance=0.5 / layers),
             }),
         })  # fmt: skip

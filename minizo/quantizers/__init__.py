@@ -10,11 +10,13 @@ One idea a file, from the top down:
     standardised  signs of standardised filters: IR-Net, RBNN with its rotations
     fda           the sign as a Fourier series with a noise-adaptation network
     learned_step  LSQ, whose step is learned; QuEST, whose step follows the weights
+    bitnet        BitNet b1.58: ternary weights, activations a token at a time
     stochastic    stochastic BinaryConnect
 """
 
 from ..norms import rms
 from .base import FullPrecision, Quantizer
+from .bitnet import AbsMax, AbsMean
 from .dorefa import DoReFa, DoReFaActivation
 from .fda import FDA
 from .fitted import TWN, MultiBit, Ternary
@@ -41,6 +43,7 @@ QUANTIZERS = {
     "twn": TWN,
     "ternary": Ternary,
     "multibit": MultiBit,
+    "absmean": AbsMean,
     "lsq": LSQ,
     "quest": QuEST,
     "none": FullPrecision,
@@ -52,6 +55,8 @@ __all__ = [
     "LSQ",
     "QUANTIZERS",
     "RBNN",
+    "AbsMax",
+    "AbsMean",
     "TWN",
     "BiReal",
     "DoReFa",

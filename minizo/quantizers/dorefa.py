@@ -1,7 +1,7 @@
 """DoReFa: a staircase of tanh(x) for weights, one of [0, 1] for activations."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from .. import backend
 from .staircase import KBit
@@ -11,21 +11,23 @@ from .staircase import KBit
 class DoReFa(KBit):
     """Q(x) = 2 round((2^b - 1) A(x)) / (2^b - 1) - 1,  A(x) = tanh(x) / (2 M) + 1/2.
 
-    M = max |tanh x| over the tensor, recomputed at every call and constant in the derivative; 1 if
-    all x are 0. The 2^b levels lie from -1 to 1; alpha is not used. b = 1 is sign(x) with
-    sign(0) = -1, because 1/2 rounds to even. The surrogate's slope is multiplied by the
-    *calibration*
+    M = max |tanh x| over the tensor or filter, recomputed at every call and constant in the
+    derivative; 1 if all x are 0. The 2^b levels lie from -1 to 1; alpha is not used. b = 1 is
+    sign(x) with sign(0) = -1, because 1/2 rounds to even. The surrogate's slope is multiplied by
+    the *calibration*
 
         c(x) = d(2 A)/dx = (1 - tanh^2 x) / M.
 
     Ties round to even, as in the authors' code and unlike in the other staircases. No additive
-    noise of a single size on x is implied, so a zeroth-order estimator must be given its eps.
+    noise of a single size on x is implied.
 
     Parameters
     ----------
     surrogate : str
     bits : int
         b, 1 to 8.
+    per
+        As in `PerRow`: M is of a layer or a filter.
 
     References
     ----------
@@ -116,6 +118,7 @@ class DoReFaActivation(KBit):
 
     surrogate: str = "hardtanh"
     bits: Annotated[int, "[1, 8]"] = 2
+    per: ClassVar = "layer"  # no setting: activations have one scale
     centre = 0.5
 
     @property

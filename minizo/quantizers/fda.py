@@ -33,8 +33,8 @@ class FDA(Quantizer):
     V1 (r, n) and V2 (n, r) belong to a tensor of filters of n weights, r = n // 64 (n // 4 below
     64, at least 1), start uniform on +-1/sqrt(inputs) and are trained by the optimiser of the
     network. Cost in addition to the network's: 2 r multiply-accumulates a weight and use, which are
-    not counted. The surrogate's slope is negative in places, so it is not a smoothing, and a
-    zeroth-order estimator must be given its eps. Written after a re-implementation by others: the
+    not counted. The surrogate's slope is negative in places, so it is not a smoothing, and no
+    noise is implied. Written after a re-implementation by others: the
     authors published no training code.
 
     References

@@ -5,8 +5,8 @@
 
 A fitted quantiser is a staircase with the methods of `minizo.quantizers.staircase`, but without a
 scale fixed at the start. Its ``scale``, the mean absolute weight, is only the unit of quantities
-that are stated in units of alpha elsewhere. All values of one tensor (the last axis) share their
-levels; rows of x, as in ProxQuant's LSTM, have separate levels.
+that are stated in units of alpha elsewhere. All values of a row (the last axis) share their levels;
+with ``per="filter"``, as in ProxQuant's LSTM, every output has its own.
 """
 
 from dataclasses import dataclass
@@ -14,17 +14,19 @@ from typing import Annotated
 
 from .. import backend
 from ..settings import Natural
-from .base import Quantizer, mean_abs
+from .base import PerRow, mean_abs
 
 
 @dataclass(frozen=True)
-class Fitted(Quantizer):
+class Fitted(PerRow):
     """Base of fitted quantisers, whose surrogate treats the fitted levels as constants.
 
     Parameters
     ----------
     surrogate
         As in `Quantizer`.
+    per
+        As in `PerRow`.
 
     Notes
     -----

@@ -8,20 +8,22 @@ from typing import Annotated, ClassVar
 import numpy as np
 
 from .. import backend
+from ..errors import require
 from ..norms import rms
+from ..settings import Count
 from .base import Quantizer, mean_abs, total
 from .staircase import MidRise, MidTread
 
 
 @dataclass(frozen=True)
 class LSQ(MidTread):
-    """Q(x) = s clip(floor(x/s + 1/2), lo, hi) with s = alpha r, r learned, one a tensor.
+    """Q(x) = s clip(floor(x/s + 1/2), lo, hi) with s = alpha r, r learned, one a tensor or filter.
 
         dx = dw 1[lo <= x/s < hi]
         ds = c sum_i dw_i (floor(z_i + 1/2) - z_i inside, lo below, hi above),   z = x/s,
         dr = alpha ds,    c = 1/sqrt(m hi)
 
-    with m weights in the tensor, lo = -2^(b-1), hi = 2^(b-1) - 1.
+    with m weights in the tensor (or filter), lo = -2^(b-1), hi = 2^(b-1) - 1.
 
     Parameters
     ----------
@@ -33,6 +35,8 @@ class LSQ(MidTread):
         False: lo = 0, hi = 2^b - 1, for activations that are never negative.
     rescale : bool
         Whether to use the factor c, which balances the step of s and of the weights under SGD.
+    per
+        As in `PerRow`: whether a tensor or every filter has a step.
 
     Notes
     -----
@@ -82,12 +86,12 @@ class LSQ(MidTread):
         return 2.0 / sqrt(self.bounds[1]) * mean_abs(w)
 
     def shapes(self, shape):
-        """Return the shape of the one ratio r."""
-        return {"step": (1,)}
+        """Return the shape of r: (1,), or (F, 1)."""
+        return {"step": (*shape[:-1], 1)}
 
     def init(self, w, stream):
         """Return r = 1."""
-        return {"step": np.ones(1)}
+        return {"step": np.ones((*w.shape[:-1], 1))}
 
     def step(self, scale):
         """Return s = alpha r, where r is at least its least value, so that levels stay in order."""
@@ -120,26 +124,54 @@ class LSQ(MidTread):
         return dx, {"step": c * scale["alpha"] * total(dw * (code - inside * z))}
 
 
+def hadamard(size, like):
+    """Return the Hadamard matrix H / sqrt(size) of Sylvester's construction: (size, size).
+
+    Symmetric and orthogonal; ``size`` is a power of two.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> hadamard(2, np.zeros(1)).round(3)
+    array([[ 0.707,  0.707],
+           [ 0.707, -0.707]])
+    """
+    h = np.ones((1, 1))
+    while h.shape[0] < size:
+        # H_2n = [[H_n, H_n], [H_n, -H_n]]
+        h = np.block([[h, h], [h, -h]])
+    return backend.asarray((h / sqrt(size)).astype(backend.numpy_dtype(like)), like)
+
+
 @dataclass(frozen=True)
 class QuEST(MidRise):
-    """Q(x) = s (clip(floor(x/s), lo, hi) + 1/2),  s = c_b RMS(x), recomputed at every call.
+    """Q(x) = H q(H x),  q(z) = s (clip(floor(z/s), lo, hi) + 1/2),  s = c_b RMS(z) at every call.
 
-        dx = dw 1[|x - Q(x)| <= s/2] Q_smooth'(x),    s held
+        dx = H (1[|z - q(z)| <= trust s/2] q_smooth'(z) H dw),   z = H x,  s held
 
-    The mask trusts weights whose error is at most that of rounding, which excludes those more than
-    half a step beyond the last level. With the identity surrogate, QuEST's choice, the mask is the
-    whole rule.
+    H is orthogonal: the Hadamard transform of every ``block`` neighbouring weights, which makes
+    them more Gaussian; 1 where ``block`` is 1. The mask trusts weights whose error is at most
+    ``trust`` times that of rounding, which excludes those far beyond the last level. With the
+    identity surrogate, QuEST's choice, the mask is the whole rule.
 
     Parameters
     ----------
     surrogate : str
     bits : int
         b, 1 to 8.
+    block : int
+        The largest size of a block, a power of two; 1 for no transform. A row whose length no such
+        block divides has the largest power of two that does.
+    trust : float
+        Trust factor, at least 1.
+    per
+        As in `PerRow`: whether s and the blocks are of a tensor or of a filter.
 
     Notes
     -----
-    The paper first applies a Hadamard transform, which makes weights more Gaussian; this does not.
-    The step follows the noise on x, so a zeroth-order estimator must be given its eps.
+    The authors take ``block=128`` and ``per="filter"``, and transform activations alike, so that
+    the two transforms cancel in the product: H q(H x) is the same product without the second one.
+    The step follows the noise on x, so none is implied.
 
     References
     ----------
@@ -154,32 +186,74 @@ class QuEST(MidRise):
     array([-2.54 , -0.847,  0.847,  0.847,  0.847, -0.847])
     >>> q.backward(x, None, np.ones(6))[0]  # -4 lies too far out
     array([0., 1., 1., 1., 1., 1.])
+    >>> x, dw = np.array([4.0, 0.0, 0.0, 0.0]), np.ones(4)  # H x = (2, 2, 2, 2): none lies far out
+    >>> QuEST().backward(x, None, dw)[0], QuEST(block=4).backward(x, None, dw)[0].round(3)
+    (array([0., 1., 1., 1.]), array([1., 1., 1., 1.]))
     """
 
+    block: Count = 1
+    trust: Annotated[float, "[1, inf)"] = 1.0
     alpha_scale: ClassVar = 1.0  # no setting: the step follows the weights
     epsbar = None
     pointwise = False
+    live = True
+
+    def __post_init__(self):
+        super().__post_init__()
+        power = self.block & (self.block - 1) == 0
+        require(power, "QuEST.block", self.block, "it must be a power of two, such as 128")
+
+    @property
+    def diagonal(self):
+        """Whether the backward is the diagonal rule of `derivative`: without a transform."""
+        return self.block == 1
+
+    @property
+    def levels(self):
+        """Number of levels in a row, 2^bits; None where they are transformed back."""
+        return 2**self.bits if self.block == 1 else None
+
+    def transform(self, x):
+        """Return H x, which is also its inverse: (..., n) -> (..., n)."""
+        xp, n = backend.namespace(x), x.shape[-1]
+        size = min(self.block, n & -n)  # n & -n is the largest power of two that divides n
+        if size == 1:
+            return x
+        # (..., n) -> (..., n/B, B) -> (..., n)
+        blocks = xp.reshape(x, (*x.shape[:-1], -1, size))
+        return xp.reshape(xp.matmul(blocks, hadamard(size, x)), x.shape)
 
     def quantize(self, x, scale):
         """Return Q(x); see `Quantizer`."""
-        return super().quantize(x, self._step(x))
+        z = self.transform(x)
+        return self.transform(super().quantize(z, self._step(z)))
 
     def smooth(self, x, scale):
-        """Return Q_smooth(clip(x, -s 2^(b-1), s 2^(b-1))), s held."""
-        xp, s = backend.namespace(x), self._step(x)
-        end = s * 2.0 ** (self.bits - 1)
-        return super().smooth(xp.minimum(xp.maximum(x, -end), end), s)
+        """Return H q_smooth(clip(H x, -end, end)), s held; end is how far weights are trusted."""
+        xp, z = backend.namespace(x), self.transform(x)
+        s, end = self._ends(z)
+        return self.transform(super().smooth(xp.minimum(xp.maximum(z, -end), end), s))
 
     def derivative(self, x, scale):
-        """Return 1[|x - Q(x)| <= s/2] Q_smooth'(x)."""
-        xp, s = backend.namespace(x), self._step(x)
-        lo, hi = self.bounds
-        trusted = xp.astype(xp.logical_and(x / s >= lo, x / s <= hi + 1.0), x.dtype)
+        """Return 1[|x - q(x)| <= trust s/2] q_smooth'(x), of weights that are transformed."""
+        xp, (s, end) = backend.namespace(x), self._ends(x)
+        trusted = xp.astype(xp.abs(x) <= end, x.dtype)
         slope = super().derivative(x, s)
         return trusted if slope is None else trusted * slope
 
-    def _step(self, x):
-        # s = c_b RMS(x), 1 where all weights are 0
-        xp = backend.namespace(x)
-        s = self.rms_factor * rms(x)
+    def backward(self, x, scale, dw):
+        """Return dx; see `Quantizer`."""
+        # dx = H (q_smooth'(H x) H dw)
+        slope = self.derivative(self.transform(x), scale)
+        return self.transform(slope * self.transform(dw)), {}
+
+    def _step(self, z):
+        # s = c_b RMS(z), 1 where all weights are 0
+        xp = backend.namespace(z)
+        s = self.rms_factor * rms(z)
         return xp.where(s > 0.0, s, xp.ones_like(s))
+
+    def _ends(self, z):
+        # s, and how far from 0 |z - q(z)| <= trust s/2: that far beyond the last level
+        s = self._step(z)
+        return s, s * (2.0 ** (self.bits - 1) - 0.5 + 0.5 * self.trust)

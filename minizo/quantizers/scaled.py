@@ -17,11 +17,10 @@ from typing import ClassVar
 
 from .. import backend
 from ..errors import choose
-from .base import Quantizer, mean_abs, sign, total
+from .base import PER, Quantizer, mean_abs, sign, total
 from .staircase import Sign
 
 RULES = ("constant", "exact", "paper", "plain")
-PER = {"filter": True, "layer": False}
 
 
 @dataclass(frozen=True)
@@ -226,7 +225,8 @@ class BNN(Sign):
     """
 
     surrogate: str = "hardtanh"
-    alpha_scale: ClassVar = 1.0  # no setting: the levels are +-1
+    alpha_scale: ClassVar = 1.0  # no settings: the levels are +-1
+    per: ClassVar = "layer"
 
     def scale(self, w):
         """Return 1: (..., m) -> (..., 1)."""

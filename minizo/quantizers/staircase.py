@@ -35,17 +35,19 @@ from math import pi, sqrt
 from typing import Annotated
 
 from .. import backend
-from .base import InitialScale, Quantizer, sign
+from .base import InitialScale, PerRow, sign
 
 
 @dataclass(frozen=True)
-class Staircase(Quantizer):
+class Staircase(PerRow):
     """Base of staircases, Q(x) = alpha (sum of signs): the surrogate and the noise it implies.
 
     Parameters
     ----------
     surrogate
         As in `Quantizer`.
+    per
+        As in `PerRow`.
     """
 
     @property
@@ -85,6 +87,8 @@ class Sign(InitialScale, Staircase):
         As in `Quantizer`.
     alpha_scale
         As in `InitialScale`.
+    per
+        As in `PerRow`.
 
     Examples
     --------
@@ -160,6 +164,8 @@ class MidRise(_Codes):
         b, 1 to 8.
     alpha_scale
         As in `InitialScale`: alpha = alpha_scale c_b RMS(w).
+    per
+        As in `PerRow`.
 
     Examples
     --------
@@ -202,6 +208,8 @@ class MidTread(_Codes):
         b, 1 to 8.
     alpha_scale
         As in `InitialScale`: alpha = alpha_scale c_b RMS(w).
+    per
+        As in `PerRow`.
 
     Examples
     --------

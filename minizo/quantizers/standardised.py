@@ -73,7 +73,7 @@ class IRNet(Standardised):
     Notes
     -----
     Noise on x does not become noise of a single size on z, which is divided by the deviation of the
-    noisy filter. So a zeroth-order estimator must be given its eps.
+    noisy filter, so none is implied.
 
     References
     ----------
@@ -144,8 +144,8 @@ class RBNN(Standardised):
     -----
     The authors also standardise activations; this does not. Cost in addition to the network's:
     (a + b) multiply-accumulates a weight and use, which are not counted, and six SVDs of a x a and
-    b x b matrices an epoch. Noise on x is not noise of a single size on y, so a zeroth-order
-    estimator must be given its eps; the rotations are not perturbed.
+    b x b matrices an epoch. Noise on x is not noise of a single size on y, so none is implied; the
+    rotations are not perturbed.
 
     References
     ----------

@@ -279,7 +279,7 @@ def _surrogate(quantizer):
     # between the slopes of both sides, which differ at a kink
     low, high = np.minimum(*sides), np.maximum(*sides)
     outside = np.maximum(np.maximum(low - dx, dx - high), 0.0)
-    worst = int(np.argmax(outside))
+    worst = np.unravel_index(np.argmax(outside), x.shape)
     bound = BOUND * max(1.0, float(np.max(np.abs(dx))))
     require(
         outside[worst] <= bound,
@@ -326,6 +326,8 @@ def _noise(quantizer):
         raise Unjudged("epsbar is None: no noise is implied")
     if quantizer.random or not quantizer.pointwise or not hasattr(quantizer, "smooth"):
         raise Unjudged("looks at a whole row, is random, or has no smooth to compare with")
+    if quantizer.by_filter:
+        raise Unjudged("of filters it is not looked at")
     x, _ = weights(quantizer)
     scale = beside(quantizer, x, moved=0.0)
     alpha = scale["alpha"] if isinstance(scale, dict) else scale
