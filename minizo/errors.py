@@ -93,7 +93,10 @@ def fitting(names, patterns, argument, special=None):
     require(isinstance(patterns, str), argument, patterns, "it must be a text, such as 'layers.*'")
     names, special, found = tuple(names), special or {}, set()
     for pattern in patterns.replace(",", " ").split() or [patterns]:
-        fits = special[pattern] if pattern in special else fnmatch.filter(names, pattern)
+        if pattern in special:
+            found |= set(special[pattern])
+            continue
+        fits = fnmatch.filter(names, pattern)
         hint = "" if set(pattern) & set("*?[") else nearest(pattern, [*special, *names])
         hint = hint or f"; a pattern fits a whole name: {', '.join(names)}"
         neither = f"is neither {' nor '.join(special)}, and " if special else ""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from test_estimators import ROWS
 
-from minizo import FOGZO, SPSA, STE, Estimate, Estimator, optim
+from minizo import FOGZO, PARQ, SPSA, STE, Estimate, Estimator, optim
 from minizo.testing import CheckFailed, check_estimator, check_optimizer
 
 
@@ -300,6 +300,10 @@ class Promising(SPSA):
     unbiased_for = "loss"
 
 
+class Refusing(PARQ):
+    unbiased_for = "loss"
+
+
 def twice(objective, theta, batch):
     return 2.0 * objective.ste_gradient(theta, batch).gradient
 
@@ -322,8 +326,8 @@ BIASED = [
     ),
     (STE(), too_short, r"unbiased_for gives shape \(\d+,\), but theta has"),
     (STE(), "losss", "unbiased_for is 'losss', but it must be 'loss', 'ste', or a function"),
-    (SPSA(n=4), "loss", "its init refuses weights in full precision: eps is None"),
-    (Promising(n=1), None, "SPSA|Promising cannot be compared with the gradient of a quadratic"),
+    (PARQ(), "loss", "its init refuses weights in full precision: PARQ needs levels"),
+    (Refusing(), None, "PARQ|Refusing cannot be compared with the gradient of a quadratic"),
 ]
 
 

@@ -33,7 +33,8 @@ def test_quantizers_pass(quantizer):
     assert all(results[name] for name in always)
     assert results["levels"] is (None if quantizer.levels is None else True)
     assert results["surrogate"] is (True if quantizer.pointwise else None)
-    judged = quantizer.pointwise and not quantizer.random and quantizer.epsbar is not None
+    alone = quantizer.pointwise and not quantizer.by_filter
+    judged = alone and not quantizer.random and quantizer.epsbar is not None
     assert results["noise"] is (True if judged else None)
     assert results["learned"] is (True if isinstance(quantizer, q.FDA | q.RBNN) else None)
 
