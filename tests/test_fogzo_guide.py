@@ -127,26 +127,44 @@ def test_an_unknown_guide_is_refused(value):
 def test_the_normalised_ste_is_the_direction_of_the_ste(dtype):
     """||G|| = 1 and G ||g|| = g to a few units in the last place, at the STE's cost and loss."""
     objective, theta, batch = small_network(dtype=dtype)
-    ste, ours = (rule.estimate(objective, theta, batch, (), Step())[0]
-                 for rule in (STE(), NormalisedSTE()))  # fmt: skip
+    ste, ours = (
+        rule.estimate(objective, theta, batch, rule.init(objective, theta), Step())[0]
+        for rule in (STE(), NormalisedSTE())
+    )
     length, rounding = np.linalg.norm(ste.grad), 8 * np.finfo(dtype).eps
     np.testing.assert_allclose(ours.grad * length, ste.grad, rtol=rounding)
     assert abs(np.linalg.norm(ours.grad) - 1.0) < rounding and abs(length - 1.0) > 0.1
     assert ours._replace(grad=0) == ste._replace(grad=0) and ours.grad.dtype == dtype
 
 
+def test_what_is_not_normalised_keeps_its_gradient():
+    """Over the quantised weights: these have a unit vector, biases the STE's gradient."""
+    objective, theta, batch = small_network(dtype=np.float64)
+    rule, g = NormalisedSTE(over="quantized"), objective.ste_gradient(theta, batch).gradient
+    found = rule.estimate(objective, theta, batch, rule.init(objective, theta), Step())[0].grad
+    weights = np.zeros(theta.size, bool)
+    for name in objective.quantized:
+        weights[objective.network.slices[name]] = True
+    np.testing.assert_array_equal(found[~weights], g[~weights])
+    length = np.linalg.norm(g[weights])
+    np.testing.assert_allclose(found[weights] * length, g[weights], rtol=1e-14)
+
+
 def test_rows_of_the_normalised_ste_have_lengths_of_their_own():
     """Two seeds at once are those of one after the other; one length for both is not theirs."""
     objective, theta, batch = small_network(dtype=np.float64)
     thetas = np.stack([theta, 3.0 * theta])
-    both = NormalisedSTE().estimate(objective, thetas[:, None, :], batch, (), Step(seed=(0, 1)))[0]
+    rule, rows = NormalisedSTE(), thetas[:, None, :]
+    state = rule.init(objective, rows)
+    both = rule.estimate(objective, rows, batch, state, Step(seed=(0, 1)))[0]
     g = objective.ste_gradient(thetas[:, None, :], batch).gradient[:, 0]
     np.testing.assert_allclose(both.grad[:, 0], [unit(row) for row in g], rtol=1e-12)
     assert not np.allclose(both.grad[:, 0], g / np.linalg.norm(g), rtol=0.01)
 
 
 def test_the_normalised_ste_of_no_gradient_is_0():
-    found = NormalisedSTE().estimate(Linear(np.zeros(3)), np.ones(3), None, (), Step())[0]
+    rule, objective = NormalisedSTE(), Linear(np.zeros(3))
+    found = rule.estimate(objective, np.ones(3), None, rule.init(objective, np.ones(3)), Step())[0]
     np.testing.assert_array_equal(found.grad, np.zeros(3))
 
 

@@ -13,6 +13,7 @@ GIVEN = {"input_shape": (3, 16, 16), "classes": 4, "activation": "relu", "vocabu
 # A value of every setting that is nobody's default, as it is written on the command line.
 VALUES = {
     "n": "3", "law": "laplace", "eps": "0.05", "eps_scale": "2.0", "perturb": "quantized",
+    "over": "quantized",
     "beta": "0.5", "beta_schedule": "cosine", "ste_share": "0.25",
     "guide": "scaled",
     "lam": "0.3", "homotopy": "epoch", "growth": "1.2", "convention": "full", "rounds": "3",

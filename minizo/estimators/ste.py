@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from ..norms import unit
 from .base import Estimate, Estimator
+from .spsa import moved
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,19 @@ class STE(Estimator):
 class NormalisedSTE(STE):
     """G = g / ||g||: the direction of the STE gradient g, without its length.
 
+    Parameters
+    ----------
+    over : str
+        Which parameters g is normalised over: ``"all"``, ``"quantized"``, or patterns of names, as
+        ``perturb`` of `FOGZO`, whose control has the same. The others keep their gradient.
+
+    Notes
+    -----
     It is FOGZO's guide alone: FOGZO at beta = 1 with one eps measures the slope of F along this
     direction (with an eps for each tensor, along eps ghat), and this rule measures nothing. So it
     is the control for a comparison of FOGZO with the STE, in which a part of the difference may be
-    due to the missing length. G does not depend on the scale
-    of the loss, and is 0 where g is 0. With several runs at once, each has its own ||g||.
+    due to the missing length. G does not depend on the scale of the loss, and is 0 where g is 0.
+    With several runs at once, each has its own ||g||.
 
     Cost of an estimate: 1 forward, 1 backward, as for `STE`.
 
@@ -73,6 +82,7 @@ class NormalisedSTE(STE):
     (1.2, 30)
     """
 
+    over: str = "all"
     rowwise = True
 
     @property
@@ -80,8 +90,13 @@ class NormalisedSTE(STE):
         """Return the label that tables and legends show."""
         return "normalised STE"
 
+    def init(self, objective, theta):
+        """Return the state: 1 where a parameter is normalised, 0 where it is not, like theta."""
+        return moved(objective, theta, self.over)
+
     def estimate(self, objective, theta, batch, state, step):
         """Estimate the gradient at theta (d,) or (S, 1, d); return it and the next state."""
         estimate, state = super().estimate(objective, theta, batch, state, step)
-        # G = g / ||g||
-        return estimate._replace(grad=unit(estimate.grad)), state
+        g, m = estimate.grad, state
+        # G = g / ||g|| where m is 1, g where it is 0
+        return estimate._replace(grad=unit(m * g) + (1.0 - m) * g), state

@@ -1,0 +1,321 @@
+"""``python -m minizo.reproduce.transformers``: where does FOGZO beat the STE on transformers?
+
+FOGZO's largest published gains are on vision transformers and LLaMAs. This command trains small
+ones with every quantiser of the comparison (1 and 2 bits with a fixed scale, LSQ, QuEST) and three
+surrogates, by the STE, the normalised STE (its direction, without a measurement), FOGZO with
+several shares of noise, its first 70 % by the STE, with both guides, and by the STE with FOGZO's
+length alone; and by the STE for as many steps as FOGZO's time allows. Learning rates are chosen on
+tuning seeds by training loss; the results come from other seeds, and differences of the validation
+loss are taken seed by seed. `--why` measures the mechanism: how often the slope along the STE's
+direction is negative, and how near both directions are to the gradient that they stand for. It
+stops and goes on: every finished run is kept.
+
+References
+----------
+N. Yang, T. M. Aamodt, "Improving the straight-through estimator with zeroth-order information",
+NeurIPS 2025, arXiv 2510.23926, section 5.
+"""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, NamedTuple
+
+from .. import FOGZO, STE, NormalisedSTE, __version__, data, figures, models, sweep
+from .. import quantizers as q
+from ..commands import guarded
+from ..compare import TUNING
+from ..errors import spelt
+from ..files import write_csv, write_text
+from ..lab.slopes import LengthAlone
+from ..objective import Objective
+from ..optim import AdamW
+from ..settings import Count
+from . import command
+from . import transformers_report as show
+from . import transformers_why as why
+
+WIDTH, LAYERS, HEADS = 32, 2, 2
+CONTEXT, BATCH = 32, 16  # characters of a sequence; sequences, or images, of a step
+EXAMPLES, HELD_OUT = 10_000, 1_000  # images of training; images or sequences of the held-out part
+STEPS, SEEDS, TUNED = 400, 5, 2
+RATES = (0.003, 0.01, 0.03)
+LONGER = 1.8  # steps of the STE in the time of one of FOGZO: `minizo.bench text` measures it
+
+
+# ------------------------------------------------------------------ what is trained
+
+
+@dataclass(frozen=True)
+class Task:
+    """A network and its data.
+
+    title : str, as tables call it;  load : what gives the data;  network : what makes the network
+    of the data, a width and a number of layers.
+    """
+
+    title: str
+    load: Callable
+    network: Callable
+
+
+def fewer(found):
+    """A data set with at most `EXAMPLES` training images, and `HELD_OUT` held-out examples."""
+    most = found.x_train.shape[0] if found.tokens else EXAMPLES
+    return replace(
+        found,
+        x_train=found.x_train[:most],
+        y_train=found.y_train[:most],
+        x_test=found.x_test[:HELD_OUT],
+        y_test=found.y_test[:HELD_OUT],
+    )
+
+
+def shakespeare():
+    """Tiny Shakespeare by characters, or the language that the package draws."""
+    return fewer(data.text("tinyshakespeare", context=CONTEXT, notice=data.to_stderr))
+
+
+def images(name):
+    """MNIST or CIFAR-10, or what the package draws in their place."""
+    return fewer(data.load(name))
+
+
+def llama(found, width, layers):
+    """The LLaMA."""
+    context = found.x_train.shape[1]
+    return models.llama(found.classes, width=width, layers=layers, heads=HEADS, context=context)
+
+
+def vit(found, width, layers):
+    """The vision transformer: 16 patches and a class token."""
+    shape = tuple(found.x_train.shape[1:])
+    patch = shape[-1] // 4
+    return models.vit(
+        shape, found.classes, patch=patch, width=width, layers=layers, heads=HEADS, hidden=2 * width
+    )
+
+
+TASKS = {
+    "llama": Task("LLaMA, Tiny Shakespeare", shakespeare, llama),
+    "vit-mnist": Task("ViT, MNIST", partial(images, "mnist"), vit),
+    "vit-cifar": Task("ViT, CIFAR-10", partial(images, "cifar10"), vit),
+}
+
+
+@dataclass(frozen=True)
+class Case(sweep.Case):
+    """A run of one of the tasks, the weights of its blocks quantised.
+
+    Parameters
+    ----------
+    task : str
+        Of `TASKS`.
+    width, layers : int
+        Of the network.
+    watch : callable, optional
+        ``watch()`` gives what `minizo.fit` is to watch.
+    """
+
+    task: str = "llama"
+    width: Count = WIDTH
+    layers: Count = LAYERS
+    watch: Any = None
+
+    def network(self, data):
+        """The transformer."""
+        return TASKS[self.task].network(data, self.width, self.layers)
+
+    def objective(self, data):
+        """Its loss, with the inner weights of all blocks quantised."""
+        network = self.network(data)
+        return Objective(network, self.quantizer, models.chosen(network, "layers.*"))
+
+    def options(self, data, path):
+        """How many training examples the recorded loss is of, and what is watched."""
+        own = {"loss_examples": HELD_OUT}
+        return own if self.watch is None else {**own, "watch": self.watch()}
+
+
+# ------------------------------------------------------------------ what is compared
+
+SURROGATES = ("identity", "tanh", "approxsign")
+QUANTIZERS = {
+    "2 bits": partial(q.MidRise, bits=2),
+    "1 bit": q.Sign,
+    "LSQ": partial(q.LSQ, bits=2),
+    "QuEST": partial(q.QuEST, bits=2, block=128, per="filter"),
+}
+
+
+def fogzo(beta, **settings):
+    """FOGZO with one direction of the quantised weights, its beta falling from 1."""
+    return FOGZO(n=1, beta=beta, perturb="quantized", **settings)
+
+
+METHODS = {
+    "STE": STE(),
+    "STE, as long": STE(),
+    "normalised STE": NormalisedSTE(over="quantized"),
+    "FOGZO's length alone": LengthAlone(perturb="quantized"),
+    "FOGZO, 1 - 1e-7": fogzo(1.0 - 1e-7),
+    "FOGZO, 1 - 1e-5": fogzo(1.0 - 1e-5),
+    "FOGZO, 1 - 1e-4": fogzo(1.0 - 1e-4),
+    "FOGZO, scaled guide": fogzo(1.0 - 1e-5, guide="scaled"),
+    "70 % STE, then FOGZO": fogzo(1.0 - 1e-5, ste_share=0.7),
+}
+QUICK = ("STE", "normalised STE", "FOGZO's length alone", "FOGZO, 1 - 1e-7", "FOGZO, 1 - 1e-5")
+
+
+def cells(tasks, kinds=tuple(QUANTIZERS), surrogates=SURROGATES):
+    """(task, quantiser, surrogate) of every comparison."""
+    return [(task, kind, s) for task in tasks for kind in kinds for s in surrogates]
+
+
+def adamw(rate):
+    """The optimiser: a warm-up of 7 %, a linear fall to a tenth, gradients clipped to norm 1."""
+    return AdamW(rate, warmup=0.07, floor=0.1, clip=1.0)
+
+
+def case(cell, method, rate, seed, steps):
+    """The `Case` of a method; ``None`` for full precision."""
+    task, kind, surrogate = cell
+    quantizer = q.FullPrecision() if method is None else QUANTIZERS[kind](surrogate)
+    length = round(LONGER * steps) if method == "STE, as long" else steps
+    return Case(
+        STE() if method is None else METHODS[method], adamw(rate), seed, length, BATCH,
+        quantizer=quantizer, record_every=length, task=task,
+    )  # fmt: skip
+
+
+class Result(NamedTuple):
+    """Of a method in a cell.
+
+    rate : float, chosen on the tuning seeds;  tuned : float, the mean training loss there;
+    records : list of dict, of the reported seeds.
+    """
+
+    rate: float
+    tuned: float
+    records: list
+
+
+def compared(found, methods, seeds, steps, tuned, run):
+    """Tune, then report: (cell, method) -> `Result`.
+
+    Parameters
+    ----------
+    found : list of cells
+    methods : sequence of str
+        Of `METHODS`.
+    seeds, tuned : int
+        Reported and tuning seeds.
+    steps : int
+    run : callable
+        Makes a list of cases.
+    """
+    first = range(TUNING, TUNING + tuned)
+    rows = [(cell, method) for cell in found for method in methods]
+    rows += [((task, "", ""), None) for task in dict.fromkeys(cell[0] for cell in found)]
+    grid = {
+        (*row, rate, seed): case(*row, rate, seed, steps)
+        for row in rows
+        for rate in RATES
+        for seed in first
+    }
+    tuning = dict(zip(grid, run(list(grid.values())), strict=True))
+    rates = {
+        row: min(RATES, key=lambda rate, row=row: show.mean_end(
+            [tuning[*row, rate, seed] for seed in first], "train_loss"
+        ))
+        for row in rows
+    }  # fmt: skip
+    report = {
+        (*row, seed): case(*row, rates[row], seed, steps) for row in rows for seed in range(seeds)
+    }
+    ends = dict(zip(report, run(list(report.values())), strict=True))
+    return {
+        row: Result(
+            rates[row],
+            show.mean_end([tuning[*row, rates[row], seed] for seed in first], "train_loss"),
+            [ends[*row, seed] for seed in range(seeds)],
+        )
+        for row in rows
+    }
+
+
+def passes(found, methods, seeds, steps, tuned):
+    """Forwards of the whole comparison, a backward counted as two."""
+    runs = len(RATES) * tuned + seeds
+    one = [case(found[0], method, RATES[0], 0, steps).cost() for method in methods]
+    return runs * (len(found) * sum(one) + 3 * steps * len({cell[0] for cell in found}))
+
+
+def main(argv=None):
+    """Run the command; returns its exit code."""
+    parser = command.parser(
+        "transformers", __doc__.partition("\n\n")[2].partition("\n\nReferences")[0],
+        f"{STEPS}; --quick: 60", f"{SEEDS}; --quick: 2",
+    )  # fmt: skip
+    add = parser.add_argument
+    add("--task", nargs="+", metavar="NAME", default=list(TASKS), help=" | ".join(TASKS))
+    add("--quantizer", nargs="+", metavar="NAME", default=list(QUANTIZERS),
+        help=" | ".join(QUANTIZERS))  # fmt: skip
+    add("--surrogate", nargs="+", metavar="NAME", default=list(SURROGATES),
+        help=" | ".join(SURROGATES))  # fmt: skip
+    add("--tuning-seeds", type=int, help=f"seeds of the tuning (default: {TUNED}; --quick: 1)")
+    add(
+        "--quick",
+        action="store_true",
+        help="under 5 minutes on 2 cores: the LLaMA with 2 bits, five methods, and --why in small",
+    )
+    add("--why", action="store_true", help="the mechanism instead of the comparison")  # fmt: skip
+    return guarded(lambda: work(parser.parse_args(argv)))
+
+
+def work(arguments):
+    """The sweeps and the reports."""
+    small = arguments.quick
+    seeds, steps, tuned = command.counts(
+        arguments, seeds=2 if small else SEEDS, steps=60 if small else STEPS,
+        tuning_seeds=1 if small else TUNED,
+    )  # fmt: skip
+    tasks, kinds, surrogates = (
+        [spelt(f"--{flag}", name, dict.fromkeys(known)) for name in getattr(arguments, flag)]
+        for flag, known in (("task", TASKS), ("quantizer", QUANTIZERS), ("surrogate", SURROGATES))
+    )
+    methods = QUICK if small else tuple(METHODS)
+    if small:
+        tasks, kinds, surrogates = ["llama"], ["2 bits"], ["identity", "tanh"]
+    sweep_of, out = command.places(arguments, f"transformers{'-quick' if small else ''}")
+
+    def run(cases):
+        return sweep_of(cases, TASKS[cases[0].task].load)
+
+    words = f"{steps} steps of {BATCH}, {command.in_words(seeds)}, minizo {__version__}"
+    texts = []
+    for task in () if arguments.why else tasks:
+        found = cells([task], kinds, surrogates)
+        if not arguments.quiet:
+            cost = passes(found, methods, seeds, steps, tuned)
+            print(f"{TASKS[task].title}: {show.cost_in_words(cost)}", file=sys.stderr)
+        results = compared(found, methods, seeds, steps, tuned, run)
+        title = f"{TASKS[task].title}, {LAYERS} layers, {WIDTH} wide, {words}"
+        texts.append(show.comparison_text(results, methods, title, RATES, tuned))
+        write_text(out / f"transformers_{task}.txt", texts[-1] + "\n")
+        write_csv(out / f"transformers_{task}.csv", *show.rows(results))
+        figures.save(show.picture(results, methods, title), out / f"transformers_{task}.png")
+    if arguments.why or small:
+        slopes = why.slopes(run, seeds, steps, small)
+        cosines = why.cosines(steps, small, arguments.quiet)
+        texts.append(why.text(slopes, cosines, f"LLaMA, Tiny Shakespeare, {words}"))
+        write_text(out / "transformers_why.txt", texts[-1] + "\n")
+        write_csv(out / "transformers_why.csv", *why.rows(slopes))
+        figures.save(why.picture(slopes, words), out / "transformers_why.png")
+    print("\n\n\n".join(texts) + f"\n\nfiles: {out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
