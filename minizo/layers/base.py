@@ -189,7 +189,7 @@ def row_sums(x):
            [7.]])
     """
     xp = backend.namespace(x)
-    return xp.matmul(x, xp.ones_like(x[(0,) * (x.ndim - 1)])[:, None])
+    return xp.matmul(x, xp.ones_like(backend.empty((x.shape[-1], 1), x)))
 
 
 def column_sums(x):
@@ -199,7 +199,7 @@ def column_sums(x):
     array([[4., 6.]])
     """
     xp = backend.namespace(x)
-    return xp.matmul(xp.ones_like(x[(0,) * (x.ndim - 2) + (slice(None), 0)])[None, :], x)
+    return xp.matmul(xp.ones_like(backend.empty((1, x.shape[-2]), x)), x)
 
 
 def with_axes(layer, shape):
