@@ -182,8 +182,8 @@ class Attention(Layer):
         scores = xp.matmul(k, xp.matrix_transpose(q * (1.0 / sqrt(self.size))))
         if self.causal:
             t = backend.arange(queries.stop, q)
-            most = xp.full_like(scores[..., :1, :1], float("inf"))
-            most = xp.where(t[:, None] > t[None, queries], -most, most)
+            # inf where t_key <= t_query, else -inf
+            most = (t[None, queries] - t[:, None] + 0.5) * float("inf")
             # (a sum with -inf would be NaN where a later score is +inf)
             backend.into(scores, xp.minimum, scores, most)
         return scores
