@@ -207,11 +207,9 @@ class Attention(Layer):
             # o = p v, divided by the sum at the end, where there are fewer numbers
             own = xp.matmul(xp.matrix_transpose(e), v[..., seen, :])
             backend.into(o[..., queries, :], xp.divide, own, total)
-            kept.append(
-                (e, total)
-                if length <= BLOCK
-                else (None, largest + xp.log(xp.matrix_transpose(total)))
-            )
+            if length > BLOCK:
+                e, total = None, largest + xp.log(xp.matrix_transpose(total))
+            kept.append((e, total))
         return y, (q, k, v, y, kept, angles)
 
     def backward(self, params, cache, dy, wanted=True, reduce=alone):
@@ -220,8 +218,8 @@ class Attention(Layer):
         dv = p^T do,   dp = do v^T,   ds = p (dp - sum_s p dp),   sum_s p dp = do . o
         dq = ds k / sqrt(D),   dk = ds^T q / sqrt(D)
 
-        With p = e / total, do is divided in place of p; where e was not kept, it is made again as
-        exp(scores - log sum exp(scores)), and the total is 1.
+        With p = e / sum e, do is divided instead of e; where e was not kept, p is made again as
+        exp(scores - log sum exp(scores)).
         """
         if not wanted:
             return None, {}
@@ -233,7 +231,7 @@ class Attention(Layer):
             own, keys, values = do[..., queries, :], k[..., seen, :], v[..., seen, :]
             if e is None:
                 scores = self._scores(q[..., queries, :], keys, queries)
-                scores -= total
+                scores -= total  # here log sum exp(scores)
                 e = backend.into(scores, xp.exp, scores)
             else:
                 own = own / total

@@ -119,7 +119,8 @@ class Linear(Layer):
         x, upstream = rows(cache, self.axes), rows(dy, self.axes)
         grads = {"weight": xp.matmul(xp.matrix_transpose(upstream), x)}
         if self.bias:
-            grads["bias"] = column_sums(upstream)[..., 0, :]
+            many = self.axes > 1  # rows, one for every place
+            grads["bias"] = column_sums(upstream)[..., 0, :] if many else xp.sum(upstream, axis=-2)
         if not wanted:
             return None, grads
         return unrolled(xp.matmul(upstream, params["weight"]), dy, self.axes), grads
