@@ -156,6 +156,16 @@ def windows(x, width, step):
     return xp.concat([x[..., j : j + end : step, :] for j in range(width)], axis=-1)
 
 
+def has_rows(x):
+    """Whether the numbers of a row of ``x`` lie side by side, and not those of a column.
+
+    >>> has_rows(np.zeros((2, 3))), has_rows(np.zeros((2, 3)).T)
+    (True, False)
+    """
+    strides = getattr(x, "strides", None)  # which the array API does not know
+    return strides is None or abs(strides[-1]) == x.dtype.itemsize
+
+
 def asarray(values, like, dtype=None):
     """``values`` (host data) as an array where ``like`` lives.
 

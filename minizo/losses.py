@@ -19,8 +19,8 @@ def one_hot(labels, classes, like):
     """Encode labels (..., N) as rows of zeros and one 1: (..., N, K), in the dtype of ``like``.
 
     A comparison, unlike a scatter, has no write conflicts, and a label out of range gives a row of
-    zeros instead of wrapping round (`minizo.fit` refuses such data). Columns are contiguous, as
-    they are in the outputs of layers.
+    zeros instead of wrapping round (`minizo.fit` refuses such data). Rows or columns are
+    contiguous, as they are in ``like``.
 
     Raises
     ------
@@ -41,6 +41,8 @@ def one_hot(labels, classes, like):
         )
     labels = xp.astype(labels, xp.int64, copy=False)  # a byte cannot count more than 255 classes
     codes = backend.arange(classes, labels)
+    if backend.has_rows(like):
+        return xp.astype(labels[..., None] == codes, like.dtype)
     return xp.matrix_transpose(xp.astype(codes[:, None] == labels[..., None, :], like.dtype))
 
 
@@ -65,17 +67,19 @@ class SoftmaxCrossEntropy:
         target = one_hot(labels, outputs.shape[-1], outputs)
         # shifted by the row's maximum, so that exp cannot overflow
         z = outputs - xp.max(outputs, axis=-1, keepdims=True)
-        e = xp.exp(z)
-        total = xp.sum(e, axis=-1, keepdims=True)
         # z_n,y(n): a product with the target would make 0 * -inf = NaN of a class with e^z = 0
-        z = xp.where(target > 0.0, z, xp.zeros_like(z))
-        loss = xp.mean(xp.log(total[..., 0]) - xp.sum(z, axis=-1), axis=-1)
-        return loss, (e, total, target)
+        own = xp.sum(xp.where(target > 0.0, z, xp.zeros_like(z)), axis=-1)
+        e = backend.into(z, xp.exp, z)
+        total = xp.sum(e, axis=-1, keepdims=True)
+        return xp.mean(xp.log(total[..., 0]) - own, axis=-1), (e, total, target)
 
     def backward(self, cache):
         """Return dL/dz = (softmax(z) - onehot) / N."""
         e, total, target = cache
-        return (e / total - target) / target.shape[-2]
+        dz = e / total
+        dz -= target
+        dz /= target.shape[-2]
+        return dz
 
 
 @dataclass(frozen=True)

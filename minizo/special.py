@@ -21,8 +21,14 @@ def sigmoid(x):
     """
     xp = backend.namespace(x)
     # x >= 0: 1 / (1 + e^-x);  x < 0: e^x / (1 + e^x)
-    small = xp.exp(-xp.abs(x))
-    return xp.where(x >= 0.0, xp.ones_like(small), small) / (1.0 + small)
+    small = xp.abs(x)
+    small *= -1.0
+    small = backend.into(small, xp.exp, small)
+    # e^-|x| is at most 1: a maximum chooses like `where`, and many times faster
+    y = xp.maximum(small, xp.astype(x >= 0.0, x.dtype))
+    small += 1.0
+    y /= small
+    return y
 
 
 @cache

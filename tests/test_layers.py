@@ -285,6 +285,13 @@ def test_one_hot():
     np.testing.assert_array_equal(one_hot(np.array([2, 0]), 3, np.empty(0)), [[0, 0, 1], [1, 0, 0]])
 
 
+def test_one_hot_lies_as_the_outputs_do():
+    for like in (np.empty((2, 3)), np.empty((3, 2)).T):
+        codes = one_hot(np.array([2, 0]), 3, like)
+        np.testing.assert_array_equal(codes, [[0, 0, 1], [1, 0, 0]])
+        assert codes.strides == like.strides
+
+
 @pytest.mark.parametrize(
     "make, sentence",
     [

@@ -253,6 +253,22 @@ def test_sigmoid_at_its_ends():
     np.testing.assert_array_equal(sigmoid(np.array([-800.0, 0.0, 800.0])), [0.0, 0.5, 1.0])
 
 
+@pytest.mark.parametrize("layer", [GELU(), GELU("exact"), SiLU()], ids=str)
+def test_activations_predict_what_they_give_in_training(layer):
+    x = rng.at(5, "test").normal(np.empty((4, 9), np.float32)) * 4.0
+    np.testing.assert_array_equal(layer.predict({}, x), layer.forward({}, x)[0])
+
+
+def test_attention_keeps_probabilities_of_one_block_alone(monkeypatch):
+    layer, x = Attention(2, 4), rng.at(6, "test").normal(np.empty((3, 8, 24)))
+    assert layer.backward_macs((8, 24)) == 2 * layer.macs((8, 24))
+    squares = [e.shape for e, _ in layer.forward({}, x)[1][4]]
+    assert squares == [(3, 2, 1, 8, 8)]
+    monkeypatch.setattr(attention, "BLOCK", 4)
+    assert layer.backward_macs((8, 24)) == 5 * layer.macs((8, 24)) // 2
+    assert [e for e, _ in layer.forward({}, x)[1][4]] == [None, None]
+
+
 # Starts ------------------------------------------------------------------------------------------
 
 

@@ -99,28 +99,51 @@ class GELU(Layer):
         super().__post_init__()
         require(self.form in ("tanh", "exact"), "GELU.form", self.form, "it is tanh or exact")
 
-    def _twice(self, x):
-        # 2 Phi(x) - 1
+    def _phi(self, x):
+        # Phi(x), and x^2 clipped
+        xp = backend.namespace(x)
+        near = xp.clip(x, -FAR, FAR)
+        square = near * near
         if self.form == "exact":
-            return erf(x * sqrt(0.5))
-        # sqrt(2 / pi) (x + 0.044715 x^3)
-        return backend.namespace(x).tanh(x * (sqrt(2.0 / pi) + CUBIC * (x * x)))
+            phi = erf(x * sqrt(0.5))
+        else:
+            # tanh(sqrt(2 / pi) (x + 0.044715 x^3))
+            phi = CUBIC * square
+            phi += sqrt(2.0 / pi)
+            phi *= near
+            phi = backend.into(phi, xp.tanh, phi)
+        phi *= 0.5
+        phi += 0.5
+        return phi, square
+
+    def predict(self, params, x, reduce=alone):
+        """y alone."""
+        y, _ = self._phi(x)
+        y *= x
+        return y
 
     def forward(self, params, x, reduce=alone):
-        """y, elementwise; x alone is kept, and Phi computed again on the way back."""
-        return 0.5 * x * (1.0 + self._twice(x)), x
+        """y, elementwise; the slope Phi(x) + x Phi'(x) is kept in place of x."""
+        xp, (phi, slope) = backend.namespace(x), self._phi(x)
+        y = x * phi
+        if self.form == "exact":
+            # Phi' = exp(-x^2 / 2) / sqrt(2 pi)
+            slope *= -0.5
+            slope = backend.into(slope, xp.exp, slope)
+            slope *= 1.0 / sqrt(2.0 * pi)
+            slope *= x
+        else:
+            # Phi = (1 + tanh u) / 2:   x Phi' = 2 x Phi (1 - Phi) du/dx
+            slope *= 6.0 * CUBIC
+            slope += 2.0 * sqrt(2.0 / pi)
+            slope *= 1.0 - phi
+            slope *= y
+        slope += phi
+        return y, slope
 
     def backward(self, params, cache, dy, wanted=True, reduce=alone):
         """dx = dy (Phi(x) + x Phi'(x))."""
-        xp, x, both = backend.namespace(dy), cache, self._twice(cache)
-        if self.form == "exact":
-            # 2 Phi' = 2 exp(-x^2 / 2) / sqrt(2 pi)
-            slope = sqrt(2.0 / pi) * xp.exp(-0.5 * x * x)
-        else:
-            # 2 Phi' = (1 - tanh^2 u) du/dx, 0 far outside, where a square would overflow
-            near = xp.clip(x, -FAR, FAR)
-            slope = (1.0 - both * both) * (sqrt(2.0 / pi) + 3.0 * CUBIC * (near * near))
-        return 0.5 * dy * (1.0 + both + x * slope), {}
+        return dy * cache, {}
 
 
 @dataclass(frozen=True)
@@ -143,14 +166,25 @@ class SiLU(Layer):
 
     cuts = True
 
+    def predict(self, params, x, reduce=alone):
+        """y alone."""
+        y = sigmoid(x)
+        y *= x
+        return y
+
     def forward(self, params, x, reduce=alone):
-        """y, elementwise; x alone is kept, and the sigmoid computed again on the way back."""
-        return x * sigmoid(x), x
+        """y, elementwise; the slope is kept in place of x."""
+        s = sigmoid(x)
+        y = x * s
+        # s (1 + x (1 - s)) = s + y (1 - s)
+        slope = 1.0 - s
+        slope *= y
+        slope += s
+        return y, slope
 
     def backward(self, params, cache, dy, wanted=True, reduce=alone):
         """dx = dy s (1 + x (1 - s)),   s = sigmoid(x)."""
-        x, s = cache, sigmoid(cache)
-        return dy * s * (1.0 + x * (1.0 - s)), {}
+        return dy * cache, {}
 
 
 @dataclass(frozen=True)

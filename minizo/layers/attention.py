@@ -7,7 +7,7 @@ from .. import backend
 from ..errors import InputError, require
 from ..parallel import alone
 from ..settings import Count, Positive
-from .base import Layer
+from .base import Layer, column_sums, row_sums
 
 BLOCK = 128  # queries at a time: the scores of a head are a matrix (BLOCK, T) and not (T, T)
 
@@ -40,18 +40,25 @@ def rotated(x, base, sign=1.0):
     array([[1.    , 0.    ],
            [0.5403, 0.8415]])
     """
+    return _turned(x, _angles(x, base), sign)
+
+
+def _angles(x, base):
+    # (cos, cos) and (-sin, sin) of the angles of a pair, (T, D) each
     xp, half = backend.namespace(x), x.shape[-1] // 2
     turns = base ** (-backend.arange(half, x) / half)  # (D/2,)
     angles = backend.arange(x.shape[-2], x)[:, None] * turns  # (T, D/2)
-    cosine, sine = xp.cos(angles), sign * xp.sin(angles)
-    first, second = x[..., :half], x[..., half:]
-    return xp.concat([first * cosine - second * sine, first * sine + second * cosine], axis=-1)
+    cosine, sine = xp.cos(angles), xp.sin(angles)
+    return xp.concat([cosine, cosine], axis=-1), xp.concat([-sine, sine], axis=-1)
 
 
-def _in_a_row(blocks):
-    # (..., B, D) each -> (..., T, D)
-    xp = backend.namespace(blocks[0])
-    return blocks[0] if len(blocks) == 1 else xp.concat(blocks, axis=-2)
+def _turned(x, angles, sign=1.0):
+    # (a, b) -> (a cos - b sin, b cos + a sin) = (a, b) (cos, cos) + (b, a) (-sin, sin)
+    xp, half, (cosine, sine) = backend.namespace(x), x.shape[-1] // 2, angles
+    y, other = x * cosine, xp.concat([x[..., half:], x[..., :half]], axis=-1)
+    other *= sign * sine
+    y += other
+    return y
 
 
 @dataclass(frozen=True)
@@ -82,9 +89,10 @@ class Attention(Layer):
     It has no parameters: x (..., N, T, (H + 2 K) D) holds queries, keys and values side by side, as
     a `Linear` in front gives them, and y is (..., N, T, H D), for a `Linear` behind. Cost: 2 H D T
     multiply-accumulates a place forward, and with a mask about half of that where T is much longer
-    than a block of queries (what is masked inside of a block is computed); 5 / 2 of it backward:
-    probabilities are not kept but made again from the logarithm of their sum, and queries are taken
-    in blocks, so that memory grows with T and not with its square.
+    than a block of queries (what is masked inside of a block is computed); 2 times of it backward
+    where T is at most a block, 5 / 2 of it otherwise. Queries are taken in blocks of 128. Of one
+    block alone the H T^2 probabilities are kept; of several they are made again from the logarithm
+    of their sum, so that memory grows with T and not with its square.
 
     References
     ----------
@@ -145,30 +153,21 @@ class Attention(Layer):
         return 2 * pairs * self.heads * self.size
 
     def backward_macs(self, shape, wanted=True):
-        """Five products in place of two; none where dx is not wanted."""
-        return 5 * self.macs(shape) // 2 if wanted else 0
+        """Four products in place of two, or five; none where dx is not wanted."""
+        products = 4 if shape[0] <= BLOCK else 5
+        return products * self.macs(shape) // 2 if wanted else 0
 
-    def _heads(self, x):
-        # (..., N, T, (H + 2K) D) -> q (..., N, K, shared, T, D), k and v (..., N, K, 1, T, D)
+    def _parts(self, x):
+        # (..., N, T, (H + 2 K) D) -> q (..., N, K, shared, T, D), k, v (..., N, K, 1, T, D), views
         queries, keys = self.heads * self.size, self.keys * self.size
         q = self._by_head(x[..., :queries])
         k = self._by_head(x[..., queries : queries + keys], shared=1)
-        v = self._by_head(x[..., queries + keys :], shared=1)
-        if self.rotary is not None:
-            q, k = rotated(q, self.rotary), rotated(k, self.rotary)
-        return q, k, v
+        return q, k, self._by_head(x[..., queries + keys :], shared=1)
 
     def _by_head(self, x, shared=None):
-        # (..., N, T, K shared D) -> (..., N, K, shared, T, D)
+        # (..., N, T, K shared D) -> (..., N, K, shared, T, D), a view
         xp, shape = backend.namespace(x), (self.keys, shared or self.shared, self.size)
         return xp.moveaxis(xp.reshape(x, (*x.shape[:-1], *shape)), -4, -2)
-
-    def _joined(self, *parts):
-        # the inverse of `_by_head`, of several side by side
-        xp = backend.namespace(*parts)
-        moved = [xp.moveaxis(part, -2, -4) for part in parts]
-        flat = [xp.reshape(part, (*part.shape[:-3], -1)) for part in moved]
-        return flat[0] if len(flat) == 1 else xp.concat(flat, axis=-1)
 
     def _blocks(self, length):
         # (queries, keys that they may see), a block at a time
@@ -177,57 +176,81 @@ class Attention(Layer):
             yield slice(start, stop), slice(0, stop if self.causal else length)
 
     def _scores(self, q, k, queries):
-        # q . k / sqrt(D), with -inf where a place would see a later one: (..., B, S)
+        # k . q / sqrt(D), with -inf where a place would see a later one: (..., S, B). A column is
+        # what one query sees: maxima and sums along columns go row by row, several times faster.
         xp = backend.namespace(q)
-        scores = xp.matmul(q * (1.0 / sqrt(self.size)), xp.matrix_transpose(k))
+        scores = xp.matmul(k, xp.matrix_transpose(q * (1.0 / sqrt(self.size))))
         if self.causal:
             t = backend.arange(queries.stop, q)
-            later = t[None, :] > t[queries, None]
+            # inf where t_key <= t_query, else -inf
+            most = (t[None, queries] - t[:, None] + 0.5) * float("inf")
             # (a sum with -inf would be NaN where a later score is +inf)
-            scores = xp.where(later, xp.full_like(scores[..., :1, :1], -float("inf")), scores)
+            backend.into(scores, xp.minimum, scores, most)
         return scores
 
     def forward(self, params, x, reduce=alone):
         """y (..., N, T, H D) for x (..., N, T, (H + 2 K) D)."""
-        xp = backend.namespace(x)
-        q, k, v = self._heads(x)
-        outputs, logs = [], []
-        for queries, seen in self._blocks(x.shape[-2]):
+        xp, length = backend.namespace(x), x.shape[-2]
+        q, k, v = self._parts(x)
+        angles = None if self.rotary is None else _angles(q, self.rotary)
+        if angles is not None:
+            q, k = _turned(q, angles), _turned(k, angles)
+        y = backend.empty((*x.shape[:-1], self.heads * self.size), x)
+        o, kept = self._by_head(y), []
+        for queries, seen in self._blocks(length):
             scores = self._scores(q[..., queries, :], k[..., seen, :], queries)
-            # p = exp(scores) / sum exp(scores), shifted by the row's maximum
-            largest = xp.max(scores, axis=-1, keepdims=True)
-            p = xp.exp(scores - largest)
-            total = xp.sum(p, axis=-1, keepdims=True)
-            p /= total
-            outputs.append(xp.matmul(p, v[..., seen, :]))
-            logs.append(largest + xp.log(total))
-        y = self._joined(_in_a_row(outputs))
-        return y, (q, k, v, y, logs)
+            # p = e / sum e,   e = exp(scores), shifted by the largest score of a query
+            largest = xp.max(scores, axis=-2, keepdims=True)
+            scores -= largest
+            e = backend.into(scores, xp.exp, scores)
+            total = xp.matrix_transpose(column_sums(e))  # (..., B, 1)
+            # o = p v, divided by the sum at the end, where there are fewer numbers
+            own = xp.matmul(xp.matrix_transpose(e), v[..., seen, :])
+            backend.into(o[..., queries, :], xp.divide, own, total)
+            if length > BLOCK:
+                e, total = None, largest + xp.log(xp.matrix_transpose(total))
+            kept.append((e, total))
+        return y, (q, k, v, y, kept, angles)
 
     def backward(self, params, cache, dy, wanted=True, reduce=alone):
-        """dx, from do = dy head by head, with p = exp(scores - log sum exp(scores)) made again.
+        """dx, from do = dy head by head.
 
         dv = p^T do,   dp = do v^T,   ds = p (dp - sum_s p dp),   sum_s p dp = do . o
         dq = ds k / sqrt(D),   dk = ds^T q / sqrt(D)
+
+        With p = e / sum e, do is divided instead of e; where e was not kept, p is made again as
+        exp(scores - log sum exp(scores)).
         """
         if not wanted:
             return None, {}
-        xp, (q, k, v, y, logs) = backend.namespace(dy), cache
+        xp, (q, k, v, y, kept, angles) = backend.namespace(dy), cache
         do, o = self._by_head(dy), self._by_head(y)
-        dot = xp.sum(do * o, axis=-1, keepdims=True)
-        dk, dv = (backend.zeros((*do.shape[:-3], *k.shape[-3:]), dy) for _ in range(2))
-        dq = []
-        for (queries, seen), log in zip(self._blocks(q.shape[-2]), logs, strict=True):
+        dx = backend.zeros((*dy.shape[:-1], self.inputs), dy)
+        dq, dk, dv = self._parts(dx)
+        for (queries, seen), (e, total) in zip(self._blocks(q.shape[-2]), kept, strict=True):
             own, keys, values = do[..., queries, :], k[..., seen, :], v[..., seen, :]
-            p = xp.exp(self._scores(q[..., queries, :], keys, queries) - log)
-            dp = xp.matmul(own, xp.matrix_transpose(values))
-            ds = p * (dp - dot[..., queries, :]) * (1.0 / sqrt(self.size))
-            dq.append(xp.matmul(ds, keys))
+            if e is None:
+                scores = self._scores(q[..., queries, :], keys, queries)
+                scores -= total  # here log sum exp(scores)
+                e = backend.into(scores, xp.exp, scores)
+            else:
+                own = own / total
+            dot = row_sums(own * o[..., queries, :])  # (..., B, 1)
+            ds = xp.matmul(values, xp.matrix_transpose(own))  # (..., S, B)
+            ds -= xp.matrix_transpose(dot)
+            ds *= e
+            dq[..., queries, :] = xp.matmul(xp.matrix_transpose(ds), keys)
             # heads that share a key add up
-            for total, left, right in ((dk, ds, q), (dv, p, do)):
-                share = xp.matmul(xp.matrix_transpose(left), right[..., queries, :])
-                total[..., seen, :] += xp.sum(share, axis=-3, keepdims=True)
-        dq = _in_a_row(dq)
-        if self.rotary is not None:
-            dq, dk = rotated(dq, self.rotary, -1.0), rotated(dk, self.rotary, -1.0)
-        return self._joined(dq, dk, dv), {}
+            dk[..., seen, :] += self._over_shared(xp.matmul(ds, q[..., queries, :]))
+            dv[..., seen, :] += self._over_shared(xp.matmul(e, own))
+        scale = 1.0 / sqrt(self.size)
+        for part in (dq, dk):
+            part *= scale
+            if angles is not None:
+                part[...] = _turned(part, angles, -1.0)
+        return dx, {}
+
+    def _over_shared(self, x):
+        # (..., K, shared, S, D) -> (..., K, 1, S, D)
+        xp = backend.namespace(x)
+        return x if self.shared == 1 else xp.sum(x, axis=-3, keepdims=True)

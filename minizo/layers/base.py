@@ -6,6 +6,7 @@ from math import prod
 import numpy as np
 
 from .. import backend
+from ..parallel import alone
 from ..settings import Settings
 
 
@@ -135,6 +136,10 @@ class Layer(Settings):
         """Shape of one example that goes out: unchanged."""
         return shape
 
+    def predict(self, params, x, reduce=alone):
+        """What `forward` gives, without the cache: for a layer that can do with less work then."""
+        return self.forward(params, x, reduce)[0]
+
     def macs(self, shape):
         """Multiply-accumulates of one forward, per example: 0, only matrix products are counted."""
         return 0
@@ -172,6 +177,29 @@ def unrolled(y, x, axes, kept=1):
     first, last = y.ndim - 1 - kept, y.ndim - kept
     shape = (*y.shape[:first], *places, *y.shape[last:])
     return y if axes == kept else backend.namespace(y).reshape(y, shape)
+
+
+def row_sums(x):
+    """Sums along the last axis, (..., n, C) -> (..., n, 1).
+
+    As a product with ones, which on the host is several times faster than a sum along a short axis.
+
+    >>> row_sums(np.array([[1.0, 2.0], [3.0, 4.0]]))
+    array([[3.],
+           [7.]])
+    """
+    xp = backend.namespace(x)
+    return xp.matmul(x, xp.ones_like(backend.empty((x.shape[-1], 1), x)))
+
+
+def column_sums(x):
+    """Sums along the last axis but one, (..., n, C) -> (..., 1, C), in the way of `row_sums`.
+
+    >>> column_sums(np.array([[1.0, 2.0], [3.0, 4.0]]))
+    array([[4., 6.]])
+    """
+    xp = backend.namespace(x)
+    return xp.matmul(xp.ones_like(backend.empty((1, x.shape[-2]), x)), x)
 
 
 def with_axes(layer, shape):

@@ -10,7 +10,7 @@ from .. import backend
 from ..errors import InputError, require
 from ..parallel import alone
 from ..settings import Count, Positive
-from .base import Layer, rows, unrolled, with_axes
+from .base import Layer, column_sums, row_sums, rows, unrolled, with_axes
 
 
 @dataclass(frozen=True)
@@ -77,20 +77,31 @@ class LayerNorm(Layer):
         """With ``axes``."""
         return with_axes(self, shape)
 
-    @property
-    def _axes(self):
-        # axes of an example, and how many of them are normalised over
-        return self.axes or len(self.shape), len(self.shape)
+    def _rows(self, x):
+        # (..., N, *places, *shape) -> (..., N*places, C), C the numbers that are normalised over
+        last = len(self.shape)
+        own = rows(x, self.axes or last, last)
+        return backend.namespace(x).reshape(own, (*own.shape[: own.ndim - last], prod(self.shape)))
+
+    def _flat(self, parameter):
+        # (..., *shape) -> (..., 1, C)
+        lead = parameter.shape[: parameter.ndim - len(self.shape)]
+        return backend.namespace(parameter).reshape(parameter, (*lead, 1, prod(self.shape)))
+
+    def _unrolled(self, y, x):
+        # the inverse of `_rows` for the examples x; y may have population axes that x has not
+        lead, axes = y.shape[:-2], self.axes or len(self.shape)
+        return backend.namespace(y).reshape(y, (*lead, *x.shape[x.ndim - 1 - axes :]))
 
     def forward(self, params, x, reduce=alone):
         """y in the shape of x, (..., N, *places, *shape)."""
-        xp, axes = backend.namespace(x), tuple(range(-len(self.shape), 0))
-        own = rows(x, *self._axes)
-        centred = own - xp.mean(own, axis=axes, keepdims=True)
-        inverse = 1.0 / xp.sqrt(xp.mean(centred * centred, axis=axes, keepdims=True) + self.eps)
-        xhat = centred * inverse
-        scale, shift = (xp.expand_dims(params[n], axis=axes[0] - 1) for n in ("scale", "shift"))
-        return unrolled(xhat * scale + shift, x, *self._axes), (xhat, inverse)
+        xp, own, count = backend.namespace(x), self._rows(x), prod(self.shape)
+        xhat = own - row_sums(own) * (1.0 / count)
+        inverse = 1.0 / xp.sqrt(row_sums(xhat * xhat) * (1.0 / count) + self.eps)
+        xhat *= inverse
+        y = xhat * self._flat(params["scale"])
+        y += self._flat(params["shift"])
+        return self._unrolled(y, x), (xhat, inverse)
 
     def backward(self, params, cache, dy, wanted=True, reduce=alone):
         """dx, and the gradients of scale and shift, as sums over all rows n.
@@ -98,15 +109,20 @@ class LayerNorm(Layer):
         g  = dy scale,   dscale = sum_n dy xhat,   dshift = sum_n dy
         dx = (g - mean g - xhat mean(g xhat)) / sqrt(var + eps)
         """
-        xp, axes = backend.namespace(dy), tuple(range(-len(self.shape), 0))
-        (xhat, inverse), upstream, n = cache, rows(dy, *self._axes), axes[0] - 1
-        grads = {"scale": xp.sum(upstream * xhat, axis=n), "shift": xp.sum(upstream, axis=n)}
+        xp, (xhat, inverse), upstream = backend.namespace(dy), cache, self._rows(dy)
+        scale, shape = self._flat(params["scale"]), tuple(self.shape)
+        product = upstream * xhat
+        sums = {"scale": column_sums(product), "shift": column_sums(upstream)}
+        grads = {name: xp.reshape(s, (*s.shape[:-2], *shape)) for name, s in sums.items()}
         if not wanted:
             return None, grads
-        g = upstream * xp.expand_dims(params["scale"], axis=n)
-        dx = g - xp.mean(g, axis=axes, keepdims=True)
-        dx -= xhat * xp.mean(g * xhat, axis=axes, keepdims=True)
-        return unrolled(dx * inverse, dy, *self._axes), grads
+        # means of g and of g xhat: products with scale / C
+        share = xp.matrix_transpose(scale) * (1.0 / prod(shape))
+        dx = upstream * scale
+        dx -= xhat * xp.matmul(product, share)
+        dx -= xp.matmul(upstream, share)
+        dx *= inverse
+        return self._unrolled(dx, dy), grads
 
 
 @dataclass(frozen=True)
@@ -167,7 +183,7 @@ class RMSNorm(Layer):
     def forward(self, params, x, reduce=alone):
         """y in the shape of x, (..., N, *places, C)."""
         xp, own = backend.namespace(x), rows(x, self.axes)
-        inverse = 1.0 / xp.sqrt(xp.mean(own * own, axis=-1, keepdims=True) + self.eps)
+        inverse = 1.0 / xp.sqrt(row_sums(own * own) * (1.0 / self.width) + self.eps)
         xhat = own * inverse
         y = xhat * params["scale"][..., None, :]
         return unrolled(y, x, self.axes), (xhat, inverse)
@@ -179,9 +195,13 @@ class RMSNorm(Layer):
         dx = (g - xhat mean(g xhat)) / sqrt(mean(x^2) + eps)
         """
         xp, (xhat, inverse), upstream = backend.namespace(dy), cache, rows(dy, self.axes)
-        grads = {"scale": xp.sum(upstream * xhat, axis=-2)}
+        scale, product = params["scale"][..., None, :], upstream * xhat
+        grads = {"scale": column_sums(product)[..., 0, :]}
         if not wanted:
             return None, grads
-        g = upstream * params["scale"][..., None, :]
-        dx = (g - xhat * xp.mean(g * xhat, axis=-1, keepdims=True)) * inverse
+        # mean(g xhat) = (dy xhat) (scale / C)
+        mean = xp.matmul(product, xp.matrix_transpose(scale) * (1.0 / self.width))
+        dx = upstream * scale
+        dx -= xhat * mean
+        dx *= inverse
         return unrolled(dx, dy, self.axes), grads

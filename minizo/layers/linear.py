@@ -9,7 +9,7 @@ from .. import backend
 from ..errors import InputError
 from ..parallel import alone
 from ..settings import Count, Positive
-from .base import Layer, rows, unrolled, with_axes
+from .base import Layer, column_sums, rows, unrolled, with_axes
 
 # Multiply-accumulates up to which a BLAS does many small products at full speed. Above, those of a
 # population with the same x are made one: many of a few rows each take up to four times as long.
@@ -119,7 +119,8 @@ class Linear(Layer):
         x, upstream = rows(cache, self.axes), rows(dy, self.axes)
         grads = {"weight": xp.matmul(xp.matrix_transpose(upstream), x)}
         if self.bias:
-            grads["bias"] = xp.sum(upstream, axis=-2)
+            many = self.axes > 1  # rows, one for every place
+            grads["bias"] = column_sums(upstream)[..., 0, :] if many else xp.sum(upstream, axis=-2)
         if not wanted:
             return None, grads
         return unrolled(xp.matmul(upstream, params["weight"]), dy, self.axes), grads

@@ -104,7 +104,7 @@ def predict_through(layers, given, x, reduce=alone):
     """`forward_through` without the caches, whose memory is then free at once."""
     for name, layer in layers.items():
         own = given.get(name, {})
-        if isinstance(layer, Composite):
+        if hasattr(layer, "predict"):
             x = layer.predict(own, x, reduce)
         else:
             x, _ = layer.forward(own, x, reduce)
