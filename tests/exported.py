@@ -7,10 +7,10 @@ import minizo
 from minizo import Objective, export, models
 
 
-def trained(network, quantizer, dtype=np.float32, seed=0):
+def trained(network, quantizer, dtype=np.float32, seed=0, quantized=None):
     """A network with random weights and running statistics, as if it had been trained."""
     random = generator(seed)
-    objective = Objective(network, quantizer)
+    objective = Objective(network, quantizer, quantized)
     network = objective.network  # with what the quantiser learns
     theta = network.init(seed, like=np.empty(0, dtype))
     objective = objective.calibrate(theta).at(1.0)

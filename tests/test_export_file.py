@@ -94,7 +94,7 @@ def rewritten(path, new, change, checksum):
     [
         (lambda h: None, True, None),
         (lambda h: h["steps"][3].update(low=1), False, "its checksum is wrong"),
-        (lambda h: h.update(version=2), True, "format version 2, but this minizo reads 1"),
+        (lambda h: h.update(version=3), True, "format version 3, but this minizo reads 1 and 2"),
         (lambda h: h.update(format="other"), True, "is not an export of minizo"),
         (lambda h: h["steps"][0].update(op="open"), True, "not a valid export of minizo"),
         (lambda h: h["steps"][3].update(extra=1), True, "not a valid export of minizo"),
@@ -103,6 +103,8 @@ def rewritten(path, new, change, checksum):
         (lambda h: h["steps"][1]["weight"].update(shape=[-1]), True, "not a valid export"),
         (lambda h: h.update(dtype="object"), True, "not a valid export of minizo"),
         (lambda h: h.pop("steps"), True, "not a valid export of minizo"),
+        (lambda h: h["steps"][1]["weight"]["packed"].__setitem__(0, 0), True, "bits is 0"),
+        (lambda h: h.update(version=2), True, "not a valid export of minizo"),
     ],
 )
 def test_a_sound_archive_with_other_contents_is_refused(file, tmp_path, change, checksum, sentence):

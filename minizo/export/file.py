@@ -34,10 +34,10 @@ KINDS = {
     kind.__name__: kind
     for kind in (
         steps.Pixels, steps.Product, steps.Thresholds, steps.Affine, steps.Apply, steps.Encode,
-        *(getattr(layers, name) for name in layers.__all__ if name != "Layer"),
-        *(getattr(quantizers, name) for name in quantizers.__all__ if name != "Quantizer"),
-        Codes, Vocabulary,
+        *(vars(layers)[name] for name in layers.__all__),
+        *(vars(quantizers)[name] for name in quantizers.__all__), Codes, Vocabulary,
     )
+    if isinstance(kind, type) and kind not in (layers.Layer, quantizers.Quantizer)
 }  # fmt: skip
 # What a network sets itself, and what only a backward takes.
 LEFT_OUT = ("axes", "surrogate")
@@ -78,7 +78,7 @@ def encode(value, data):
     if isinstance(value, Mapping):
         return {"named": {name: encode(part, data) for name, part in value.items()}}
     if isinstance(value, tuple):
-        return list(value)
+        return [encode(part, data) for part in value]
     if not isinstance(value, np.ndarray):
         return value
     if value.dtype.kind == "f":
@@ -92,7 +92,7 @@ def encode(value, data):
 def decode(value, data):
     """The inverse of `encode`; ``data`` is a stream of bytes."""
     if isinstance(value, list):
-        return tuple(value)
+        return tuple(decode(part, data) for part in value)
     if not isinstance(value, dict):
         return value
     if "named" in value:
@@ -159,17 +159,17 @@ def save(path, run, pixels=True, text=None):
     if text is None and folds(network):
         params = {**trained.weights, **trained.running}
         exported = fold(network, params, trained.quantized, pixels)
-        version, body = STEPS, {"steps": [encode(step, parts) for step in exported.steps]}
+        version, inside = STEPS, {"steps": exported.steps}
     else:
         exported = ExportedLayers.of(trained, text)
+        version = LAYERS
         inside = {"layers": network.layers, "params": exported.params, "text": exported.text}
-        version, body = LAYERS, {name: encode(part, parts) for name, part in inside.items()}
     header = {
         "format": FORMAT,
         "version": version,
         "dtype": exported.dtype,
         "input_shape": list(network.input_shape),
-        **body,
+        **{name: encode(part, parts) for name, part in inside.items()},
     }
     data = b"".join(parts)
     header["sha256"] = digest(header, data)
@@ -227,5 +227,5 @@ def load(path):
         if version == STEPS:
             return steps.Exported(program, shape, dtype)
         return ExportedLayers(Network(program, shape), rest[0], dtype, rest[1])
-    except (*DAMAGE, AttributeError, ArithmeticError, TypeError) as error:
+    except (*DAMAGE, ArithmeticError, AttributeError, IndexError, TypeError) as error:
         raise InputError(f"{path} is not a valid export of minizo ({error}); {remedy}") from error

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..data import Vocabulary
 from ..data.checks import tokens
+from ..data.texts import LEVELS
 from ..errors import InputError, require
 from ..network import Network
 from ..sampling import TEMPERATURE, write
@@ -37,7 +38,7 @@ class ExportedLayers:
     Raises
     ------
     InputError
-        If names or shapes are not those of the network, or the vocabulary has another size.
+        If names, shapes or dtypes are not those of the network, or the text's tokens are others.
 
     Examples
     --------
@@ -65,18 +66,22 @@ class ExportedLayers:
         net, found = self.network, self._arrays
         state = net.init_state(np.empty(0, self.dtype))
         known = net.stack.shapes | {name: value.shape for name, value in state.items()}
-        shapes = {name: value.shape for name, value in found.items()}
-        wrong = sorted(n for n in known | shapes if known.get(n) != shapes.get(n))
-        remedy = f"the network has {[known.get(name) for name in wrong[:1]]}"
-        require(not wrong, f"the shape of {wrong[:1]}", [shapes.get(n) for n in wrong[:1]], remedy)
-        kinds = {str(value.dtype) for value in found.values()}
-        require(kinds <= {self.dtype}, "the dtype of a parameter", kinds, f"it must be {self.dtype}")
+        for name in known | found:
+            shape = found[name].shape if name in found else None
+            require(shape == known.get(name), f"the shape of {name}", shape,
+                    f"the network has {known.get(name)}")  # fmt: skip
+            remedy = f"it must be {self.dtype}"
+            require(found[name].dtype == self.dtype, f"the dtype of {name}", found[name].dtype,
+                    remedy)  # fmt: skip
         if self.text is not None:
-            right, size = isinstance(self.text, Vocabulary), self.codes
+            remedy = "this network takes no tokens: leave it out"
+            require(self.codes is not None, "text", self.text, remedy)
+            right = isinstance(self.text, Vocabulary) and self.text.level in LEVELS
             require(right, "text", self.text, "it must be a minizo.data.Text, or its Vocabulary")
-            words = self.text.vocabulary
+            words, size = self.text.vocabulary, self.codes
+            right = len(words) == size and all(isinstance(word, str) for word in words)
             remedy = f"the network knows {size} tokens: give the text that it was trained on"
-            require(len(words) == size, "the number of different tokens", len(words), remedy)
+            require(right, "the number of different tokens", len(words), remedy)
 
     @classmethod
     def of(cls, trained, text=None):

@@ -214,6 +214,7 @@ def unpack(packed, bits, count):
     >>> unpack(np.array([7], dtype=np.uint8), 2, 2)
     array([3, 1])
     """
+    bits = whole("bits", bits, f"[1, {MOST_BITS}]")
     # (count*bits,) -> (count, bits)
     stream = np.unpackbits(packed, count=count * bits, bitorder="little").reshape(count, bits)
     return stream @ (1 << np.arange(bits, dtype=np.int64))
