@@ -1,16 +1,14 @@
 """The exported file: what is read is what was written, and damage is noticed."""
 
 import hashlib
-import io
 import json
 import zipfile
 
 import numpy as np
 import pytest
-from exported import pictures, small_lenet, trained
+from exported import pictures, rewritten, small_lenet, trained
 
 from minizo import InputError, export
-from minizo.export.file import digest
 from minizo.quantizers import (
     Sign,
 )
@@ -72,21 +70,6 @@ def test_a_flipped_bit_or_a_missing_end_is_noticed(file, tmp_path):
         bad.write_bytes(good[:length])
         with pytest.raises(InputError, match="is damaged or not an export of minizo"):
             export.load(bad)
-
-
-def rewritten(path, new, change, checksum):
-    """The file with a changed header; its ZIP is sound, and its checksum may be."""
-    with np.load(path) as archive:
-        header, data = json.loads(archive["header.json"]), archive["data"]
-    change(header)
-    if checksum:
-        header.pop("sha256")
-        header["sha256"] = digest(header, data.tobytes())
-    array = io.BytesIO()
-    np.save(array, data)
-    with zipfile.ZipFile(new, "w") as archive:
-        archive.writestr("header.json", json.dumps(header))
-        archive.writestr("data.npy", array.getvalue())
 
 
 @pytest.mark.parametrize(

@@ -107,23 +107,30 @@ def codes(weight):
             k = np.rint(weight / along_rows(step, weight)).astype(np.int16)
             found.append(Codes(k, step))
     if found:
-        return min(found, key=lambda own: own.bits * own.k.size + 32 * np.size(own.step))
+        return min(found, key=_size)
     return _table(weight)
 
 
 def exactly(weight):
     """`Codes` that give a weight back to the last bit, or ``None`` where only its floats do.
 
-    `codes` where they do, and a table of its levels where a step gives them up to rounding alone.
+    `codes`, or a table of its levels where that is smaller, or where a step gives the levels up to
+    rounding alone.
 
     >>> w = np.array([[-1.0, -1 / 3], [1 / 3, 1.0]], np.float32) * np.float32(0.1)
     >>> exactly(w).bits, exactly(np.pi * np.arange(300.0).reshape(2, 150) ** 2)
     (2, None)
     """
-    for found in (codes(weight), _table(weight)):
-        if found is not None and found.value.astype(weight.dtype).tobytes() == weight.tobytes():
-            return found
-    return None
+    found = [own for own in (codes(weight), _table(weight)) if own is not None]
+    bits = weight.tobytes()
+    found = [own for own in found if own.value.astype(weight.dtype).tobytes() == bits]
+    return min(found, key=_size, default=None)
+
+
+def _size(own):
+    # of codes in a file, in bits
+    levels = 0 if own.levels is None else own.levels.size
+    return own.bits * own.k.size + 32 * (np.size(own.step) + levels)
 
 
 def _table(weight):
