@@ -20,8 +20,8 @@ def write(network, params, text, begin, length=300, temperature=TEMPERATURE, see
         That reads tokens; it is given the last ``context`` of what is there.
     params : dict of str to ndarray
         What it computes with, NumPy arrays, such as ``run.weights``.
-    text : minizo.data.Text
-        Whose tokens it knows.
+    text : minizo.data.Vocabulary
+        Whose tokens it knows, such as the `minizo.data.Text` that it was trained on.
     begin : str
         How the text begins, one token at least.
     length : int

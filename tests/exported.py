@@ -1,16 +1,21 @@
-"""What the tests of the export share: trained networks and pictures."""
+"""What the tests of the export share: trained networks, pictures, and files that are altered."""
+
+import io
+import json
+import zipfile
 
 import numpy as np
 from strategies import generator
 
 import minizo
 from minizo import Objective, export, models
+from minizo.export.file import digest
 
 
-def trained(network, quantizer, dtype=np.float32, seed=0):
+def trained(network, quantizer, dtype=np.float32, seed=0, quantized=None):
     """A network with random weights and running statistics, as if it had been trained."""
     random = generator(seed)
-    objective = Objective(network, quantizer)
+    objective = Objective(network, quantizer, quantized)
     network = objective.network  # with what the quantiser learns
     theta = network.init(seed, like=np.empty(0, dtype))
     objective = objective.calibrate(theta).at(1.0)
@@ -34,3 +39,18 @@ def pictures(n, shape, seed=1, dtype=np.float32):
 
 def small_lenet(activation):
     return models.lenet((3, 5), 4, activation, (1, 8, 8))
+
+
+def rewritten(path, new, change, checksum):
+    """The file with a changed header; its ZIP is sound, and its checksum may be."""
+    with np.load(path) as archive:
+        header, data = json.loads(archive["header.json"]), archive["data"]
+    change(header)
+    if checksum:
+        header.pop("sha256")
+        header["sha256"] = digest(header, data.tobytes())
+    array = io.BytesIO()
+    np.save(array, data)
+    with zipfile.ZipFile(new, "w") as archive:
+        archive.writestr("header.json", json.dumps(header))
+        archive.writestr("data.npy", array.getvalue())

@@ -59,10 +59,10 @@ def test_quantised_weights_are_whole_numbers(w, quantizer):
     if not alpha[0] > 0.0:
         return
     q = quantizer.quantize(w, alpha)
-    k, step, levels = codes(q)
-    assert levels is None
-    np.testing.assert_array_equal((step * k.astype(np.float64)).astype(q.dtype), q)
-    assert layout(k)[0] <= getattr(quantizer, "bits", 1)
+    found = codes(q)
+    assert found.levels is None
+    np.testing.assert_array_equal((found.step * found.k.astype(np.float64)).astype(q.dtype), q)
+    assert found.bits == layout(found.k)[0] <= getattr(quantizer, "bits", 1)
 
 
 def test_levels_without_a_step_are_kept_in_a_table():
@@ -70,18 +70,18 @@ def test_levels_without_a_step_are_kept_in_a_table():
     w = generator(3).normal(size=(20, 30)).astype(np.float32)
     for quantizer in (Ternary(), MultiBit(bits=2)):
         q = quantizer.quantize(w.reshape(-1)).reshape(w.shape)
-        k, _, levels = codes(q)
-        assert layout(k)[0] == 2
-        np.testing.assert_array_equal(levels[k], q)
+        found = codes(q)
+        assert found.bits == 2
+        np.testing.assert_array_equal(found.levels[found.k], q)
 
 
 def test_levels_with_a_common_factor_stay_exact():
     """18 a and 21 a rounded: no number is exactly 3 a, so the step is a."""
     w = np.array([1.0, 1.09782e5, 1.30696e5, 1.30860e5])
     q = MidTread(bits=7).quantize(w, MidTread(bits=7).scale(w))
-    k, step, _ = codes(q)
-    assert k.tolist() == [0, 18, 21, 21] and layout(k)[2] == 3
-    np.testing.assert_array_equal(step * k, q)
+    found = codes(q)
+    assert found.k.tolist() == [0, 18, 21, 21] and layout(found.k)[2] == 3
+    np.testing.assert_array_equal(found.step * found.k, q)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -90,10 +90,10 @@ def test_a_scale_for_every_filter(dtype):
     w = generator(9).normal(size=(300, 2, 3, 3)).astype(dtype)
     scale = np.mean(np.abs(w), axis=(1, 2, 3), keepdims=True)
     q = np.where(w >= 0, scale, -scale)
-    k, step, levels = codes(q)
-    assert levels is None and layout(k)[0] == 1 and step.dtype == dtype
-    np.testing.assert_array_equal(step, scale.reshape(-1))
-    np.testing.assert_array_equal(k, np.where(w >= 0, 1, -1))
+    found = codes(q)
+    assert found.levels is None and found.bits == 1 and found.step.dtype == dtype
+    np.testing.assert_array_equal(found.step, scale.reshape(-1))
+    np.testing.assert_array_equal(found.k, np.where(w >= 0, 1, -1))
 
 
 @pytest.mark.parametrize("activation", ["relu", "sign"])
@@ -121,9 +121,9 @@ def test_networks_with_a_scale_for_every_filter(build, activation, tmp_path):
 def test_dorefa_is_whole_numbers_up_to_its_own_rounding(bits):
     w = generator(bits).normal(size=(40, 30)).astype(np.float32)
     q = DoReFa(bits=bits).quantize(w, 1.0)
-    k, step, levels = codes(q)
-    assert levels is None and layout(k)[0] == bits
-    np.testing.assert_allclose(step * k, q, atol=4 * np.finfo(np.float32).eps)
+    found = codes(q)
+    assert found.levels is None and found.bits == bits
+    np.testing.assert_allclose(found.step * found.k, q, atol=4 * np.finfo(np.float32).eps)
 
 
 def test_real_and_zero_weights():

@@ -8,8 +8,9 @@ import pytest
 from conftest import write_corners
 
 import minizo
-from minizo import export, mnist, models
+from minizo import export, mnist, models, text
 from minizo.export import __main__ as exporting
+from minizo.sampling import write
 
 # The command ------------------------------------------------------------------------------------
 
@@ -136,7 +137,7 @@ def test_networks_that_came_to_no_end(run_folder, call, tmp_path):
 
 
 def test_convolutional_networks(run_folder, call, tmp_path):
-    """LeNet from its run folder; a residual network is refused by name, and no file is left."""
+    """LeNet from its run folder, folded; and a residual network, whose layers stay."""
 
     def train(model):
         argv = ["--data", run_folder.parent / "corners", "--model", model, "--estimator", "ste",
@@ -150,5 +151,30 @@ def test_convolutional_networks(run_folder, call, tmp_path):
     assert "ste-seed0: 48 thresholds of whole numbers" in out
     train("small-resnet")
     code, out, err = call(tmp_path / "small-resnet")
-    assert code == 2 and "layer 'block1' is of Residual, which cannot be exported" in err
-    assert err.count("\n") == 1 and not (tmp_path / "small-resnet" / "export").exists()
+    assert code == 0 and err == "" and "100 of 100" in out and "ms whole" not in out
+    assert "  0.0e+00  " in out
+
+
+def test_a_language_model(command, call, tmp_path):
+    """Compared at every place of the validation part; the files write what the run would."""
+    verse = "Shall I compare thee to a summer's day?\nThou art more lovely\n" * 9
+    (tmp_path / "verse.txt").write_text(verse)
+    code, _, err = command(
+        text.main, "--data", tmp_path / "verse.txt", "--context", 8, "--batch", 10, "--steps", 4,
+        "--estimator", "ste", "--quiet", "--model", "llama:width=8,layers=1,heads=2", "--out",
+        tmp_path / "run",
+    )  # fmt: skip
+    assert (code, err) == (0, "")
+    code, out, err = call(tmp_path / "run")
+    assert code == 0 and err == "" and "48 of 48" in out and "validation part" in out
+    code, out, err = call(tmp_path / "run", "--json", "--out", tmp_path / "there")
+    full, ste = map(json.loads, out.splitlines())
+    for row in (full, ste):
+        assert row["tokens"] == row["equal"] == 48 and row["largest_difference"] == 0.0
+        assert row["whole_ms"] is None and row["bytes"] < row["float_bytes"]
+    assert full["bits"] == 32 and ste["bits"] < 16 and ste["bytes"] < full["bytes"]
+    net = export.load(tmp_path / "there" / "ste-seed0.npz")
+    data = minizo.data.read_text(tmp_path / "verse.txt", context=8)
+    run = export.read_run(tmp_path / "run", models.llama(data.classes, width=8, layers=1, heads=2,
+                                                         context=8))["ste-seed0"]  # fmt: skip
+    assert net.write("Thou", 50) == write(run.network, run.weights, data, "Thou", 50)

@@ -1,16 +1,14 @@
 """The exported file: what is read is what was written, and damage is noticed."""
 
 import hashlib
-import io
 import json
 import zipfile
 
 import numpy as np
 import pytest
-from exported import pictures, small_lenet, trained
+from exported import pictures, rewritten, small_lenet, trained
 
 from minizo import InputError, export
-from minizo.export.file import digest
 from minizo.quantizers import (
     Sign,
 )
@@ -74,27 +72,12 @@ def test_a_flipped_bit_or_a_missing_end_is_noticed(file, tmp_path):
             export.load(bad)
 
 
-def rewritten(path, new, change, checksum):
-    """The file with a changed header; its ZIP is sound, and its checksum may be."""
-    with np.load(path) as archive:
-        header, data = json.loads(archive["header.json"]), archive["data"]
-    change(header)
-    if checksum:
-        header.pop("sha256")
-        header["sha256"] = digest(header, data.tobytes())
-    array = io.BytesIO()
-    np.save(array, data)
-    with zipfile.ZipFile(new, "w") as archive:
-        archive.writestr("header.json", json.dumps(header))
-        archive.writestr("data.npy", array.getvalue())
-
-
 @pytest.mark.parametrize(
     "change, checksum, sentence",
     [
         (lambda h: None, True, None),
         (lambda h: h["steps"][3].update(low=1), False, "its checksum is wrong"),
-        (lambda h: h.update(version=2), True, "format version 2, but this minizo reads 1"),
+        (lambda h: h.update(version=3), True, "format version 3, but this minizo reads 1 and 2"),
         (lambda h: h.update(format="other"), True, "is not an export of minizo"),
         (lambda h: h["steps"][0].update(op="open"), True, "not a valid export of minizo"),
         (lambda h: h["steps"][3].update(extra=1), True, "not a valid export of minizo"),
@@ -103,6 +86,8 @@ def rewritten(path, new, change, checksum):
         (lambda h: h["steps"][1]["weight"].update(shape=[-1]), True, "not a valid export"),
         (lambda h: h.update(dtype="object"), True, "not a valid export of minizo"),
         (lambda h: h.pop("steps"), True, "not a valid export of minizo"),
+        (lambda h: h["steps"][1]["weight"]["packed"].__setitem__(0, 0), True, "bits is 0"),
+        (lambda h: h.update(version=2), True, "not a valid export of minizo"),
     ],
 )
 def test_a_sound_archive_with_other_contents_is_refused(file, tmp_path, change, checksum, sentence):

@@ -10,7 +10,6 @@ from minizo.export import __main__ as exporting
 from minizo.export.fold import fold
 from minizo.export.steps import Thresholds
 from minizo.layers import (
-    AvgPool2d,
     BatchNorm1d,
     BatchNorm2d,
     Conv2d,
@@ -24,7 +23,6 @@ from minizo.layers import (
 from minizo.network import Network
 from minizo.quantizers import (
     BNN,
-    LSQ,
     QUANTIZERS,
     DoReFa,
     DoReFaActivation,
@@ -186,22 +184,6 @@ def test_pixels_that_are_no_bytes_are_refused(pixel):
         net.outputs(x)
     with pytest.raises(InputError, match="x's shape is"):
         net.outputs(x[0])
-
-
-def unsupported():
-    return Network(
-        {"pool": AvgPool2d(), "flatten": Flatten(), "fc": Linear(16, 4, bias=False)}, (1, 8, 8)
-    )
-
-
-def test_what_cannot_be_exported_is_named(tmp_path):
-    with pytest.raises(InputError, match="layer 'pool' is of AvgPool2d, which cannot be exported"):
-        export.save(tmp_path / "net.npz", trained(unsupported(), Sign()))
-    act = QuantizedActivation(LSQ(bits=2))
-    network = models.mlp(64, 5, 4, activation=act, input_shape=(1, 8, 8))
-    with pytest.raises(InputError, match="layer 'act1' quantises with LSQ, which cannot"):
-        export.save(tmp_path / "net.npz", trained(network, Sign()))
-    assert not list(tmp_path.iterdir())
 
 
 # Real digits ------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from .download import Unavailable, fetch
 from .folders import find_set, names_a_set, read_folder, read_set
 from .idx import read_idx, write_idx
 from .shapes import synthetic_shapes
-from .texts import Text, read_text, synthetic_text, text
+from .texts import Text, Vocabulary, read_text, synthetic_text, text
 
 __all__ = [
     "AUGMENTATIONS",
@@ -27,6 +27,7 @@ __all__ = [
     "Dataset",
     "Text",
     "Unavailable",
+    "Vocabulary",
     "cifar10",
     "fashion_mnist",
     "load",

@@ -31,38 +31,27 @@ NAMES = (PUBLIC, DRAWN)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Text(Dataset):
-    """Sequences of tokens, and what they stand for.
+class Vocabulary:
+    """What the tokens of a text stand for.
 
     Parameters
     ----------
-    name, x_train, y_train, x_test, y_test, classes, dtype
-        As in `Dataset`; y is x one token later.
+    name : str
+        Of the text.
     vocabulary : tuple of str
         What token 0, 1, ... is called.
     level : {"characters", "words"}
-    entropy : float, optional
-        Of a drawn language: the mean loss in nats a token of a model that knows it exactly, the
-        least possible.
 
     Examples
     --------
-    >>> text = synthetic_text(context=8, n_train=100, n_test=10)
-    >>> text
-    Text('synthetic text (seed 0)': 100 + 10 sequences of 8 tokens, 27 different)
-    >>> text.decode(text.encode("a word"))
-    'a word'
+    >>> known = Vocabulary("abc", ("a", "b", "c"))
+    >>> known.encode("cab").tolist(), known.decode([1, 0, 1])
+    ([2, 0, 1], 'bab')
     """
 
+    name: str
     vocabulary: Any = ()
     level: str = "characters"
-    entropy: Any = None
-
-    @cached_property
-    def digest(self):
-        """16 hexadecimal digits over tokens and what they are called."""
-        whole = repr((super().digest, tuple(self.vocabulary), self.level))
-        return hashlib.sha256(whole.encode()).hexdigest()[:16]
 
     @property
     def unit(self):
@@ -97,6 +86,38 @@ class Text(Dataset):
         if self.level == "characters":
             return "".join(pieces)
         return re.sub(f" ?{re.escape(LINE_END)} ?", "\n", " ".join(pieces))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Text(Vocabulary, Dataset):
+    """Sequences of tokens, and what they stand for.
+
+    Parameters
+    ----------
+    name, x_train, y_train, x_test, y_test, classes, dtype
+        As in `Dataset`; y is x one token later.
+    vocabulary, level
+        As in `Vocabulary`.
+    entropy : float, optional
+        Of a drawn language: the mean loss in nats a token of a model that knows it exactly, the
+        least possible.
+
+    Examples
+    --------
+    >>> text = synthetic_text(context=8, n_train=100, n_test=10)
+    >>> text
+    Text('synthetic text (seed 0)': 100 + 10 sequences of 8 tokens, 27 different)
+    >>> text.decode(text.encode("a word"))
+    'a word'
+    """
+
+    entropy: Any = None
+
+    @cached_property
+    def digest(self):
+        """16 hexadecimal digits over tokens and what they are called."""
+        whole = repr((super().digest, tuple(self.vocabulary), self.level))
+        return hashlib.sha256(whole.encode()).hexdigest()[:16]
 
 
 def pieces_of(text, level):

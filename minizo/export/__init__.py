@@ -1,4 +1,4 @@
-"""Trained networks as small files, and predictions from them with whole numbers.
+"""Trained networks as small files, and predictions from them, with whole numbers where they can.
 
     python -m minizo.export RUN            every network of a run folder, checked on its test set
 
@@ -7,12 +7,22 @@
     net.predict(images)                    classes; net.outputs(images) the numbers behind them
     net.weights["fc1.weight"]              the quantised weights as the network was trained with
 
+    export.save("llama.npz", run, text=data)         a language model and its vocabulary
+    export.load("llama.npz").write("ROMEO:", 300)    300 characters, without the training text
+
 A run has two sets of weights: the *latent* ones, real numbers that the optimiser moves, and the
 *quantised* ones, which the network computes with (`Trained.latent`, `Trained.weights`). Only the
 second are needed to use the network, and only they are exported: 1 bit a weight for binary, 2 for
-ternary and 2-bit, b for b-bit ones. Biases and batch normalisation are folded into thresholds of
-whole numbers where an activation quantiser follows, into one product and one sum a channel
-elsewhere (`minizo.export.fold` says how, and how far predictions can differ).
+ternary and 2-bit, b for b-bit ones. What comes back depends on the layers:
+
+    `Exported`        perceptrons and convolutional networks. Biases and batch normalisation are
+                      folded into thresholds of whole numbers where an activation quantiser follows,
+                      into one product and one sum a channel elsewhere (`minizo.export.fold` says
+                      how, and how far predictions can differ).
+    `ExportedLayers`  all others of minizo's own layers: transformers, LSTMs, residual networks. The
+                      layers stay as they are, and outputs are those of training to the last bit
+                      (`minizo.export.layers`). A weight that few bits cannot give back so, such as
+                      one that was transformed after it was quantised, stays floating-point.
 
 The file
 --------
@@ -22,14 +32,18 @@ pickled, and the same network gives the same bytes.
 ``header.json``, UTF-8, has
 
     format        "minizo export"
-    version       1
+    version       1, or 2 with layers in place of steps
     dtype         "float32" or "float64", of real numbers
-    input_shape   [C, H, W] of one image
-    steps         what is done to a batch of images, one after the other
+    input_shape   of one example: [C, H, W] of an image, [T] of a sequence of tokens
+    steps         version 1: what is done to a batch of images, one after the other
+    layers        version 2: {"named": {name: layer, ...}}, in the order of the data
+    params        version 2: {"named": {name: array or Codes, ...}}, parameters and running
+                  statistics, by the names that `minizo.Network` gives them
+    text          version 2: null or a Vocabulary
     sha256        hexadecimal SHA-256 of the header without this entry, as JSON without spaces and
                   in the same order, followed by the bytes of ``data.npy``'s array
 
-``data.npy`` is a uint8 array: the numbers of all arrays that the steps name, in that order.
+``data.npy`` is a uint8 array: the numbers of all arrays that the header names, in that order.
 
     {"packed": [b, low, gap], "shape": [...]}   whole numbers low + gap u, u of b bits each, in C
                                                 order, lowest bit first; the last byte is filled up
@@ -51,10 +65,19 @@ A step is {"op": its name, ...}; what is left out has its default:
     Encode       layer: a QuantizedActivation; step: s:  q = Q(x) / s, whole numbers again
 
 A floating-point weight (of a layer that was not quantised) is a Product with a "float" weight.
+
+A layer is {"op": the name of a class of `minizo.layers`, ...} with its settings, where those that
+are made of layers have {"named": ...} again, and QuantizedActivation a quantizer, {"op": the name
+of a class of `minizo.quantizers`, ...} without its surrogate, which only training needs. No other
+classes are built. The rest of version 2:
+
+    Codes         k, step, levels: a weight, s k or levels[k], as in Product
+    Vocabulary    name; vocabulary: what token 0, 1, ... is called; level "characters" or "words"
 """
 
 from .file import load, save
+from .layers import ExportedLayers
 from .steps import Exported
 from .trained import Trained, read_run
 
-__all__ = ["Exported", "Trained", "load", "read_run", "save"]
+__all__ = ["Exported", "ExportedLayers", "Trained", "load", "read_run", "save"]

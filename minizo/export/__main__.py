@@ -4,6 +4,7 @@ import json
 import sys
 import time
 from io import BytesIO
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -14,21 +15,22 @@ from ..commands.cases import build_network, load_data
 from ..commands.settings import of_folder
 from ..errors import InputError
 from ..files import make_folder
-from .file import load, save
-from .fold import require_exportable
+from .file import load, require_exportable, save
+from .steps import Exported
 from .trained import read_run
 
 DESCRIPTION = """\
-Export every network of the run folder RUN: packed quantised weights, and biases and batch
-normalisation as thresholds of whole numbers. Each file is read back, and its predictions on all
-test images are compared with those of the network as it was trained."""
+Export every network of the run folder RUN: packed quantised weights, and, where all layers allow
+it, biases and batch normalisation as thresholds of whole numbers; a language model with its
+vocabulary. Each file is read back, and its predictions on all test images, or for every token of
+the validation part, are compared with those of the network as it was trained."""
 
 EPILOG = """\
 Exit codes: 0, 1 if a prediction differs, 2 for bad input."""
 
 HEADERS = ("network", "data", "bits a weight", "bytes", "float32", "ratio", "equal predictions",
            "logits differ by", "ms float", "ms whole")  # fmt: skip
-BATCH, ROUNDS = 1000, 5
+BATCH, OUTPUTS, ROUNDS = 1000, 2**23, 5  # examples, and numbers that a network gives, at once
 
 
 def main(argv=None):
@@ -68,7 +70,7 @@ def command(arguments):
     else:
         print(show(rows))
         print(f"\nfiles: {folder}")
-    return 0 if all(row["equal"] == row["images"] for row in rows) else 1
+    return 0 if all(row["equal"] == asked(row) for row in rows) else 1
 
 
 def as_bytes(images):
@@ -82,20 +84,27 @@ def as_bytes(images):
 
 def compare(name, trained, data, folder):
     """Export one network to ``folder/name.npz``, read it back, and measure: a flat record."""
-    x, images = data.x_test, as_bytes(data.x_test)
+    x, images = data.x_test, None if data.tokens else as_bytes(data.x_test)
     path = folder / f"{name}.npz"
-    save(path, trained, pixels=images is not None)
+    save(path, trained, pixels=images is not None, text=data if data.tokens else None)
     exported = load(path)
-    inputs = x if images is None else images
+    whole = isinstance(exported, Exported)
+    inputs = images if whole and images is not None else x
+    batch = max(1, min(BATCH, OUTPUTS // prod(trained.network.output_shape)))
+    equal, largest, difference = 0, 0.0, 0.0
     with parallel.one_blas_thread():
-        theirs = np.concatenate(
-            [trained.outputs(x[start : start + BATCH]) for start in range(0, x.shape[0], BATCH)]
-        )
-        ours = exported.outputs(inputs)
-        float_ms = milliseconds(lambda: trained.outputs(x[:BATCH]), x[:BATCH])
-        whole_ms = milliseconds(lambda: exported.outputs(inputs[:BATCH]), x[:BATCH])
+        for start in range(0, x.shape[0], batch):
+            theirs = trained.outputs(x[start : start + batch])
+            ours = exported.outputs(inputs[start : start + batch])
+            equal += int(np.sum(ours.argmax(axis=-1) == theirs.argmax(axis=-1)))
+            largest = max(largest, float(np.max(np.abs(theirs))))
+            difference = max(difference, float(np.max(np.abs(ours - theirs))))
+        float_ms = milliseconds(lambda: trained.outputs(x[:batch]), x[:batch])
+        whole_ms = None
+        if whole:
+            whole_ms = milliseconds(lambda: exported.outputs(inputs[:batch]), x[:batch])
     size, float_size = path.stat().st_size, float_bytes(trained)
-    thresholds, close = exported.thresholds
+    thresholds, close = exported.thresholds if whole else (0, 0)
     return {
         "network": name,
         "data": data.name,
@@ -104,15 +113,20 @@ def compare(name, trained, data, folder):
         "bytes": size,
         "float_bytes": float_size,
         "ratio": float_size / size,
-        "images": x.shape[0],
-        "equal": int(np.sum(ours.argmax(axis=-1) == theirs.argmax(axis=-1))),
-        "largest_difference": float(np.max(np.abs(ours - theirs))),
-        "largest_output": float(np.max(np.abs(theirs))),
+        "tokens" if data.tokens else "images": data.y_test.size,
+        "equal": equal,
+        "largest_difference": difference,
+        "largest_output": largest,
         "thresholds": thresholds,
         "close": close,
         "float_ms": float_ms,
         "whole_ms": whole_ms,
     }
+
+
+def asked(row):
+    """How many predictions were compared."""
+    return row.get("tokens", row.get("images"))
 
 
 def float_bytes(trained):
@@ -140,23 +154,33 @@ def show(rows):
         [
             row["network"], row["data"], f"{row['bits']:.3g}", f"{row['bytes']:,}",
             f"{row['float_bytes']:,}", f"{row['ratio']:.1f}",
-            f"{row['equal']:,} of {row['images']:,}", f"{row['largest_difference']:.1e}",
-            f"{row['float_ms']:.1f}", f"{row['whole_ms']:.1f}",
+            f"{row['equal']:,} of {asked(row):,}", f"{row['largest_difference']:.1e}",
+            f"{row['float_ms']:.1f}", f"{row['whole_ms'] or 0:.1f}",
         ]
         for row in rows
     ]  # fmt: skip
-    lines = [report.table(HEADERS, table), ""]
+    used = len(HEADERS) - (rows[0]["whole_ms"] is None)
+    lines = [report.table(HEADERS[:used], [line[:used] for line in table]), ""]
     for row in rows:
         if row["thresholds"]:
             lines.append(
                 f"{row['network']}: {row['thresholds']:,} thresholds of whole numbers, at "
                 f"{row['close']:,} of which rounding in training could have decided otherwise"
             )
-    lines += [
-        "float32: bytes of the same numbers as a plain .npz",
-        f"ms: processor time for 1,000 images, one thread, the least of {ROUNDS}; float takes real "
-        "images, whole the bytes they were made of, where they were",
-    ]
+    text = "tokens" in rows[0]
+    examples = "sequences" if text else "images"
+    lines.append("float32: bytes of the same numbers as a plain .npz")
+    if text:
+        lines.append(
+            "equal predictions: the likeliest next token at every place of the validation part"
+        )
+    lines.append(
+        f"ms: processor time for 1,000 {examples}, one thread, the least of {ROUNDS}; float takes "
+        f"real {examples}, whole the bytes they were made of, where they were"
+        if rows[0]["whole_ms"] is not None
+        else f"ms: processor time for 1,000 {examples}, one thread, the least of {ROUNDS}, of the "
+        "trained network; the layers and weights in the file are the same"
+    )
     return "\n".join(lines)
 
 

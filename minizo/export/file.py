@@ -6,32 +6,60 @@ The format is described in `minizo.export`.
 import hashlib
 import json
 import zipfile
+from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from io import BytesIO
 from math import prod
 
 import numpy as np
 
-from .. import layers
+from .. import layers, quantizers
 from ..checkpoint import DAMAGE
+from ..data import Vocabulary
 from ..errors import InputError
 from ..files import write_atomically
+from ..layers.stack import Composite
+from ..network import Network
 from . import steps
-from .fold import STAIRCASES, fold
-from .pack import layout, pack, signed, unpack
+from .fold import fold, folds
+from .layers import ExportedLayers
+from .pack import Codes, layout, pack, signed, unpack
 from .trained import Trained
 
-FORMAT, VERSION = "minizo export", 1
+FORMAT = "minizo export"
+STEPS, LAYERS = 1, 2  # the versions of the format
 
 # What may stand in a file under "op"; nothing else is ever built from it.
 KINDS = {
     kind.__name__: kind
     for kind in (
         steps.Pixels, steps.Product, steps.Thresholds, steps.Affine, steps.Apply, steps.Encode,
-        layers.MaxPool2d, layers.Flatten, layers.ReLU, layers.HardTanh, layers.QuantizedActivation,
-        *STAIRCASES,
+        *(vars(layers)[name] for name in layers.__all__),
+        *(vars(quantizers)[name] for name in quantizers.__all__), Codes, Vocabulary,
     )
+    if isinstance(kind, type) and kind not in (layers.Layer, quantizers.Quantizer)
 }  # fmt: skip
+# What a network sets itself, and what only a backward takes.
+LEFT_OUT = ("axes", "surrogate")
+
+
+def require_exportable(network):
+    """Raise an `InputError` for a layer, or a quantiser in one, that is none of minizo's own."""
+    _require_known(network.layers, "")
+
+
+def _require_known(way, above):
+    for name, layer in way.items():
+        for part in (layer, getattr(layer, "quantizer", layer)):
+            kind = type(part)
+            if KINDS.get(kind.__name__) is not kind:
+                what = "is of" if part is layer else "quantises with"
+                raise InputError(
+                    f"layer {above + name!r} {what} {kind.__name__}, which cannot be exported: a "
+                    "file builds nothing but minizo's own layers and quantisers; use one of these"
+                )
+        for inner in layer.ways if isinstance(layer, Composite) else ():
+            _require_known(inner, f"{above}{name}.")
 
 
 def encode(value, data):
@@ -41,12 +69,16 @@ def encode(value, data):
         # only what is not the default
         for field in fields(value):
             default = field.default
-            if default is not MISSING and not hasattr(own[field.name], "shape"):
+            if field.name in LEFT_OUT:
+                del own[field.name]
+            elif default is not MISSING and not hasattr(own[field.name], "shape"):
                 if own[field.name] == default:
                     del own[field.name]
         return {"op": type(value).__name__} | {n: encode(v, data) for n, v in own.items()}
+    if isinstance(value, Mapping):
+        return {"named": {name: encode(part, data) for name, part in value.items()}}
     if isinstance(value, tuple):
-        return list(value)
+        return [encode(part, data) for part in value]
     if not isinstance(value, np.ndarray):
         return value
     if value.dtype.kind == "f":
@@ -60,9 +92,11 @@ def encode(value, data):
 def decode(value, data):
     """The inverse of `encode`; ``data`` is a stream of bytes."""
     if isinstance(value, list):
-        return tuple(value)
+        return tuple(decode(part, data) for part in value)
     if not isinstance(value, dict):
         return value
+    if "named" in value:
+        return {name: decode(part, data) for name, part in value["named"].items()}
     if "op" in value:
         own = {name: decode(part, data) for name, part in value.items() if name != "op"}
         return KINDS[value["op"]](**own)
@@ -95,8 +129,11 @@ def _text(header):
     return json.dumps(header, separators=(",", ":")).encode()
 
 
-def save(path, run, pixels=True):
-    """Write a trained network to ``path``, and return it as `Exported`.
+def save(path, run, pixels=True, text=None):
+    """Write a trained network to ``path``, and return it as `Exported` or `ExportedLayers`.
+
+    Networks of whole numbers are folded (`minizo.export.fold.folds` says which); of the others the
+    layers stay as they are.
 
     Parameters
     ----------
@@ -106,24 +143,33 @@ def save(path, run, pixels=True):
         What `minizo.fit` gave, or what `minizo.export.read_run` found.
     pixels : bool
         Whether the images were bytes and lie in [0, 1], as MNIST's: then the first product is one
-        of whole numbers. Otherwise its inputs are real numbers.
+        of whole numbers. Otherwise its inputs are real numbers. Only folded networks look at it.
+    text : Text or Vocabulary, optional
+        What a language model was trained on: with its vocabulary in the file, it can write.
 
     Raises
     ------
     InputError
-        For a layer that cannot be exported, or a place that cannot be written.
+        For a layer that is none of minizo's own, a text of other tokens than the network's, or a
+        place that cannot be written.
     """
     trained = run if isinstance(run, Trained) else Trained.of(run)
-    params = {**trained.weights, **trained.running}
-    exported = fold(trained.network, params, trained.quantized, pixels)
-    parts = []
-    program = [encode(step, parts) for step in exported.steps]
+    network, parts = trained.network, []
+    require_exportable(network)
+    if text is None and folds(network):
+        params = {**trained.weights, **trained.running}
+        exported = fold(network, params, trained.quantized, pixels)
+        version, inside = STEPS, {"steps": exported.steps}
+    else:
+        exported = ExportedLayers.of(trained, text)
+        version = LAYERS
+        inside = {"layers": network.layers, "params": exported.params, "text": exported.text}
     header = {
         "format": FORMAT,
-        "version": VERSION,
+        "version": version,
         "dtype": exported.dtype,
-        "input_shape": list(exported.input_shape),
-        "steps": program,
+        "input_shape": list(network.input_shape),
+        **{name: encode(part, parts) for name, part in inside.items()},
     }
     data = b"".join(parts)
     header["sha256"] = digest(header, data)
@@ -140,7 +186,7 @@ def save(path, run, pixels=True):
 
 
 def load(path):
-    """The `Exported` network in the file at ``path``.
+    """The network in the file at ``path``, `Exported` or `ExportedLayers`.
 
     Raises
     ------
@@ -162,20 +208,24 @@ def load(path):
         )
     if form != FORMAT:
         raise InputError(f"{path} is not an export of minizo; {remedy}")
-    if version != VERSION:
+    if version not in (STEPS, LAYERS):
         raise InputError(
-            f"{path} has format version {version!r}, but this minizo reads {VERSION}; use the "
-            "minizo that wrote it, or a newer one"
+            f"{path} has format version {version!r}, but this minizo reads {STEPS} and {LAYERS}; "
+            "use the minizo that wrote it, or a newer one"
         )
     if digest(header, data) != theirs:
         raise InputError(f"{path} is damaged: its checksum is wrong; {remedy}")
     try:
         stream = BytesIO(data)
-        program = tuple(decode(step, stream) for step in header["steps"])
+        names = ("steps",) if version == STEPS else ("layers", "params", "text")
+        program, *rest = (decode(header[name], stream) for name in names)
         if stream.read(1):
             raise ValueError("data are left over")
-        if header["dtype"] not in ("float32", "float64"):
-            raise ValueError(f"its dtype is {header['dtype']!r}")
-        return steps.Exported(program, tuple(header["input_shape"]), header["dtype"])
-    except (KeyError, TypeError, ValueError) as error:
+        shape, dtype = tuple(header["input_shape"]), header["dtype"]
+        if dtype not in ("float32", "float64"):
+            raise ValueError(f"its dtype is {dtype!r}")
+        if version == STEPS:
+            return steps.Exported(program, shape, dtype)
+        return ExportedLayers(Network(program, shape), rest[0], dtype, rest[1])
+    except (*DAMAGE, ArithmeticError, AttributeError, IndexError, TypeError) as error:
         raise InputError(f"{path} is not a valid export of minizo ({error}); {remedy}") from error

@@ -33,7 +33,6 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
 from ..layers import (
     BatchNorm1d,
     BatchNorm2d,
@@ -48,7 +47,7 @@ from ..layers import (
     ReLU,
 )
 from ..quantizers import BNN, DoReFaActivation, MidRise, MidTread, Sign
-from .pack import codes, grid
+from .pack import Codes, codes, grid
 from .steps import Affine, Apply, Encode, Exported, Pixels, Product, Thresholds
 
 LARGEST = 2**30  # of a whole number: thresholds and products are kept in 32 bits
@@ -130,15 +129,18 @@ class Fold:
         return Flow(flow.shape)
 
 
-def require_exportable(network):
-    """Raise an `InputError` for a layer that has no rule here."""
-    for name, layer in network.layers.items():
-        if type(layer) not in RULES:
-            known = ", ".join(kind.__name__ for kind in RULES)
-            raise InputError(
-                f"layer {name!r} is of {type(layer).__name__}, which cannot be exported; the "
-                f"layers that can are {known}"
-            )
+def folds(network):
+    """Whether every layer has a rule here, and takes images or vectors.
+
+    >>> from minizo import models
+    >>> folds(models.lenet()), folds(models.small_resnet()), folds(models.llama(65))
+    (True, False, False)
+    """
+    return all(len(shape) in (1, 3) for shape in network.shapes_between) and all(
+        type(layer) in RULES
+        and (type(layer) is not QuantizedActivation or type(layer.quantizer) in STAIRCASES)
+        for layer in network.layers.values()
+    )
 
 
 def fold(network, weights, quantized, pixels=True):
@@ -147,6 +149,7 @@ def fold(network, weights, quantized, pixels=True):
     Parameters
     ----------
     network : Network
+        One that `folds`.
     weights : dict of str to ndarray
         The weights in use and the running statistics, NumPy, of one dtype.
     quantized : iterable of str
@@ -154,13 +157,7 @@ def fold(network, weights, quantized, pixels=True):
     pixels : bool
         Whether the images were bytes and lie in [0, 1]: then the first product is one of whole
         numbers. Otherwise its inputs are real numbers.
-
-    Raises
-    ------
-    InputError
-        For a layer or an activation quantiser that cannot be exported.
     """
-    require_exportable(network)
     dtype = next(iter(weights.values())).dtype
     out = Fold(dtype, quantized)
     flow = Flow(network.input_shape)
@@ -190,7 +187,8 @@ def _product(layer, own, name, flow, out):
         bound = bound if bound <= LARGEST else 0
     if not bound:
         flow = out.real(flow)
-    k, step, levels = (weight, 1.0, None) if found is None else found
+    found = Codes(weight) if found is None else found
+    k, step, levels = found.k, found.step, found.levels
     binary = bound > 0 and flow.binary and bool(np.all(np.abs(k) == 1))
     stride, padding = (layer.stride, layer.padding) if weight.ndim == 4 else ((1, 1), (0, 0))
     out.steps.append(Product(key, k, stride, padding, step, bound, binary, levels))
@@ -207,16 +205,9 @@ def _norm(layer, own, name, flow, out):
 
 
 def _quantized_activation(layer, own, name, flow, out):
-    kind = type(layer.quantizer)
-    if kind not in STAIRCASES:
-        raise InputError(
-            f"layer {name!r} quantises with {kind.__name__}, which cannot be exported; the "
-            "activation quantisers that can are "
-            f"{', '.join(known.__name__ for known in STAIRCASES)}"
-        )
     # without its surrogate
     bits = {"bits": layer.quantizer.bits} if hasattr(layer.quantizer, "bits") else {}
-    quantizer = kind(**bits)
+    quantizer = type(layer.quantizer)(**bits)
     layer = QuantizedActivation(quantizer, layer.scale)
     # one number between every two thresholds
     jumps = layer.scale * np.array(quantizer.thresholds())

@@ -5,7 +5,8 @@
 Only the values of a weight are looked at, not the quantiser that made them.
 """
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,8 @@ MOST_BITS = 32
 SLACK = 4  # rounding errors that a level may carry, in units of eps of the largest
 
 
-class Codes(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Codes:
     """A weight as whole numbers.
 
     k : int ndarray of the weight's shape (F, ...)
@@ -25,9 +27,20 @@ class Codes(NamedTuple):
     levels : ndarray (L,) or None; if there, w = levels[k], for levels that share no step
     """
 
-    k: object
-    step: object
-    levels: object = None
+    k: Any
+    step: Any = 1.0
+    levels: Any = None
+
+    @property
+    def bits(self):
+        """Bits that a weight takes in the file."""
+        return layout(self.k)[0]
+
+    @property
+    def value(self):
+        """The weight, float64."""
+        numbers = self.k if self.levels is None else self.levels[self.k]
+        return along_rows(self.step, numbers) * numbers
 
 
 def grid(levels):
@@ -87,7 +100,6 @@ def codes(weight):
     >>> codes(np.array([[0.5, -0.5], [1.5, -0.5]])).k.tolist()
     [[1, -1], [3, -1]]
     """
-    levels = np.unique(weight)
     found = []
     # (F, ...) -> (1, F*...): one row of everything
     for step in (_steps(weight.reshape(1, -1)), _steps(weight)):
@@ -95,7 +107,35 @@ def codes(weight):
             k = np.rint(weight / along_rows(step, weight)).astype(np.int16)
             found.append(Codes(k, step))
     if found:
-        return min(found, key=lambda own: layout(own.k)[0] * own.k.size + 32 * np.size(own.step))
+        return min(found, key=_size)
+    return _table(weight)
+
+
+def exactly(weight):
+    """`Codes` that give a weight back to the last bit, or ``None`` where only its floats do.
+
+    `codes`, or a table of its levels where that is smaller, or where a step gives the levels up to
+    rounding alone.
+
+    >>> w = np.array([[-1.0, -1 / 3], [1 / 3, 1.0]], np.float32) * np.float32(0.1)
+    >>> exactly(w).bits, exactly(np.pi * np.arange(300.0).reshape(2, 150) ** 2)
+    (2, None)
+    """
+    found = [own for own in (codes(weight), _table(weight)) if own is not None]
+    bits = weight.tobytes()
+    found = [own for own in found if own.value.astype(weight.dtype).tobytes() == bits]
+    return min(found, key=_size, default=None)
+
+
+def _size(own):
+    # of codes in a file, in bits
+    levels = 0 if own.levels is None else own.levels.size
+    return own.bits * own.k.size + 32 * (np.size(own.step) + levels)
+
+
+def _table(weight):
+    # codes into a table of levels, where there are few
+    levels = np.unique(weight)
     if levels.size > min(MOST_LEVELS, weight.size // 2):
         return None
     return Codes(np.searchsorted(levels, weight).astype(np.int16), 1.0, levels)
@@ -181,6 +221,7 @@ def unpack(packed, bits, count):
     >>> unpack(np.array([7], dtype=np.uint8), 2, 2)
     array([3, 1])
     """
+    bits = whole("bits", bits, f"[1, {MOST_BITS}]")
     # (count*bits,) -> (count, bits)
     stream = np.unpackbits(packed, count=count * bits, bitorder="little").reshape(count, bits)
     return stream @ (1 << np.arange(bits, dtype=np.int64))

@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import InputError, require
 from ..layers import Conv2d, Layer, Linear
 from . import xnor
-from .pack import along_rows, layout, signed
+from .pack import Codes, signed
 
 EXACT = {np.dtype(np.float32): 2**24, np.dtype(np.float64): 2**53}
 BLOCK = 1000  # examples at once
@@ -115,13 +115,12 @@ class Product:
     def bits(self):
         """Bits that a weight takes in the file."""
         whole = self.weight.dtype.kind == "i"
-        return layout(self.weight)[0] if whole else 8 * self.weight.itemsize
+        return Codes(self.weight).bits if whole else 8 * self.weight.itemsize
 
     @property
     def value(self):
         """The weight as the network was trained with it, float64."""
-        numbers = self.weight if self.levels is None else self.levels[self.weight]
-        return along_rows(self.step, numbers) * numbers
+        return Codes(self.weight, self.step, self.levels).value
 
     def __call__(self, x):
         """sum k q of integer type for integers q, else sum k x in the type of x."""
