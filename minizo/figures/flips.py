@@ -19,7 +19,8 @@ def flips(runs, title, measure=ERROR, of="signs"):
     title : str
     measure : (str, str, str)
         A column of the records that says how good the network is, what its axis says, and the
-        axis's scale.
+        axis's scale. On a linear one the record before training, far above all others, is left
+        out.
     of : {"signs", "levels"}
         What flips: ``"levels"`` where there are more than two.
 
@@ -38,8 +39,9 @@ def flips(runs, title, measure=ERROR, of="signs"):
     for axes, (column, label, scale) in zip(figure.subplots(1, 3), panels, strict=True):
         for name, group in groups.items():
             style = own[name]
-            x = group[0]["step"]
-            values = list(zip(*(records[column] for records in group), strict=True))
+            start = 1 if column == measure[0] and scale == "linear" else 0
+            x = group[0]["step"][start:]
+            values = list(zip(*(records[column][start:] for records in group), strict=True))
             mean = [sum(v) / len(v) for v in values]
             axes.plot(
                 x, mean, label=name, markersize=4, linewidth=1.5, markevery=max(1, len(x) // 8),

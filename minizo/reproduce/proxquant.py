@@ -197,9 +197,9 @@ def loader(arguments, of_text, say=silent):
 
 def sized(network, setup):
     """The network with its size, looked at; the widths of a perceptron; and what titles say."""
-    if setup.published:
-        width = network.get("width") or WIDTH
-        return network.having("width", width), ModelCase.widths, setup.name.format(width=width)
+    if setup.of_text:
+        network = network if network.get("width") is not None else network.having("width", WIDTH)
+        return network, ModelCase.widths, setup.name.format(width=network.get("width"))
     hidden = network.get("hidden") or (32,)
     if network.without("hidden").settings or len(hidden) != 1:
         raise InputError(
@@ -269,7 +269,7 @@ def work(arguments):
     small, part = arguments.quick, read("model", arguments.model)
     setup = choose("--model", part.name, SETUPS)
     network, hidden, name = sized(part, setup)
-    of_text = bool(setup.published)
+    of_text = setup.of_text
     seeds, steps, batch = command.counts(
         arguments,
         seeds=1 if small else 10,
@@ -277,6 +277,8 @@ def work(arguments):
         batch=setup.batch,
     )
     (warm_steps,) = command.counts(arguments, warm=steps)
+    remedy = "ProxQuant pulls from the second step to two thirds of a run: give at least 3"
+    require(steps >= 3, "--steps", steps, remedy)
     rates, methods = setup.rates, setup.methods
     if small:
         rates = rates[1:3]

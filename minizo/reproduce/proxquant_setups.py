@@ -82,12 +82,12 @@ METHODS = (
 
 # Ternary levels lie some 1.4 mean|x| from 0, so weights are clipped further out. The paper's
 # ternary regulariser is the squared distance, which two rounds of fitting and moving approximate.
-FAR = 2.0
+FAR, WEAK = 2.0, (0.3, 1, 3, 10)
 TEXT_METHODS = (
     Method("BinaryConnect", binaryconnect(), BINARY),
-    Method("ProxQuant L1", proxquant("l1", PULLS), BINARY, pulled=True),
+    Method("ProxQuant L1", proxquant("l1", WEAK), BINARY, pulled=True),
     Method("BinaryConnect, ternary", binaryconnect(FAR), TERNARY, "BinaryConnect, ternary"),
-    Method("ProxQuant L2, ternary", proxquant("l2", PULLS, FAR), TERNARY,
+    Method("ProxQuant L2, ternary", proxquant("l2", WEAK, FAR), TERNARY,
            "BinaryConnect, ternary"),
 )  # fmt: skip
 
@@ -120,6 +120,8 @@ class Setup:
         How many training examples the training loss is of; by default all.
     levels : str
         What titles call the weights.
+    of_text : bool
+        Whether it learns a text, and not images.
     published : str
         What the paper reports, if it trains such a network.
     better : tuple of str
@@ -138,6 +140,7 @@ class Setup:
     measures: tuple = (ERROR,)
     examples: int | None = None
     levels: str = "binary"
+    of_text: bool = False
     published: str = ""
     better: tuple = ()
 
@@ -167,6 +170,6 @@ SETUPS = {
                           (0.01, 0.03), only(METHODS, slice(1, 3)), records=5),
     "lstm": Setup("LSTM of {width} units", "proxquant_lstm", 1000, 16, (0.003, 0.01, 0.03),
                   TEXT_METHODS, records=10, tuned=2, warm=Adam(0.02), examples=500,
-                  measures=(LOSS, PERPLEXITY), levels="binary and ternary", published=PUBLISHED,
-                  better=("ProxQuant L1",)),
+                  measures=(LOSS, PERPLEXITY), levels="binary and ternary", of_text=True,
+                  published=PUBLISHED, better=("ProxQuant L1",)),
 }  # fmt: skip
