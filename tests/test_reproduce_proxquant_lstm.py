@@ -299,3 +299,15 @@ def test_picture_of_losses_leaves_out_the_start():
     np.testing.assert_allclose(loss.lines[0].get_ydata(), [2.0, 1.9])
     np.testing.assert_allclose(change.lines[0].get_xdata(), [0, 10, 20])
     assert loss.get_ylabel() == "validation loss (nats)" and "levels" in change.get_ylabel()
+
+
+@pytest.mark.gpu
+def test_levels_that_move_on_a_card(cupy):
+    """The same share as on the host."""
+    net = models.mlp(12, 5, 3)
+    pair = generator(6).normal(size=(2, net.d))
+    objective = Objective(net, TERNARY)
+    host = level_change(objective.calibrate(pair[0]), *pair)
+    ours, theirs = (cupy.asarray(v) for v in pair)
+    found = level_change(objective.calibrate(ours), ours, theirs)
+    assert float(found) == pytest.approx(float(host)) and 0.2 < float(host) < 1.0

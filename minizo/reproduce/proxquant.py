@@ -37,10 +37,7 @@ from ..settings import Count, whole
 from . import command, zoo
 from . import proxquant_report as show
 from .proxquant_report import SCHEDULES, SHOWN, gather
-from .proxquant_setups import METHODS, SETUPS, TEXT_METHODS, Method, Setup, only, strength
-
-__all__ = ["METHODS", "SETUPS", "Method", "ModelCase", "Setup", "WarmCase", "main", "only",
-           "strength"]  # fmt: skip
+from .proxquant_setups import METHODS, SETUPS, TEXT_METHODS, only
 
 CONTEXT, WIDTH = 32, 64  # of a text: tokens of a sequence, units of the LSTM
 
