@@ -213,6 +213,7 @@ def test_command_by_characters_and_on_a_drawn_language(call):
     (("--model", "lstm", "--data", "verse.txt", "--context", "60"),
      "--batch is 16, but verse.txt has only"),
     (("--model", "lstm", "--data", "nowhere"), "text 'nowhere' is neither known"),
+    (("--model", "lstm", "--data", ""), "text '' is neither known"),
     (("--model", "lstm", "--data", "verse.txt", "--words", "1"), "--words is 1, but it must be"),
     (("--model", "lstm", "--data", "verse.txt", "--context", "0"), "--context is 0, but it must"),
     (("--model", "lstm", "--data", "synthetic", "--words", "50"), "the drawn language has no word"),

@@ -188,8 +188,8 @@ def loader(arguments, of_text, say=silent):
     if arguments.words is not None:
         words = {"level": "words", "words": whole("--words", arguments.words, "[2, inf)")}
     context = CONTEXT if arguments.context is None else whole("--context", arguments.context)
-    return partial(data.text, arguments.data or PUBLIC, context=context, progress=False,
-                   notice=say, **words)  # fmt: skip
+    name = PUBLIC if arguments.data is None else arguments.data
+    return partial(data.text, name, context=context, progress=False, notice=say, **words)
 
 
 def sized(network, setup):
