@@ -33,8 +33,9 @@ from minizo.data.dataset import Dataset
 from minizo.lab.flips import CountFlips, level_change
 from minizo.records import evaluate
 from minizo.reproduce import proxquant, proxquant_report, zoo
-from minizo.reproduce.proxquant import ModelCase, WarmCase, strength
+from minizo.reproduce.proxquant import ModelCase, WarmCase
 from minizo.reproduce.proxquant_report import with_rates
+from minizo.reproduce.proxquant_setups import METHODS, SETUPS, only, strength
 
 
 def objective_of(quantizer=None):
@@ -232,7 +233,7 @@ def test_quick_command(call, tmp_path, monkeypatch):
     flags = ("--quick", "--steps", "12", "--model", "mlp:hidden=5")
     code, out, _ = call(*flags)
     assert code == 0
-    for method in proxquant.METHODS:
+    for method in METHODS:
         assert out.count(f"\n{method.name} ") == 2
     assert "constant rate" in out and "pull 30" in out and "falling rate" in out
     folder = tmp_path / "runs" / "proxquant-quick"
@@ -258,10 +259,8 @@ def test_convolutional_networks_are_tuned_on_a_seed_of_their_own(
     call, images, model, stem, tmp_path, monkeypatch
 ):
     """As many settings for every method with the tuning seed; the shown ones alone with both."""
-    setup = replace(
-        proxquant.SETUPS[model], rates=(0.01,), methods=proxquant.only(proxquant.METHODS, slice(1))
-    )
-    monkeypatch.setitem(proxquant.SETUPS, model, setup)
+    setup = replace(SETUPS[model], rates=(0.01,), methods=only(METHODS, slice(1)))
+    monkeypatch.setitem(SETUPS, model, setup)
     monkeypatch.setattr(zoo, "small_mnist", lambda: images)
     code, out, _ = call("--model", model, "--seeds", "2", "--steps", "4")
     assert code == 0 and f"--model {model}" in out and "mlp" not in out
@@ -303,10 +302,10 @@ def test_bad_numbers_are_refused(call):
         assert code == 2 and out == "" and "the comparison has the networks" in err
 
 
-@pytest.mark.parametrize("model", proxquant.SETUPS)
+@pytest.mark.parametrize("model", SETUPS)
 def test_methods_have_equally_many_settings(model):
     """Tuned alike: four variants each, or two, all of them rules."""
-    for method in proxquant.SETUPS[model].methods:
+    for method in SETUPS[model].methods:
         assert len(method.variants) == (2 if model == "small-resnet" else 4)
         for make in method.variants.values():
             assert make(optim.Adam(0.01), 100).label.split()[0] in method.name

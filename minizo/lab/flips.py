@@ -12,16 +12,34 @@ from typing import NamedTuple
 
 from .. import backend
 from ..estimators import Estimator
+from ..quantizers.fitted import Fitted
+
+
+def levels_of(objective, theta):
+    """What tells the levels of each quantised tensor apart: name -> array of the tensor's size.
+
+    The quantised weights; but where the levels are fitted to the weights, and so move with every
+    one of them, the place of a weight's level in its row: how many thresholds it has passed.
+    """
+    xp, found = backend.namespace(theta), objective.quantize(theta)
+    for name in objective.quantized:
+        quantizer = objective.quantizer_of(name)
+        if isinstance(quantizer, Fitted):
+            x = objective.cut(theta, name)
+            _, thresholds = quantizer.fit(x)
+            passed = [x >= thresholds[..., j : j + 1] for j in range(thresholds.shape[-1])]
+            found[name] = sum(xp.astype(own, theta.dtype) for own in passed)
+    return found
 
 
 def level_change(objective, first, second):
     """Share of the quantised weights whose level differs between two thetas (..., d): (...).
 
     For binary weights this is SignChange = ||sign(x) - sign(y)||_1 / (2 d) of the ProxQuant paper,
-    over the quantised ones.
+    over the quantised ones. Levels are told apart as in `levels_of`.
     """
     xp = backend.namespace(first)
-    ours, theirs = objective.quantize(first), objective.quantize(second)
+    ours, theirs = levels_of(objective, first), levels_of(objective, second)
     lead, shapes = first.shape[:-1], objective.network.shapes
     differing = [
         # (..., *shape) -> (..., m) -> (...)

@@ -3,10 +3,10 @@
 The ProxQuant paper finds that it ends at a lower error than BinaryConnect and nearer to the
 full-precision weights that both start from, and that BinaryConnect's signs go on changing until
 they are frozen. This command asks the same of binary networks on MNIST, a multi-layer perceptron or
-a small convolutional one: all methods start from the same trained full-precision weights, are tuned
-over as many settings each (learning rates, schedules, and variants), and are compared by error, by
-SignChange(theta_0, theta_t), and by the share of weights that flip in a step. It stops and goes on:
-every finished run is kept.
+a small convolutional one, and of an LSTM that learns a text, binary and ternary: all methods start
+from the same trained full-precision weights, are tuned over as many settings each (learning rates,
+schedules, and variants), and are compared by error, by SignChange(theta_0, theta_t), and by the
+share of weights that flip in a step. It stops and goes on: every finished run is kept.
 
 References
 ----------
@@ -14,37 +14,32 @@ Y. Bai, Y.-X. Wang, E. Liberty, "ProxQuant: quantized neural networks via proxim
 2019, arXiv 1810.00861, section 4.
 """
 
+import os
 import sys
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
-from .. import (
-    STE,
-    BinaryConnect,
-    ProxConnect,
-    ProxQuant,
-    __version__,
-    figures,
-    models,
-    report,
-    sweep,
-)
-from ..commands import guarded
-from ..commands.parts import read
+from .. import STE, __version__, data, figures, models, report, sweep
+from ..commands import guarded, language
+from ..commands.parts import build, read
+from ..commands.shell import notice
 from ..compare import TUNING
-from ..errors import InputError, choose
+from ..data.texts import PUBLIC
+from ..errors import InputError, choose, require
 from ..files import write_text
 from ..lab.flips import CountFlips, level_change
 from ..models import perceptron
 from ..optim import Adam
 from ..quantizers import FullPrecision, Sign
+from ..settings import Count, whole
 from . import command, zoo
 from . import proxquant_report as show
 from .proxquant_report import SCHEDULES, SHOWN, gather
+from .proxquant_setups import METHODS, SETUPS, TEXT_METHODS, only
 
-FREEZE = 2 / 3
-WARM = Adam(0.003)  # trains the full-precision start
+CONTEXT, WIDTH = 32, 64  # of a text: tokens of a sequence, units of the LSTM
 
 
 @dataclass(frozen=True)
@@ -53,19 +48,29 @@ class ModelCase(sweep.Case):
 
     Parameters
     ----------
-    model : {"mlp", "lenet", "small-resnet"}
-        ``"mlp"`` has the hidden layers ``widths``.
+    model : str
+        ``"mlp"``, which has the hidden layers ``widths``, ``"lenet"``, ``"small-resnet"``, or a
+        model of a text with its settings, such as ``"lstm:width=64"``.
+    examples : int, optional
+        How many training examples the training loss of the records is of; by default all.
     """
 
     model: str = "mlp"
+    examples: Count | None = None
 
     def alike(self):
         """None: each leaves its checkpoint, from which others start."""
         return None
 
+    def options(self, data, path):
+        """How many examples are evaluated."""
+        return {"loss_examples": self.examples}
+
     def network(self, data):
-        """The network, for images of the size of the data's."""
+        """The network, for images of the size of the data's, or for its tokens."""
         shape = tuple(data.x_train.shape[1:])
+        if data.tokens:
+            return build(read("model", self.model), vocabulary=data.classes, context=shape[0])
         if self.model == "lenet":
             return models.lenet(zoo.CHANNELS, data.classes, input_shape=shape)
         if self.model == "small-resnet":
@@ -101,102 +106,7 @@ class WarmCase(ModelCase):
         }
         if isinstance(self.estimator, CountFlips):
             watch["flips"] = lambda objective, state: state.estimator.flips
-        return {"start": start, "watch": watch}
-
-
-# ------------------------------------------------------------------ what is compared
-
-
-def strength(optimizer, pull, steps, freeze=FREEZE):
-    """lam whose homotopy adds up to ``pull``: sum over t < freeze steps of eta_t lam t = pull.
-
-    So one grid of pulls suits all learning rates and lengths. With L1, a pull of p moves a weight
-    by up to p alpha in all.
-    """
-    total = sum(optimizer.rate(t / steps) * t for t in range(round(freeze * steps)))
-    return pull / total
-
-
-@dataclass(frozen=True)
-class Method:
-    """Variants of one method, by name; each makes its rule from (optimizer, steps)."""
-
-    name: str
-    variants: dict
-
-
-def proxquant(power, pulls):
-    """Variants of ProxQuant with clipped latent weights, as in the authors' code."""
-    return {
-        f"pull {pull:g}": lambda optimizer, steps, pull=pull: ProxQuant(
-            power, strength(optimizer, pull, steps), clip=1.0, freeze=FREEZE
-        )
-        for pull in pulls
-    }
-
-
-METHODS = (
-    Method("BinaryConnect", {
-        "": lambda optimizer, steps: BinaryConnect(),
-        "frozen": lambda optimizer, steps: BinaryConnect(freeze=FREEZE),
-        "clipped": lambda optimizer, steps: BinaryConnect(clip=1.0),
-        "clipped, frozen": lambda optimizer, steps: BinaryConnect(clip=1.0, freeze=FREEZE),
-    }),
-    Method("ProxQuant L1", proxquant("l1", (1, 3, 10, 30))),
-    Method("ProxQuant L2", proxquant("l2", (1, 3, 10, 30))),
-    Method("ProxConnect L1 (lazy)", {
-        f"to {most}": lambda optimizer, steps, most=most: ProxConnect("l1", most / steps)
-        for most in (30, 100, 300, 1000)
-    }),
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What is run on one network.
-
-    Parameters
-    ----------
-    name : str
-        As titles call it.
-    stem : str
-        Of the files' names.
-    steps, batch : int
-        Of a run.
-    rates : tuple of float
-        Learning rates of the grid.
-    methods : tuple of Method
-        With the variants of the grid.
-    records : int
-        Of the runs whose flips are counted; of the others only the end is looked at.
-    tuned : int
-        Tuning seeds, with which the grid is run. The best settings run with the reported seeds.
-    """
-
-    name: str
-    stem: str
-    steps: int
-    batch: int
-    rates: tuple
-    methods: tuple
-    records: int
-    tuned: int = 1
-
-
-def only(methods, part):
-    """The methods with a part of their variants, a slice."""
-    return tuple(Method(m.name, dict(list(m.variants.items())[part])) for m in methods)
-
-
-# The convolutional networks meet MNIST at half its resolution: see `zoo.small_mnist`.
-SETUPS = {
-    "mlp": Setup("784-{hidden}-10", "proxquant", 2000, 100, (0.001, 0.003, 0.01, 0.03), METHODS,
-                 records=40, tuned=3),
-    "lenet": Setup("LeNet of {} and {} channels".format(*zoo.CHANNELS), "proxquant_lenet", 600, 50,
-                   (0.01, 0.03), METHODS, records=10),
-    "small-resnet": Setup("ResNet-8 of 8, 16 and 32 channels", "proxquant_resnet", 300, 50,
-                          (0.01, 0.03), only(METHODS, slice(1, 3)), records=5),
-}  # fmt: skip
+        return super().options(data, path) | {"start": start, "watch": watch}
 
 
 def grid(methods, rates):
@@ -210,21 +120,23 @@ def grid(methods, rates):
     ]
 
 
-def starting(rule, optimizer, case, steps, record_every):
+def starting(rule, quantizer, optimizer, case, steps, record_every):
     """The `WarmCase` of a rule that starts from the end of ``case``."""
     return WarmCase(rule, optimizer, case.seed, steps, case.batch, case.widths, model=case.model,
-                    warm=case, record_every=record_every)  # fmt: skip
+                    examples=case.examples, quantizer=quantizer, warm=case,
+                    record_every=record_every)  # fmt: skip
 
 
 def plan(settings, warm, steps):
     """(method, optimiser, variant, seed) -> case, for (method, optimiser, variant) each."""
     return {
         (method.name, optimizer, variant, case.seed): starting(
-            method.variants[variant](optimizer, steps), optimizer, case, steps, steps
+            method.variants[variant](optimizer, steps), method.quantizer, optimizer, case, steps,
+            steps,
         )
         for method, optimizer, variant in settings
         for case in warm
-    }
+    }  # fmt: skip
 
 
 def watched(methods, chosen, warm, steps, records):
@@ -237,31 +149,94 @@ def watched(methods, chosen, warm, steps, records):
     rules = {}
     for method in methods:
         optimizer, variant = chosen[method.name, "constant"]
-        every = method.variants if method.name == "ProxQuant L1" else [variant]
-        for name in every:
-            detail = f", {name}" if len(every) > 1 else ""
+        for name in method.variants if method.pulled else [variant]:
+            detail = f", {name}" if method.pulled and len(method.variants) > 1 else ""
             label = f"{method.name}, constant rate {optimizer.lr:g}{detail}"
-            rules[label] = method.variants[name], optimizer
+            rules[label] = method, name, optimizer
     binary = methods[0]
     optimizer, variant = chosen[binary.name, "linear"]
     label = f"{binary.name}, falling rate {optimizer.lr:g}"
-    rules[label] = binary.variants[variant], optimizer
-    return {
-        label: [
-            starting(CountFlips(replace(make(optimizer, steps), freeze=None)), optimizer, case,
-                     steps, max(1, steps // records))
-            for case in warm
+    rules[label] = binary, variant, optimizer
+    every, found = max(1, steps // records), {}
+    for label, (method, variant, optimizer) in rules.items():
+        rule = CountFlips(replace(method.variants[variant](optimizer, steps), freeze=None))
+        found[label] = [
+            starting(rule, method.quantizer, optimizer, case, steps, every) for case in warm
         ]
-        for label, (make, optimizer) in rules.items()
-    }  # fmt: skip
+    return found
+
+
+# ------------------------------------------------------------------------------ the command
+
+
+def silent(line):
+    """Say nothing: what there is to say about the data has been said."""
+
+
+def loader(arguments, of_text, say=silent):
+    """What loads the data, also in other processes."""
+    if not of_text:
+        for name in ("data", "context", "words"):
+            given = getattr(arguments, name)
+            if given is not None:
+                raise InputError(
+                    f"--{name} {given} has no effect with --model {arguments.model}, which learns "
+                    "the images of MNIST; leave it out, or choose --model lstm"
+                )
+        return data.mnist if read("model", arguments.model).name == "mlp" else zoo.small_mnist
+    words = {}
+    if arguments.words is not None:
+        words = {"level": "words", "words": whole("--words", arguments.words, "[2, inf)")}
+    context = CONTEXT if arguments.context is None else whole("--context", arguments.context)
+    name = PUBLIC if arguments.data is None else arguments.data
+    return partial(data.text, name, context=context, progress=False, notice=say, **words)
+
+
+def sized(network, setup):
+    """The network with its size, looked at; the widths of a perceptron; and what titles say."""
+    if setup.of_text:
+        network = network if network.get("width") is not None else network.having("width", WIDTH)
+        return network, ModelCase.widths, setup.name.format(width=network.get("width"))
+    hidden = network.get("hidden") or (32,)
+    if network.without("hidden").settings or len(hidden) != 1:
+        raise InputError(
+            f"{network.flag}: the comparison has the networks mlp:hidden=32, of any one width, "
+            "lenet and small-resnet as they are, and lstm"
+        )
+    perceptron(hidden)  # its width is looked at
+    return network, hidden, setup.name.format(hidden=hidden[0])
+
+
+PROBED = 10  # steps that tell how long one takes
+
+
+def seconds(case, held, steps, evaluations):
+    """About what so many steps and evaluations take, from a few steps on a part of the data.
+
+    An evaluation takes a third of a step, a forward, for every batch of its examples.
+    """
+    few = replace(case, steps=PROBED, record_every=PROBED, examples=None)
+    run = few.train(held.head(case.batch, 1))
+    examples = held.y_test.shape[0] + (case.examples or held.y_train.shape[0])
+    steps += evaluations * examples / (3.0 * case.batch)
+    return steps * run.final("seconds") / PROBED
+
+
+def in_words(seconds):
+    """``some 40 seconds``, ``some 3 minutes``.
+
+    >>> in_words(39.7), in_words(170.0)
+    ('some 40 seconds', 'some 3 minutes')
+    """
+    return f"some {seconds:.0f} seconds" if seconds < 90 else f"some {seconds / 60:.0f} minutes"
 
 
 def main(argv=None):
     """Run the command; returns its exit code."""
     parser = command.parser(
         "proxquant", __doc__.split("\n\n")[1],
-        "mlp 2000, lenet 600, small-resnet 300; --quick: at most 600", "10; --quick: 1",
-        "runs/proxquant or such, or -quick",
+        "mlp 2000, lenet 600, small-resnet 300, lstm 1000; --quick: at most 600",
+        "10; --quick: 1", "runs/proxquant or such, or -quick",
     )  # fmt: skip
     add = parser.add_argument
     add(
@@ -269,7 +244,8 @@ def main(argv=None):
         metavar="PART",
         default="mlp:hidden=32",
         help="the network: mlp:hidden=32 on MNIST, or lenet or small-resnet on 10,000 images of it "
-        "at half the resolution, with a shorter grid (default: mlp:hidden=32)",
+        "at half the resolution, with a shorter grid, or lstm:width=64 on a text "
+        "(default: mlp:hidden=32)",
     )
     add(
         "--quick",
@@ -277,43 +253,58 @@ def main(argv=None):
         help="under 3 minutes on 2 cores: at most 600 steps, 1 seed, 2 rates or 1, 1 variant each",
     )
     add("--warm", type=int, help="steps of the warm start (default: as many)")
+    add("--batch", type=int, help="examples a step (default: mlp 100, lstm 16, others 50)")
+    add("--data", help="lstm: a file, a folder with train.txt and valid.txt, or: tinyshakespeare | "
+        "synthetic (default: tinyshakespeare)")  # fmt: skip
+    add("--context", type=int, help=f"lstm: tokens of a sequence (default: {CONTEXT})")
+    add("--words", type=int, help="lstm: tokens are the N most frequent words, not characters")
     return guarded(lambda: work(parser.parse_args(argv)))
 
 
 def work(arguments):
     """The sweeps and the report."""
-    small, network = arguments.quick, read("model", arguments.model)
-    model, hidden = network.name, network.get("hidden") or (32,)
-    setup = choose("--model", model, SETUPS)
-    if network.without("hidden").settings or len(hidden) != 1:
-        raise InputError(
-            f"{network.flag}: the comparison has the networks mlp:hidden=32, of any one width, "
-            "lenet and small-resnet as they are"
-        )
-    perceptron(hidden)  # its width is looked at
-    seeds, steps = command.counts(
+    small, part = arguments.quick, read("model", arguments.model)
+    setup = choose("--model", part.name, SETUPS)
+    network, hidden, name = sized(part, setup)
+    of_text = setup.of_text
+    seeds, steps, batch = command.counts(
         arguments,
         seeds=1 if small else 10,
         steps=min(600, setup.steps) if small else setup.steps,
+        batch=setup.batch,
     )
     (warm_steps,) = command.counts(arguments, warm=steps)
+    remedy = "ProxQuant pulls from the second step to two thirds of a run: give at least 3"
+    require(steps >= 3, "--steps", steps, remedy)
     rates, methods = setup.rates, setup.methods
     if small:
-        rates, methods = rates[1:3], only(METHODS, slice(2, 3))
-    sweep_of, out = command.places(arguments, f"{setup.stem}{'-quick' if small else ''}")
+        rates = rates[1:3]
+        methods = only(TEXT_METHODS if of_text else METHODS, slice(2, 3))
+    held, load = loader(arguments, of_text, notice)(), loader(arguments, of_text)
+    count = held.y_train.shape[0]
+    remedy = f"{held.name} has only {count} training examples; give a smaller --batch"
+    remedy += ", a smaller --context, or a longer text" if of_text else ""
+    require(batch <= count, "--batch", batch, remedy)
 
-    def run(cases):
-        return sweep_of(cases, None if model == "mlp" else zoo.small_mnist)
-
-    def starts(first, count):
+    def starts(first, number):
         return [
-            ModelCase(STE(), WARM, seed, warm_steps, setup.batch, hidden, model=model,
+            ModelCase(STE(), setup.warm, seed, warm_steps, batch, hidden,
+                      model=str(network) if of_text else network.name,
+                      examples=setup.examples and min(setup.examples, count),
                       quantizer=FullPrecision(), record_every=warm_steps)
-            for seed in range(first, first + count)
+            for seed in range(first, first + number)
         ]  # fmt: skip
 
     settings = grid(methods, rates)
     tuning, warm = starts(TUNING, 1 if small else setup.tuned), starts(0, seeds)
+    cost = planned(setup, methods, settings, tuning, warm, steps, held, arguments.workers)
+    sweep_of, out = command.places(arguments, f"{setup.stem}{'-quick' if small else ''}")
+    if not arguments.quiet:
+        notice(cost)
+
+    def run(cases):
+        return sweep_of(cases, load)
+
     full = run([*tuning, *warm])[len(tuning) :]
     cases = plan(settings, tuning, steps)
     tuned = gather(cases, run(list(cases.values())))
@@ -325,39 +316,83 @@ def work(arguments):
     found = run([case for group in counted.values() for case in group])
     labels = [label for label, group in counted.items() for _ in group]
     runs = [
-        (label, show.with_rates(record["records"]))
+        (label, show.with_rates(record["records"], setup.measures[0]))
         for label, record in zip(labels, found, strict=True)
         if "error" not in record
     ]
     title = (
-        f"{full[0]['data']}: binary {setup.name.format(hidden=hidden[0])} from a full-precision "
-        f"start, {steps} steps of {setup.batch}, {command.in_words(seeds)}"
+        f"{full[0]['data']}: {setup.levels} {name} from a full-precision start, {steps} steps of "
+        f"{batch}, {command.in_words(seeds)}"
     )
-    flags = f"--model mlp:hidden={hidden[0]}" if model == "mlp" else f"--model {model}"
-    words = (
-        f"{len(tuned[methods[0].name])} settings a method (Adam at {' or '.join(map(str, rates))}, "
-        f"{' or '.join(SCHEDULES)}, the method's own), tuned by training loss on "
-        f"seed{'s' if len(tuning) > 1 else ''} {', '.join(str(case.seed) for case in tuning)};\n"
-        "the best of them with the reported seeds. Differences: seed by seed, 95 % intervals.\n\n"
-    )
-    best = show.best_table(table, chosen, len(tuned[methods[0].name]))
-    errors = [100.0 - 100.0 * record["records"]["test_accuracy"][-1] for record in full]
+    tried = len(tuned[methods[0].name])
+    goodness = ", ".join(f"{own.name} {own.cell(full)}" for own in setup.measures)
     text = "\n".join([
         f"{title}, minizo {__version__}, NumPy {np.__version__}",
-        f"python -m minizo.reproduce.proxquant --seeds {seeds} --steps {steps} --warm {warm_steps} "
-        f"{flags}{' --quick' if small else ''}", "",
-        f"{words}Full precision after {warm_steps} steps: training loss "
-        f"{report.spread(show.losses(full), 4)}, test error {report.spread(errors, 2)} %", "",
+        "python -m minizo.reproduce.proxquant "
+        f"{flags(arguments, network, seeds, steps, warm_steps)}", "",
+        how(tried, methods, rates, tuning), "",
+        f"Full precision after {warm_steps} steps: training loss "
+        f"{report.spread(show.losses(full), 4)}, {goodness}",
+        *([language.best_possible(held)] if of_text and held.entropy else []), "",
         "Every method at its best of the grid, by training loss: first with any schedule,\n"
-        "then with a constant learning rate", "", best, "",
+        "then with a constant learning rate", "",
+        show.best_table(table, chosen, tried, methods, setup.measures), "",
+        *([show.verdict(table, chosen, methods, setup.better), ""] if of_text else []),
+        *([setup.published, ""] if of_text else []),
         "The best settings with a constant rate again, nothing frozen", "",
-        show.flips_table(runs), "",
+        show.flips_table(runs, setup.measures), "",
     ])  # fmt: skip
     write_text(out / f"{setup.stem}.txt", text)
-    show.write_grid(out / f"{setup.stem}.csv", tuned, table)
-    figures.save(figures.flips(runs, title), out / f"{setup.stem}.png")
+    show.write_grid(out / f"{setup.stem}.csv", tuned, table, measure=setup.measures[0])
+    drawn = setup.measures[0].key, setup.measures[0].axis, setup.measures[0].scale
+    picture = figures.flips(runs, title, drawn, "levels" if of_text else "signs")
+    figures.save(picture, out / f"{setup.stem}.png")
     print(f"{text}\nfiles: {out / setup.stem}.txt, .csv and .png")
     return 0
+
+
+def planned(setup, methods, settings, tuning, warm, steps, held, workers):
+    """What is about to be run, and how long it takes, in words."""
+    workers = whole("--workers", (os.cpu_count() or 1) if workers is None else workers)
+    labels = 1 + sum(len(m.variants) if m.pulled else 1 for m in setup.methods)
+    counts = {
+        "warm starts": len(tuning) + len(warm),
+        "to tune": len(settings) * len(tuning),
+        "reported": len(SHOWN) * len(methods) * len(warm),
+        "whose flips are counted": labels * len(warm),
+    }
+    runs, starts = sum(counts.values()), counts["warm starts"]
+    evaluations = 2 * runs + (setup.records - 1) * counts["whose flips are counted"]
+    lead = warm[0]
+    expected = seconds(lead, held, starts * lead.steps + (runs - starts) * steps, evaluations)
+    parts = ", ".join(f"{number} {what}" for what, number in counts.items())
+    return (
+        f"at most {runs} runs of {steps} steps ({parts}): {in_words(expected / workers)} on "
+        f"{workers} core{'s' if workers > 1 else ''}; finished runs are kept"
+    )
+
+
+def flags(arguments, network, seeds, steps, warm_steps):
+    """The flags that give the same again."""
+    if network.name == "mlp" and not network.settings:
+        network = network.having("hidden", (32,))
+    given = [(name, getattr(arguments, name)) for name in ("batch", "data", "context", "words")]
+    more = "".join(f" --{name} {value}" for name, value in given if value is not None)
+    quick = " --quick" if arguments.quick else ""
+    return f"--seeds {seeds} --steps {steps} --warm {warm_steps} --model {network}{more}{quick}"
+
+
+def how(tried, methods, rates, tuning):
+    """How settings were chosen, and how differences are taken."""
+    others = {m.name: m.against for m in methods if m.against not in (m.name, methods[0].name)}
+    against = "".join(f",\nof {name} to {other}'s" for name, other in others.items())
+    return (
+        f"{tried} settings a method (Adam at {' or '.join(map(str, rates))}, "
+        f"{' or '.join(SCHEDULES)}, the method's own), tuned by training loss on "
+        f"seed{'s' if len(tuning) > 1 else ''} {', '.join(str(case.seed) for case in tuning)};\n"
+        f"the best of them with the reported seeds. Differences: seed by seed, 95 % intervals"
+        f"{against}."
+    )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,11 @@
 """Best settings, tables and CSV of `minizo.reproduce.proxquant`, from the records of its runs."""
 
 import math
+import textwrap
+from collections.abc import Callable
 from itertools import pairwise
 from statistics import fmean
+from typing import NamedTuple
 
 from .. import figures, report
 from ..compare import paired
@@ -10,6 +13,44 @@ from ..files import write_csv
 
 SCHEDULES = ("constant", "linear")
 SHOWN = (None, "constant")  # the best with any schedule, and with a constant learning rate
+
+
+class Measure(NamedTuple):
+    """How good a network is: a column of the records, and how it is shown.
+
+    name : what tables call it;  column : of the records;  shown : what becomes of its numbers;
+    unit, digits : behind them, and behind their point;  axis : what a picture says;
+    scale : of that axis.
+    """
+
+    name: str
+    column: str
+    shown: Callable
+    unit: str
+    digits: int
+    axis: str
+    scale: str = "log"
+
+    def ends(self, group):
+        """The last numbers of the seeds; ``None`` where a run diverged."""
+        return [None if "error" in r else self.shown(r["records"][self.column][-1]) for r in group]
+
+    def cell(self, group):
+        """Mean and deviation over the seeds as text."""
+        return report.spread(self.ends(group), self.digits) + self.unit
+
+    @property
+    def key(self):
+        """What its column is called where it is drawn."""
+        return self.name.replace(" ", "_")
+
+
+ERROR = Measure("test error", "test_accuracy", lambda share: 100.0 - 100.0 * share, " %", 2,
+                "test error of the quantised network (%)")  # fmt: skip
+LOSS = Measure("validation loss", "test_loss", float, "", 4,
+               "validation loss of the quantised network (nats)", "linear")  # fmt: skip
+PERPLEXITY = Measure("perplexity", "test_loss", math.exp, "", 2, "perplexity")
+CHANGE = Measure("SignChange", "sign_change", float, "", 3, "SignChange", "linear")
 
 
 def gather(cases, records):
@@ -40,12 +81,12 @@ def winners(table):
     }
 
 
-def with_rates(records):
-    """Records with test error in per cent, and flips a step between one record and the next."""
+def with_rates(records, measure=ERROR):
+    """Records with the measure, and flips a step between one record and the next."""
     spans = list(pairwise(zip(records["step"], records["flips"], strict=True)))
     rate = [(b[1] - a[1]) / (b[0] - a[0]) for a, b in spans]
-    errors = [100.0 - 100.0 * x for x in records["test_accuracy"]]
-    return records | {"test_error": errors, "flip_rate": [math.nan, *rate]}
+    shown = [measure.shown(x) for x in records[measure.column]]
+    return records | {measure.key: shown, "flip_rate": [math.nan, *rate]}
 
 
 def setting_name(optimizer, variant):
@@ -54,44 +95,74 @@ def setting_name(optimizer, variant):
     return ", ".join(part for part in parts if part)
 
 
-def cells(group):
-    """Final loss, test error and SignChange as text."""
+def cells(group, measures=(ERROR,)):
+    """Final loss, measures and SignChange as text."""
     if not all(map(math.isfinite, losses(group))):
-        return ["diverged", "-", "-"]
-    errors = [100.0 - 100.0 * r["records"]["test_accuracy"][-1] for r in group]
+        return ["diverged", *["-"] * len(measures), "-"]
     changes = [r["records"]["sign_change"][-1] for r in group]
-    return [report.spread(losses(group), 4), report.spread(errors, 2) + " %",
+    return [report.spread(losses(group), 4), *(own.cell(group) for own in measures),
             report.spread(changes, 3)]  # fmt: skip
 
 
-def error_rates(group):
-    """Final test errors of the seeds in per cent; ``None`` where a run diverged."""
-    return [
-        None if "error" in r else 100.0 - 100.0 * r["records"]["test_accuracy"][-1] for r in group
-    ]
+def gap(measure, table, chosen, method, against, schedule):
+    """The paired difference of a method at its best to another one at its own best."""
+    ours, theirs = (table[name][chosen[name, schedule]] for name in (method, against))
+    return paired(measure.ends(ours), measure.ends(theirs))
 
 
-def apart(group, base):
-    """The paired difference of test errors, with its 95 % interval; * where 0 lies outside."""
-    gap = paired(error_rates(group), error_rates(base))
-    return gap.in_words() + gap.star
+def best_table(table, chosen, count, methods, measures=(ERROR,)):
+    """Every method at its best of ``count`` settings, with any schedule and a constant rate.
 
-
-def best_table(table, chosen, count):
-    """Every method at its best of ``count`` settings, with any schedule and a constant rate."""
-    rows, first = [], next(iter(table))
+    Differences of the first measure, with 95 % intervals; * where 0 lies outside.
+    """
+    rows, first = [], measures[0]
     for schedule in SHOWN:
-        base = table[first][chosen[first, schedule]]
-        for method, settings in table.items():
-            key = chosen[method, schedule]
-            gap = "" if method == first else apart(settings[key], base)
-            rows.append([method, setting_name(*key), str(count), *cells(settings[key]), gap])
-    headers = ["", "best setting", "of", "training loss", "test error", "SignChange",
-               f"test error minus {first}'s"]  # fmt: skip
+        for method in methods:
+            key, apart = chosen[method.name, schedule], ""
+            if method.name != method.against:
+                found = gap(first, table, chosen, method.name, method.against, schedule)
+                apart = found.in_words(first.digits) + found.star
+            group = table[method.name][key]
+            rows.append([method.name, setting_name(*key), str(count), *cells(group, measures),
+                         apart])  # fmt: skip
+    headers = ["", "best setting", "of", "training loss", *(own.name for own in measures),
+               "SignChange", f"{first.name} minus {methods[0].name}'s"]  # fmt: skip
     return report.table(headers, rows)
 
 
-def flips_table(runs):
+ENDS = {"lower": "ends lower than", "higher": "ends higher than",
+        "not different": "is not told from"}  # fmt: skip
+ORDER = {"lower": ", as in the paper", "higher": ", unlike in the paper"}
+
+
+def verdict(table, chosen, methods, better=()):
+    """What the differences to BinaryConnect say, in nats, a sentence a method and schedule.
+
+    ``better`` are the methods that the paper finds better.
+    """
+    lines = []
+    for schedule in SHOWN:
+        when = "any schedule" if schedule is None else f"a {schedule} learning rate"
+        for method in methods:
+            if method.name == method.against:
+                continue
+            pair = method.name, method.against, schedule
+            loss, change = (gap(own, table, chosen, *pair) for own in (LOSS, CHANGE))
+            begins = f"With {when}, {method.name}"
+            if not loss.values:
+                lines.append(f"{begins} and {method.against} never both came to an end.")
+                continue
+            ends = ENDS.get(loss.verdict, f"({loss.verdict}) stands beside")
+            order = ORDER.get(loss.verdict, "") if method.name in better else ""
+            lines.append(
+                f"{begins} {ends} {method.against}{order}: validation loss "
+                f"{loss.in_words(LOSS.digits)}, so perplexity times {math.exp(loss.mean):.3f}; "
+                f"SignChange {change.in_words(CHANGE.digits)}."
+            )
+    return "\n".join(textwrap.fill(line, 100, subsequent_indent="  ") for line in lines)
+
+
+def flips_table(runs, measures=(ERROR,)):
     """SignChange and flips a step near the end, of the runs in which nothing is forced."""
     rows, steps = [], runs[0][1]["step"]
     late = max(2, len(steps) // 10)
@@ -99,17 +170,18 @@ def flips_table(runs):
     for label, group in figures.by_label(runs).items():
         changes = [r["sign_change"][-1] for r in group]
         rates = [fmean(r["flip_rate"][-late:]) for r in group]
-        errors = [r["test_error"][-1] for r in group]
-        rows.append([label, report.spread(errors, 2) + " %", report.spread(changes, 3),
-                     f"{fmean(rates):.2e}", f"{max(rates):.2e}"])  # fmt: skip
-    headers = ["", "test error", "SignChange", f"flips a step, last {end}", "at most"]
+        good = [own.cell([{"records": r} for r in group]) for own in measures]
+        rows.append([label, *good, report.spread(changes, 3), f"{fmean(rates):.2e}",
+                     f"{max(rates):.2e}"])  # fmt: skip
+    names = [own.name for own in measures]
+    headers = ["", *names, "SignChange", f"flips a step, last {end}", "at most"]
     return report.table(headers, rows)
 
 
-def write_grid(path, *tables):
+def write_grid(path, *tables, measure=ERROR):
     """Final numbers of every run as CSV: of the tuning, and of the reported seeds."""
     header = ["method", "optimizer", "lr", "schedule", "variant", "seed", "train_loss",
-              "test_accuracy", "sign_change"]  # fmt: skip
+              measure.column, "sign_change"]  # fmt: skip
     rows = [
         [method, type(optimizer).__name__, optimizer.lr, optimizer.schedule, variant, r["seed"],
          *(f"{r['records'][name][-1]:.6f}" for name in header[-3:])]
