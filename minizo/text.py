@@ -26,7 +26,11 @@ codes: 0, 1 if a run diverged, 2 for bad input."""
 DEFAULTS = {
     "data": "tinyshakespeare",
     "context": 64,
-    "estimator": ["ste", "normalised-ste", "fogzo:n=1,beta=.99999,perturb=quantized"],
+    "estimator": [
+        "ste",
+        "normalised-ste:over=quantized",
+        "fogzo:n=1,beta=.99999,perturb=quantized",
+    ],
     "full_precision": "yes",
     "model": "llama",
     "quantize": "layers.*",

@@ -134,7 +134,7 @@ class Case(sweep.Case):
 
     def options(self, data, path):
         """How many training examples the recorded loss is of, and what is watched."""
-        own = {"loss_examples": HELD_OUT}
+        own = {"loss_examples": min(HELD_OUT, data.y_train.shape[0])}
         return own if self.watch is None else {**own, "watch": self.watch()}
 
 

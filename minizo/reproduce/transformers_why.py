@@ -121,7 +121,7 @@ def cosines(steps, small=False, quiet=False):
             batch = Batch(data.x_train[-main.BATCH :], data.y_train[-main.BATCH :])
             for look in looks:
                 run = fit(objective, data, STE(), main.adamw(RATE), steps=look, batch=main.BATCH,
-                          record_every=look, loss_examples=main.HELD_OUT)  # fmt: skip
+                          record_every=look, loss_examples=1)  # fmt: skip
                 spsa = SPSA(perturb="quantized")
                 step = Step(pool=pool)
                 target = reference(objective, run.theta, batch, count, spsa, step=step,
