@@ -1,5 +1,6 @@
 """Tables for people: aligned plain text."""
 
+import math
 from statistics import fmean, stdev
 
 
@@ -28,11 +29,24 @@ def table(headers, rows):
 def spread(values, digits):
     """Mean, and standard deviation over several seeds: ``0.412 +- 0.018``.
 
-    >>> spread([0.40, 0.42], 3), spread([0.4], 3)
-    ('0.410 +- 0.014', '0.400')
+    >>> spread([0.40, 0.42], 3), spread([0.4], 3), spread([1.0, math.inf], 3)
+    ('0.410 +- 0.014', '0.400', 'inf')
     """
-    mean = f"{fmean(values):.{digits}f}"
-    return f"{mean} +- {stdev(values):.{digits}f}" if len(values) > 1 else mean
+
+    def shown(value):
+        return f"{value:.{digits}f}" if abs(value) < 1e6 else f"{value:.3g}"
+
+    mean, several = fmean(values), len(values) > 1 and all(map(math.isfinite, values))
+    return f"{shown(mean)} +- {shown(stdev(values))}" if several else shown(mean)
+
+
+def perplexity(loss):
+    """exp(loss), infinite where that is no number any more.
+
+    >>> perplexity(0.0), perplexity(1000.0)
+    (1.0, inf)
+    """
+    return math.exp(loss) if loss < 700.0 else math.inf
 
 
 def engineering(value):

@@ -57,7 +57,7 @@ def test_seeds_pair_starts_and_batches(points, objective):
     assert table.row("again").difference.verdict == "not different"
     assert all(value != 0.0 for value in table.row("faster").difference.values)
     ours, theirs = (table.row(name).ends("test_accuracy") for name in ("faster", "STE"))
-    assert table.row("faster").accuracy_difference == paired(ours, theirs)
+    assert table.row("faster").difference_beside == paired(ours, theirs)
 
 
 @dataclass(frozen=True)

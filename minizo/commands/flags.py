@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from .. import backend
 from ..compare.comparison import EQUAL
+from ..compare.results import MEASURES
 from ..data import AUGMENTATIONS, NAMES
 from ..data.texts import NAMES as TEXTS
 from ..errors import InputError, spelt
@@ -52,7 +53,12 @@ def _name(group, text, among, **more):
 
 IMAGES, TEXT, COMPARISON = "a training on images", "a training on a text", "a comparison"
 ALL_TRAINING = (IMAGES, TEXT)
-DATA = {TEXT: "a file, a folder with train.txt and valid.txt, or: " + " | ".join(TEXTS)}
+OF_TEXT = "a file, a folder with train.txt and valid.txt, or: " + " | ".join(TEXTS)
+DATA = {
+    TEXT: OF_TEXT,
+    COMPARISON: "images, a folder of IDX files or of CIFAR-10's batches, or: "
+    f"{' | '.join(NAMES)}; for a language model a text, {OF_TEXT}",
+}
 COMPARED, TRAINING = "what is compared", "training"
 NETWORK, MACHINE, OUTPUT = "the quantised network", "data and machine", "output"
 FLAGS = {
@@ -75,6 +81,8 @@ FLAGS = {
                            only=(COMPARISON,)),
     "reference": Flag(COMPARED, "LABEL", "the case to which differences are taken, by default the "
                       "first", only=(COMPARISON,)),
+    "measure": _name(COMPARED, "the final loss that is compared, by default test_loss (validation) "
+                     "of texts and train_loss of images", MEASURES, only=(COMPARISON,)),
     "equal": _name(COMPARED, "what is the same for all cases: --steps, or the compute or time that "
                    "the reference takes for them", EQUAL, many=True, only=(COMPARISON,)),
     "model": _part("model", NETWORK, "the network"),
@@ -96,9 +104,9 @@ FLAGS = {
                               only=ALL_TRAINING),
     "data": Flag(MACHINE, "DATA", "a data set, or a folder of IDX files or of CIFAR-10's batches",
                  "text", NAMES),
-    "context": _count(MACHINE, "T", "tokens of a sequence", only=(TEXT,)),
+    "context": _count(MACHINE, "T", "tokens of a sequence of a text", only=(TEXT, COMPARISON)),
     "words": _count(MACHINE, "N", "tokens are the N most frequent words, and not characters",
-                    interval="[2, inf)", only=(TEXT,)),
+                    interval="[2, inf)", only=(TEXT, COMPARISON)),
     "backend": _name(MACHINE, "the library that computes", backend.NAMES),
     "rng": _name(MACHINE, "cupy: where random numbers are made (host: NumPy's)", SOURCES),
     "dtype": _name(MACHINE, "of all numbers", ("float32", "float64")),
@@ -126,10 +134,10 @@ FLAGS = {
 
 
 def models_of(kind):
-    """Names of the models that a kind of command can train."""
+    """Names of the models that a kind of command can train; a comparison, all of them."""
     return [
         name for name, made in MODELS.items()
-        if parts.accepts(made, "vocabulary") == (kind == TEXT)
+        if kind == COMPARISON or parts.accepts(made, "vocabulary") == (kind == TEXT)
     ]  # fmt: skip
 
 

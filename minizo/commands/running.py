@@ -258,15 +258,6 @@ def summary(run, data, result, error):
     return row if error is None else row | {"error": error}
 
 
-def perplexity(loss):
-    """exp(loss), infinite where that is no number any more.
-
-    >>> perplexity(0.0), perplexity(1000.0)
-    (1.0, inf)
-    """
-    return math.exp(loss) if loss < 700.0 else math.inf
-
-
 def measures_of(data):
     """What a table says of the runs of a case: header -> function(their results) -> text.
 
@@ -285,7 +276,9 @@ def measures_of(data):
         "training loss": of("train_loss", 3),
         f"validation, nats a {data.unit}": of("test_loss", 3),
         "bits": of("test_loss", 3, math.log(2.0)),
-        "perplexity": lambda good: report.spread([perplexity(r["test_loss"]) for r in good], 2),
+        "perplexity": lambda good: report.spread(
+            [report.perplexity(r["test_loss"]) for r in good], 2
+        ),
     }
 
 

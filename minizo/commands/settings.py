@@ -27,7 +27,7 @@ ALTERNATIVES = {
     ("out", "resume"): "which folder",
     ("settings", "resume"): "which settings",
 }
-CHANGEABLE = ("reference",)  # kept in a folder, but no run depends on it
+CHANGEABLE = ("reference", "measure")  # kept in a folder, but no run depends on it
 DEFAULTS = {
     "estimator": ["ste", "normalised-ste", "spsa:n=1", "spsa:n=10", "fogzo:n=1", "fogzo:n=10"],
     "quantizer": ["midrise"],
@@ -75,6 +75,7 @@ class Settings:
     tune: tuple = None
     tuning_seeds: int = None
     reference: str = None
+    measure: str = None
     equal: tuple = None
     standardize: bool = False
     full_precision: str = None

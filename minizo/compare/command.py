@@ -3,6 +3,7 @@
 import json
 import sys
 from contextlib import contextmanager, redirect_stdout, suppress
+from dataclasses import replace
 
 from .. import __version__, backend, testing
 from ..commands import flags, own
@@ -12,14 +13,17 @@ from ..commands.cases import (
     load_data,
     title,
 )
-from ..commands.parts import build, read
+from ..commands.parts import accepts, build, read, thing
 from ..commands.running import evaluation, length, opened
 from ..commands.settings import DEFAULTS, settled, told
 from ..commands.shell import guarded, notice
-from ..data import AUGMENTATIONS
+from ..data import AUGMENTATIONS, NAMES
+from ..data.texts import DRAWN, PUBLIC
+from ..data.texts import NAMES as TEXTS
 from ..errors import InputError, nearest
 from ..inputs import check_batch, check_data, check_numbers
 from ..laws import LAWS, Law
+from ..models import MODELS
 from ..recipe import Recipe
 from . import files
 from .combinations import cases
@@ -34,7 +38,8 @@ interval.
 A PART is a name and its settings: --estimator fogzo:n=10,beta=.999; --help fogzo says what fogzo
 takes, and --estimator my_rule.py:MyRule,n=10 takes one from a file of yours, which
 minizo.testing looks at first. Every combination of parts is a case; of what --tune names (lr,
-unless you say otherwise) each case gets the value that is best on the tuning seeds."""
+unless you say otherwise) each case gets the value whose training loss is least on the tuning
+seeds. With --model llama or lstm the data are a text, and cases are judged by validation loss."""
 EPILOG = """\
 The folder holds table.txt, a picture, report.html (open it in a browser), results.json, runs.csv
 and curves.csv. Exit codes: 0, 1 if a run diverged, 2 for bad input."""
@@ -67,6 +72,7 @@ def run(defaults, given):
     refuse_repeated(given)
     settings, resume = told(COMMAND, defaults, given), given.get("resume")
     flags.refuse_foreign(settings, flags.COMPARISON, settled(defaults, {}))
+    settings = of_its_data(settings)
 
     # everything that can be wrong is looked at before anything is written or trained
     xp = backend.get(settings.backend)
@@ -91,8 +97,8 @@ def run(defaults, given):
     with errors_of(settings, folder, fresh), redirect_stdout(sys.stderr):  # whatever rules print
         found = compare(
             compared, data.to(xp), steps=steps, seeds=settings.all_seeds,
-            tuning_seeds=settings.tuning_seeds, reference=reference, equal=settings.equal,
-            folder=folder / "runs", workers=settings.workers, records=records,
+            tuning_seeds=settings.tuning_seeds, reference=reference, measure=settings.measure,
+            equal=settings.equal, folder=folder / "runs", workers=settings.workers, records=records,
             quiet=settings.quiet, settings=words, augment=AUGMENTATIONS[settings.augment],
             **options,
         )  # fmt: skip
@@ -105,6 +111,49 @@ def run(defaults, given):
         print(f"{report}\n\nfolder: {folder}\npage:   {folder / 'report.html'}")
     lost = any("error" in end for t in found.tables for row in t.rows for end in row.outcomes)
     return 1 if lost else 0
+
+
+CONTEXT = 64  # tokens of a sequence
+
+
+def of_its_data(settings):
+    """The settings, with a context where the data are a text, which the model says.
+
+    The package's language models take a ``vocabulary``; a model of the user's own is trained on a
+    text where ``--context`` or ``--words`` is given.
+
+    Raises
+    ------
+    InputError
+        For flags that have no effect: those of texts with images, and those of images with a text.
+    """
+    model, stated = settings.model, (settings.context, settings.words)
+    if settings.data == PUBLIC:
+        on_text = True  # also with a network for images, which is then refused
+    elif model.name in MODELS:
+        on_text = accepts(thing(model), "vocabulary")
+    else:
+        on_text = stated != (None, None)
+    if not on_text:
+        for name, number in zip(("context", "words"), stated, strict=True):
+            if number is not None:
+                raise InputError(
+                    f"--{name} {number} has no effect with --model {model.name}, which takes "
+                    f"images; leave it out, or choose {' | '.join(flags.models_of(flags.TEXT))}"
+                )
+        return settings
+    if settings.data in NAMES and settings.data != DRAWN:
+        raise InputError(
+            f"--data {settings.data} holds images, but --model {model.name} takes text; choose "
+            f"{' | '.join(TEXTS)}, or name a file"
+        )
+    for given, words in (
+        (settings.standardize, "--standardize"),
+        (settings.augment != "none", f"--augment {settings.augment}"),
+    ):
+        if given:
+            raise InputError(f"{words} has no effect with a text, only with images; leave it out")
+    return replace(settings, context=settings.context or CONTEXT)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Fair comparisons: rates chosen on some seeds, results from others, differences seed by seed.
 
-    tuning    every candidate of every case, on the tuning seeds; the least mean loss is chosen
+    tuning    every candidate of every case, on the tuning seeds; the least mean training loss is
+              chosen
     report    the chosen candidate of every case, on other seeds, the same for all cases
     judgement d_s = loss of the case - loss of the reference, for each seed s; its mean and interval
 
@@ -23,7 +24,7 @@ from ..rng import SEEDS
 from ..settings import plain, whole, wholes
 from .cases import check_cases, edges
 from .costs import budget_of, effort, length, probe, with_seconds
-from .results import Comparison, Row, Table, judged
+from .results import Comparison, Row, Table, judged, measure_of
 from .trials import Trials
 
 TUNING = 1000  # the first tuning seed
@@ -40,6 +41,7 @@ def compare(
     seeds=20,
     tuning_seeds=5,
     reference=None,
+    measure=None,
     equal=("steps",),
     folder=None,
     workers=None,
@@ -62,6 +64,10 @@ def compare(
         from 1000 for a number. No seed may be both.
     reference : str, optional
         Label of the case to which differences are taken; by default the first.
+    measure : {"train_loss", "test_loss"}, optional
+        The final loss that is reported and whose differences are taken: that of the training
+        examples, or of the test set, which of tokens is the validation part. By default
+        ``"test_loss"`` for tokens and ``"train_loss"`` for images. No run depends on it.
     equal : {"steps", "compute", "time"} or several of them
         What is the same for all: the number of steps; or the multiply-accumulates, or seconds, that
         the first candidate of the reference takes for ``steps``. In these every candidate, of the
@@ -90,7 +96,10 @@ def compare(
 
     Notes
     -----
-    Settings are chosen by training loss: to choose by test accuracy would use the test set up.
+    Settings are chosen by training loss on the tuning seeds, whatever ``measure`` is. All seeds
+    share one test set: a setting that is chosen by it has been fitted to it, and the loss reported
+    there would no longer be that of examples nobody has looked at. Where training and held-out loss
+    disagree about the best setting, as in a long run that overfits, every case pays for this alike.
     Cost: (candidates x tuning seeds + seeds) runs a case, and as many for each of ``equal``; a lone
     candidate is not tuned, and runs that two tables share are trained once. Candidates of a case
     that differ in their optimiser alone are a *group*, and trained together.
@@ -115,6 +124,8 @@ def compare(
     reference = cases[0].label if reference is None else reference
     choose("reference", reference, labels)
     equal = check_equal(equal)
+    losses = [candidate.objective.loss for own in cases for candidate in own.candidates]
+    measure = measure_of(measure, data.tokens, losses)
     steps, records = whole("steps", steps), whole("records", records)
     workers = (os.cpu_count() or 1) if workers is None else whole("workers", workers)
     if not backend.is_numpy(backend.namespace(data.x_train)):
@@ -157,7 +168,7 @@ def compare(
                         shown.update(runs * effort(costs[index][group]))
 
                 trials = Trials(data, options, records, folder, workers, tick)
-                row = measured(own, index, trials, seeds, tuning, lengths)
+                row = measured(own, index, trials, seeds, tuning, lengths, measure)
                 group = group_of(own, row.chosen)
                 pace = costs[index][group].seconds if name == "time" else None
                 rows.append(replace(row, budget=budgets[name], pace=pace))
@@ -218,7 +229,7 @@ def group_of(case, chosen):
     return next(number for number, group in enumerate(case.groups) if index in group)
 
 
-def measured(case, index, trials, seeds, tuning, lengths):
+def measured(case, index, trials, seeds, tuning, lengths, measure):
     """The `Row` of a case, without differences: tuned on some seeds, run with the others.
 
     Runs are kept under the number of the case, of its group, and their length, so that what two
@@ -236,7 +247,7 @@ def measured(case, index, trials, seeds, tuning, lengths):
     steps = lengths[group]
     (outcomes,) = trials.outcomes(f"{index}-{group}-{steps}-report", group, [chosen], seeds, steps)
     table = tuple((candidate, losses[i]) for i, candidate in enumerate(case.candidates))
-    return Row(case.label, chosen, table, edges(case, chosen), steps, tuple(outcomes))
+    return Row(case.label, chosen, table, edges(case, chosen), steps, tuple(outcomes), measure)
 
 
 def mean_loss(outcomes):

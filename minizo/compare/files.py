@@ -16,6 +16,7 @@ from ..records import COLUMNS
 from .page import page
 from .report import text
 from .results import intervals
+from .statistics import spread
 
 
 def results(comparison):
@@ -32,6 +33,7 @@ def results(comparison):
             {
                 "equal": table.equal,
                 "reference": table.reference,
+                "measure": table.measure.column,
                 "cases": [_row(row) for row in table.rows],
             }
             for table in comparison.tables
@@ -40,8 +42,9 @@ def results(comparison):
 
 
 def _row(row):
-    spreads = {"train_loss": row.loss, "test_accuracy": row.accuracy}
-    gaps = {"train_loss": row.difference, "test_accuracy": row.accuracy_difference}
+    column, beside = row.measure.column, row.measure.beside
+    spreads = {name: spread(row.ends(name)) for name in (column, beside)}
+    gaps = {column: row.difference, beside: row.difference_beside}
     return {
         "label": row.label,
         "setting": dict(row.chosen.setting),

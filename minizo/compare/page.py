@@ -5,9 +5,9 @@ import html
 import json
 
 from .report import (
-    COSTS,
     EQUALLY,
     cost_cells,
+    cost_headers,
     headers,
     notes,
     pace_text,
@@ -49,12 +49,12 @@ def page(comparison, pictures):
         count = len(comparison.seeds)
         parts += [f"<h2>{EQUALLY[table.equal]}, {count} seed{'s' * (count > 1)}</h2>"]
         image = base64.b64encode(pictures[table.equal]).decode()
-        words = f"Final losses, differences to {table.reference}, and curves"
+        words = f"Final {table.measure.name}, differences to {table.reference}, and curves"
         parts += [
             f'<img alt="{html.escape(words, quote=True)}" src="data:image/png;base64,{image}">',
             _table(headers(table), [result_cells(table, row) for row in table.rows]),
             *(f'<p class="warning">{html.escape(line)}</p>' for line in warnings(table)),
-            _table(COSTS, [cost_cells(row) for row in table.rows]),
+            _table(cost_headers(table), [cost_cells(row) for row in table.rows]),
         ]
         if table.equal == "time":
             parts += [f"<p>{html.escape(pace_text(table))}</p>"]

@@ -26,7 +26,7 @@ def table_text(comparison, table):
     """One table as lines."""
     lines = [f"{EQUALLY[table.equal]}, {_count(len(comparison.seeds), 'seed')}", ""]
     lines += [report.table(headers(table), [result_cells(table, row) for row in table.rows]), ""]
-    lines += [report.table(COSTS, [cost_cells(row) for row in table.rows]), ""]
+    lines += [report.table(cost_headers(table), [cost_cells(row) for row in table.rows]), ""]
     if table.equal == "time":
         lines += [pace_text(table), ""]
     if any(len(row.tuning) > 1 for row in table.rows):
@@ -37,19 +37,20 @@ def table_text(comparison, table):
 
 def headers(table):
     """Headers of the results."""
-    return ["training loss", "setting", "mean", "sd", "se", "median", "worst", "diverged",
+    return [table.measure.name, "setting", "mean", "sd", "se", "median", "worst", "diverged",
             f"minus {table.reference}", f"{100 * CONFIDENCE:.0f} % interval", "could show",
             "verdict"]  # fmt: skip
 
 
 def result_cells(table, row):
     """The line of a case in the results."""
-    count = f"{sum('error' in end for end in row.outcomes)} of {len(row.outcomes)}"
-    if row.loss is None:
-        return [row.label, row.chosen.words, *["-"] * 5, count, *["-"] * 3, "diverged"]
-    s = row.loss
+    s, seeds = row.loss, len(row.outcomes)
+    if s is None:
+        lost = f"{seeds} of {seeds}"
+        return [row.label, row.chosen.words, *["-"] * 5, lost, *["-"] * 3, "diverged"]
+    lost = f"{s.diverged} of {seeds}" if s.diverged else "0"
     cells = [row.label, row.chosen.words, _three(s.mean), _three(s.deviation), _three(s.error),
-             _three(s.median), _three(s.largest), count if s.diverged else "0"]  # fmt: skip
+             _three(s.median), _three(s.largest), lost]  # fmt: skip
     return [*cells, *difference_cells(row.difference)]
 
 
@@ -64,23 +65,45 @@ def difference_cells(gap):
 
 
 COSTS = ["cost of a run", "steps", "forwards", "backwards", "multiply-acc.", "seconds",
-         "+ evaluation", "test accuracy", "minus reference, points"]  # fmt: skip
+         "+ evaluation"]  # fmt: skip
+BESIDE = {"test_accuracy": ["test accuracy", "minus reference, points"],
+          "test_loss": ["perplexity", "ratio to reference"]}  # fmt: skip
+
+
+def cost_headers(table):
+    """Headers of the costs, and of what is told beside the measure."""
+    return [*COSTS, *BESIDE[table.measure.beside]]
 
 
 def cost_cells(row):
-    """The line of a case in the costs, with its test accuracy."""
+    """The line of a case in the costs, with its test accuracy or its perplexity."""
     if row.loss is None:
         return [row.label, f"{row.steps:,}", *["-"] * 7]
     seconds, evaluation = row.mean("seconds"), row.mean("evaluation_seconds")
     share = evaluation / (seconds + evaluation) if seconds + evaluation else 0.0
-    values = [100.0 * value for value in row.ends("test_accuracy") if value is not None]
-    gap = row.accuracy_difference
-    apart = "" if gap is None else gap.in_words(unit=0.01)
     return [
         row.label, f"{row.steps:,}", f"{row.mean('forwards'):,.0f}",
         f"{row.mean('backwards'):,.0f}", report.engineering(row.mean("macs")), f"{seconds:.2f}",
-        f"{evaluation:.2f} ({100 * share:.0f} %)", report.spread(values, 2) + " %", apart,
+        f"{evaluation:.2f} ({100 * share:.0f} %)", *beside_cells(row),
     ]  # fmt: skip
+
+
+def beside_cells(row):
+    """Test accuracy and its difference in points; or perplexity and its ratio.
+
+    The perplexity is exp(L) of a loss L, so that of a paired difference d of losses exp(d) is the
+    geometric mean of the ratios of perplexities.
+    """
+    values = [value for value in row.ends(row.measure.beside) if value is not None]
+    gap = row.difference_beside
+    if row.measure.beside == "test_accuracy":
+        found = report.spread([100.0 * value for value in values], 2) + " %"
+        return [found, "" if gap is None else gap.in_words(unit=0.01)]
+    found = report.spread(list(map(report.perplexity, values)), 2) if values else "-"
+    if gap is None or not gap.values:
+        return [found, "" if gap is None else "-"]
+    ratio, *ends = (f"{report.perplexity(x):.3f}" for x in (gap.mean, *(gap.interval or ())))
+    return [found, f"{ratio} ({' .. '.join(ends)})" if ends else ratio]
 
 
 def pace_text(table):
@@ -90,7 +113,7 @@ def pace_text(table):
 
 
 def tuning_text(comparison, table):
-    """Mean loss over the tuning seeds for every candidate, the chosen one marked."""
+    """Mean training loss over the tuning seeds for every candidate, the chosen one marked."""
     words = list(dict.fromkeys(c.words for row in table.rows for c, _ in row.tuning))
     lines = []
     for row in table.rows:
@@ -103,7 +126,8 @@ def tuning_text(comparison, table):
         lines.append([row.label, *cells])
     first, last = comparison.tuning_seeds[0], comparison.tuning_seeds[-1]
     which = f"seed {first}" if first == last else f"seeds {first} .. {last}"
-    return report.table([f"tuning ({which}), * chosen", *(f"{w} " for w in words)], lines)
+    what = "tuning" if table.measure.column == "train_loss" else "tuning, training loss"
+    return report.table([f"{what} ({which}), * chosen", *(f"{w} " for w in words)], lines)
 
 
 def warnings(table):
@@ -158,11 +182,13 @@ def notes(comparison):
         if tuned
         else "Each case has one setting: nothing was tuned."
     )
+    measure = comparison.tables[0].measure
+    held_out = "" if measure.column == "train_loss" else f"Cases are judged by {measure.name}. "
     how = "studentised bootstrap" if len(comparison.seeds) >= FEW else "Student's t"
     return textwrap.wrap(
-        f"{chosen} Differences are taken seed by seed (same batches, and the same start where the "
-        f"networks are the same); intervals: {how} over seeds, not corrected for their number. "
-        "Could show: a true difference of this size would have been told from 0 in "
+        f"{chosen} {held_out}Differences are taken seed by seed (same batches, and the same start "
+        f"where the networks are the same); intervals: {how} over seeds, not corrected for their "
+        "number. Could show: a true difference of this size would have been told from 0 in "
         f"{100 * POWER:.0f} of 100 such comparisons. A lower loss is better. Seconds: a run's "
         "share of what was trained together.",
         100,

@@ -3,12 +3,53 @@
 import math
 from dataclasses import dataclass, field, replace
 from statistics import fmean
+from typing import NamedTuple
 
 from ..errors import InputError, choose
+from ..losses import SoftmaxCrossEntropy
 from .cases import Candidate
 from .statistics import Difference, interval, paired, spread
 
-MEASURES = ("train_loss", "test_accuracy")
+MEASURES = ("train_loss", "test_loss")
+
+
+class Measure(NamedTuple):
+    """What cases are judged by, and what is told beside it.
+
+    column : of the records, one of `MEASURES`;
+    name : what it is called, such as ``"validation loss"``;
+    beside : column of what the costs tell, too: ``"test_accuracy"``; of tokens and cross-entropy
+        ``"test_loss"``, as the perplexity exp(test_loss).
+    """
+
+    column: str
+    name: str
+    beside: str
+
+
+def measure_of(column, tokens, losses):
+    """The `Measure` that is a column; by default training loss, and of tokens validation loss.
+
+    Parameters
+    ----------
+    column : {"train_loss", "test_loss"} or None
+    tokens : bool
+        Whether the data are tokens, and not images.
+    losses : sequence
+        Those of all objectives. Of other losses than cross-entropy there is no perplexity.
+
+    Examples
+    --------
+    >>> measure_of(None, True, [SoftmaxCrossEntropy()])
+    Measure(column='test_loss', name='validation loss', beside='test_loss')
+    >>> measure_of("test_loss", False, []).name
+    'test loss'
+    """
+    column = ("test_loss" if tokens else "train_loss") if column is None else column
+    held_out = "validation loss" if tokens else "test loss"
+    name = choose("measure", column, dict(zip(MEASURES, ("training loss", held_out), strict=True)))
+    perplexed = tokens and all(isinstance(loss, SoftmaxCrossEntropy) for loss in losses)
+    return Measure(column, name, "test_loss" if perplexed else "test_accuracy")
 
 
 @dataclass(frozen=True)
@@ -29,14 +70,16 @@ class Row:
         Of each run.
     outcomes : tuple of dict
         Of each seed: ``records`` by column, or ``error``.
+    measure : Measure
+        What the case is judged by.
     budget : float or None
         Multiply-accumulates or seconds that a run may take.
     pace : float or None
         Seconds a step, trained alone, by which equal time is meant.
     difference : Difference or None
-        Of training loss to the reference; ``None`` of the reference itself.
-    accuracy_difference : Difference or None
-        The same of test accuracy.
+        Of the measure to the reference; ``None`` of the reference itself.
+    difference_beside : Difference or None
+        The same of what is told beside it.
     """
 
     label: str
@@ -45,26 +88,21 @@ class Row:
     edges: tuple
     steps: int
     outcomes: tuple
+    measure: Measure
     budget: float | None = None
     pace: float | None = None
     difference: Difference | None = None
-    accuracy_difference: Difference | None = None
+    difference_beside: Difference | None = None
 
     def ends(self, column):
-        """The last record of a column for each seed; ``None`` where the run diverged."""
-        return tuple(
-            None if "error" in end else end["records"][column][-1] for end in self.outcomes
-        )
+        """The last record of a column for each seed; ``None`` where the run, or it, diverged."""
+        last = (None if "error" in end else end["records"][column][-1] for end in self.outcomes)
+        return tuple(v if v is not None and math.isfinite(v) else None for v in last)
 
     @property
     def loss(self):
-        """`Spread` of the final training losses; ``None`` if all seeds diverged."""
-        return spread(self.ends("train_loss"))
-
-    @property
-    def accuracy(self):
-        """`Spread` of the final test accuracies; ``None`` if all seeds diverged."""
-        return spread(self.ends("test_accuracy"))
+        """`Spread` of the final losses that are judged; ``None`` if all seeds diverged."""
+        return spread(self.ends(self.measure.column))
 
     def mean(self, column):
         """Mean of the last record of a column over the seeds that ended; NaN if none did."""
@@ -82,6 +120,11 @@ class Table:
     equal: str
     reference: str
     rows: tuple
+
+    @property
+    def measure(self):
+        """The `Measure` by which all rows are judged."""
+        return self.rows[0].measure
 
     def row(self, label):
         """The row of a case."""
@@ -125,8 +168,9 @@ def judged(rows, reference):
     found = []
     for row in rows:
         if row.label != reference:
-            loss, accuracy = (paired(row.ends(m), base.ends(m)) for m in MEASURES)
-            row = replace(row, difference=loss, accuracy_difference=accuracy)
+            columns = row.measure.column, row.measure.beside
+            gap, beside = (paired(row.ends(column), base.ends(column)) for column in columns)
+            row = replace(row, difference=gap, difference_beside=beside)
         found.append(row)
     return tuple(found)
 
@@ -135,6 +179,6 @@ def intervals(table):
     """Interval of the mean loss of each case, by label; ``None`` for too few seeds."""
     found = {}
     for row in table.rows:
-        values = [value for value in row.ends("train_loss") if value is not None]
+        values = [value for value in row.ends(row.measure.column) if value is not None]
         found[row.label] = interval(values) if values else None
     return found

@@ -3,7 +3,7 @@
 from statistics import fmean
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 from .runs import MANY, band, ticks
 from .style import styles
@@ -12,7 +12,7 @@ EQUALLY = {"steps": "equal steps", "compute": "equal compute", "time": "equal ti
 
 
 def comparison(table, intervals, title):
-    """Final losses and paired differences of the seeds, and training loss on the way.
+    """Final losses and paired differences of the seeds, and the loss on the way.
 
     Parameters
     ----------
@@ -26,8 +26,10 @@ def comparison(table, intervals, title):
     matplotlib.figure.Figure
         Above: the final loss of each seed with the mean and its interval; the difference of each
         seed to the reference, with the interval that the table gives. Below: mean over seeds, with
-        their `band`, against steps and against compute.
+        their `band`, against steps and against compute. Of a held-out loss the record before
+        training, far above all others, is left out of the curves.
     """
+    measure = table.measure
     rows = [row for row in table.rows if row.loss is not None]
     style = styles([row.label for row in table.rows])
     height = 1.6 + 0.34 * len(rows)
@@ -36,7 +38,7 @@ def comparison(table, intervals, title):
     left, right = above.subplots(1, 2, sharey=True)
     for place, row in enumerate(rows):
         own = style[row.label]
-        values = [value for value in row.ends("train_loss") if value is not None]
+        values = [value for value in row.ends(measure.column) if value is not None]
         _dots(left, place, values, own)
         _mean(left, place, fmean(values), intervals.get(row.label), own)
         if row.difference is None:
@@ -47,7 +49,7 @@ def comparison(table, intervals, title):
     left.set_yticks(range(len(rows)), [f"{row.label}\n{row.chosen.words}" for row in rows])
     left.tick_params(axis="y", labelsize="small")
     left.set_ylim(len(rows) - 0.5, -0.5)
-    left.set_xlabel("final training loss (a dot a seed; mean, 95 % interval)")
+    left.set_xlabel(f"final {measure.name} (a dot a seed; mean, 95 % interval)")
     right.axvline(0.0, color="#555555", linewidth=1)
     right.set_xlabel(f"minus {table.reference}, seed by seed (mean, 95 % interval)")
     curves = below.subplots(1, 2, sharey=True)
@@ -59,9 +61,10 @@ def comparison(table, intervals, title):
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter("")
     curves[0].set_xlabel("step")
-    curves[0].set_ylabel(f"training loss\n(mean; band: {held(table.rows)} of the seeds)")
+    curves[0].set_ylabel(f"{measure.name}\n(mean; band: {held(table.rows)} of the seeds)")
     curves[1].set_xlabel("compute (multiply-accumulates)")
     curves[1].set_xscale("log")
+    curves[1].xaxis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))  # labelled within one decade
     for axes in (left, right, *curves):
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
@@ -102,8 +105,10 @@ def _mean(axes, place, mean, interval, style):
 def _curve(axes, row, column, style):
     runs = [end["records"] for end in row.outcomes if "error" not in end]
     length = min(len(run["step"]) for run in runs)
-    losses = list(zip(*(run["train_loss"][:length] for run in runs), strict=True))
-    start = 1 if column == "macs" else 0  # no compute has no place on a logarithmic axis
+    judged = row.measure.column
+    losses = list(zip(*(run[judged][:length] for run in runs), strict=True))
+    # no compute has no place on a logarithmic axis
+    start = 1 if column == "macs" or judged == "test_loss" else 0
     x, losses = runs[0][column][start:length], losses[start:]
     axes.plot(
         x, list(map(fmean, losses)), label=row.label, markersize=4, linewidth=1.5,
