@@ -24,7 +24,7 @@ def small(monkeypatch):
     task = main.Task("LLaMA, drawn", drawn, lambda found, width, layers: models.llama(
         found.classes, width=8, layers=1, heads=2, context=8))  # fmt: skip
     monkeypatch.setattr(main, "TASKS", {"llama": task})
-    methods = {name: main.METHODS[name] for name in ("STE", "STE, as long", *show.BETAS[:2])}
+    methods = {name: main.METHODS[name] for name in ("STE", "STE, same time", *show.BETAS[:2])}
     monkeypatch.setattr(main, "METHODS", methods)
     monkeypatch.setattr(main, "RATES", (0.001, 0.01))
     return methods
@@ -46,7 +46,7 @@ def test_tuned_on_some_seeds_and_reported_on_others(small, tmp_path, capsys, mon
     with open(out / "transformers_llama.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 5 * 5 and {row["lr"] for row in rows} <= {"0.001", "0.01"}
-    assert {row["forwards"] for row in rows if row["method"] == "STE, as long"} == {"36"}
+    assert {row["forwards"] for row in rows if row["method"] == "STE, same time"} == {"36"}
     monkeypatch.setattr(sweep, "_work", lambda *a: pytest.fail("ran again"))
     assert main.main([*arguments, "--quiet"]) == 0
     assert capsys.readouterr() == (shown, "")

@@ -156,7 +156,7 @@ def fogzo(beta, **settings):
 
 METHODS = {
     "STE": STE(),
-    "STE, as long": STE(),
+    "STE, same time": STE(),
     "normalised STE": NormalisedSTE(over="quantized"),
     "FOGZO's length alone": LengthAlone(perturb="quantized"),
     "FOGZO, 1 - 1e-7": fogzo(1.0 - 1e-7),
@@ -182,7 +182,7 @@ def case(cell, method, rate, seed, steps):
     """The `Case` of a method; ``None`` for full precision."""
     task, kind, surrogate = cell
     quantizer = q.FullPrecision() if method is None else QUANTIZERS[kind](surrogate)
-    length = round(LONGER * steps) if method == "STE, as long" else steps
+    length = round(LONGER * steps) if method == "STE, same time" else steps
     return Case(
         STE() if method is None else METHODS[method], adamw(rate), seed, length, BATCH,
         quantizer=quantizer, record_every=length, task=task,

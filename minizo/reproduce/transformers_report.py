@@ -82,8 +82,9 @@ def comparison_text(results, methods, title, rates, tuned):
         title,
         f"AdamW at {', '.join(map(str, rates))}, the best by training loss over {tuned} tuning "
         f"seed{'s' if tuned > 1 else ''}. Loss: of the held-out part,\nin nats. Differences: seed "
-        "by seed, with 95 % intervals, * where 0 lies outside. 'As long': 1.8 times\nthe steps, "
-        "about FOGZO's time. 'Beta chosen': of the three, by training loss on the tuning seeds.",
+        "by seed, with 95 % intervals (not corrected for their number), * where 0 lies\noutside. "
+        "'Same time': 1.8 times the steps, about FOGZO's time. 'Beta chosen': of the three, by training\n"
+        "loss on the tuning seeds.",
         f"Full precision at {full.rate:g}: {report.spread(loss_of(full), 3)}",
         table(found, methods),
         together(found, methods),
@@ -127,7 +128,7 @@ def gap(found, cell, method, base):
     return difference.in_words(3) + difference.star
 
 
-BASES = ("STE", "STE, as long", "normalised STE")
+BASES = ("STE", "STE, same time", "normalised STE")
 
 
 def pooled(found, method, base):
@@ -173,8 +174,8 @@ def verdict(found, methods):
         difference, ahead, behind, count = pooled(found, ours, base)
         word = {"lower": "below", "higher": "above"}.get(difference.verdict, "not told from")
         lines.append(
-            f"  {word} the {base}'s: {difference.in_words(3)} nats; ahead in {ahead}, behind in "
-            f"{behind} of {count} cells"
+            f"  {word} that of '{base}': {difference.in_words(3)} nats; ahead in {ahead}, behind "
+            f"in {behind} of {count} cells"
         )
     return "\n".join(lines)
 
