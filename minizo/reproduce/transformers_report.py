@@ -83,8 +83,8 @@ def comparison_text(results, methods, title, rates, tuned):
         f"AdamW at {', '.join(map(str, rates))}, the best by training loss over {tuned} tuning "
         f"seed{'s' if tuned > 1 else ''}. Loss: of the held-out part,\nin nats. Differences: seed "
         "by seed, with 95 % intervals (not corrected for their number), * where 0 lies\noutside. "
-        "'Same time': 1.8 times the steps, about FOGZO's time. 'Beta chosen': of the three, by training\n"
-        "loss on the tuning seeds.",
+        "'Same time': 1.8 times the steps, about FOGZO's time. 'Beta chosen': of the three, by "
+        "training\nloss on the tuning seeds.",
         f"Full precision at {full.rate:g}: {report.spread(loss_of(full), 3)}",
         table(found, methods),
         together(found, methods),
