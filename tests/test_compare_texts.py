@@ -183,6 +183,15 @@ def test_words_and_the_usual_context(call, tmp_path):
     assert kept["context"] == 64
 
 
+def test_a_loss_of_0_is_drawn_and_told(call, tmp_path):
+    """A text of one character: no warning, no division by 0; the cases are not different."""
+    (tmp_path / "a.txt").write_text("a" * 400)
+    flags = ("--data", "a.txt", "--context", 4, "--estimator", "ste", "normalised-ste")
+    code, out, err = call(*flags, "--lr", ".01", "--out", "run")
+    assert (code, err) == (0, "") and "not different" in out and "1.000 (1.000 .. 1.000)" in out
+    assert (tmp_path / "run" / "comparison-steps.png").stat().st_size > 10_000
+
+
 OWN = """
 from minizo import models
 
