@@ -100,6 +100,8 @@ def scale_losses(axes, losses):
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(ticks())
         axes.yaxis.set_minor_formatter("")
+    else:
+        axes.set_ylim(bottom=0.0)
     axes.yaxis.set_major_formatter("{x:g}")
 
 
