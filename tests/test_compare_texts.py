@@ -214,8 +214,18 @@ BAD = [
     (("--standardize",), "--standardize has no effect with a text"),
     (("--augment", "crop-flip"), "--augment crop-flip has no effect with a text"),
     (("--context", 900), "context is 900, but the validation part of verse.txt has 72"),
-    (("--model", "mlp", "--context", 5), "--context 5 has no effect with --model mlp, which takes"),
-    (("--model", "mlp", "--words", 5), "leave it out, or choose llama | lstm"),
+    (
+        ("--model", "mlp"),
+        "--model mlp does not take verse.txt, which holds text; choose llama | ls",
+    ),
+    (
+        ("--model", "mlp", "--data", "synthetic", "--context", 5),
+        "--context 5 has no effect with --model mlp, which takes",
+    ),
+    (
+        ("--model", "vit", "--data", "synthetic", "--words", 5),
+        "leave it out, or choose llama | lstm",
+    ),
     (("--measure", "loss"), "--measure: unknown name 'loss'; did you mean 'test_loss'"),
     (("--data", "synthetic", "--words", 5), "--words 5 has no effect with --data synthetic"),
     (("--activation", "sign"), "--activation sign has no effect with --model llama"),

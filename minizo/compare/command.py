@@ -128,7 +128,7 @@ def of_its_data(settings):
         For flags that have no effect: those of texts with images, and those of images with a text.
     """
     model, stated = settings.model, (settings.context, settings.words)
-    if settings.data == PUBLIC:
+    if settings.data == PUBLIC or settings.data.endswith(".txt"):
         on_text = True  # also with a network for images, which is then refused
     elif model.name in MODELS:
         on_text = accepts(thing(model), "vocabulary")
