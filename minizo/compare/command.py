@@ -120,7 +120,7 @@ def of_its_data(settings):
     """The settings, with a context where the data are a text, which the model says.
 
     The package's language models take a ``vocabulary``; a model of the user's own is trained on a
-    text where ``--context`` or ``--words`` is given.
+    text where ``--context`` or ``--words`` is given, or the data are a file ``*.txt``.
 
     Raises
     ------
