@@ -16,7 +16,9 @@ Without flags: a LLaMA of 2 layers, 64 wide, whose blocks have 2-bit weights, in
 with three estimators, 1,500 steps of 16 sequences of 64 characters; --model lstm takes an LSTM.
 Your own text: --data FILE, or a folder with train.txt and valid.txt, by characters or, --words
 5000, by the 5,000 most frequent words. --data synthetic is a language that the package draws, whose
-best possible loss is known. A finished run writes again with --resume RUN --sample 'ROMEO:'."""
+best possible loss is known. A finished run writes again with --resume RUN --sample 'ROMEO:'.
+For a fair comparison, with rates of their own and intervals over seeds, python -m minizo.compare
+--data tinyshakespeare --model llama --quantize 'layers.*' ... takes most of these flags."""
 
 EPILOG = """\
 Tiny Shakespeare is looked for in $MINIZO_DATA/tinyshakespeare, then in the user's cache, then

@@ -16,6 +16,7 @@ from minizo.export import __main__ as export
 from minizo.lab import microscope, runner
 from minizo.lab.experiments import EXPERIMENTS, PARTS
 from minizo.laws import LAWS
+from minizo.models import MODELS
 from minizo.reproduce import compute796, fsg, mnist_grid, proxquant, zoo
 from minizo.surrogates import SURROGATES
 
@@ -105,8 +106,22 @@ def test_help_of_a_kind(command, kind):
     for word in kind, f"{kind}es" if kind == "loss" else f"{kind}s", f"--{kind}":
         code, out, _ = command(mnist.main, f"--help={word}")
         assert code == 0 and max(map(len, out.splitlines())) <= 80
-        lines = [line.split()[0] for line in out.splitlines()[2:] if not line.startswith(" " * 4)]
-        assert lines == list(parts.KINDS[kind].choices)
+        known = list(parts.KINDS[kind].choices)
+        assert listed(out) == [name for name in known if name not in ("llama", "lstm")]
+
+
+def listed(out):
+    """The names in the help of a kind."""
+    return [line.split()[0] for line in out.splitlines()[2:] if not line.startswith(" " * 4)]
+
+
+def test_help_lists_the_models_that_the_command_can_train(command):
+    """And one of the others is still explained, as any part is."""
+    names = {main: listed(command(main, "--help", "model")[1])
+             for main in (mnist.main, text.main, compare.main)}  # fmt: skip
+    assert names[text.main] == ["llama", "lstm"]
+    assert names[compare.main] == names[mnist.main] + names[text.main] == list(MODELS)
+    assert "--model llama" in command(mnist.main, "--help", "llama")[1]
 
 
 def test_names_in_docstrings_are_those_of_the_tables():

@@ -183,6 +183,15 @@ def test_words_and_the_usual_context(call, tmp_path):
     assert kept["context"] == 64
 
 
+def test_a_loss_of_0_is_drawn_and_told(call, tmp_path):
+    """A text of one character: no warning, no division by 0; the cases are not different."""
+    (tmp_path / "a.txt").write_text("a" * 400)
+    flags = ("--data", "a.txt", "--context", 4, "--estimator", "ste", "normalised-ste")
+    code, out, err = call(*flags, "--lr", ".01", "--out", "run")
+    assert (code, err) == (0, "") and "not different" in out and "1.000 (1.000 .. 1.000)" in out
+    assert (tmp_path / "run" / "comparison-steps.png").stat().st_size > 10_000
+
+
 OWN = """
 from minizo import models
 
@@ -205,8 +214,18 @@ BAD = [
     (("--standardize",), "--standardize has no effect with a text"),
     (("--augment", "crop-flip"), "--augment crop-flip has no effect with a text"),
     (("--context", 900), "context is 900, but the validation part of verse.txt has 72"),
-    (("--model", "mlp", "--context", 5), "--context 5 has no effect with --model mlp, which takes"),
-    (("--model", "mlp", "--words", 5), "leave it out, or choose llama | lstm"),
+    (
+        ("--model", "mlp"),
+        "--model mlp does not take verse.txt, which holds text; choose llama | ls",
+    ),
+    (
+        ("--model", "mlp", "--data", "synthetic", "--context", 5),
+        "--context 5 has no effect with --model mlp, which takes",
+    ),
+    (
+        ("--model", "vit", "--data", "synthetic", "--words", 5),
+        "leave it out, or choose llama | lstm",
+    ),
     (("--measure", "loss"), "--measure: unknown name 'loss'; did you mean 'test_loss'"),
     (("--data", "synthetic", "--words", 5), "--words 5 has no effect with --data synthetic"),
     (("--activation", "sign"), "--activation sign has no effect with --model llama"),

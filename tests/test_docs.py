@@ -10,6 +10,7 @@ import pytest
 from minizo import testing
 from minizo.compare import report
 from minizo.compare.command import main
+from minizo.compare.results import measure_of
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -54,9 +55,11 @@ def test_the_columns_are_explained():
     """Every column of the results stands in the table of the page, under its name."""
     text = (ROOT / "docs" / "write-your-own-estimator.md").read_text()
     rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| ")]
-    explained = {name.strip() for row in rows for name in row.split(",")}
+    explained = {name.strip() for row in rows for name in (row, *row.split(","))}
 
     class Table:
         reference = "REFERENCE"
+        measure = measure_of("train_loss", False, [])
 
     assert set(report.headers(Table)) - {"training loss", "setting"} <= explained
+    assert {*report.BESIDE["test_accuracy"], *report.BESIDE["test_loss"]} <= explained

@@ -90,6 +90,22 @@ def test_compare(both, digits):
     assert found["settings"]["backend"] == "cupy" and found["settings"]["device"] != "cpu"
 
 
+def test_compare_on_a_text(both, tmp_path):
+    """Validation losses and their differences are NumPy's."""
+    (tmp_path / "verse.txt").write_text("Shall I compare thee to a summer's day?\n" * 20)
+    flags = ("--data", "verse.txt", "--context", 8, "--model", "llama:width=8,layers=1,heads=2",
+             "--estimator", "ste", "normalised-ste", "--lr", ".01", "--seeds", 5,
+             "--tuning-seeds", 1, "--steps", 4, "--batch", 6, "--records", 2)  # fmt: skip
+    folders = both(compare.main, *flags)
+    ours, theirs = (
+        json.loads((f / "results.json").read_text())["tables"][0]["cases"] for f in folders
+    )
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(one["test_loss"], other["test_loss"], rtol=1e-10)
+    gaps = [case["difference"]["test_loss"]["mean"] for case in (ours[1], theirs[1])]
+    assert gaps[0] == pytest.approx(gaps[1], abs=1e-9)
+
+
 METHODS = ("ste", "spsa:n=2", "fogzo:n=2", "fsg:units=3,expand=3,states=2,length=2", "proxquant")
 
 

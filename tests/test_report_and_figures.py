@@ -1,5 +1,7 @@
 """Tables and pictures: what stands in them is what was measured."""
 
+import math
+
 import pytest
 
 from minizo import InputError, figures, report
@@ -60,3 +62,17 @@ def test_results_table_counts_diverged_seeds():
     text = results_table(results, synthetic_digits(10, 10))
     assert "STE (1 of 2 diverged)" in text and "90.00 %" in text and "2.00 G" in text
     assert text.splitlines()[-1].split()[:2] == ["SPSA", "diverged"]
+
+
+def test_the_axis_of_losses_is_logarithmic_unless_one_is_0():
+    """A loss of 0 has no place on a logarithmic axis, and is at the bottom of a linear one."""
+    flat = RECORDS | {"train_loss": [0.0] * len(RECORDS["train_loss"])}
+    for records, scale in ((RECORDS, "log"), (flat, "linear")):
+        for axes in figures.training([("STE", records)], "toy").axes:
+            assert axes.get_yscale() == scale
+    assert axes.get_ylim()[0] == 0.0 < axes.get_ylim()[1]
+
+
+def test_spread_of_numbers_without_end_or_very_large():
+    assert report.spread([math.inf, 2.0], 2) == "inf"
+    assert report.spread([1e300, 3e300], 2) == "2e+300 +- 1.41e+300"

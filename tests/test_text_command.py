@@ -64,6 +64,33 @@ def test_a_finished_run_writes_again(call):
     assert out == again and first.splitlines()[2:8] == out.splitlines()[2:8]
 
 
+def test_a_run_that_goes_on_begins_its_text_as_it_was_told(call, tmp_path):
+    """The beginning is kept; another one is taken for once, and what prints no text minds none."""
+    _, first, _ = call("--out", "run", "--estimator", "ste", "--sample", "Thou")
+    again = call("--resume", "run", "--estimator", "ste")[1]
+    assert "):\nThou" in first and again == first
+    assert "):\nlovely" in call("--resume", "run", "--estimator", "ste", "--sample", "lovely")[1]
+    told = (tmp_path / "run" / "sample.txt").read_text()
+    for flags in (("--resume", "run", "--json"), ("--settings", "run", "--seeds", 2)):
+        code, out, err = call("--estimator", "ste", *flags)
+        assert (code, err) == (0, "") and "writes" not in out
+    assert (tmp_path / "run" / "sample.txt").read_text() == told
+    code, _, err = call("--resume", "run", "--json", "--sample", "lovely")
+    assert code == 2 and "--sample has no effect with --json" in err
+
+
+def test_a_text_of_one_character_is_known_at_once(call, tmp_path):
+    """A loss of 0, a perplexity of 1, and a picture without a warning; by words, too."""
+    (tmp_path / "a.txt").write_text("a" * 400)
+    code, out, err = call("--data", "a.txt", "--out", "run")
+    assert (code, err) == (0, "") and "):\n" + "a" * 301 in out
+    assert out.splitlines()[4].split()[2:6] == ["0.000", "0.000", "0.000", "1.00"]
+    assert (tmp_path / "run" / "training.png").stat().st_size > 10_000
+    (tmp_path / "a.txt").write_text("the " * 400)
+    code, out, err = call("--data", "a.txt", "--words", 2, "--estimator", "ste")
+    assert (code, err) == (0, "") and "):\nthe the" in out
+
+
 def test_seeds_together_by_words_on_a_drawn_language(command, call):
     """What the flags of other commands do, they do here."""
     code, out, _ = call("--seeds", 2, "--json", "--full-precision", "no", "--out", "many")
@@ -95,10 +122,11 @@ def test_a_sample_is_drawn_from_the_networks_probabilities(tmp_path):
 
 
 def test_a_loss_without_a_perplexity_is_told(call, tmp_path):
-    """exp(loss) is infinite; the table and all files are there."""
-    code, out, err = call("--lr", 1e4, "--estimator", "ste", "--out", "run")
-    assert (code, err) == (0, "") and " inf " in out
-    assert (tmp_path / "run" / "results.json").exists()
+    """exp(loss) is infinite; the table and all files are there, of several seeds, too."""
+    for name, seeds in (("one", ("--seed", 0)), ("two", ("--seed", 0, 1))):
+        code, out, err = call("--lr", 1e4, "--estimator", "ste", "--out", name, *seeds)
+        assert (code, err) == (0, "") and " inf " in out
+        assert (tmp_path / name / "results.json").exists()
 
 
 def test_another_text_of_the_same_shape_is_no_resumed_run(call, tmp_path):
@@ -115,7 +143,7 @@ BAD = [
         ("--quantizer", "sign", "--optimizer", "bop"),
         "or leave that network out, --full-precision no",
     ),
-    (("--sample", "zebra"), "verse.txt has no 'b', 'z': use its own characters"),
+    (("--sample", "zebra"), "--sample: the text is 'zebra', but verse.txt has no 'b', 'z': use"),
     (("--sample", ""), "--sample is empty"),
     (("--context", 900), "context is 900, but the validation part of"),
     (("--model", "lenet"), "--model lenet does not take verse.txt, which holds text; choose llama"),

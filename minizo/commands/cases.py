@@ -17,6 +17,7 @@ from ..objective import Objective
 from ..quantizers import FullPrecision, Quantizer
 from ..settings import whole
 from . import parts
+from .flags import IMAGES, TEXT, models_of
 from .own import FILE
 
 
@@ -191,11 +192,9 @@ def load_data(settings, **options):
 
 def build_network(settings, data, init_scale=1.0):
     """The network of the settings for ``data``, its initial weights scaled."""
-    shape, made = tuple(data.x_train.shape[1:]), parts.thing(settings.model)
-    of_text = parts.accepts(made, "vocabulary")
-    if of_text != data.tokens and parts.makes(made) and settings.model.name in MODELS:
+    shape, fitting = tuple(data.x_train.shape[1:]), models_of(TEXT if data.tokens else IMAGES)
+    if settings.model.name in MODELS and settings.model.name not in fitting:
         held = "text" if data.tokens else "images"
-        fitting = [name for name in MODELS if parts.accepts(MODELS[name], "vocabulary") != of_text]
         raise InputError(
             f"--model {settings.model.name} does not take {data.name}, which holds {held}; choose "
             f"{' | '.join(fitting)}"

@@ -21,8 +21,14 @@ def takers(kind, setting):
     return [name for name in KINDS[kind].choices if setting in parts.takes(Part(kind, name))]
 
 
-def topic(word):
+def topic(word, models=tuple(KINDS["model"].choices)):
     """The help of a part, of a kind of parts, or of a user's own rule.
+
+    Parameters
+    ----------
+    word : str
+    models : sequence of str
+        Names of the models that the command can train: ``--help model`` lists these.
 
     Raises
     ------
@@ -34,7 +40,7 @@ def topic(word):
         return _part(Part(_kind_of(word), word))
     for kind in KINDS:
         if word in (kind, f"{kind}s", f"{kind}es"):
-            return _kind(kind)
+            return _kind(kind, models if kind == "model" else KINDS[kind].choices)
     found = [Part(kind, word) for kind in KINDS if word in KINDS[kind].choices]
     if not found:
         names = [name for kind in KINDS.values() for name in kind.choices]
@@ -54,9 +60,9 @@ def _kind_of(word):
     return next((kind for kind, name in marks.items() if hasattr(made, name)), "model")
 
 
-def _kind(kind):
+def _kind(kind, names):
     lines = [f"--{kind} NAME:setting=value,...  (--help NAME lists the settings)", ""]
-    rows = [(name, summary(parts.thing(Part(kind, name)))) for name in KINDS[kind].choices]
+    rows = [(name, summary(parts.thing(Part(kind, name)))) for name in names]
     return "\n".join([*lines, *_columns(rows)])
 
 

@@ -123,8 +123,7 @@ FLAGS = {
     "checkpoint_every": _count(OUTPUT, "T", "steps between checkpoints", free=True,
                                only=ALL_TRAINING),
     "sample": Flag(OUTPUT, "TEXT", "how the text begins that the best quantised network writes, by "
-                   "default a new line",
-                   free=True, only=(TEXT,)),
+                   "default a new line; with --resume, as the run was told", only=(TEXT,)),
     "resume": Flag(OUTPUT, "FOLDER", "continue the interrupted run in this folder", free=True),
     "settings": Flag(OUTPUT, "FILE", "settings.json of a run folder, or one that you wrote; flags "
                      "beside it replace what it says", free=True),
@@ -219,7 +218,8 @@ class _Explain(argparse.Action):
     """``--help``, and ``--help PART``."""
 
     def __call__(self, parser, namespace, topic, option=None):
-        print(parser.format_help().rstrip() if topic is None else explain.topic(topic))
+        words = None if topic is None else explain.topic(topic, models_of(parser.kind))
+        print(words or parser.format_help().rstrip())
         parser.exit()
 
 
@@ -254,6 +254,7 @@ def parser(prog, description, epilog, defaults, kind):
         prog=prog, usage=f"{prog} [flags]", description=description, epilog=epilog, add_help=False,
         argument_default=argparse.SUPPRESS,
     )  # fmt: skip
+    made.kind = kind
     made.add_argument(
         "-h", "--help", action=_Explain, nargs="?", metavar="PART",
         help="print this, or what a part does and takes: --help fogzo",

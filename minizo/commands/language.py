@@ -2,6 +2,7 @@
 
 import math
 
+from ..data.texts import LINE_END
 from ..errors import InputError
 from ..export.trained import read_run
 from ..parallel import one_blas_thread
@@ -13,8 +14,12 @@ def beginning(settings, data):
     if settings.sample is not None:
         found = settings.sample
     else:
-        found = "\n" if "\n" in data.vocabulary or data.level == "words" else data.vocabulary[0]
-    if not len(data.encode(found)):
+        found = "\n" if {"\n", LINE_END} & set(data.vocabulary) else data.vocabulary[0]
+    try:
+        tokens = data.encode(found)
+    except InputError as error:
+        raise InputError(f"--sample: {error}") from None
+    if not len(tokens):
         raise InputError("--sample is empty; give the beginning of a text")
     return found
 

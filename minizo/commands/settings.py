@@ -27,7 +27,7 @@ ALTERNATIVES = {
     ("out", "resume"): "which folder",
     ("settings", "resume"): "which settings",
 }
-CHANGEABLE = ("reference", "measure")  # kept in a folder, but no run depends on it
+CHANGEABLE = ("reference", "measure", "sample")  # kept in a folder, but no run depends on it
 DEFAULTS = {
     "estimator": ["ste", "normalised-ste", "spsa:n=1", "spsa:n=10", "fogzo:n=1", "fogzo:n=10"],
     "quantizer": ["midrise"],
@@ -234,7 +234,7 @@ def refuse_useless(values, given):
                     "(--seeds) are not pre-trained; leave it out, or give --seed"
                 )
     for name in ("seeds", "json"):
-        if values.get("sample") is not None and values.get(name):
+        if given.get("sample") is not None and values.get(name):
             raise InputError(
                 f"--sample has no effect with {written(name)}, which prints no text; leave it out"
             )

@@ -7,8 +7,9 @@
     compare.write("runs/mine", found)  # tables, pictures, report.html
 
 Settings are chosen on tuning seeds and results reported on others; every case has the same starts
-and batches; differences are taken seed by seed and carry an interval (`statistics`). The command is
-``python -m minizo.compare``.
+and batches; differences are taken seed by seed and carry an interval (`statistics`). What is
+reported is the final training loss, or the loss of examples that were held out (``measure``), as it
+is of texts unless you say otherwise. The command is ``python -m minizo.compare``.
 """
 
 from .cases import Candidate, Case, case

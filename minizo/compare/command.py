@@ -120,7 +120,7 @@ def of_its_data(settings):
     """The settings, with a context where the data are a text, which the model says.
 
     The package's language models take a ``vocabulary``; a model of the user's own is trained on a
-    text where ``--context`` or ``--words`` is given.
+    text where ``--context`` or ``--words`` is given, or the data are a file ``*.txt``.
 
     Raises
     ------
@@ -128,7 +128,7 @@ def of_its_data(settings):
         For flags that have no effect: those of texts with images, and those of images with a text.
     """
     model, stated = settings.model, (settings.context, settings.words)
-    if settings.data == PUBLIC:
+    if settings.data == PUBLIC or settings.data.endswith(".txt"):
         on_text = True  # also with a network for images, which is then refused
     elif model.name in MODELS:
         on_text = accepts(thing(model), "vocabulary")

@@ -99,7 +99,8 @@ def compare(
     Settings are chosen by training loss on the tuning seeds, whatever ``measure`` is. All seeds
     share one test set: a setting that is chosen by it has been fitted to it, and the loss reported
     there would no longer be that of examples nobody has looked at. Where training and held-out loss
-    disagree about the best setting, as in a long run that overfits, every case pays for this alike.
+    disagree about the best setting, as in a long run that overfits, what is reported is not the
+    least held-out loss that a case could reach.
     Cost: (candidates x tuning seeds + seeds) runs a case, and as many for each of ``equal``; a lone
     candidate is not tuned, and runs that two tables share are trained once. Candidates of a case
     that differ in their optimiser alone are a *group*, and trained together.

@@ -91,8 +91,9 @@ def cost_cells(row):
 def beside_cells(row):
     """Test accuracy and its difference in points; or perplexity and its ratio.
 
-    The perplexity is exp(L) of a loss L, so that of a paired difference d of losses exp(d) is the
-    geometric mean of the ratios of perplexities.
+        exp(mean_s (a_s - b_s)) = (prod_s exp(a_s) / exp(b_s))^(1/S)
+
+    for losses a_s and b_s of S seeds: the geometric mean of the ratios of their perplexities.
     """
     values = [value for value in row.ends(row.measure.beside) if value is not None]
     gap = row.difference_beside

@@ -5,7 +5,7 @@ from statistics import fmean
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 
-from .runs import MANY, band, ticks
+from .runs import MANY, band, scale_losses
 from .style import styles
 
 EQUALLY = {"steps": "equal steps", "compute": "equal compute", "time": "equal time"}
@@ -54,12 +54,8 @@ def comparison(table, intervals, title):
     right.set_xlabel(f"minus {table.reference}, seed by seed (mean, 95 % interval)")
     curves = below.subplots(1, 2, sharey=True)
     for axes, column in zip(curves, ("step", "macs"), strict=True):
-        for row in rows:
-            _curve(axes, row, column, style[row.label])
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(ticks())
-        axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_formatter("")
+        drawn = [_curve(axes, row, column, style[row.label]) for row in rows]
+        scale_losses(axes, [loss for losses in drawn for loss in losses])
     curves[0].set_xlabel("step")
     curves[0].set_ylabel(f"{measure.name}\n(mean; band: {held(table.rows)} of the seeds)")
     curves[1].set_xlabel("compute (multiply-accumulates)")
@@ -103,6 +99,7 @@ def _mean(axes, place, mean, interval, style):
 
 
 def _curve(axes, row, column, style):
+    # the least loss at each record, which is drawn with the mean and the band
     runs = [end["records"] for end in row.outcomes if "error" not in end]
     length = min(len(run["step"]) for run in runs)
     judged = row.measure.column
@@ -117,3 +114,4 @@ def _curve(axes, row, column, style):
     if len(runs) > 1:
         low, high = zip(*map(band, losses), strict=True)
         axes.fill_between(x, low, high, color=style["color"], alpha=0.15, lw=0)
+    return [min(own) for own in losses]

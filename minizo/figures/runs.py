@@ -40,6 +40,7 @@ def training(runs, title, column="train_loss"):
     many, own = len(groups) > 4, styles(groups)  # too many for a legend on the curves
     figure = Figure(figsize=(10, 5.2 if many else 4.4), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
+    drawn = []
     for label, group in groups.items():
         style = own[label]
         length = min(len(records["step"]) for records in group)
@@ -50,6 +51,7 @@ def training(runs, title, column="train_loss"):
             x = group[0][along][:length]
             # no compute has no place on a log axis
             start = 1 if along == "macs" or column == "test_loss" else 0
+            drawn += low[start:]
             axes.plot(
                 x[start:], mean[start:], label=label, markersize=4, linewidth=1.5,
                 markevery=max(1, length // 8), **style,
@@ -68,10 +70,7 @@ def training(runs, title, column="train_loss"):
     right.set_xscale("log")
     right.xaxis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))  # labelled within one decade
     for axes in (left, right):
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(ticks())
-        axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_formatter("")
+        scale_losses(axes, drawn)
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
     handles, labels = left.get_legend_handles_labels()
@@ -93,6 +92,17 @@ def band(values):
         return min(values), max(values)
     low, _, high = quantiles(values, n=4, method="inclusive")
     return low, high
+
+
+def scale_losses(axes, losses):
+    """Make the vertical axis one for these losses: logarithmic, or linear where some are 0."""
+    if min(losses, default=1.0) > 0.0:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(ticks())
+        axes.yaxis.set_minor_formatter("")
+    else:
+        axes.set_ylim(bottom=0.0)
+    axes.yaxis.set_major_formatter("{x:g}")
 
 
 def ticks():
