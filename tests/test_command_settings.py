@@ -19,7 +19,8 @@ VALUES = {
     "loss_examples": "60", "checkpoint_every": "9", "resume": "here", "settings": "file",
     "json": True, "quiet": True, "standardize": True,
     "init_scale": ["2", ".5"], "tune": ["lr", "beta"], "tuning_seeds": "3", "reference": "STE",
-    "equal": ["compute"], "context": "9", "words": "50", "full_precision": "yes", "sample": "To be",
+    "equal": ["compute"], "measure": "test_loss",
+    "context": "9", "words": "50", "full_precision": "yes", "sample": "To be",
 }  # fmt: skip
 SHORT = {"n": "estimator", "beta": "estimator", "lr": "optimizer"}
 FOLLOWED = ("settings", "resume")  # they are read, not kept

@@ -92,6 +92,7 @@ NEEDED = {
     "Law": {"name": "none", "sample": None, "pdf": None, "zero_bias_pdf": None, "kurtosis": 3.0},
     "Surrogate": {"name": "none", "value": None, "derivative": None},
     "CountFlips": {"rule": STE()},
+    "CountNegativeSlopes": {"rule": STE()},
 } | dict.fromkeys(("_BatchNorm", "BatchNorm1d", "BatchNorm2d"), {"channels": 3})
 
 
