@@ -98,5 +98,6 @@ class NormalisedSTE(STE):
         """Estimate the gradient at theta (d,) or (S, 1, d); return it and the next state."""
         estimate, state = super().estimate(objective, theta, batch, state, step)
         g, m = estimate.grad, state
-        # G = g / ||g|| where m is 1, g where it is 0
-        return estimate._replace(grad=unit(m * g) + (1.0 - m) * g), state
+        # G = g / ||g||; what is not normalised keeps its gradient
+        grad = unit(g) if self.over == "all" else unit(m * g) + (1.0 - m) * g
+        return estimate._replace(grad=grad), state
