@@ -11,6 +11,7 @@ from minizo import quantizers as q
 from minizo.lab.slopes import CountNegativeSlopes, LengthAlone, along_guide
 from minizo.reproduce import transformers as main
 from minizo.reproduce import transformers_report as show
+from minizo.reproduce import transformers_tasks as tasks
 from minizo.reproduce import transformers_why as why
 
 
@@ -21,9 +22,9 @@ def drawn():
 @pytest.fixture
 def small(monkeypatch):
     """A LLaMA of one layer on a drawn text, and three methods."""
-    task = main.Task("LLaMA, drawn", drawn, lambda found, width, layers: models.llama(
+    task = tasks.Task("LLaMA, drawn", drawn, lambda found, width, layers: models.llama(
         found.classes, width=8, layers=1, heads=2, context=8))  # fmt: skip
-    monkeypatch.setattr(main, "TASKS", {"llama": task})
+    monkeypatch.setattr(tasks, "TASKS", {"llama": task})
     methods = {name: main.METHODS[name] for name in ("STE", "STE, same time", *show.BETAS[:2])}
     monkeypatch.setattr(main, "METHODS", methods)
     monkeypatch.setattr(main, "RATES", (0.001, 0.01))

@@ -17,128 +17,25 @@ NeurIPS 2025, arXiv 2510.23926, section 5.
 """
 
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from .. import FOGZO, STE, NormalisedSTE, __version__, data, figures, models, sweep
+from .. import FOGZO, STE, NormalisedSTE, __version__, figures
 from .. import quantizers as q
 from ..commands import guarded
 from ..compare import TUNING
 from ..errors import spelt
 from ..files import write_csv, write_text
 from ..lab.slopes import LengthAlone
-from ..objective import Objective
-from ..optim import AdamW
-from ..settings import Count
 from . import command
 from . import transformers_report as show
+from . import transformers_tasks as tasks
 from . import transformers_why as why
+from .transformers_tasks import BATCH, LAYERS, WIDTH, Case, adamw
 
-WIDTH, LAYERS, HEADS = 32, 2, 2
-CONTEXT, BATCH = 32, 16  # characters of a sequence; sequences, or images, of a step
-EXAMPLES, HELD_OUT = 10_000, 1_000  # images of training; images or sequences of the held-out part
 STEPS, SEEDS, TUNED = 400, 5, 2
 RATES = (0.003, 0.01, 0.03)
 LONGER = 1.8  # steps of the STE in the time of one of FOGZO: `minizo.bench text` measures it
-
-
-# ------------------------------------------------------------------ what is trained
-
-
-@dataclass(frozen=True)
-class Task:
-    """A network and its data.
-
-    title : str, as tables call it;  load : what gives the data;  network : what makes the network
-    of the data, a width and a number of layers.
-    """
-
-    title: str
-    load: Callable
-    network: Callable
-
-
-def fewer(found):
-    """A data set with at most `EXAMPLES` training images, and `HELD_OUT` held-out examples."""
-    most = found.x_train.shape[0] if found.tokens else EXAMPLES
-    return replace(
-        found,
-        x_train=found.x_train[:most],
-        y_train=found.y_train[:most],
-        x_test=found.x_test[:HELD_OUT],
-        y_test=found.y_test[:HELD_OUT],
-    )
-
-
-def shakespeare():
-    """Tiny Shakespeare by characters, or the language that the package draws."""
-    return fewer(data.text("tinyshakespeare", context=CONTEXT, notice=data.to_stderr))
-
-
-def images(name):
-    """MNIST or CIFAR-10, or what the package draws in their place."""
-    return fewer(data.load(name))
-
-
-def llama(found, width, layers):
-    """The LLaMA."""
-    context = found.x_train.shape[1]
-    return models.llama(found.classes, width=width, layers=layers, heads=HEADS, context=context)
-
-
-def vit(found, width, layers):
-    """The vision transformer: 16 patches and a class token."""
-    shape = tuple(found.x_train.shape[1:])
-    patch = shape[-1] // 4
-    return models.vit(
-        shape, found.classes, patch=patch, width=width, layers=layers, heads=HEADS, hidden=2 * width
-    )
-
-
-TASKS = {
-    "llama": Task("LLaMA, Tiny Shakespeare", shakespeare, llama),
-    "vit-mnist": Task("ViT, MNIST", partial(images, "mnist"), vit),
-    "vit-cifar": Task("ViT, CIFAR-10", partial(images, "cifar10"), vit),
-}
-
-
-@dataclass(frozen=True)
-class Case(sweep.Case):
-    """A run of one of the tasks, the weights of its blocks quantised.
-
-    Parameters
-    ----------
-    task : str
-        Of `TASKS`.
-    width, layers : int
-        Of the network.
-    watch : callable, optional
-        ``watch()`` gives what `minizo.fit` is to watch.
-    """
-
-    task: str = "llama"
-    width: Count = WIDTH
-    layers: Count = LAYERS
-    watch: Any = None
-
-    def network(self, data):
-        """The transformer."""
-        return TASKS[self.task].network(data, self.width, self.layers)
-
-    def objective(self, data):
-        """Its loss, with the inner weights of all blocks quantised."""
-        network = self.network(data)
-        return Objective(network, self.quantizer, models.chosen(network, "layers.*"))
-
-    def options(self, data, path):
-        """How many training examples the recorded loss is of, and what is watched."""
-        own = {"loss_examples": min(HELD_OUT, data.y_train.shape[0])}
-        return own if self.watch is None else {**own, "watch": self.watch()}
-
-
-# ------------------------------------------------------------------ what is compared
 
 SURROGATES = ("identity", "tanh", "approxsign")
 QUANTIZERS = {
@@ -168,14 +65,9 @@ METHODS = {
 QUICK = ("STE", "normalised STE", "FOGZO's length alone", "FOGZO, 1 - 1e-7", "FOGZO, 1 - 1e-5")
 
 
-def cells(tasks, kinds=tuple(QUANTIZERS), surrogates=SURROGATES):
+def cells(names, kinds=tuple(QUANTIZERS), surrogates=SURROGATES):
     """(task, quantiser, surrogate) of every comparison."""
-    return [(task, kind, s) for task in tasks for kind in kinds for s in surrogates]
-
-
-def adamw(rate):
-    """The optimiser: a warm-up of 7 %, a linear fall to a tenth, gradients clipped to norm 1."""
-    return AdamW(rate, warmup=0.07, floor=0.1, clip=1.0)
+    return [(task, kind, s) for task in names for kind in kinds for s in surrogates]
 
 
 def case(cell, method, rate, seed, steps):
@@ -259,7 +151,13 @@ def main(argv=None):
         f"{STEPS}; --quick: 60", f"{SEEDS}; --quick: 2",
     )  # fmt: skip
     add = parser.add_argument
-    add("--task", nargs="+", metavar="NAME", default=list(TASKS), help=" | ".join(TASKS))
+    add(
+        "--task",
+        nargs="+",
+        metavar="NAME",
+        default=list(tasks.TASKS),
+        help=" | ".join(tasks.TASKS),
+    )
     add("--quantizer", nargs="+", metavar="NAME", default=list(QUANTIZERS),
         help=" | ".join(QUANTIZERS))  # fmt: skip
     add("--surrogate", nargs="+", metavar="NAME", default=list(SURROGATES),
@@ -281,27 +179,31 @@ def work(arguments):
         arguments, seeds=2 if small else SEEDS, steps=60 if small else STEPS,
         tuning_seeds=1 if small else TUNED,
     )  # fmt: skip
-    tasks, kinds, surrogates = (
+    names, kinds, surrogates = (
         [spelt(f"--{flag}", name, dict.fromkeys(known)) for name in getattr(arguments, flag)]
-        for flag, known in (("task", TASKS), ("quantizer", QUANTIZERS), ("surrogate", SURROGATES))
+        for flag, known in (
+            ("task", tasks.TASKS),
+            ("quantizer", QUANTIZERS),
+            ("surrogate", SURROGATES),
+        )
     )
     methods = QUICK if small else tuple(METHODS)
     if small:
-        tasks, kinds, surrogates = ["llama"], ["2 bits"], ["identity", "tanh"]
+        names, kinds, surrogates = ["llama"], ["2 bits"], ["identity", "tanh"]
     sweep_of, out = command.places(arguments, f"transformers{'-quick' if small else ''}")
 
     def run(cases):
-        return sweep_of(cases, TASKS[cases[0].task].load)
+        return sweep_of(cases, tasks.TASKS[cases[0].task].load)
 
     words = f"{steps} steps of {BATCH}, {command.in_words(seeds)}, minizo {__version__}"
     texts = []
-    for task in () if arguments.why else tasks:
+    for task in () if arguments.why else names:
         found = cells([task], kinds, surrogates)
         if not arguments.quiet:
             cost = passes(found, methods, seeds, steps, tuned)
-            print(f"{TASKS[task].title}: {show.cost_in_words(cost)}", file=sys.stderr)
+            print(f"{tasks.TASKS[task].title}: {show.cost_in_words(cost)}", file=sys.stderr)
         results = compared(found, methods, seeds, steps, tuned, run)
-        title = f"{TASKS[task].title}, {LAYERS} layers, {WIDTH} wide, {words}"
+        title = f"{tasks.TASKS[task].title}, {LAYERS} layers, {WIDTH} wide, {words}"
         texts.append(show.comparison_text(results, methods, title, RATES, tuned))
         write_text(out / f"transformers_{task}.txt", texts[-1] + "\n")
         write_csv(out / f"transformers_{task}.csv", *show.rows(results))

@@ -17,16 +17,19 @@ from ..lab.slopes import CountNegativeSlopes
 from ..objective import Objective
 from ..parallel import threads
 from ..progress import progress_bar
-from . import transformers as main
+from . import transformers_tasks as tasks
 
 RATE = 0.01
 RECORDS = 10  # of a run: in which tenth slopes were negative
 EARLY = 30  # steps before the first look at directions
 DIRECTIONS, ESTIMATES = 20_000, 30  # of a reference; of an estimator
-BASE = {"bits": 2, "surrogate": "tanh", "layers": 2, "batch": 16, "eps": 1.0}
+BASE = {
+    "bits": 2, "surrogate": "tanh", "width": tasks.WIDTH, "layers": 2, "batch": 16, "eps": 1.0,
+}  # fmt: skip
 AXES = {
     "bits": (1, 2, 4),
     "surrogate": ("identity", "tanh", "approxsign"),
+    "width": (4, 8, 16, 32),
     "layers": (1, 2, 4, 8),
     "batch": (1, 4, 16, 64),
     "eps": (0.25, 1.0, 4.0),
@@ -39,15 +42,15 @@ def watching():
     return {"negative": lambda objective, state: state.estimator.negative}
 
 
-def case(setting, seed, steps, width):
+def case(setting, seed, steps):
     """A run of the STE that counts its negative slopes."""
     bits, surrogate = setting["bits"], setting["surrogate"]
     quantizer = q.Sign(surrogate) if bits == 1 else q.MidRise(surrogate, bits=bits)
     sizes = FOGZO(perturb="quantized", eps_scale=setting["eps"])
-    return main.Case(
-        CountNegativeSlopes(STE(), sizes), main.adamw(RATE), seed, steps, setting["batch"],
+    return tasks.Case(
+        CountNegativeSlopes(STE(), sizes), tasks.adamw(RATE), seed, steps, setting["batch"],
         quantizer=quantizer, record_every=max(1, steps // RECORDS), layers=setting["layers"],
-        width=width, watch=watching,
+        width=setting["width"], watch=watching,
     )  # fmt: skip
 
 
@@ -62,9 +65,9 @@ def slopes(run, seeds, steps, small=False):
     small : bool
         A narrow network, and the extreme values alone.
     """
-    width = 8 if small else main.WIDTH
+    base = {**BASE, "width": 8} if small else BASE
     plan = {
-        (name, value, seed): case({**BASE, name: value}, seed, steps, width)
+        (name, value, seed): case({**base, name: value}, seed, steps)
         for name, values in AXES.items()
         for value in ((values[0], values[-1]) if small else values)
         for seed in range(seeds)
@@ -92,8 +95,8 @@ def cosines(steps, small=False, quiet=False):
         ``bits``, ``surrogate``, ``step``, ``estimator``; ``cosine`` of the mean estimate, and
         ``progress``, what one estimate gains (`minizo.lab.measure`), each with a standard error.
     """
-    data = main.TASKS["llama"].load()
-    width, count = (8, 1000) if small else (main.WIDTH, DIRECTIONS)
+    data = tasks.TASKS["llama"].load()
+    width, count = (8, 1000) if small else (tasks.WIDTH, DIRECTIONS)
     rules = {
         "STE": STE(),
         **{
@@ -114,13 +117,13 @@ def cosines(steps, small=False, quiet=False):
     ):
         for bits, surrogate in points:
             quantizer = q.Sign(surrogate) if bits == 1 else q.MidRise(surrogate, bits=bits)
-            network = main.llama(data, width, main.LAYERS)
+            network = tasks.llama(data, width, tasks.LAYERS)
             names = models.chosen(network, "layers.*")
             objective = Objective(network, quantizer, names)
             objective = objective.calibrate(network.init(0, like=data.like))
-            batch = Batch(data.x_train[-main.BATCH :], data.y_train[-main.BATCH :])
+            batch = Batch(data.x_train[-tasks.BATCH :], data.y_train[-tasks.BATCH :])
             for look in looks:
-                run = fit(objective, data, STE(), main.adamw(RATE), steps=look, batch=main.BATCH,
+                run = fit(objective, data, STE(), tasks.adamw(RATE), steps=look, batch=tasks.BATCH,
                           record_every=look, loss_examples=1)  # fmt: skip
                 spsa = SPSA(perturb="quantized")
                 step = Step(pool=pool)
