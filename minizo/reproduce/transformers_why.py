@@ -2,7 +2,7 @@
 
 Two things can make FOGZO better: the slope along the STE's direction is sometimes negative, so that
 FOGZO turns around where the STE goes wrong; or the noise adds something of the gradient that the
-STE's direction has not.
+STE's direction has not. Runs are kept; directions are looked at anew each time, some five minutes.
 """
 
 import numpy as np
@@ -169,7 +169,7 @@ def text(found, rows, title):
     return "\n\n".join([
         title,
         "Steps of the STE (AdamW .01) at which the slope along its own direction is negative; one "
-        f"setting\nchanged, the others {usual} (eps: times the matched one):",
+        f"setting\nchanged, the others {usual}\n(eps: times the matched one):",
         slopes_table,
         "Directions of the quantised weights beside the gradient of the smoothed loss (the mean of "
         "n-SPSA,\non one batch): the cosine of the mean estimate, and the progress that one "
