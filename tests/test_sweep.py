@@ -12,6 +12,7 @@ import pytest
 from minizo import FOGZO, SPSA, STE, InputError, ProxQuant, data, optim, quantizers, sweep
 from minizo.compare import interval
 from minizo.estimators import ESTIMATORS
+from minizo.quantizers import Sign
 from minizo.reproduce import compute796, compute796_report, fsg, mnist_grid, proxquant, zoo
 
 CASES = [
@@ -136,7 +137,7 @@ def test_cases_that_cannot_train_together_do_not(toy):
     assert sizes(fsg.LearnedCase, STE()) == [3]
     warm = [proxquant.ModelCase(STE(), seed=seed) for seed in range(3)]
     for rule, count in ((ProxQuant(), [3]), (ESTIMATORS["gain"](), [1, 1, 1])):
-        started = [proxquant.starting(rule, optim.Adam(), case, 4, 4) for case in warm]
+        started = [proxquant.starting(rule, Sign(), optim.Adam(), case, 4, 4) for case in warm]
         assert [len(group) for group in sweep.groups(started, toy)] == count
     wide = partial(sweep.Case, widths=(200,))
     assert sizes(wide, STE()) == [3]
