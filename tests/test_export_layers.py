@@ -23,6 +23,7 @@ NETWORKS = {
     "llama, grouped heads": lambda: models.llama(27, shared=2, **LLAMA),
     "llama, one key": lambda: models.llama(27, shared=4, hidden=24, **LLAMA),
     "llama, 4-bit tokens": lambda: models.llama(27, inputs="absmax", input_bits=4, **LLAMA),
+    "llama, 8-bit quest": lambda: models.llama(27, inputs="quest", input_bits=8, **LLAMA),
     "llama, learned steps": lambda: models.llama(27, inputs=q.LSQ("tanh", bits=3), **LLAMA),
     "lstm": lambda: models.lstm_lm(27, width=16, layers=2, context=12, dropout=0.2),
     "vit": lambda: models.vit(IMAGE, 4, **VIT),
@@ -143,6 +144,18 @@ def test_codes_that_round_are_left_for_a_table():
     assert codes(uneven).bits == 8 and exactly(uneven).bits == 2
     signed = np.array([[0.0, -0.0], [1.0, 1.0]])  # a step has no -0
     assert exactly(signed) is None
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("where", [np.s_[0, 0], np.s_[0], np.s_[...]])
+def test_weights_of_a_run_that_diverged_come_back_as_they_are(where, bad, tmp_path):
+    run = trained(models.llama(27, **LLAMA), q.MidRise())
+    name = "layers.2.mlp.down.weight"
+    weight = run.weights[name].copy()
+    weight[where] = bad
+    export.save(tmp_path / "net.npz", run._replace(weights={**run.weights, name: weight}))
+    assert export.load(tmp_path / "net.npz").weights[name].tobytes() == weight.tobytes()
+    assert codes(weight) is None
 
 
 # Texts ------------------------------------------------------------------------------------------
@@ -283,6 +296,8 @@ FORGED = {
     "one more": (lambda h: params(h).update(x={"float": 32, "shape": [0]}), "the shape of x"),
     "a wrong shape": (lambda h: params(h)[DOWN]["k"].update(shape=[24, 8]), "shape of layers.1"),
     "a wrong step": (lambda h: params(h)[DOWN].update(step=[1.0, 2.0]), "not a valid export"),
+    "a step of NaN": (lambda h: params(h)[DOWN].update(step=float("nan")), "step is nan"),
+    "no step": (lambda h: params(h)[DOWN].update(step=None), "not a valid export"),
     "levels": (lambda h: params(h)[DOWN].update(levels=[1.0]), "not a valid export"),
     "no array": (lambda h: params(h).update({DOWN: 3}), "not a valid export"),
     "another dtype": (lambda h: h.update(dtype="float64"), "the dtype of"),
@@ -290,6 +305,9 @@ FORGED = {
     "a longer array": (lambda h: params(h)[DOWN]["k"].update(shape=[8, 10**30]), "not a valid"),
     "words more": (lambda h: h["text"]["vocabulary"].append("é"), "different tokens is 28"),
     "numbers": (lambda h: h["text"].update(vocabulary=[1] * 27), "different tokens"),
+    "one word twice": (lambda h: h["text"]["vocabulary"].append("a"), "different tokens is 27"),
+    "no words": (lambda h: h["text"].update(vocabulary=[]), "different tokens is 0"),
+    "a string": (lambda h: h["text"].update(vocabulary="abc"), "different tokens is 3"),
     "a level": (lambda h: h["text"].update(level="sounds"), "its Vocabulary"),
     "a layer for a text": (lambda h: h.update(text={"op": "ReLU"}), "its Vocabulary"),
     "an image": (lambda h: h.update(input_shape=[1, 8, 8]), "layer 'embedding'"),

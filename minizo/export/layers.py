@@ -79,9 +79,10 @@ class ExportedLayers:
             right = isinstance(self.text, Vocabulary) and self.text.level in LEVELS
             require(right, "text", self.text, "it must be a minizo.data.Text, or its Vocabulary")
             words, size = self.text.vocabulary, self.codes
-            right = len(words) <= size and all(isinstance(word, str) for word in words)
+            right = isinstance(words, tuple) and all(isinstance(word, str) for word in words)
+            right = right and 0 < len(set(words)) == len(words) <= size
             remedy = f"the network knows {size} tokens: give the text that it was trained on"
-            require(right, "the number of different tokens", len(words), remedy)
+            require(right, "the number of different tokens", len(set(words)), remedy)
 
     @classmethod
     def of(cls, trained, text=None):

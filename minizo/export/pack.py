@@ -31,6 +31,9 @@ class Codes:
     step: Any = 1.0
     levels: Any = None
 
+    def __post_init__(self):
+        require(np.all(np.isfinite(self.step)), "step", self.step, "it must be finite")
+
     @property
     def bits(self):
         """Bits that a weight takes in the file."""
@@ -93,13 +96,15 @@ def _best_step(sizes, k, dtype):
 
 
 def codes(weight):
-    """`Codes` of a weight (F, ...), or ``None`` if it is not one of few values.
+    """`Codes` of a weight (F, ...), or ``None`` if it is not one of few finite values.
 
     One step for all of it or one for each of the F outputs, whichever takes fewer bits.
 
     >>> codes(np.array([[0.5, -0.5], [1.5, -0.5]])).k.tolist()
     [[1, -1], [3, -1]]
     """
+    if not np.all(np.isfinite(weight)):  # of a run that diverged
+        return None
     found = []
     # (F, ...) -> (1, F*...): one row of everything
     for step in (_steps(weight.reshape(1, -1)), _steps(weight)):
