@@ -338,9 +338,10 @@ class Bop(Adam):
         zeros = xp.zeros_like(theta)
         if objective is None:
             return BopState(*super().init(theta), zeros, xp.ones_like(theta))
-        levels = objective.quantizer.levels
         remedy = "Bop flips binary weights: use a quantiser with two, such as sign or xnor"
-        require(levels == 2, "the quantiser's number of levels", levels, remedy)
+        for quantizer in objective.quantizers:
+            levels = quantizer.levels
+            require(levels == 2, "the quantiser's number of levels", levels, remedy)
         binary = xp.zeros_like(theta)
         for name in objective.quantized:
             binary[..., objective.network.slices[name]] = 1.0

@@ -73,6 +73,8 @@ class Recipe:
             "init_scale": network.init_scale,
             "quantizer": in_words(self.objective.quantizer),
             "quantized": list(self.objective.quantized),
+            "exceptions": {n: in_words(own) for n, own in self.objective.exceptions.items()}
+            or None,
             "loss": in_words(self.objective.loss),
             "data": f"{self.data.name}, {self.data.y_train.shape[0]} training examples",
             "data_sha256": self.data.digest,

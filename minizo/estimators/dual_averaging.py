@@ -185,7 +185,7 @@ class PARQ(Proximal):
 
     def init(self, objective, theta):
         """Return the empty state; refuse levels at unequal distances."""
-        needs_equal_steps(self.label, objective.quantizer)
+        needs_equal_steps(self.label, objective)
         return super().init(objective, theta)
 
     def seen(self, x, quantizer, alpha, step):
@@ -237,7 +237,7 @@ class MirrorDescent(Proximal):
 
     def init(self, objective, theta):
         """Return the empty state; refuse levels at unequal distances."""
-        needs_equal_steps(self.label, objective.quantizer)
+        needs_equal_steps(self.label, objective)
         return super().init(objective, theta)
 
     def sharpness_at(self, progress):

@@ -112,9 +112,9 @@ class Learned(Estimator):
         require(theta.ndim == 1, "theta.ndim", theta.ndim, "a learned gradient trains one theta")
         names = objective.quantized
         require(names, "objective.quantized", names, "a learned gradient needs quantised weights")
-        quantizer = objective.quantizer
         remedy = "a learned gradient needs a quantiser with a diagonal backward, such as dorefa"
-        require(quantizer.diagonal, "quantizer", quantizer, remedy)
+        for quantizer in objective.quantizers:
+            require(quantizer.diagonal, "quantizer", quantizer, remedy)
         zeros = backend.namespace(theta).zeros_like
         terms = self.parts(len(names))
         phi = tuple(zeros(backend.empty((term.net.size,), theta)) for term in terms)
@@ -279,7 +279,7 @@ def layer_slopes(objective, theta):
     slopes = []
     for name in objective.quantized:
         x = objective.cut(theta, name)
-        slope = objective.quantizer.derivative(x, objective.scales[name])
+        slope = objective.quantizer_of(name).derivative(x, objective.scales[name])
         # (m,) or (F, n) -> (m,)
         slopes.append(1.0 if slope is None else backend.namespace(x).reshape(slope, (-1,)))
     return slopes
@@ -289,7 +289,9 @@ def _stored(objective, point, g, state):
     # the state with g_t, and Wh_t = A(Wl), at the end of its history
     xp = backend.namespace(g)
     squashed = xp.zeros_like(point)
-    for layer in _slices(objective):
-        squashed[layer] = objective.quantizer.squash(point[layer])
+    for name in objective.quantized:
+        # A(Wl), of a layer or of each of its filters: (m,) or (F, n) -> (m,)
+        x = objective.quantizer_of(name).squash(objective.cut(point, name))
+        squashed[objective.network.slices[name]] = xp.reshape(x, (-1,))
     history = xp.concat([state.history[1:, :], g[None, :]])
     return state._replace(history=history, squashed=squashed, seen=state.seen + 1)

@@ -63,12 +63,13 @@ class RuleAsQuantizer:
 
 
 def on_quantized(objective, theta, function):
-    """Return a copy of theta whose quantised slices are function(slice, alpha)."""
+    """Return a copy of theta whose quantised slices are function(slice, quantizer, alpha)."""
     xp = backend.namespace(theta)
     new = xp.asarray(theta, copy=True)
     for name in objective.quantized:
         target = new[..., objective.network.slices[name]]
-        weights = function(objective.cut(theta, name), objective.scales[name])
+        x, quantizer = objective.cut(theta, name), objective.quantizer_of(name)
+        weights = function(x, quantizer, objective.scales[name])
         target[...] = xp.reshape(weights, target.shape)  # (..., m) or (..., F, n) -> (..., m)
     return new
 
@@ -113,17 +114,17 @@ class Proximal(Estimator):
 
     def init(self, objective, theta):
         """Return the empty state; refuse a quantiser that learns or draws."""
-        if objective.network.companions:
+        learning = [type(own).__name__ for own in objective.network.companions.values()]
+        if learning:
             raise InputError(
                 f"{self.label} treats the gradient at the weights as that of the latent ones, but "
-                f"{type(objective.quantizer).__name__} learns parameters of its own: use the "
-                "estimator ste, spsa or fogzo"
+                f"{learning[0]} learns parameters of its own: use the estimator ste, spsa or fogzo"
             )
-        if objective.quantizer.random and not self.tosses:
+        drawn = [type(own).__name__ for own in objective.quantizers if own.random]
+        if drawn and not self.tosses:
             raise InputError(
-                f"{self.label} moves weights towards levels that stay, and "
-                f"{type(objective.quantizer).__name__} draws them: use the estimator "
-                "binaryconnect, ste, spsa or fogzo"
+                f"{self.label} moves weights towards levels that stay, and {drawn[0]} draws them: "
+                "use the estimator binaryconnect, ste, spsa or fogzo"
             )
         return ()
 
@@ -140,8 +141,16 @@ class Proximal(Estimator):
         Q(theta), for the statistics, unless seen(theta) is Q(theta).
         """
         frozen = step.index >= self.freezes(step)
-        view = FullPrecision() if frozen else RuleAsQuantizer(self, objective.quantizer, step)
-        loss, grad, seen = replace(objective, quantizer=view).ste_gradient(theta, batch)
+
+        def view(quantizer):
+            return FullPrecision() if frozen else RuleAsQuantizer(self, quantizer, step)
+
+        viewed = replace(
+            objective,
+            quantizer=view(objective.quantizer),
+            exceptions={name: view(own) for name, own in objective.exceptions.items()},
+        )
+        loss, grad, seen = viewed.ste_gradient(theta, batch)
         if not seen or frozen or self.sees_levels(step):
             return Estimate(grad, loss, forwards=1, backwards=1, statistics=seen), state
         seen = objective.statistics(theta, batch)
@@ -149,9 +158,9 @@ class Proximal(Estimator):
 
     def update(self, objective, optimizer, grad, state, theta, step):
         """Return the next theta and the optimiser's next state; see `Estimator.update`."""
-        quantizer, slices = objective.quantizer, objective.network.slices
+        slices = objective.network.slices
         start = on_quantized(
-            objective, theta, lambda x, alpha: self.before(x, quantizer, alpha, step)
+            objective, theta, lambda x, quantizer, alpha: self.before(x, quantizer, alpha, step)
         )
         new, state = optimizer.update(grad, state, start, step.progress)
         first = self.freezes(step)
@@ -161,7 +170,7 @@ class Proximal(Estimator):
             return new, state
         rate = optimizer.rate(step.progress)
 
-        def settle(x, alpha):
+        def settle(x, quantizer, alpha):
             x = self.after(x, quantizer, alpha, step, rate)
             if self.clip is not None:
                 x = backend.namespace(x).clip(x, -self.clip * alpha, self.clip * alpha)
@@ -242,10 +251,11 @@ HOMOTOPIES = {
 }
 
 
-def needs_equal_steps(rule, quantizer):
-    """Refuse a quantiser that is not a staircase of equal steps."""
-    if getattr(quantizer, "half_step", None) is None:
-        raise InputError(
-            f"{rule} needs levels at equal distances, and {type(quantizer).__name__} has none: use "
-            "the quantiser sign, midrise or midtread"
-        )
+def needs_equal_steps(rule, objective):
+    """Refuse an objective with a quantiser that is not a staircase of equal steps."""
+    for quantizer in objective.quantizers:
+        if getattr(quantizer, "half_step", None) is None:
+            raise InputError(
+                f"{rule} needs levels at equal distances, and {type(quantizer).__name__} has none: "
+                "use the quantiser sign, midrise or midtread"
+            )

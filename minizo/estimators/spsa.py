@@ -292,7 +292,7 @@ class SPSA(Estimator):
     def noise(self, objective, state, step):
         """Return the directions u of this step."""
         matched = self.law == "matched"
-        law = objective.quantizer.law if matched else resolve("law", self.law, LAWS, Law)
+        law = objective.law if matched else resolve("law", self.law, LAWS, Law)
         return Noise(law, step.seed, step.index, step.rng, state.moved)
 
     def estimate(self, objective, theta, batch, state, step):

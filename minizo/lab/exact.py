@@ -49,7 +49,7 @@ class Moments(NamedTuple):
 
 def law_of(estimator, objective):
     """The law of the directions of an n-SPSA or FOGZO."""
-    return objective.quantizer.law if estimator.law == "matched" else LAWS[estimator.law]
+    return objective.law if estimator.law == "matched" else LAWS[estimator.law]
 
 
 def sizes(estimator, objective, theta):
@@ -123,16 +123,19 @@ def level_mean(estimator, objective, theta, batch, smoothing="q"):
     if density is None:
         raise InputError(f"smoothing is 'p', but the law {law.name} has no density")
     eps = sizes(estimator, objective, theta)
-    alpha = np.zeros(theta.shape[-1])
+    alpha, edges_of = np.zeros(theta.shape[-1]), {}
     for name in objective.quantized:
-        alpha[objective.network.slices[name]] = objective.scales[name]
+        x, part = objective.cut(theta, name), objective.network.slices[name]
+        alpha[part] = np.broadcast_to(objective.scales[name], x.shape).reshape(-1)
+        edges = np.array(objective.quantizer_of(name).thresholds())  # in units of alpha
+        edges_of |= dict.fromkeys(range(part.start, part.stop), edges)
     moved = np.flatnonzero(eps)
     if np.any(alpha[moved] == 0.0):
         raise InputError("a perturbed parameter is not quantised: use perturb='quantized'")
-    edges = np.array(objective.quantizer.thresholds())  # in units of alpha
-    inside = np.concatenate([edges - 0.5, edges[-1:] + 0.5])  # one latent weight of each level
     cells = []  # of each perturbed weight: (latent, P, [q(a) - q(b)] / eps) of each level
     for i in moved:
+        edges = edges_of[i]
+        inside = np.concatenate([edges - 0.5, edges[-1:] + 0.5])  # one latent weight of each level
         z = (edges * alpha[i] - theta[i]) / eps[i]
         probability = np.diff(CDFS[law.name](z), prepend=0.0, append=1.0)
         weight = -np.diff(density(z), prepend=0.0, append=0.0) / eps[i]
