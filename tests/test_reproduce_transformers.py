@@ -8,7 +8,7 @@ from strategies import small_network
 
 from minizo import FOGZO, STE, Batch, Objective, Step, data, fit, models, optim, sweep
 from minizo import quantizers as q
-from minizo.lab.slopes import CountNegativeSlopes, LengthAlone, along_guide
+from minizo.lab.slopes import CountNegativeSlopes, LengthAlone, slope_along
 from minizo.reproduce import transformers as main
 from minizo.reproduce import transformers_report as show
 from minizo.reproduce import transformers_tasks as tasks
@@ -39,7 +39,7 @@ def test_tuned_on_some_seeds_and_reported_on_others(small, tmp_path, capsys, mon
     arguments = list(map(str, arguments))
     assert main.main(arguments) == 0
     shown, said = capsys.readouterr()
-    assert "LLaMA, drawn: up to" in said and "minute" in said
+    assert "LLaMA, drawn: at most 45 runs, some" in said and "seconds on 1 core; finished" in said
     assert len(list(folder.glob("*.json"))) == 5 * (2 * 2 + 5)
     assert "VERDICT. Mean loss of FOGZO, beta chosen over all cells:" in shown
     assert (out / "transformers_llama.txt").read_text().strip() in shown
@@ -132,7 +132,6 @@ def test_a_diverged_seed_is_left_out_and_a_diverged_method_said():
     cell = show.cells_of(found)[0]
     found[cell, show.BETAS[0]] = result([None, *BASE[1:]])
     assert "diverged" in show.table(found, METHODS)
-    assert show.mean_end(found[cell, show.BETAS[0]].records, "train_loss") == np.inf
     difference, *_ = show.pooled(found, show.BETAS[0], "STE")
     assert len(difference.values) == 5  # of the other cell
 
@@ -144,13 +143,15 @@ def test_a_diverged_seed_is_left_out_and_a_diverged_method_said():
 def test_the_slope_is_that_of_the_two_points(lead):
     """[F(theta + eps ghat) - F(theta - eps ghat)] / 2 over the quantised weights, row by row."""
     objective, theta, batch = small_network(dtype=np.float64)
-    sizes = FOGZO(perturb="quantized").init(objective, theta)
+    rule = FOGZO(perturb="quantized")
+    state = rule.init(objective, theta)
     thetas = theta + 0.1 * np.random.default_rng(0).normal(size=(*lead, theta.size))
-    slope, ghat = along_guide(objective, thetas, batch, sizes)
+    ghat = rule.ghat(objective.ste_gradient(thetas, batch).gradient, state)
+    slope = slope_along(objective, thetas, batch, state.eps, ghat)
     assert slope.shape == lead and ghat.shape == thetas.shape
     for index in np.ndindex(*lead):
-        g = sizes.moved * objective.ste_gradient(thetas[index], batch).gradient
-        v = sizes.eps * g / np.linalg.norm(g)
+        g = state.moved * objective.ste_gradient(thetas[index], batch).gradient
+        v = state.eps * g / np.linalg.norm(g)
         above, below = (objective.evaluate(thetas[index] + s * v, batch) for s in (1, -1))
         assert slope[index] == pytest.approx(0.5 * (above - below), abs=1e-12)
 
@@ -185,8 +186,9 @@ def test_length_alone_is_fogzo_without_its_sign():
         common = {"perturb": "quantized", "eps": 0.5}
         fogzo = FOGZO(beta=1.0, beta_schedule="constant", **common)
         alone = LengthAlone(**common)
-        slope, _ = along_guide(objective, theta, batch, fogzo.init(objective, theta))
-        assert np.sign(slope) == sign
+        state = fogzo.init(objective, theta)
+        ghat = fogzo.ghat(objective.ste_gradient(theta, batch).gradient, state)
+        assert np.sign(slope_along(objective, theta, batch, state.eps, ghat)) == sign
         ours, theirs = (
             rule.estimate(objective, theta, batch, rule.init(objective, theta), Step())[0]
             for rule in (alone, fogzo)

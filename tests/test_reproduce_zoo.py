@@ -10,7 +10,7 @@ from minizo import data, figures, quantizers, sweep
 from minizo.compare import paired
 from minizo.data.dataset import Dataset
 from minizo.optim import Adam
-from minizo.reproduce import zoo
+from minizo.reproduce import command, zoo
 
 
 @pytest.fixture
@@ -62,10 +62,23 @@ def row(method, loss, rate=0.01):
 
 def test_best_is_by_mean_loss_and_a_diverged_setting_never_wins(small):
     first, second = small
-    rows = [row(first, [0.5], 0.1), row(first, [0.4, 0.5], 0.2), row(first, [], 0.3),
-            row(second, [], 0.1)]  # fmt: skip
-    chosen = zoo.best(rows)
-    assert [r.optimizer.lr for r in chosen] == [0.2, 0.1]
+    ends = {(first, 0.1): [0.5, 0.5], (first, 0.2): [0.4, 0.5], (first, 0.3): [0.1, None]}
+    ends |= {(second, 0.1): [None, None], (second, 0.2): [None, None]}
+
+    def run(cases):
+        losses = [ends[method, rate][seed % 2] for method, rate, seed in cases]
+        return [
+            {"error": "diverged"} if x is None
+            else {"records": {"train_loss": [9.0, x], "test_accuracy": [0.1, 0.9]}}
+            for x in losses
+        ]  # fmt: skip
+
+    grid = {first: (0.1, 0.2, 0.3), second: (0.1, 0.2)}
+    tried, reported = command.tuned(run, grid, lambda *case: case, (10, 11), (0, 1, 2))
+    assert list(tried) == list(ends) and {len(group) for group in tried.values()} == {2}
+    assert list(reported) == [(first, 0.2), (second, 0.1)]
+    assert [r["records"]["train_loss"][-1] for r in reported[first, 0.2]] == [0.4, 0.5, 0.4]
+    chosen = zoo.summarise({(m, Adam(rate)): group for (m, rate), group in reported.items()})
     assert "diverged" in zoo.show(chosen, {first: 1.0, second: 2.0})
     figure = figures.zoo(chosen[:1], "title")
     assert len(figure.axes) == 2
@@ -86,7 +99,8 @@ def test_every_method_can_be_tuned(toy):
     names = [(method.group, method.name) for method in zoo.METHODS]
     assert len(set(names)) == len(names)
     assert {len(method.optimizers) for method in zoo.METHODS} == {4}
-    assert len({case.key(toy) for case in zoo.tuning(600).values()}) == 4 * zoo.TUNED * len(names)
+    cases = [zoo.case(m, own, 0, 600) for m in zoo.METHODS for own in m.optimizers]
+    assert len({case.key(toy) for case in cases}) == 4 * len(names)
 
 
 def test_the_data_are_averaged_to_half_the_size(monkeypatch):

@@ -36,7 +36,8 @@ MADE = ("minizo.bench", "minizo.export", "minizo.figures", "minizo.gallery", "mi
         "minizo.reproduce", "minizo.testing")  # fmt: skip
 # Looked at in a way of their own: a number or two of them; one number among arrays
 OWN = {("Conv2d", "kernel"), ("Conv2d", "stride"), ("Conv2d", "padding"), ("Dataset", "classes"),
-       ("Objective", "quantized"), ("Rows", "streams"), ("Step", "seed"),
+       ("Objective", "quantized"), ("QuantizedNetwork", "quantized"), ("Rows", "streams"),
+       ("Step", "seed"),
        ("Text", "classes")}  # fmt: skip
 
 
@@ -91,6 +92,7 @@ NEEDED = {
     "SlowNet": {"model": LSTM(), "layers": 2},
     "Law": {"name": "none", "sample": None, "pdf": None, "zero_bias_pdf": None, "kurtosis": 3.0},
     "Surrogate": {"name": "none", "value": None, "derivative": None},
+    "Beside": {"rule": STE()},
     "CountFlips": {"rule": STE()},
     "CountNegativeSlopes": {"rule": STE()},
 } | dict.fromkeys(("_BatchNorm", "BatchNorm1d", "BatchNorm2d"), {"channels": 3})

@@ -145,15 +145,18 @@ class FOGZO(SPSA):
             return self.beta
         return schedule(self.beta_schedule, 1.0, self.beta, progress)
 
+    def ghat(self, g, state):
+        """Return the guide for a gradient g like theta: a unit vector over what is perturbed."""
+        # ghat = g / ||g||, or eps g / ||eps g||: the gradient's unit vector in phi = theta / eps
+        return unit(state.moved * (g if self.guide == "gradient" else state.eps * g))
+
     def estimate(self, objective, theta, batch, state, step):
         """Estimate the gradient at theta (d,) or (S, 1, d); return it and the next state."""
         loss, g, seen = objective.ste_gradient(theta, batch)
         if step.progress < self.ste_share:
             return Estimate(g, loss, forwards=1, backwards=1, statistics=seen), state
         u, beta = self.noise(objective, state, step), self.beta_at(step.progress)
-        # ghat = g / ||g||, or eps g / ||eps g||: the gradient's unit vector in phi = theta / eps
-        guide = g if self.guide == "gradient" else state.eps * g
-        v = Guided(u, unit(state.moved * guide), beta)
+        v = Guided(u, self.ghat(g, state), beta)
         grad, _ = two_point_gradient(objective, theta, batch, state.eps, v, self.n, step.pool)
         # what is not perturbed keeps its back-propagated gradient
         grad = grad if self.perturb == "all" else grad + (1.0 - state.moved) * g

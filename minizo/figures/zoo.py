@@ -15,7 +15,7 @@ def zoo(rows, title):
     ----------
     rows : list
         Each with ``method.group``, ``method.name``, ``accuracy`` (list, per cent, over the seeds)
-        and ``loss``; as `minizo.reproduce.zoo.best` gives them.
+        and ``loss``; as `minizo.reproduce.zoo.summarise` gives them.
     title : str
 
     Returns

@@ -11,8 +11,8 @@ from math import prod
 from typing import NamedTuple
 
 from .. import backend
-from ..estimators import Estimator
 from ..quantizers.fitted import Fitted
+from .beside import Beside
 
 
 def levels_of(objective, theta):
@@ -58,31 +58,19 @@ class FlipState(NamedTuple):
 
 
 @dataclass(frozen=True)
-class CountFlips(Estimator):
+class CountFlips(Beside):
     """An estimator or rule, unchanged, whose state also adds up `level_change` from step to step.
 
     Parameters
     ----------
-    rule : estimator
-        From `minizo.estimators`.
+    rule
+        As in `Beside`.
 
     Notes
     -----
     ``flips`` of the state after step t is the sum over the steps before t: what the last one moved
     is seen by the next. Costs two quantisations a step, no forward.
     """
-
-    rule: object
-
-    @property
-    def rowwise(self):
-        """Where the rule is."""
-        return self.rule.rowwise
-
-    @property
-    def label(self):
-        """That of the rule."""
-        return self.rule.label
 
     def init(self, objective, theta):
         """State of a new run."""
@@ -94,7 +82,3 @@ class CountFlips(Estimator):
         flips = state.flips + level_change(objective, state.last, theta)
         estimate, rule = self.rule.estimate(objective, theta, batch, state.rule, step)
         return estimate, FlipState(rule, theta, flips)
-
-    def update(self, objective, optimizer, grad, state, theta, step):
-        """The rule's own update."""
-        return self.rule.update(objective, optimizer, grad, state, theta, step)

@@ -3,52 +3,47 @@
     ghat = g / ||g||,    slope = [F(theta + eps ghat) - F(theta - eps ghat)] / 2
 
 eps holds a size for each parameter, and g is taken over the parameters that are perturbed. Where
-the slope is positive, the loss rises along the STE's direction and the STE's step goes down. Where
-it is negative, the STE is wrong, and FOGZO at beta = 1 turns around. If it never is, FOGZO is the
-STE with other lengths.
+the slope is positive, the loss rises along the STE's direction, and a step against it goes down, as
+the STE's does. Where it is negative, the STE is wrong, and FOGZO at beta = 1 turns around. If it
+never is, FOGZO is the STE with other lengths.
 """
 
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from .. import backend
-from ..estimators import Estimate, Estimator
+from ..estimators import Estimate
 from ..estimators.fogzo import FOGZO
 from ..estimators.spsa import SPSAState, both_sides
-from ..norms import unit
+from .beside import Beside
 
 
 class SlopeState(NamedTuple):
-    """rule : its own state; sizes : `SPSAState`; negative : ndarray (...), steps so far."""
+    """rule : its own state; fogzo : `SPSAState`; negative : ndarray (...), steps so far."""
 
     rule: object
-    sizes: SPSAState
+    fogzo: SPSAState
     negative: object
 
 
-def along_guide(objective, theta, batch, sizes):
-    """Return the slope (...) of F along ghat at theta (..., d), and ghat.
-
-    Cost: 3 forwards, 1 backward.
-    """
-    xp = backend.namespace(theta)
-    ghat = unit(sizes.moved * objective.ste_gradient(theta, batch).gradient)
+def slope_along(objective, theta, batch, eps, ghat):
+    """Return the slope (...) of F along ghat at theta, both (..., d). Cost: 2 forwards."""
     # one direction: (d,) -> (1, d); (S, 1, d) is one direction a row already
     v = ghat if ghat.ndim > 1 else ghat[None, :]
-    above, below = both_sides(objective, theta, batch, sizes.eps, v)
-    return xp.reshape(0.5 * (above - below), theta.shape[:-1]), ghat
+    above, below = both_sides(objective, theta, batch, eps, v)
+    return backend.namespace(theta).reshape(0.5 * (above - below), theta.shape[:-1])
 
 
 @dataclass(frozen=True)
-class CountNegativeSlopes(Estimator):
+class CountNegativeSlopes(Beside):
     """An estimator, unchanged, whose state also counts the steps of negative slope along ghat.
 
     Parameters
     ----------
-    rule : estimator
-        From `minizo.estimators`.
-    sizes : FOGZO
-        Whose ``eps``, ``eps_scale`` and ``perturb`` define the slope.
+    rule
+        As in `Beside`.
+    fogzo : FOGZO
+        Whose ``eps``, ``eps_scale``, ``perturb`` and ``guide`` define the slope.
 
     Notes
     -----
@@ -68,39 +63,26 @@ class CountNegativeSlopes(Estimator):
     [0.0, 0.0, 0.0]
     """
 
-    rule: object
-    sizes: FOGZO = FOGZO(perturb="quantized")
-
-    @property
-    def rowwise(self):
-        """Whether the rule is."""
-        return self.rule.rowwise
-
-    @property
-    def label(self):
-        """Return the label of the rule."""
-        return self.rule.label
+    fogzo: FOGZO = FOGZO(perturb="quantized")
 
     def init(self, objective, theta):
         """Return the state of a new run."""
         xp = backend.namespace(theta)
         zero = xp.zeros_like(xp.sum(theta, axis=-1))
-        sizes = self.sizes.init(objective, theta)
-        return SlopeState(self.rule.init(objective, theta), sizes, zero)
+        fogzo = self.fogzo.init(objective, theta)
+        return SlopeState(self.rule.init(objective, theta), fogzo, zero)
 
     def estimate(self, objective, theta, batch, state, step):
         """Return the rule's own estimate, and the next state."""
-        slope, _ = along_guide(objective, theta, batch, state.sizes)
+        g = objective.ste_gradient(theta, batch).gradient
+        ghat = self.fogzo.ghat(g, state.fogzo)
+        slope = slope_along(objective, theta, batch, state.fogzo.eps, ghat)
         negative = state.negative + backend.namespace(theta).astype(slope < 0.0, theta.dtype)
         estimate, rule = self.rule.estimate(objective, theta, batch, state.rule, step)
         estimate = estimate._replace(
             forwards=estimate.forwards + 3, backwards=estimate.backwards + 1
         )
-        return estimate, SlopeState(rule, state.sizes, negative)
-
-    def update(self, objective, optimizer, grad, state, theta, step):
-        """Return the rule's own update."""
-        return self.rule.update(objective, optimizer, grad, state, theta, step)
+        return estimate, SlopeState(rule, state.fogzo, negative)
 
 
 @dataclass(frozen=True)
@@ -135,13 +117,10 @@ class LengthAlone(FOGZO):
 
     def estimate(self, objective, theta, batch, state, step):
         """Estimate the gradient at theta (d,) or (S, 1, d); return it and the next state."""
-        xp = backend.namespace(theta)
         loss, g, seen = objective.ste_gradient(theta, batch)
-        guide = g if self.guide == "gradient" else state.eps * g
-        ghat = unit(state.moved * guide)
-        v = ghat if ghat.ndim > 1 else ghat[None, :]
-        above, below = both_sides(objective, theta, batch, state.eps, v)
+        ghat = self.ghat(g, state)
+        slope = slope_along(objective, theta, batch, state.eps, ghat)
         # G = |F+ - F-| / (2 eps) ghat
-        length = xp.reshape(xp.abs(above - below), (*theta.shape[:-1], 1))
-        grad = length / (2.0 * state.eps) * ghat + (1.0 - state.moved) * g
+        length = backend.namespace(theta).abs(slope)[..., None] / state.eps
+        grad = length * ghat + (1.0 - state.moved) * g
         return Estimate(grad, loss, forwards=3, backwards=1, statistics=seen), state

@@ -80,20 +80,8 @@ class AbsMax(MidTread):
     pointwise = False
     live = True
 
-    def quantize(self, x, scale):
-        """Return Q(x); see `Quantizer`."""
-        return super().quantize(x, self._step(x))
-
-    def smooth(self, x, scale):
-        """Return Q_smooth of `MidTread`, s held."""
-        return super().smooth(x, self._step(x))
-
-    def derivative(self, x, scale):
-        """Return the slope of `MidTread`, s held."""
-        return super().derivative(x, self._step(x))
-
-    def _step(self, x):
-        # s = max|x| / hi, 1 where all x are 0
+    def step(self, x, scale):
+        """Return s = max|x| / hi, 1 where all x are 0."""
         xp = backend.namespace(x)
         s = xp.max(xp.abs(x), axis=-1, keepdims=True) / self.bounds[1]
         return xp.where(s > 0.0, s, xp.ones_like(s))

@@ -79,7 +79,7 @@ class DoReFa(KBit):
 
     def smooth(self, x, alpha):
         """Return the surrogate's staircase at 2 A(x) - 1 (2 A(x) - 1 itself for the identity)."""
-        return super().smooth(2.0 * self.squash(x) - 1.0, 1.0)
+        return self.smooth_unit(2.0 * self.squash(x) - 1.0)
 
     def derivative(self, x, alpha):
         """Return c(x) times the surrogate's slope at 2 A(x) - 1."""

@@ -93,30 +93,18 @@ class LSQ(MidTread):
         """Return r = 1."""
         return {"step": np.ones((*w.shape[:-1], 1))}
 
-    def step(self, scale):
+    def step(self, x, scale):
         """Return s = alpha r, where r is at least its least value, so that levels stay in order."""
         xp = backend.namespace(scale["step"])
         # s = alpha r
         return scale["alpha"] * xp.clip(scale["step"], self.least["step"], None)
-
-    def quantize(self, x, scale):
-        """Return Q(x); see `Quantizer`."""
-        return super().quantize(x, self.step(scale))
-
-    def smooth(self, x, scale):
-        """Return Q_smooth of `MidTread`, with the step s."""
-        return super().smooth(x, self.step(scale))
-
-    def derivative(self, x, scale):
-        """Return the slope of `MidTread`, with the step s."""
-        return super().derivative(x, self.step(scale))
 
     def backward(self, x, scale, dw):
         """Return dx, and the gradient of r; see `Quantizer`."""
         xp = backend.namespace(x)
         dx, _ = Quantizer.backward(self, x, scale, dw)
         lo, hi = self.bounds
-        z = x / self.step(scale)
+        z = x / self.step(x, scale)
         # ds = c sum dw (Q(x)/s - clip(z)) inside, dw Q(x)/s outside
         code = xp.clip(xp.floor(z + 0.5), lo, hi)
         inside = xp.astype(xp.logical_and(z > lo, z < hi), x.dtype)
@@ -223,22 +211,33 @@ class QuEST(MidRise):
         blocks = xp.reshape(x, (*x.shape[:-1], -1, size))
         return xp.reshape(xp.matmul(blocks, hadamard(size, x)), x.shape)
 
+    def step(self, x, scale):
+        """Return s = c_b RMS(x), 1 where all x are 0; x are transformed weights."""
+        xp = backend.namespace(x)
+        s = self.rms_factor * rms(x)
+        return xp.where(s > 0.0, s, xp.ones_like(s))
+
+    @property
+    def end(self):
+        """How far from 0 |z - q(z)| <= trust s/2, in units of s: that far beyond the last level."""
+        return 2.0 ** (self.bits - 1) - 0.5 + 0.5 * self.trust
+
     def quantize(self, x, scale):
         """Return Q(x); see `Quantizer`."""
-        z = self.transform(x)
-        return self.transform(super().quantize(z, self._step(z)))
+        return self.transform(super().quantize(self.transform(x), scale))
 
     def smooth(self, x, scale):
-        """Return H q_smooth(clip(H x, -end, end)), s held; end is how far weights are trusted."""
+        """Return H q_smooth(clip(H x, -end s, end s)), s held."""
         xp, z = backend.namespace(x), self.transform(x)
-        s, end = self._ends(z)
-        return self.transform(super().smooth(xp.minimum(xp.maximum(z, -end), end), s))
+        s = self.step(z, scale)
+        return self.transform(s * self.smooth_unit(xp.clip(z / s, -self.end, self.end)))
 
     def derivative(self, x, scale):
         """Return 1[|x - q(x)| <= trust s/2] q_smooth'(x), of weights that are transformed."""
-        xp, (s, end) = backend.namespace(x), self._ends(x)
-        trusted = xp.astype(xp.abs(x) <= end, x.dtype)
-        slope = super().derivative(x, s)
+        xp = backend.namespace(x)
+        trusted = xp.abs(x) <= self.end * self.step(x, scale)
+        slope = super().derivative(x, scale)
+        trusted = xp.astype(trusted, x.dtype)
         return trusted if slope is None else trusted * slope
 
     def backward(self, x, scale, dw):
@@ -246,14 +245,3 @@ class QuEST(MidRise):
         # dx = H (q_smooth'(H x) H dw)
         slope = self.derivative(self.transform(x), scale)
         return self.transform(slope * self.transform(dw)), {}
-
-    def _step(self, z):
-        # s = c_b RMS(z), 1 where all weights are 0
-        xp = backend.namespace(z)
-        s = self.rms_factor * rms(z)
-        return xp.where(s > 0.0, s, xp.ones_like(s))
-
-    def _ends(self, z):
-        # s, and how far from 0 |z - q(z)| <= trust s/2: that far beyond the last level
-        s = self._step(z)
-        return s, s * (2.0 ** (self.bits - 1) - 0.5 + 0.5 * self.trust)

@@ -56,21 +56,33 @@ class Staircase(PerRow):
         unit = None if self.scheduled else self.curve.epsbar
         return None if unit is None else self.half_step * unit
 
-    def smooth(self, x, alpha):
+    def step(self, x, scale):
+        """Return the unit of the staircase for x: (..., m) -> (..., 1). It is alpha here."""
+        return scale
+
+    def smooth(self, x, scale):
         """Return Q_smooth(x) = E[Q(x + alpha epsbar u)] (x itself for the identity surrogate)."""
         if self.surrogate == "identity":
             return 1.0 * x
-        s, w = self.curve.value, self.half_step
-        z = x / alpha
-        total = sum(w * s((z - t) / w) for t in self.thresholds())
-        return alpha * (total + self.centre)
+        alpha = self.step(x, scale)
+        return alpha * self.smooth_unit(x / alpha)
 
-    def derivative(self, x, alpha):
+    def derivative(self, x, scale):
         """Return Q_smooth'(x), the diagonal of the Jacobian; ``None`` stands for all ones."""
         if self.surrogate == "identity":
             return None
+        return self.slope_unit(x / self.step(x, scale))
+
+    def smooth_unit(self, z):
+        """Return Q_smooth in units of the step: sum_k s((z - t_k)/w) w + const."""
+        if self.surrogate == "identity":
+            return z
+        s, w = self.curve.value, self.half_step
+        return sum(w * s((z - t) / w) for t in self.thresholds()) + self.centre
+
+    def slope_unit(self, z):
+        """Return its derivative: sum_k s'((z - t_k)/w)."""
         ds, w = self.curve.derivative, self.half_step
-        z = x / alpha
         return sum(ds((z - t) / w) for t in self.thresholds())
 
 
@@ -189,9 +201,9 @@ class MidRise(_Codes):
         lo, hi = self.bounds
         return tuple(float(k) for k in range(int(lo) + 1, int(hi) + 1))
 
-    def quantize(self, x, alpha):
+    def quantize(self, x, scale):
         """Return Q(x); see `Quantizer`."""
-        xp, (lo, hi) = backend.namespace(x), self.bounds
+        xp, (lo, hi), alpha = backend.namespace(x), self.bounds, self.step(x, scale)
         # Q(x) = alpha (clip(floor(x/alpha), lo, hi) + 1/2)
         return alpha * (xp.clip(xp.floor(x / alpha), lo, hi) + 0.5)
 
@@ -230,8 +242,8 @@ class MidTread(_Codes):
         lo, hi = self.bounds
         return tuple(k - 0.5 for k in range(int(lo) + 1, int(hi) + 1))
 
-    def quantize(self, x, alpha):
+    def quantize(self, x, scale):
         """Return Q(x); see `Quantizer`."""
-        xp, (lo, hi) = backend.namespace(x), self.bounds
+        xp, (lo, hi), alpha = backend.namespace(x), self.bounds, self.step(x, scale)
         # Q(x) = alpha clip(floor(x/alpha + 1/2), lo, hi)
         return alpha * xp.clip(xp.floor(x / alpha + 0.5), lo, hi)

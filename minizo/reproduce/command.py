@@ -1,9 +1,16 @@
 """What the comparisons have in common as commands: their flags, and where runs and results go."""
 
+import os
+from dataclasses import replace
+
 from .. import data, sweep
 from ..commands import Parser
+from ..compare.comparison import mean_loss
 from ..errors import InputError
 from ..files import make_folder
+from ..settings import whole
+
+PROBED = 10  # steps that tell how long one takes
 
 
 def parser(module, description, steps, seeds="3", folder=None):
@@ -64,3 +71,59 @@ def places(arguments, stem):
 def in_words(seeds):
     """``1 seed``, ``3 seeds``."""
     return f"{seeds} seed{'s' if seeds > 1 else ''}"
+
+
+def tuned(run, grid, case, tuning, seeds):
+    """Choose a setting for each row on the tuning seeds, and run it with the others.
+
+    Parameters
+    ----------
+    run : callable
+        Makes a list of cases, as that of `places` does.
+    grid : dict of row to sequence of settings
+    case : callable
+        ``case(row, setting, seed)`` gives the `minizo.sweep.Case`.
+    tuning, seeds : sequence of int
+
+    Returns
+    -------
+    tried, reported : dict of (row, setting) to list of dict
+        The records of the tuning seeds, for every setting; and those of the reported seeds, for the
+        setting of least mean final training loss of each row. (One that diverged never wins.)
+    """
+
+    def made(pairs, own):
+        plan = {(*pair, seed): case(*pair, seed) for pair in pairs for seed in own}
+        records = dict(zip(plan, run(list(plan.values())), strict=True))
+        return {pair: [records[*pair, seed] for seed in own] for pair in pairs}
+
+    tried = made([(row, setting) for row in grid for setting in grid[row]], tuning)
+    best = [
+        (row, min(grid[row], key=lambda setting, row=row: mean_loss(tried[row, setting])))
+        for row in grid
+    ]
+    return tried, made(best, seeds)
+
+
+def expected(case, data, forwards, evaluations, workers=None):
+    """About how long runs take, in words, from a few steps of one of them on a part of the data.
+
+    Parameters
+    ----------
+    case : minizo.sweep.Case
+    data : Dataset
+    forwards : float
+        Of a batch, in all runs, a backward counted as two.
+    evaluations : int
+        Of the test set, and of as many training examples as a case is evaluated on.
+    workers : int, optional
+        Processes; by default one a processor.
+    """
+    workers = whole("--workers", (os.cpu_count() or 1) if workers is None else workers)
+    few = replace(case, steps=PROBED, record_every=PROBED)
+    each = few.train(data.head(case.batch, 1)).final("seconds") / few.cost()
+    seen = case.options(data, None).get("loss_examples") or data.y_train.shape[0]
+    forwards += evaluations * (data.y_test.shape[0] + seen) / case.batch
+    seconds = each * forwards / workers
+    words = f"some {seconds:.0f} seconds" if seconds < 90 else f"some {seconds / 60:.0f} minutes"
+    return f"{words} on {workers} core{'s' if workers > 1 else ''}; finished runs are kept"

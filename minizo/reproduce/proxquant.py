@@ -14,7 +14,6 @@ Y. Bai, Y.-X. Wang, E. Liberty, "ProxQuant: quantized neural networks via proxim
 2019, arXiv 1810.00861, section 4.
 """
 
-import os
 import sys
 from dataclasses import dataclass, replace
 from functools import partial
@@ -63,8 +62,8 @@ class ModelCase(sweep.Case):
         return None
 
     def options(self, data, path):
-        """How many examples are evaluated."""
-        return {"loss_examples": self.examples}
+        """How many examples are evaluated, no more than there are."""
+        return {"loss_examples": self.examples and min(self.examples, data.y_train.shape[0])}
 
     def network(self, data):
         """The network, for images of the size of the data's, or for its tokens."""
@@ -207,30 +206,6 @@ def sized(network, setup):
     return network, hidden, setup.name.format(hidden=hidden[0])
 
 
-PROBED = 10  # steps that tell how long one takes
-
-
-def seconds(case, held, steps, evaluations):
-    """About what so many steps and evaluations take, from a few steps on a part of the data.
-
-    An evaluation takes a third of a step, a forward, for every batch of its examples.
-    """
-    few = replace(case, steps=PROBED, record_every=PROBED, examples=None)
-    run = few.train(held.head(case.batch, 1))
-    examples = held.y_test.shape[0] + (case.examples or held.y_train.shape[0])
-    steps += evaluations * examples / (3.0 * case.batch)
-    return steps * run.final("seconds") / PROBED
-
-
-def in_words(seconds):
-    """``some 40 seconds``, ``some 3 minutes``.
-
-    >>> in_words(39.7), in_words(170.0)
-    ('some 40 seconds', 'some 3 minutes')
-    """
-    return f"some {seconds:.0f} seconds" if seconds < 90 else f"some {seconds / 60:.0f} minutes"
-
-
 def main(argv=None):
     """Run the command; returns its exit code."""
     parser = command.parser(
@@ -290,7 +265,7 @@ def work(arguments):
         return [
             ModelCase(STE(), setup.warm, seed, warm_steps, batch, hidden,
                       model=str(network) if of_text else network.name,
-                      examples=setup.examples and min(setup.examples, count),
+                      examples=setup.examples,
                       quantizer=FullPrecision(), record_every=warm_steps)
             for seed in range(first, first + number)
         ]  # fmt: skip
@@ -353,7 +328,6 @@ def work(arguments):
 
 def planned(setup, methods, settings, tuning, warm, steps, held, workers):
     """What is about to be run, and how long it takes, in words."""
-    workers = whole("--workers", (os.cpu_count() or 1) if workers is None else workers)
     labels = 1 + sum(len(m.variants) if m.pulled else 1 for m in setup.methods)
     counts = {
         "warm starts": len(tuning) + len(warm),
@@ -364,12 +338,10 @@ def planned(setup, methods, settings, tuning, warm, steps, held, workers):
     runs, starts = sum(counts.values()), counts["warm starts"]
     evaluations = 2 * runs + (setup.records - 1) * counts["whose flips are counted"]
     lead = warm[0]
-    expected = seconds(lead, held, starts * lead.steps + (runs - starts) * steps, evaluations)
+    forwards = lead.cost() * (starts + (runs - starts) * steps / lead.steps)
     parts = ", ".join(f"{number} {what}" for what, number in counts.items())
-    return (
-        f"at most {runs} runs of {steps} steps ({parts}): {in_words(expected / workers)} on "
-        f"{workers} core{'s' if workers > 1 else ''}; finished runs are kept"
-    )
+    words = command.expected(lead, held, forwards, evaluations, workers)
+    return f"at most {runs} runs of {steps} steps ({parts}): {words}"
 
 
 def flags(arguments, network, seeds, steps, warm_steps):

@@ -49,7 +49,7 @@ ERROR = Measure("test error", "test_accuracy", lambda share: 100.0 - 100.0 * sha
                 "test error of the quantised network (%)")  # fmt: skip
 LOSS = Measure("validation loss", "test_loss", float, "", 4,
                "validation loss of the quantised network (nats)", "linear")  # fmt: skip
-PERPLEXITY = Measure("perplexity", "test_loss", math.exp, "", 2, "perplexity")
+PERPLEXITY = Measure("perplexity", "test_loss", report.perplexity, "", 2, "perplexity")
 CHANGE = Measure("SignChange", "sign_change", float, "", 3, "SignChange", "linear")
 
 

@@ -151,14 +151,12 @@ def only(methods, part):
 
 
 PUBLISHED = """\
-The paper, Penn Treebank by words, one LSTM of 300 units, perplexity. Its abstract says that
-ProxQuant is better where weights are binary, and on par where they have more bits. Of these numbers
-those in brackets have been checked; the others are quoted from memory and have not been:
-  full precision 88.5; weights of +-1: BinaryConnect 372.2, ProxQuant 288.5, 0.25 nats lower
-  1, 2, 3 bits, alternating, levels of a row: straight-through 104.7, 90.2, 86.1 (116.7, 94.3, 87.3
-  where the weights are not scaled by 0.3), ProxQuant 106.2, 90.0, 87.2
-It has no ternary LSTM. Unlike there, binary weights have a scale a row here, Adam stands in place
-of SGD from 20 down, steps of 80 epochs, and every window begins with an empty state."""
+The paper trains one LSTM of 300 units on Penn Treebank by words. It reports that ProxQuant is
+better than BinaryConnect where weights are binary, and on par with the straight-through gradient
+where they have more bits and levels of a row (perplexities 116.7, 94.3, 87.3 of the latter with 1,
+2, 3 bits, unscaled). It has no ternary LSTM. Unlike there, binary weights have a scale a row here,
+Adam stands in place of SGD from 20 down, steps of 80 epochs, and every window begins with an empty
+state."""
 
 # The convolutional networks meet MNIST at half its resolution: see `zoo.small_mnist`.
 SETUPS = {

@@ -17,13 +17,16 @@ NeurIPS 2025, arXiv 2510.23926, section 5.
 """
 
 import sys
+from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
 from .. import FOGZO, STE, NormalisedSTE, __version__, figures
 from .. import quantizers as q
 from ..commands import guarded
+from ..commands.shell import notice
 from ..compare import TUNING
+from ..compare.comparison import mean_loss
 from ..errors import spelt
 from ..files import write_csv, write_text
 from ..lab.slopes import LengthAlone
@@ -51,33 +54,37 @@ def fogzo(beta, **settings):
     return FOGZO(n=1, beta=beta, perturb="quantized", **settings)
 
 
+@dataclass(frozen=True)
+class Method:
+    """rule : an estimator;  longer : how many times the steps of the others it takes."""
+
+    rule: object
+    longer: float = 1.0
+
+
 METHODS = {
-    "STE": STE(),
-    "STE, same time": STE(),
-    "normalised STE": NormalisedSTE(over="quantized"),
-    "FOGZO's length alone": LengthAlone(perturb="quantized"),
-    "FOGZO, 1 - 1e-7": fogzo(1.0 - 1e-7),
-    "FOGZO, 1 - 1e-5": fogzo(1.0 - 1e-5),
-    "FOGZO, 1 - 1e-4": fogzo(1.0 - 1e-4),
-    "FOGZO, scaled guide": fogzo(1.0 - 1e-5, guide="scaled"),
-    "70 % STE, then FOGZO": fogzo(1.0 - 1e-5, ste_share=0.7),
+    "STE": Method(STE()),
+    "STE, same time": Method(STE(), LONGER),
+    "normalised STE": Method(NormalisedSTE(over="quantized")),
+    "FOGZO's length alone": Method(LengthAlone(perturb="quantized")),
+    "FOGZO, 1 - 1e-7": Method(fogzo(1.0 - 1e-7)),
+    "FOGZO, 1 - 1e-5": Method(fogzo(1.0 - 1e-5)),
+    "FOGZO, 1 - 1e-4": Method(fogzo(1.0 - 1e-4)),
+    "FOGZO, scaled guide": Method(fogzo(1.0 - 1e-5, guide="scaled")),
+    "70 % STE, then FOGZO": Method(fogzo(1.0 - 1e-5, ste_share=0.7)),
 }
 QUICK = ("STE", "normalised STE", "FOGZO's length alone", "FOGZO, 1 - 1e-7", "FOGZO, 1 - 1e-5")
-
-
-def cells(names, kinds=tuple(QUANTIZERS), surrogates=SURROGATES):
-    """(task, quantiser, surrogate) of every comparison."""
-    return [(task, kind, s) for task in names for kind in kinds for s in surrogates]
 
 
 def case(cell, method, rate, seed, steps):
     """The `Case` of a method; ``None`` for full precision."""
     task, kind, surrogate = cell
     quantizer = q.FullPrecision() if method is None else QUANTIZERS[kind](surrogate)
-    length = round(LONGER * steps) if method == "STE, same time" else steps
+    own = Method(STE()) if method is None else METHODS[method]
+    length = round(own.longer * steps)
     return Case(
-        STE() if method is None else METHODS[method], adamw(rate), seed, length, BATCH,
-        quantizer=quantizer, record_every=length, task=task,
+        own.rule, adamw(rate), seed, length, BATCH, quantizer=quantizer, record_every=length,
+        task=task,
     )  # fmt: skip
 
 
@@ -93,55 +100,40 @@ class Result(NamedTuple):
     records: list
 
 
-def compared(found, methods, seeds, steps, tuned, run):
+def compared(rows, seeds, steps, tuned, run):
     """Tune, then report: (cell, method) -> `Result`.
 
     Parameters
     ----------
-    found : list of cells
-    methods : sequence of str
-        Of `METHODS`.
+    rows : list of (cell, method)
     seeds, tuned : int
         Reported and tuning seeds.
     steps : int
     run : callable
         Makes a list of cases.
     """
-    first = range(TUNING, TUNING + tuned)
-    rows = [(cell, method) for cell in found for method in methods]
-    rows += [((task, "", ""), None) for task in dict.fromkeys(cell[0] for cell in found)]
-    grid = {
-        (*row, rate, seed): case(*row, rate, seed, steps)
-        for row in rows
-        for rate in RATES
-        for seed in first
-    }
-    tuning = dict(zip(grid, run(list(grid.values())), strict=True))
-    rates = {
-        row: min(RATES, key=lambda rate, row=row: show.mean_end(
-            [tuning[*row, rate, seed] for seed in first], "train_loss"
-        ))
-        for row in rows
-    }  # fmt: skip
-    report = {
-        (*row, seed): case(*row, rates[row], seed, steps) for row in rows for seed in range(seeds)
-    }
-    ends = dict(zip(report, run(list(report.values())), strict=True))
+    tried, reported = command.tuned(
+        run,
+        dict.fromkeys(rows, RATES),
+        lambda row, rate, seed: case(*row, rate, seed, steps),
+        range(TUNING, TUNING + tuned),
+        range(seeds),
+    )
     return {
-        row: Result(
-            rates[row],
-            show.mean_end([tuning[*row, rates[row], seed] for seed in first], "train_loss"),
-            [ends[*row, seed] for seed in range(seeds)],
-        )
-        for row in rows
+        row: Result(rate, mean_loss(tried[row, rate]), records)
+        for (row, rate), records in reported.items()
     }
 
 
-def passes(found, methods, seeds, steps, tuned):
-    """Forwards of the whole comparison, a backward counted as two."""
+def forecast(rows, seeds, steps, tuned, workers):
+    """How many runs the comparison makes, and how long they take, in words."""
     runs = len(RATES) * tuned + seeds
-    one = [case(found[0], method, RATES[0], 0, steps).cost() for method in methods]
-    return runs * (len(found) * sum(one) + 3 * steps * len({cell[0] for cell in found}))
+    forwards = runs * sum(case(*row, RATES[0], 0, steps).cost() for row in rows)
+    lead = case(*rows[0], RATES[0], 0, steps)
+    words = command.expected(
+        lead, tasks.TASKS[lead.task].load(), forwards, 2 * runs * len(rows), workers
+    )
+    return f"{tasks.TASKS[lead.task].title}: at most {runs * len(rows)} runs, {words}"
 
 
 def main(argv=None):
@@ -198,11 +190,11 @@ def work(arguments):
     words = f"{steps} steps of {BATCH}, {command.in_words(seeds)}, minizo {__version__}"
     texts = []
     for task in () if arguments.why else names:
-        found = cells([task], kinds, surrogates)
+        cells = [(task, kind, surrogate) for kind in kinds for surrogate in surrogates]
+        rows = [(cell, method) for cell in cells for method in methods] + [((task, "", ""), None)]
         if not arguments.quiet:
-            cost = passes(found, methods, seeds, steps, tuned)
-            print(f"{tasks.TASKS[task].title}: {show.cost_in_words(cost)}", file=sys.stderr)
-        results = compared(found, methods, seeds, steps, tuned, run)
+            notice(forecast(rows, seeds, steps, tuned, arguments.workers))
+        results = compared(rows, seeds, steps, tuned, run)
         title = f"{tasks.TASKS[task].title}, {LAYERS} layers, {WIDTH} wide, {words}"
         texts.append(show.comparison_text(results, methods, title, RATES, tuned))
         write_text(out / f"transformers_{task}.txt", texts[-1] + "\n")

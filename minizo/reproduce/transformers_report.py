@@ -1,6 +1,5 @@
 """What the runs on transformers say: tables, differences, a verdict in words, a picture."""
 
-import math
 from statistics import fmean
 
 from matplotlib.figure import Figure
@@ -9,7 +8,6 @@ from .. import report
 from ..compare import paired
 from ..figures.style import styles
 
-SECONDS = 2.4e-3  # of a forward of the LLaMA, about, on one processor
 BETAS = ("FOGZO, 1 - 1e-7", "FOGZO, 1 - 1e-5", "FOGZO, 1 - 1e-4")
 CHOSEN = "FOGZO, beta chosen"  # the one of least training loss on the tuning seeds
 PUBLISHED = """\
@@ -24,22 +22,6 @@ Published (Yang and Aamodt 2025), STE -> FOGZO after as many steps; other networ
 def ends(records, column):
     """The last value of a column of every record; ``None`` where a run diverged."""
     return [None if "error" in r else r["records"][column][-1] for r in records]
-
-
-def mean_end(records, column):
-    """Its mean; infinite where a run diverged."""
-    found = ends(records, column)
-    return math.inf if None in found else fmean(found)
-
-
-def cost_in_words(passes, processors=2):
-    """Such as ``up to 4.1e+06 forwards, about 80 minutes on 2 processors``."""
-    minutes = passes * SECONDS / 60.0 / processors
-    return (
-        f"up to {report.engineering(passes)} forwards of a batch, about {max(1, round(minutes))} "
-        f"minute{'' if round(minutes) <= 1 else 's'} on {processors} processors; what was finished "
-        "before is kept"
-    )
 
 
 def with_chosen(results, methods):
@@ -110,7 +92,8 @@ def table(found, methods):
             if None in losses:
                 lines.append(["  " + method, f"{rate:g}", "diverged", *["-"] * 3])
                 continue
-            other = math.exp(fmean(losses)) if of_text else 100 * mean_end(records, "test_accuracy")
+            accuracy = 100.0 * fmean(ends(records, "test_accuracy"))
+            other = report.perplexity(fmean(losses)) if of_text else accuracy
             lines.append([
                 "  " + method, f"{rate:g}", report.spread(losses, 3), f"{other:.2f}",
                 *(gap(found, cell, method, base) for base in ("STE", "normalised STE")),

@@ -9,7 +9,6 @@ training images and all test images, at half the resolution: a run takes some se
 It stops and goes on: every finished run is kept.
 """
 
-import math
 import sys
 import time
 from dataclasses import dataclass
@@ -159,25 +158,6 @@ def case(method, optimizer, seed, steps):
     )  # fmt: skip
 
 
-def tuning(steps):
-    """(method, optimiser, seed) -> Case: every setting with the tuning seeds."""
-    return {
-        (method, optimizer, seed): case(method, optimizer, seed, steps)
-        for method in METHODS
-        for optimizer in method.optimizers
-        for seed in range(TUNING, TUNING + TUNED)
-    }
-
-
-def reported(rows, seeds, steps):
-    """(method, optimiser, seed) -> Case: the best setting of each method with other seeds."""
-    return {
-        (row.method, row.optimizer, seed): case(row.method, row.optimizer, seed, steps)
-        for row in best(rows)
-        for seed in range(seeds)
-    }
-
-
 @dataclass(frozen=True)
 class Row:
     """Of one method and setting: a list over the seeds each of loss and accuracy, in per cent."""
@@ -187,41 +167,18 @@ class Row:
     loss: list
     accuracy: list
 
-    @property
-    def mean(self):
-        """Mean training loss; infinite where a run diverged."""
-        return fmean(self.loss) if self.loss else math.inf
-
 
 def summarise(records):
-    """A `Row` a method and setting, from (method, optimiser, seed) -> record."""
-    groups = {}
-    for (method, optimizer, _), record in records.items():
-        groups.setdefault((method, optimizer), []).append(record)
+    """A `Row` a method and setting, from (method, optimiser) -> the records of its seeds."""
     rows = []
-    for (method, optimizer), group in groups.items():
+    for (method, optimizer), group in records.items():
         if any("error" in record for record in group):
             rows.append(Row(method, optimizer, [], []))
             continue
         ends = [{name: column[-1] for name, column in r["records"].items()} for r in group]
-        rows.append(
-            Row(
-                method,
-                optimizer,
-                [end["train_loss"] for end in ends],
-                [100.0 * end["test_accuracy"] for end in ends],
-            )
-        )
+        loss = [end["train_loss"] for end in ends]
+        rows.append(Row(method, optimizer, loss, [100.0 * end["test_accuracy"] for end in ends]))
     return rows
-
-
-def best(rows):
-    """The row of least mean training loss of each method, in order."""
-    chosen = {}
-    for row in rows:
-        if row.method not in chosen or row.mean < chosen[row.method].mean:
-            chosen[row.method] = row
-    return list(chosen.values())
 
 
 def cost(method, data, steps=40, repeats=3):
@@ -312,11 +269,14 @@ def work(arguments):
     seeds, steps = command.counts(arguments, seeds=10, steps=600)
     run, out = command.places(arguments, "zoo")
 
-    def outcomes(plan):
-        return dict(zip(plan, run(list(plan.values()), small_mnist), strict=True))
-
-    tuned = summarise(outcomes(tuning(steps)))
-    rows, small = summarise(outcomes(reported(tuned, seeds, steps))), small_mnist()
+    tried, reported = command.tuned(
+        lambda cases: run(cases, small_mnist),
+        {method: method.optimizers for method in METHODS},
+        lambda method, optimizer, seed: case(method, optimizer, seed, steps),
+        range(TUNING, TUNING + TUNED),
+        range(seeds),
+    )
+    rows, small = summarise(reported), small_mnist()
     title = (
         f"{small.name}: LeNet with {CHANNELS[0]} and {CHANNELS[1]} channels, {steps} steps of "
         f"{BATCH}, {command.in_words(seeds)}, minizo {__version__}"
@@ -328,7 +288,7 @@ def work(arguments):
         "corrected\nfor their number); * where 0 lies outside.\n"
     )
     write_text(out / "zoo.txt", text)
-    write_rows(out / "zoo.csv", [*tuned, *rows], costs)
+    write_rows(out / "zoo.csv", [*summarise(tried), *rows], costs)
     figures.save(figures.zoo(rows, title), out / "zoo.png")
     print(f"{text}\nfiles: {out / 'zoo'}.txt, .csv and .png")
     return 0
