@@ -32,6 +32,9 @@ class Network(Layered):
         Quantisers that learn something beside a parameter. A step beside ``"fc1.weight"`` is called
         ``"fc1.weight.step"``; all of these are the last entries of theta. `minizo.Objective` sets
         them; the layers do not look at them.
+    tied : dict of str to str, optional
+        Parameters that are others: ``{"head.weight": "embedding.weight"}``, both of one shape. Only
+        the second is in theta; its gradient is the sum of both.
     init_scale : float
         Factor above 0 of the initial weights, the parameters called ``"weight"`` with two axes or
         more: those of `Linear`, `Conv2d`, `Embedding` and `LSTM`. Values that `init` is given are
@@ -40,7 +43,8 @@ class Network(Layered):
     Raises
     ------
     InputError
-        If a layer does not take what the one below it gives.
+        If a layer does not take what the one below it gives, or parameters that are tied differ in
+        shape.
 
     Notes
     -----
@@ -51,11 +55,25 @@ class Network(Layered):
 
     companions: Mapping = field(default_factory=dict)
     init_scale: Positive = 1.0
+    tied: Mapping = field(default_factory=dict)
+
+    def __post_init__(self):
+        super().__post_init__()
+        known = self.stack.shapes
+        for name, other in self.tied.items():
+            right = name in known and other in known and known[name] == known[other]
+            remedy = f"{other} must be a parameter of its shape that is not tied itself"
+            require(right and other not in self.tied, "tied", name, remedy)
+
+    @cached_property
+    def layer_shapes(self):
+        """Name -> shape of the parameters of the layers, without those `tied` to others."""
+        return {n: shape for n, shape in self.stack.shapes.items() if n not in self.tied}
 
     @cached_property
     def shapes(self):
         """Parameter name -> shape, in the order of theta."""
-        return self.stack.shapes | {
+        return self.layer_shapes | {
             f"{name}.{part}": shape
             for name, companion in self.companions.items()
             for part, shape in companion.shapes(self.rows(name, companion)).items()
@@ -77,7 +95,7 @@ class Network(Layered):
         >>> models.lenet().rows("conv2.weight", quantizers.Sign())
         (12800,)
         """
-        shape = self.stack.shapes[name]
+        shape = self.layer_shapes[name]
         if not quantizer.by_filter:
             return (prod(shape),)
         return shape[0], prod(shape[1:])
@@ -118,9 +136,10 @@ class Network(Layered):
                 # W <- init_scale W
                 name: self.init_scale * value if self.is_weight(name) else value
                 for name, value in self._named(found).items()
+                if name not in self.tied
             }
         else:
-            values = {name: backend.to_numpy(values[name]) for name in self.stack.shapes}
+            values = {name: backend.to_numpy(values[name]) for name in self.layer_shapes}
         for index, (name, companion) in enumerate(self.companions.items()):
             w = values[name].reshape(self.rows(name, companion))
             own = companion.init(w, rng.at(seed, "beside", index))
@@ -135,7 +154,7 @@ class Network(Layered):
 
     def is_weight(self, name):
         """Whether a parameter is called ``weight`` and has two axes or more."""
-        return name.endswith(".weight") and len(self.stack.shapes.get(name, ())) > 1
+        return name.endswith(".weight") and len(self.layer_shapes.get(name, ())) > 1
 
     def project(self, theta):
         """theta with what must not fall below a value raised to it; theta itself where nothing is.
@@ -177,6 +196,10 @@ class Network(Layered):
             axis=-1,
         )
 
+    def with_tied(self, params):
+        """The parameters with those that are tied to others."""
+        return {**params, **{n: params[other] for n, other in self.tied.items()}}
+
     def forward(self, params, x):
         """Outputs (..., N, *output_shape) and the caches that `backward` takes.
 
@@ -187,7 +210,7 @@ class Network(Layered):
             network is in use, without them in training; with the arrays of `noise` it is random.
         x : ndarray of shape (N, *input_shape)
         """
-        blocks = cut(self, params, x)
+        blocks = cut(self, self.with_tied(params), x)
         walk = self.stack.forward
         found = together(lambda k, reduce: walk(*blocks[k], reduce), len(blocks))
         outputs, caches = zip(*found, strict=True)
@@ -195,13 +218,14 @@ class Network(Layered):
 
     def predict(self, params, x):
         """`forward` without the caches, whose memory is then free at once."""
-        blocks = cut(self, params, x)
+        blocks = cut(self, self.with_tied(params), x)
         walk = self.stack.predict
         outputs = together(lambda k, reduce: walk(*blocks[k], reduce), len(blocks))
         return joined(outputs, len(self.output_shape))
 
     def backward(self, params, caches, dy):
         """Gradients of every parameter of the layers: name -> (..., *shape)."""
+        params = self.with_tied(params)
         after = (slice(None),) * len(self.output_shape)
         parts = even_slices(dy.shape[-1 - len(after)], len(caches))
 
@@ -210,7 +234,11 @@ class Network(Layered):
             return self.stack.backward(params, caches[k], share, False, reduce)[1]
 
         first, *others = together(block, len(caches))
-        return {name: sum((own[name] for own in others), share) for name, share in first.items()}
+        grads = {name: sum((own[name] for own in others), share) for name, share in first.items()}
+        for name, other in self.tied.items():
+            # W = W1 = W2:   dL/dW = dL/dW1 + dL/dW2
+            grads[other] = grads[other] + grads.pop(name)
+        return grads
 
     def describe(self):
         """A short table of the layers, for people.
@@ -233,7 +261,7 @@ class Network(Layered):
         rows += [
             f"{name:10} {shape!s:21} {prod(shape):5} parameters"
             for name, shape in self.shapes.items()
-            if name not in self.stack.shapes
+            if name not in self.layer_shapes
         ]
         total = f"total {self.d} parameters, {self.macs} multiply-accumulates a forward and example"
         return "\n".join([*rows, total])

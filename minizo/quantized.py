@@ -60,7 +60,7 @@ class QuantizedNetwork:
             shown = getattr(self.network, "__name__", repr(self.network))
             raise InputError(f"network is {shown}, but it must be a Network (minizo.models)")
         check_part("quantizer", self.quantizer)
-        names = self.network.stack.shapes
+        names = self.network.layer_shapes
         if self.quantized is None:
             weights = tuple(name for name in names if name.endswith(".weight"))
             object.__setattr__(self, "quantized", weights)

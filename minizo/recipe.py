@@ -70,6 +70,7 @@ class Recipe:
             state = backend.sha256(xp.concat(parts))
         return {
             "network": layers,
+            "tied": dict(network.tied) or None,
             "init_scale": network.init_scale,
             "quantizer": in_words(self.objective.quantizer),
             "quantized": list(self.objective.quantized),

@@ -311,6 +311,9 @@ FORGED = {
     "a level": (lambda h: h["text"].update(level="sounds"), "its Vocabulary"),
     "a layer for a text": (lambda h: h.update(text={"op": "ReLU"}), "its Vocabulary"),
     "an image": (lambda h: h.update(input_shape=[1, 8, 8]), "layer 'embedding'"),
+    "tied to nothing": (lambda h: h["tied"]["named"].update(x="y"), "tied is 'x', but y must be"),
+    "tied to a number": (lambda h: h["tied"]["named"].update(x=3), "tied is 'x', but 3 must be"),
+    "tied shapes": (lambda h: h["tied"]["named"].update({DOWN: "head.weight"}), "tied is 'layers."),
     "no params": (lambda h: h.pop("params"), "not a valid export"),
     "version 1": (lambda h: h.update(version=1), "not a valid export"),
 }

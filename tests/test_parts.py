@@ -33,7 +33,7 @@ VALUES = {
     "warmup": "0.2", "floor": "0.3", "schedule": "cosine", "b1": "0.8",
     "b2": "0.99", "hidden": {(10,): "7,6", None: "24"},
     "width": {8: "4", 16: "4", 64: "32", 128: "9"},
-    "layers": {1: "2", 2: "3", 4: "3"}, "heads": {4: "2"}, "dropout": "0.5",
+    "layers": {1: "2", 2: "3", 4: "3"}, "heads": {4: "2"}, "dropout": "0.5", "tied": "true",
     "shared": "2", "patch": "2", "inputs": "absmax", "input_bits": "4", "pool": "mean",
     "before": "sign", "shortcut": "pad", "final_norm": "true",
     "channels": {(16, 32): "3,4", (16, 32, 64): "3,4,5"},

@@ -37,6 +37,7 @@ pickled, and the same network gives the same bytes.
     input_shape   of one example: [C, H, W] of an image, [T] of a sequence of tokens
     steps         version 1: what is done to a batch of images, one after the other
     layers        version 2: {"named": {name: layer, ...}}, in the order of the data
+    tied          version 2: {"named": {name: name, ...}}, parameters that are others
     params        version 2: {"named": {name: array or Codes, ...}}, parameters and running
                   statistics, by the names that `minizo.Network` gives them
     text          version 2: null or a Vocabulary

@@ -163,7 +163,8 @@ def save(path, run, pixels=True, text=None):
     else:
         exported = ExportedLayers.of(trained, text)
         version = LAYERS
-        inside = {"layers": network.layers, "params": exported.params, "text": exported.text}
+        inside = {"layers": network.layers, "tied": network.tied, "params": exported.params,
+                  "text": exported.text}  # fmt: skip
     header = {
         "format": FORMAT,
         "version": version,
@@ -217,7 +218,7 @@ def load(path):
         raise InputError(f"{path} is damaged: its checksum is wrong; {remedy}")
     try:
         stream = BytesIO(data)
-        names = ("steps",) if version == STEPS else ("layers", "params", "text")
+        names = ("steps",) if version == STEPS else ("layers", "tied", "params", "text")
         program, *rest = (decode(header[name], stream) for name in names)
         if stream.read(1):
             raise ValueError("data are left over")
@@ -226,6 +227,7 @@ def load(path):
             raise ValueError(f"its dtype is {dtype!r}")
         if version == STEPS:
             return steps.Exported(program, shape, dtype)
-        return ExportedLayers(Network(program, shape), rest[0], dtype, rest[1])
+        tied, params, text = rest
+        return ExportedLayers(Network(program, shape, tied=tied), params, dtype, text)
     except (*DAMAGE, ArithmeticError, AttributeError, IndexError, TypeError) as error:
         raise InputError(f"{path} is not a valid export of minizo ({error}); {remedy}") from error

@@ -130,13 +130,14 @@ class Fold:
 
 
 def folds(network):
-    """Whether every layer has a rule here, and takes images or vectors.
+    """Whether every layer has a rule here and weights of its own, and takes images or vectors.
 
     >>> from minizo import models
     >>> folds(models.lenet()), folds(models.small_resnet()), folds(models.llama(65))
     (True, False, False)
     """
-    return all(len(shape) in (1, 3) for shape in network.shapes_between) and all(
+    known = all(len(shape) in (1, 3) for shape in network.shapes_between) and not network.tied
+    return known and all(
         type(layer) in RULES
         and (type(layer) is not QuantizedActivation or type(layer.quantizer) in STAIRCASES)
         for layer in network.layers.values()

@@ -65,7 +65,7 @@ class ExportedLayers:
     def __post_init__(self):
         net, found = self.network, self._arrays
         state = net.init_state(np.empty(0, self.dtype))
-        known = net.stack.shapes | {name: value.shape for name, value in state.items()}
+        known = net.layer_shapes | {name: value.shape for name, value in state.items()}
         for name in known | found:
             shape = found[name].shape if name in found else None
             require(shape == known.get(name), f"the shape of {name}", shape,
@@ -90,7 +90,8 @@ class ExportedLayers:
         known = {**trained.weights, **trained.running}
         few = {name: exactly(known[name]) for name in trained.quantized}
         params = {n: value if few.get(n) is None else few[n] for n, value in known.items()}
-        network = Network(trained.network.layers, trained.network.input_shape)
+        own = trained.network
+        network = Network(own.layers, own.input_shape, tied=own.tied)
         if isinstance(text, Vocabulary):  # without the sequences of a Text
             text = Vocabulary(text.name, tuple(text.vocabulary), text.level)
         return cls(network, params, str(next(iter(known.values())).dtype), text)
@@ -110,7 +111,7 @@ class ExportedLayers:
     @property
     def weights(self):
         """All parameters by name, as the network was trained with them."""
-        return {name: self._arrays[name] for name in self.network.stack.shapes}
+        return {name: self._arrays[name] for name in self.network.layer_shapes}
 
     @property
     def bits(self):

@@ -87,7 +87,7 @@ def read_run(folder, network):
             theirs, records = run["settings"], run["records"]
             if run["error"] or records["step"][-1] < theirs["steps"]:
                 continue
-            if theirs["network"] != layers:
+            if (theirs["network"], theirs["tied"] or {}) != (layers, dict(network.tied)):
                 raise InputError(
                     f"{path} holds another network than settings.json asks for; put the file back "
                     "that the run wrote, or use the version of minizo that did"

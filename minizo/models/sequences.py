@@ -25,10 +25,11 @@ from ..layers import (
     Stack,
 )
 from ..network import Network
-from ..settings import real, whole, wholes
+from ..settings import real, truth, whole, wholes
 from .activations import input_layer
 
 POOLS = ("token", "mean")
+HEAD = {"head.weight": "embedding.weight"}  # of a language model, tied
 
 
 def _sizes(width, layers, heads, shared=1):
@@ -57,6 +58,7 @@ def llama(
     hidden=None,
     inputs=None,
     input_bits=None,
+    tied=False,
 ):
     """A language model after LLaMA: what comes after each token of a sequence.
 
@@ -85,6 +87,8 @@ def llama(
         Four a block: ``attention.inputs``, ``attention.mixed``, ``mlp.inputs``, ``mlp.hidden``.
     input_bits : int, optional
         Of a quantiser that is named, by default its own; without a name, of absmax.
+    tied : bool
+        Whether the head's weight is the embedding's (`HEAD`), and not one of its own.
 
     Returns
     -------
@@ -145,10 +149,11 @@ def llama(
             "head": Linear(width, vocabulary, bias=False, variance=0.1),
         },
         (whole("context", context),),
+        tied=HEAD if truth("tied", tied) else {},
     )
 
 
-def lstm_lm(vocabulary, *, width=128, layers=1, context=64, dropout=0.0):
+def lstm_lm(vocabulary, *, width=128, layers=1, context=64, dropout=0.0, tied=False):
     """A language model of LSTM layers: embedding, LSTMs, and a linear head.
 
     Parameters
@@ -163,6 +168,8 @@ def lstm_lm(vocabulary, *, width=128, layers=1, context=64, dropout=0.0):
         T, the tokens of a sequence in training; the state does not outlast it.
     dropout : float
         Rate in [0, 1) behind the embedding and every LSTM, in training; 0 for none.
+    tied : bool
+        Whether the head's weight is the embedding's, as for `llama`.
 
     Returns
     -------
@@ -197,6 +204,7 @@ def lstm_lm(vocabulary, *, width=128, layers=1, context=64, dropout=0.0):
             "head": Linear(width, vocabulary, variance=0.1),
         },
         (context,),
+        tied=HEAD if truth("tied", tied) else {},
     )
 
 
