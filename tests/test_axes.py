@@ -97,6 +97,8 @@ LAYERS = [
     (Patches(2), IMAGE),
     (Stack({"qkv": Linear(SIZE, 8), "attention": Attention(2, 2, 2)}), SEQUENCE),
     *((QuantizedActivation(a, 0.5), shape) for a in ACTIVATIONS for shape in (VECTOR, IMAGE)),
+    *((QuantizedActivation(a), shape) for a in (q.AbsMax(bits=3), q.QuEST(block=4))
+      for shape in (VECTOR, SEQUENCE)),
 ]  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from zoo import EVERY
 
 import minizo
 from minizo import (
@@ -53,8 +54,9 @@ def problem(quantizer, dtype, activation="relu", loss="cross-entropy"):
     x, labels = generator.normal(size=(20, 1, 1, 12)).astype(dtype), np.arange(20) % 3
     answer = []
     for move in (np.asarray, put):
-        theta = net.init(0, like=move(np.empty(0, dtype)))
-        objective = Objective(net, quantizer, loss=losses.LOSSES[loss]()).calibrate(theta)
+        objective = Objective(net, quantizer, loss=losses.LOSSES[loss]())
+        theta = objective.network.init(0, like=move(np.empty(0, dtype)))
+        objective = objective.calibrate(theta)
         answer.append((objective, theta, Batch(move(x), move(labels))))
     return answer
 
@@ -77,6 +79,21 @@ def test_strict_quantizers_and_surrogates(quantizer, surrogate):
         curve = surrogate.at(progress)
         assert_agree(curve.value(put(x)), curve.value(x))
         assert_agree(curve.derivative(put(x)), curve.derivative(x))
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_strict_backwards(name):
+    """Weights, the gradient through them and what is refreshed, of every quantiser."""
+    (reference, theta, batch), (ours, theta_s, batch_s) = problem(EVERY[name], "float64")
+    noise = reference.noise(rng.at(0, "layers", 0), 20, theta)
+    if noise is not None:
+        batch = batch._replace(noise=noise)
+        batch_s = batch_s._replace(noise={part: put(value) for part, value in noise.items()})
+    found, expected = ours.ste_gradient(theta_s, batch_s), reference.ste_gradient(theta, batch)
+    assert_agree(found.loss, expected.loss)
+    assert_agree(found.gradient, expected.gradient, 1e-9)
+    assert_agree(ours.refresh(theta_s), reference.refresh(theta), 1e-9)
+    assert_agree(ours.matched_eps(theta_s), reference.matched_eps(theta))
 
 
 @pytest.mark.parametrize("law", LAWS)

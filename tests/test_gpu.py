@@ -16,6 +16,7 @@ from learned import given, started
 from libraries import TOLERANCE, Library, compare, moved, numbers
 from strategies import SIGMAS
 from test_layers import LAYERS, examples
+from zoo import EVERY
 
 import minizo.layers
 from minizo import InputError, Objective, backend, fit, prox, quantizers, rng
@@ -59,6 +60,8 @@ def assert_same(function, library, *inputs, tolerance=None):
 
 EXTRA_LAYERS = [
     (QuantizedActivation(quantizers.Sign("hardtanh")), (5,)),
+    (QuantizedActivation(quantizers.AbsMax(bits=4)), (3, 5)),
+    (QuantizedActivation(quantizers.QuEST(bits=3, block=4)), (3, 4)),
     (Stack({"conv": Conv2d(2, 3, 3, stride=2), "act": ReLU(), "flat": Flatten()}), (2, 5, 5)),
 ]
 
@@ -114,10 +117,10 @@ PLACES = np.array([-3.0, -1.0, -0.5, -0.25, -0.0, 0.0, 1e-310, 0.2, 0.25, 0.5, 1
 # (a GPU's kernels may make the subnormal 0, which quantises alike because it is above 0)
 
 
-@pytest.mark.parametrize("name", QUANTIZERS)
+@pytest.mark.parametrize("name", EVERY)
 def test_quantizers(name, dtype, library):
     """The weights, the gradient through them, what is kept, the scales; a step away from theta."""
-    q = QUANTIZERS[name]()
+    q = EVERY[name]
     objective = Objective(mlp(8, 4, 3, input_shape=(1, 1, 8)), q)
     theta = objective.network.init(0, like=np.empty(0, dtype))
     theta += numbers(*theta.shape, seed=1, dtype=dtype) / 10

@@ -4,6 +4,16 @@ import numpy as np
 from strategies import generator
 
 from minizo import rng
+from minizo.quantizers import LSQ, QUANTIZERS, TWN, MidRise, QuEST
+
+# Every quantiser as it is, and what settings make of some
+EVERY = {
+    **{name: kind() for name, kind in QUANTIZERS.items()},
+    "midrise, filters": MidRise("tanh", per="filter"),
+    "lsq, filters": LSQ(per="filter"),
+    "twn, filters": TWN(per="filter"),
+    "quest, blocks": QuEST(block=4, trust=1.3, per="filter"),
+}
 
 RNG = generator(4, 1)
 SHAPE = (3, 12)  # filters of 3 x 4 weights
