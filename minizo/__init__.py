@@ -1,5 +1,7 @@
 """Training networks whose weights are quantised, by hand: STE, n-SPSA, FOGZO and their kin."""
 
+from importlib import import_module
+
 from . import backend, data, laws, layers, losses, models, optim, prox, quantizers, surrogates
 from .errors import InputError
 from .estimators import (
@@ -29,6 +31,16 @@ from .parallel import Pool, threads
 from .records import Diverged, Run
 
 __version__ = "0.1.0"
+
+LATER = ("compare", "export", "figures", "lab", "sampling", "testing")  # imported when first used
+
+
+def __getattr__(name):
+    """Import ``minizo.export`` and such where they are asked for."""
+    if name in LATER:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "FOGZO",

@@ -10,6 +10,7 @@ SYNONYMS = {
     "backprop": ("ste",),
     "bce": ("cross-entropy",),
     "binary": ("sign",),
+    "bitnet": ("absmean", "absmax"),
     "ce": ("cross-entropy",),
     "cnn": ("lenet", "small"),
     "cpu": ("numpy",),

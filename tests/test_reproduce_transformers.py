@@ -25,6 +25,7 @@ def small(monkeypatch):
     task = tasks.Task("LLaMA, drawn", drawn, lambda found, width, layers: models.llama(
         found.classes, width=8, layers=1, heads=2, context=8))  # fmt: skip
     monkeypatch.setattr(tasks, "TASKS", {"llama": task})
+    monkeypatch.setitem(main.FLAGS, "task", {"llama": "llama"})
     methods = {name: main.METHODS[name] for name in ("STE", "STE, same time", *show.BETAS[:2])}
     monkeypatch.setattr(main, "METHODS", methods)
     monkeypatch.setattr(main, "RATES", (0.001, 0.01))
@@ -35,7 +36,7 @@ def test_tuned_on_some_seeds_and_reported_on_others(small, tmp_path, capsys, mon
     """Rates by training loss on the tuning seeds; nothing runs twice; files hold what is shown."""
     folder, out = tmp_path / "runs", tmp_path / "out"
     arguments = ["--folder", folder, "--steps", 20, "--seeds", 5, "--workers", 1, "--out", out]
-    arguments += ["--quantizer", "2 bits", "--surrogate", "tanh"]
+    arguments += ["--task", "llama", "--quantizer", "midrise", "--surrogate", "tanh"]
     arguments = list(map(str, arguments))
     assert main.main(arguments) == 0
     shown, said = capsys.readouterr()
@@ -57,9 +58,12 @@ def test_tuned_on_some_seeds_and_reported_on_others(small, tmp_path, capsys, mon
     "flags, sentence",
     [
         (("--task", "lama"), "--task: unknown name 'lama'; did you mean 'llama'"),
-        (("--quantizer", "2-bits"), "did you mean '2 bits'"),
+        (("--quantizer", "2-bits"), "unknown name '2-bits' (known: lsq, midrise"),
         (("--surrogate", "hardtan"), "--surrogate: unknown name 'hardtan'"),
         (("--steps", "0"), "--steps is 0"),
+        (("--quick", "--task", "llama"), "--task llama has no effect with --quick; leave it out"),
+        (("--why", "--surrogate", "tanh"), "--surrogate tanh has no effect with --why"),
+        (("--why", "--tuning-seeds", "2"), "--tuning-seeds 2 has no effect with --why"),
         (("--tuning-seeds", "0"), "--tuning-seeds is 0"),
     ],
 )
@@ -112,7 +116,9 @@ def test_the_chosen_beta_is_that_of_least_training_loss():
     assert found[other, show.CHOSEN] is found[other, show.BETAS[1]]
 
 
-@pytest.mark.parametrize("shift, word", [(-0.1, "below"), (0.1, "above"), (0.001, "not told from")])
+@pytest.mark.parametrize(
+    "shift, word", [(-0.1, "below"), (0.1, "above"), (0.001, "cannot be told from")]
+)
 def test_the_verdict_is_that_of_the_differences(shift, word):
     """Means over cells, seed by seed: the noise of one cell is taken back by the other."""
     found, methods = show.with_chosen(made_up(shift, shift), METHODS)
@@ -127,11 +133,24 @@ def test_the_verdict_is_that_of_the_differences(shift, word):
     assert "Full precision at 0.01: 1.800 +- 0.079" in words and "Published" in words
 
 
+def test_a_verdict_needs_an_interval():
+    """Of two seeds there is none, which is said, and not that nothing was found."""
+    few = {row: main.Result(r.rate, r.tuned, r.records[:2]) for row, r in made_up(-0.1).items()}
+    text = show.verdict(*show.with_chosen(few, METHODS))
+    assert "no interval from 2 seeds; give at least 5 seeds" in text and "told" not in text
+
+
+def test_rates_at_the_edge_are_marked():
+    text = show.comparison_text(made_up(0.0), METHODS, "title", (0.001, 0.01), 2)
+    assert "0.01^" in text
+    assert "0.01^" not in show.comparison_text(made_up(0.0), METHODS, "title", (0.01, 0.1), 2)
+
+
 def test_a_diverged_seed_is_left_out_and_a_diverged_method_said():
     found = made_up(0.0)
     cell = show.cells_of(found)[0]
     found[cell, show.BETAS[0]] = result([None, *BASE[1:]])
-    assert "diverged" in show.table(found, METHODS)
+    assert "diverged" in show.table(found, METHODS, (0.01,))
     difference, *_ = show.pooled(found, show.BETAS[0], "STE")
     assert len(difference.values) == 5  # of the other cell
 
@@ -208,6 +227,8 @@ def test_why_in_small(small, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(why, "POINTS", ((2, "tanh"),))
     monkeypatch.setattr(why, "DIRECTIONS", 4000)
     monkeypatch.setattr(why, "EARLY", 10)
+    real, looked = why.look, []
+    monkeypatch.setattr(why, "look", lambda *args: looked.append(args) or real(*args))
     arguments = ["--why", "--folder", tmp_path / "runs", "--steps", 20, "--seeds", 2, "--quiet"]
     assert main.main([*map(str, arguments), "--workers", "1", "--out", str(tmp_path)]) == 0
     shown = capsys.readouterr().out
@@ -216,6 +237,10 @@ def test_why_in_small(small, tmp_path, capsys, monkeypatch):
     assert (tmp_path / "transformers_why.png").read_bytes()[:4] == b"\x89PNG"
     with open(tmp_path / "transformers_why.csv", newline="") as file:
         assert len(list(csv.DictReader(file))) == 3 * 2
+    assert len(looked) == 2  # early and at the end; again, they are there
+    assert main.main([*map(str, arguments), "--workers", "1"]) == 0
+    assert capsys.readouterr().out.split("files:")[0] == shown.split("files:")[0]
+    assert len(looked) == 2
 
 
 def test_tasks_make_their_networks():

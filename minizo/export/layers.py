@@ -1,9 +1,9 @@
 """Networks whose layers stay as they are, with packed weights.
 
 A transformer's activations are real numbers, and so are those behind a residual sum: there is
-nothing to fold. What is saved is the weights. Each one's codes give it back to the last bit
-(`minizo.export.pack.exactly`), and the same layers compute with it: outputs are those of training,
-bit by bit, on the same machine and with the same examples in one call.
+nothing to fold. What is saved is the weights: codes that reproduce each of them bit for bit
+(`minizo.export.pack.exactly`). The same layers compute with them, so outputs are those of training,
+bit for bit, on the same machine and with the same examples in one call.
 """
 
 from collections.abc import Mapping
@@ -115,7 +115,7 @@ class ExportedLayers:
 
     @property
     def bits(self):
-        """Mean number of bits a weight, those that are not quantised among them."""
+        """Mean number of bits a weight, including those that are not quantised."""
         sizes = [
             (own.k.size, own.bits) if isinstance(own, Codes) else (own.size, 8 * own.itemsize)
             for name, own in self.params.items()

@@ -1,11 +1,13 @@
-"""The sign of the slope that FOGZO measures along the straight-through gradient.
+"""The sign of the slope that FOGZO measures along its guide.
 
     ghat = g / ||g||,    slope = [F(theta + eps ghat) - F(theta - eps ghat)] / 2
 
-eps holds a size for each parameter, and g is taken over the parameters that are perturbed. Where
-the slope is positive, the loss rises along the STE's direction, and a step against it goes down, as
-the STE's does. Where it is negative, the STE is wrong, and FOGZO at beta = 1 turns around. If it
-never is, FOGZO is the STE with other lengths.
+g is the straight-through gradient over the parameters that are perturbed, and eps holds a size for
+each of them. At beta = 1 FOGZO's gradient is slope / eps ghat, entry by entry. Where the slope is
+positive the loss rises along eps ghat, as the STE expects; where it is negative the STE is wrong
+there, and FOGZO turns around. If it never is negative, FOGZO at beta = 1 changes the length alone:
+with the scaled guide, ghat = eps g / ||eps g||, of the STE's own direction g; with the default one
+of g / eps, which the different eps of tensors turn away from g.
 """
 
 from dataclasses import dataclass
@@ -54,13 +56,13 @@ class CountNegativeSlopes(Beside):
     >>> import minizo
     >>> data = minizo.data.synthetic_digits(200, 50)
     >>> objective = minizo.Objective(minizo.models.mlp(784, 10, 10), minizo.quantizers.MidRise())
-    >>> rule = CountNegativeSlopes(minizo.STE())
+    >>> rule = CountNegativeSlopes(minizo.STE(), minizo.FOGZO(eps=2.0))  # far beyond all weights
     >>> run = minizo.fit(
     ...     objective, data, rule, minizo.optim.Adam(0.01), steps=20, record_every=10,
     ...     watch={"negative": lambda objective, state: state.estimator.negative},
     ... )
     >>> run.records["negative"]
-    [0.0, 0.0, 0.0]
+    [0.0, 1.0, 3.0]
     """
 
     fogzo: FOGZO = FOGZO(perturb="quantized")
@@ -90,7 +92,9 @@ class LengthAlone(FOGZO):
     """G = |F(theta + eps ghat) - F(theta - eps ghat)| / (2 eps) ghat: FOGZO's length, STE's sign.
 
     The control for the sign: FOGZO at beta = 1 with every negative slope taken as positive. Where
-    no slope is negative the two are equal. Parameters that are not perturbed keep their
+    no slope is negative the two are equal. With ``guide="scaled"`` it has the STE's direction (see
+    the module), and is also the control for the length: it differs from the normalised STE in that
+    alone. Parameters that are not perturbed keep their
     back-propagated gradient.
 
     Parameters

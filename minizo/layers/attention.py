@@ -89,8 +89,8 @@ class Attention(Layer):
     It has no parameters: x (..., N, T, (H + 2 K) D) holds queries, keys and values side by side, as
     a `Linear` in front gives them, and y is (..., N, T, H D), for a `Linear` behind. Cost: 2 H D T
     multiply-accumulates a place forward, and with a mask about half of that where T is much longer
-    than a block of queries (what is masked inside of a block is computed); 2 times of it backward
-    where T is at most a block, 5 / 2 of it otherwise. Queries are taken in blocks of 128. Of one
+    than a block of queries (what is masked inside of a block is computed); twice that backward
+    where T is at most a block, 5 / 2 times otherwise. Queries are taken in blocks of 128. Of one
     block alone the H T^2 probabilities are kept; of several they are made again from the logarithm
     of their sum, so that memory grows with T and not with its square.
 
@@ -104,7 +104,7 @@ class Attention(Layer):
 
     Examples
     --------
-    One head of one number. The first place sees itself; the second one likes both alike:
+    One head of one number. The first place sees itself; the second weights both equally:
 
     >>> import numpy as np
     >>> x = np.array([[[1.0, 2.0, 10.0], [1.0, 2.0, 20.0]]])  # q, k, v of two places
@@ -198,6 +198,7 @@ class Attention(Layer):
         y = backend.empty((*x.shape[:-1], self.heads * self.size), x)
         o, kept = self._by_head(y), []
         for queries, seen in self._blocks(length):
+            # transposed, (..., S, B): a column is a query
             scores = self._scores(q[..., queries, :], k[..., seen, :], queries)
             # p = e / sum e,   e = exp(scores), shifted by the largest score of a query
             largest = xp.max(scores, axis=-2, keepdims=True)
@@ -218,8 +219,8 @@ class Attention(Layer):
         dv = p^T do,   dp = do v^T,   ds = p (dp - sum_s p dp),   sum_s p dp = do . o
         dq = ds k / sqrt(D),   dk = ds^T q / sqrt(D)
 
-        With p = e / sum e, do is divided instead of e; where e was not kept, p is made again as
-        exp(scores - log sum exp(scores)).
+        The code holds p and ds transposed, (..., S, B). With p = e / sum e, do is divided instead
+        of e; where e was not kept, p is made again as exp(scores - log sum exp(scores)).
         """
         if not wanted:
             return None, {}

@@ -70,9 +70,9 @@ def llama(
     vocabulary : int
         V, the number of different tokens.
     width : int
-        C, the numbers of a place.
+        C, the length of the vector at each position.
     layers : int
-        How many times attention and SwiGLU.
+        Number of blocks (attention and SwiGLU).
     heads : int
         Heads of each attention, which divide the width.
     context : int
@@ -86,7 +86,8 @@ def llama(
         its largest number, BitNet), quest, lsq, midtread, midrise, sign; by default nothing does.
         Four a block: ``attention.inputs``, ``attention.mixed``, ``mlp.inputs``, ``mlp.hidden``.
     input_bits : int, optional
-        Of a quantiser that is named, by default its own; without a name, of absmax.
+        Bits of ``inputs``, by default those of the quantiser (absmax 8, lsq 2, the others 2);
+        without ``inputs``, of absmax.
     tied : bool
         Whether the head's weight is the embedding's (`HEAD`), and not one of its own.
 

@@ -22,7 +22,8 @@ class AbsMean(Ternary):
 
     Notes
     -----
-    The authors round x/g = 1/2 to 0, as ties go to even, and this to 1, as all staircases here.
+    The authors round x/g = 1/2 to 0, as ties go to even; here it is rounded to 1, as in all
+    staircases of this package.
 
     References
     ----------
@@ -39,6 +40,7 @@ class AbsMean(Ternary):
     def fit(self, x):
         """Return the levels (..., 3) and thresholds (..., 2)."""
         xp, g = backend.namespace(x), mean_abs(x)
+        # clip(floor(x/g + 1/2), -1, 1) jumps at x = -g/2 and g/2
         return xp.concat([-g, xp.zeros_like(g), g], axis=-1), xp.concat(
             [-0.5 * g, 0.5 * g], axis=-1
         )

@@ -1,4 +1,4 @@
-"""Mid-tread with a learned step (LSQ), mid-rise with a live one (QuEST)."""
+"""Mid-tread with a learned step (LSQ), mid-rise whose step follows the weights (QuEST)."""
 
 from dataclasses import dataclass
 from math import sqrt
@@ -17,18 +17,18 @@ from .staircase import MidRise, MidTread
 
 @dataclass(frozen=True)
 class LSQ(MidTread):
-    """Q(x) = s clip(floor(x/s + 1/2), lo, hi) with s = alpha r, r learned, one a tensor or filter.
+    """Q(x) = s clip(floor(x/s + 1/2), lo, hi),  s = alpha r, with a learned r for each row.
 
-        dx = dw 1[lo <= x/s < hi]
-        ds = c sum_i dw_i (floor(z_i + 1/2) - z_i inside, lo below, hi above),   z = x/s,
+        dx = dw 1[lo <= z < hi],   z = x/s
+        ds = c sum_i dw_i (clip(floor(z_i + 1/2), lo, hi) - z_i 1[lo < z_i < hi])
         dr = alpha ds,    c = 1/sqrt(m hi)
 
-    with m weights in the tensor (or filter), lo = -2^(b-1), hi = 2^(b-1) - 1.
+    A row is a tensor or a filter of m weights; lo = -2^(b-1), hi = 2^(b-1) - 1.
 
     Parameters
     ----------
     surrogate : str
-        hardtanh is the paper's; ds is the same with any other.
+        The paper uses hardtanh; ds is the same with any other.
     bits : int
         b, 2 to 8: with 1 there is no level above 0.
     signed : bool
@@ -105,7 +105,7 @@ class LSQ(MidTread):
         dx, _ = Quantizer.backward(self, x, scale, dw)
         lo, hi = self.bounds
         z = x / self.step(x, scale)
-        # ds = c sum dw (Q(x)/s - clip(z)) inside, dw Q(x)/s outside
+        # ds = c sum dw (clip(floor(z + 1/2), lo, hi) - z 1[lo < z < hi])
         code = xp.clip(xp.floor(z + 0.5), lo, hi)
         inside = xp.astype(xp.logical_and(z > lo, z < hi), x.dtype)
         c = 1.0 / sqrt(x.shape[-1] * hi) if self.rescale else 1.0
@@ -159,7 +159,7 @@ class QuEST(MidRise):
     -----
     The authors take ``block=128`` and ``per="filter"``, and transform activations alike, so that
     the two transforms cancel in the product: H q(H x) is the same product without the second one.
-    The step follows the noise on x, so none is implied.
+    A perturbation of x also changes s, so no fixed noise level matches the surrogate.
 
     References
     ----------
@@ -219,7 +219,7 @@ class QuEST(MidRise):
 
     @property
     def end(self):
-        """How far from 0 |z - q(z)| <= trust s/2, in units of s: that far beyond the last level."""
+        """The largest |z| with |z - q(z)| <= trust s/2, in units of s; as trust >= 1, all below."""
         return 2.0 ** (self.bits - 1) - 0.5 + 0.5 * self.trust
 
     def quantize(self, x, scale):

@@ -2,13 +2,17 @@
 
 FOGZO's largest published gains are on vision transformers and LLaMAs. This command trains small
 ones with every quantiser of the comparison (1 and 2 bits with a fixed scale, LSQ, QuEST) and three
-surrogates, by the STE, the normalised STE (its direction, without a measurement), FOGZO with
-several shares of noise, its first 70 % by the STE, with both guides, and by the STE with FOGZO's
-length alone; and by the STE for as many steps as FOGZO's time allows. Learning rates are chosen on
-tuning seeds by training loss; the results come from other seeds, and differences of the validation
-loss are taken seed by seed. `--why` measures the mechanism: how often the slope along the STE's
-direction is negative, and how near both directions are to the gradient that they stand for. It
-stops and goes on: every finished run is kept.
+surrogates, by
+
+- the STE, and the STE for as many steps as FOGZO's time allows,
+- the normalised STE: the STE's direction, without a measurement,
+- FOGZO with three values of beta, with the scaled guide, and after 70 % of the run by the STE,
+- the STE's direction with the length that FOGZO measures.
+
+Learning rates are chosen on tuning seeds by training loss. The results come from other seeds, and
+differences of the held-out loss are taken seed by seed. `--why` measures the mechanism: how often
+the slope that FOGZO measures is negative, and how near the directions are to the gradient of the
+smoothed loss. The command can be interrupted and resumed: finished runs are kept.
 
 References
 ----------
@@ -27,8 +31,8 @@ from ..commands import guarded
 from ..commands.shell import notice
 from ..compare import TUNING
 from ..compare.comparison import mean_loss
-from ..errors import spelt
-from ..files import write_csv, write_text
+from ..errors import InputError, spelt
+from ..files import make_folder, write_csv, write_text
 from ..lab.slopes import LengthAlone
 from . import command
 from . import transformers_report as show
@@ -46,6 +50,11 @@ QUANTIZERS = {
     "1 bit": q.Sign,
     "LSQ": partial(q.LSQ, bits=2),
     "QuEST": partial(q.QuEST, bits=2, block=128, per="filter"),
+}
+FLAGS = {  # name -> what it may say, and what it then means
+    "task": {name: name for name in tasks.TASKS},
+    "quantizer": {"midrise": "2 bits", "sign": "1 bit", "lsq": "LSQ", "quest": "QuEST"},
+    "surrogate": {name: name for name in SURROGATES},
 }
 
 
@@ -66,14 +75,14 @@ METHODS = {
     "STE": Method(STE()),
     "STE, same time": Method(STE(), LONGER),
     "normalised STE": Method(NormalisedSTE(over="quantized")),
-    "FOGZO's length alone": Method(LengthAlone(perturb="quantized")),
-    "FOGZO, 1 - 1e-7": Method(fogzo(1.0 - 1e-7)),
-    "FOGZO, 1 - 1e-5": Method(fogzo(1.0 - 1e-5)),
-    "FOGZO, 1 - 1e-4": Method(fogzo(1.0 - 1e-4)),
+    "FOGZO's length alone": Method(LengthAlone(perturb="quantized", guide="scaled")),
+    "FOGZO, beta 1 - 1e-7": Method(fogzo(1.0 - 1e-7)),
+    "FOGZO, beta 1 - 1e-5": Method(fogzo(1.0 - 1e-5)),
+    "FOGZO, beta 1 - 1e-4": Method(fogzo(1.0 - 1e-4)),
     "FOGZO, scaled guide": Method(fogzo(1.0 - 1e-5, guide="scaled")),
     "70 % STE, then FOGZO": Method(fogzo(1.0 - 1e-5, ste_share=0.7)),
 }
-QUICK = ("STE", "normalised STE", "FOGZO's length alone", "FOGZO, 1 - 1e-7", "FOGZO, 1 - 1e-5")
+QUICK = ("STE", "normalised STE", "FOGZO's length alone", *show.BETAS[:2])
 
 
 def case(cell, method, rate, seed, steps):
@@ -143,22 +152,14 @@ def main(argv=None):
         f"{STEPS}; --quick: 60", f"{SEEDS}; --quick: 2",
     )  # fmt: skip
     add = parser.add_argument
-    add(
-        "--task",
-        nargs="+",
-        metavar="NAME",
-        default=list(tasks.TASKS),
-        help=" | ".join(tasks.TASKS),
-    )
-    add("--quantizer", nargs="+", metavar="NAME", default=list(QUANTIZERS),
-        help=" | ".join(QUANTIZERS))  # fmt: skip
-    add("--surrogate", nargs="+", metavar="NAME", default=list(SURROGATES),
-        help=" | ".join(SURROGATES))  # fmt: skip
+    for flag, known in FLAGS.items():
+        words = f"{' | '.join(known)} (default: all)"
+        add(f"--{flag}", nargs="+", metavar="NAME", help=words)
     add("--tuning-seeds", type=int, help=f"seeds of the tuning (default: {TUNED}; --quick: 1)")
     add(
         "--quick",
         action="store_true",
-        help="under 5 minutes on 2 cores: the LLaMA with 2 bits, five methods, and --why in small",
+        help="under 5 minutes on 2 cores: the LLaMA with 2 bits, five methods, and a small --why",
     )
     add("--why", action="store_true", help="the mechanism instead of the comparison")  # fmt: skip
     return guarded(lambda: work(parser.parse_args(argv)))
@@ -171,18 +172,24 @@ def work(arguments):
         arguments, seeds=2 if small else SEEDS, steps=60 if small else STEPS,
         tuning_seeds=1 if small else TUNED,
     )  # fmt: skip
+    idle = [*FLAGS, "tuning_seeds"] if arguments.why else [*FLAGS] if small else []
+    for flag in idle:
+        given, beside = getattr(arguments, flag), "--why" if arguments.why else "--quick"
+        if given is not None:
+            shown = " ".join(given) if isinstance(given, list) else given
+            raise InputError(
+                f"--{flag.replace('_', '-')} {shown} has no effect with {beside}; leave it out"
+            )
     names, kinds, surrogates = (
-        [spelt(f"--{flag}", name, dict.fromkeys(known)) for name in getattr(arguments, flag)]
-        for flag, known in (
-            ("task", tasks.TASKS),
-            ("quantizer", QUANTIZERS),
-            ("surrogate", SURROGATES),
-        )
+        [known[spelt(f"--{flag}", name, known)] for name in getattr(arguments, flag) or known]
+        for flag, known in FLAGS.items()
     )
     methods = QUICK if small else tuple(METHODS)
     if small:
         names, kinds, surrogates = ["llama"], ["2 bits"], ["identity", "tanh"]
-    sweep_of, out = command.places(arguments, f"transformers{'-quick' if small else ''}")
+    stem = f"transformers{'-quick' if small else ''}"
+    sweep_of, out = command.places(arguments, stem)
+    folder = make_folder(arguments.folder or f"runs/{stem}", "--folder")
 
     def run(cases):
         return sweep_of(cases, tasks.TASKS[cases[0].task].load)
@@ -202,7 +209,7 @@ def work(arguments):
         figures.save(show.picture(results, methods, title), out / f"transformers_{task}.png")
     if arguments.why or small:
         slopes = why.slopes(run, seeds, steps, small)
-        cosines = why.cosines(steps, small, arguments.quiet)
+        cosines = why.cosines(steps, folder, small, arguments.quiet)
         texts.append(why.text(slopes, cosines, f"LLaMA, Tiny Shakespeare, {words}"))
         write_text(out / "transformers_why.txt", texts[-1] + "\n")
         write_csv(out / "transformers_why.csv", *why.rows(slopes))
