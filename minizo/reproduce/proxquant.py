@@ -227,7 +227,7 @@ def main(argv=None):
         action="store_true",
         help="under 3 minutes on 2 cores: at most 600 steps, 1 seed, 2 rates or 1, 1 variant each",
     )
-    add("--warm", type=int, help="steps of the warm start (default: as many)")
+    add("--warm", type=int, help="steps of the warm start (default: those of --steps)")
     add("--batch", type=int, help="examples a step (default: mlp 100, lstm 16, others 50)")
     add("--data", help="lstm: a file, a folder with train.txt and valid.txt, or: tinyshakespeare | "
         "synthetic (default: tinyshakespeare)")  # fmt: skip
