@@ -346,6 +346,7 @@ def _noise(quantizer):
         share[worst] <= 1.0,
         f"{name}: the mean of Q(x + alpha epsbar u) is not smooth(x): at x = {points[worst]:.4g} "
         f"it is {mean[worst]:.4g} +- {bound[worst] / SIGMA:.1g}, but smooth is "
-        f"{wanted[worst]:.4g}: write smooth and derivative for this map, correct epsbar or law, or set epsbar to None",
+        f"{wanted[worst]:.4g}: write smooth and derivative for this map, correct epsbar or law, or "
+        "set epsbar to None",
     )
     return f"the mean of Q(x + alpha epsbar u) is smooth(x), within {SIGMA:.0f} standard errors"
