@@ -195,6 +195,7 @@ ENTRIES = (
     Entry("lsq", q.LSQ()),
     Entry("quest", q.QuEST(), none="the gate is wider than the steps"),
     Entry("absmean", q.AbsMean(), none="the steps follow the weights"),
+    Entry("absmax", q.AbsMax(bits=3), none="the steps follow the weights"),
     Entry("none", q.FullPrecision()),
 )
 

@@ -10,7 +10,6 @@ import textwrap
 from functools import cache, partial
 
 from ..errors import InputError, nearest
-from ..models import INPUTS
 from . import own, parts
 from .parts import KINDS, Part
 
@@ -43,13 +42,6 @@ def topic(word, models=tuple(KINDS["model"].choices)):
         if word in (kind, f"{kind}s", f"{kind}es"):
             return _kind(kind, models if kind == "model" else KINDS[kind].choices)
     found = [Part(kind, word) for kind in KINDS if word in KINDS[kind].choices]
-    if word in INPUTS and not found:
-        # only a setting of models: its own help, under the flag that takes it
-        made = INPUTS[word]
-        words = [(name, text) for name, (_, text) in meanings(made).items() if name == "bits"]
-        head = f"--model llama:inputs={word},input_bits=..."
-        lines = textwrap.wrap(summary(made), WIDTH)
-        return "\n".join([head, "", *lines, "", *_columns([("input_bits", t) for _, t in words])])
     if not found:
         names = [name for kind in KINDS.values() for name in kind.choices]
         hint = nearest(word, [*names, *KINDS])

@@ -44,6 +44,7 @@ QUANTIZERS = {
     "ternary": Ternary,
     "multibit": MultiBit,
     "absmean": AbsMean,
+    "absmax": AbsMax,
     "lsq": LSQ,
     "quest": QuEST,
     "none": FullPrecision,

@@ -50,9 +50,9 @@ class AbsMean(Ternary):
 class AbsMax(MidTread):
     """Q(x) = s floor(x/s + 1/2),  s = max|x| / (2^(b-1) - 1) of a row at every call.
 
-    For activations, whose rows are the numbers of a token (or of an example that is a vector): the
-    largest of them becomes the last level. With the identity surrogate, BitNet's choice, dx = dw; s
-    is held in any case.
+    The largest number of a row becomes the last level. A row of activations is a token (or an
+    example that is a vector), one of weights a layer or a filter. With the identity surrogate,
+    BitNet's choice, dx = dw; s is held in any case.
 
     Parameters
     ----------
@@ -60,6 +60,8 @@ class AbsMax(MidTread):
         As in `Quantizer`.
     bits : int
         b, 2 to 8.
+    per
+        As in `PerRow`, of weights.
 
     References
     ----------
@@ -76,8 +78,7 @@ class AbsMax(MidTread):
     """
 
     bits: Annotated[int, "[2, 8]"] = 8
-    alpha_scale: ClassVar = 1.0  # no settings: the step follows the activations
-    per: ClassVar = "layer"
+    alpha_scale: ClassVar = 1.0  # no setting: the step follows the numbers
     epsbar = None
     pointwise = False
     live = True

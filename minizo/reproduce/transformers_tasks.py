@@ -1,7 +1,7 @@
 """The transformers that are compared, and their data: a LLaMA, and vision transformers."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -30,14 +30,8 @@ class Task:
 
 def fewer(found):
     """A data set with at most `EXAMPLES` training images, and `HELD_OUT` held-out examples."""
-    most = found.x_train.shape[0] if found.tokens else EXAMPLES
-    return replace(
-        found,
-        x_train=found.x_train[:most],
-        y_train=found.y_train[:most],
-        x_test=found.x_test[:HELD_OUT],
-        y_test=found.y_test[:HELD_OUT],
-    )
+    train, test = found.y_train.shape[0], found.y_test.shape[0]
+    return found.head(train if found.tokens else min(train, EXAMPLES), min(test, HELD_OUT))
 
 
 def shakespeare():
