@@ -4,7 +4,7 @@ import numpy as np
 
 from ..errors import choose, require
 from ..layers import HardTanh, QuantizedActivation, ReLU
-from ..quantizers import LSQ, AbsMax, DoReFaActivation, MidRise, MidTread, Quantizer, QuEST, Sign
+from ..quantizers import LSQ, QUANTIZERS, DoReFaActivation, MidRise, MidTread, Quantizer, Sign
 
 # What stands between layers: layers as they are, and quantisers, each with a step of its own.
 ACTIVATIONS = {
@@ -21,12 +21,7 @@ ACTIVATION_DEFAULTS = {"surrogate": "hardtanh", "signed": False}
 
 # What quantises the activations that the inner linear layers of a transformer take.
 INPUTS = {
-    "absmax": AbsMax,
-    "quest": QuEST,
-    "lsq": LSQ,
-    "midtread": MidTread,
-    "midrise": MidRise,
-    "sign": Sign,
+    name: QUANTIZERS[name] for name in ("absmax", "quest", "lsq", "midtread", "midrise", "sign")
 }
 
 
