@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from strategies import small_network
 
-from minizo import FOGZO, STE, Batch, Objective, Step, data, fit, models, optim, sweep
+from minizo import FOGZO, STE, Batch, Objective, Step, data, fit, fit_many, models, optim, sweep
 from minizo import quantizers as q
 from minizo.lab.slopes import CountNegativeSlopes, LengthAlone, slope_along
 from minizo.reproduce import transformers as main
@@ -196,6 +196,20 @@ def test_negative_slopes_are_counted(quantizer, share, toy):
     assert run.records["forwards"][-1] == 4 * plain.records["forwards"][-1]
     parts, whole = why.shares({"records": run.records})
     assert whole == share and list(parts) == [share] * 3
+
+
+def test_slopes_are_counted_row_by_row(toy):
+    """Seeds trained together have the counts of each alone."""
+    net = models.mlp(toy.x_train[0].size, 6, toy.classes)
+    rule = CountNegativeSlopes(STE(), FOGZO(perturb="quantized", eps=0.1))
+    options = {"steps": 20, "batch": 10, "record_every": 5, "watch": why.watching()}
+    objective, adam = Objective(net, q.Sign()), optim.Adam(0.05)
+    assert rule.rowwise
+    rows = fit_many(objective, toy, rule, [(adam, seed) for seed in range(4)], **options)
+    for seed, row in enumerate(rows):
+        alone = fit(objective, toy, rule, adam, seed=seed, **options)
+        assert row.records["negative"] == alone.records["negative"]
+    assert len({row.records["negative"][-1] for row in rows}) > 1
 
 
 def test_length_alone_is_fogzo_without_its_sign():

@@ -9,7 +9,8 @@ from ..estimators import Estimator
 class Beside(Estimator):
     """Base of estimators that are another one, and count something in their state.
 
-    A subclass has `init` and `estimate`, whose state holds the rule's own; `minizo.lab.flips` and
+    A subclass has `init` and `estimate`, whose state holds the rule's own, and says that it takes
+    rows where the rule does, ``rowwise = Beside.rowwise``; `minizo.lab.flips` and
     `minizo.lab.slopes` show one each.
 
     Parameters

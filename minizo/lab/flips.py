@@ -72,6 +72,8 @@ class CountFlips(Beside):
     is seen by the next. Costs two quantisations a step, no forward.
     """
 
+    rowwise = Beside.rowwise
+
     def init(self, objective, theta):
         """State of a new run."""
         xp = backend.namespace(theta)

@@ -66,6 +66,7 @@ class CountNegativeSlopes(Beside):
     """
 
     fogzo: FOGZO = FOGZO(perturb="quantized")
+    rowwise = Beside.rowwise
 
     def init(self, objective, theta):
         """Return the state of a new run."""
