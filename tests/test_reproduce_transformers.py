@@ -130,7 +130,7 @@ def test_the_verdict_is_that_of_the_differences(shift, word):
     assert word in text or shift == 0.001
     assert f"of {cells} cells" in text and f"{shift:+.3f}" in text
     words = show.comparison_text(made_up(shift, shift), METHODS, "title", (0.01,), 2)
-    assert "Full precision at 0.01: 1.800 +- 0.079" in words and "Published" in words
+    assert "Full precision at 0.01^: 1.800 +- 0.079" in words and "Published" in words
 
 
 def test_a_verdict_needs_an_interval():
@@ -141,9 +141,9 @@ def test_a_verdict_needs_an_interval():
 
 
 def test_rates_at_the_edge_are_marked():
-    text = show.comparison_text(made_up(0.0), METHODS, "title", (0.001, 0.01), 2)
-    assert "0.01^" in text
-    assert "0.01^" not in show.comparison_text(made_up(0.0), METHODS, "title", (0.01, 0.1), 2)
+    for rates, mark in (((0.001, 0.01), "0.01^"), ((0.01, 0.1), "0.01^"), ((0.001, 0.01, 1), "")):
+        text = show.comparison_text(made_up(0.0), METHODS, "title", rates, 2)
+        assert ("0.01^" in text) == bool(mark)
 
 
 def test_a_diverged_seed_is_left_out_and_a_diverged_method_said():
