@@ -1,0 +1,210 @@
+"""Files of ``torch.save``, old and new, read without PyTorch and without running anything in them.
+
+A file holds a pickle of dicts and tensors, and beside it the *storages*, plain arrays of which the
+tensors are views: offset, size and strides. Since PyTorch 1.6 it is a ZIP archive, ``data.pkl`` and
+a file for each storage; before, four pickles (a magic number, the version, properties of the
+machine, and the object), the names of the storages, and their bytes. Both are read here with
+`minizo.pickles`, which knows nothing but tensors: another class is refused by its name.
+"""
+
+import io
+import zipfile
+from collections.abc import Mapping
+from math import prod
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from . import pickles
+from .checkpoint import DAMAGE
+from .data import packed
+from .data.packed import require_file
+from .errors import InputError
+
+MAGIC, VERSION = 0x1950A86A20F9469CFC6C, 1001  # of the old files
+HOLDS = "a state dict of tensors"
+STATE_DICTS = ("state_dict", "model_state_dict", "model", "net", "network", "weights")
+STORAGES = {
+    "torch DoubleStorage": "f8", "torch FloatStorage": "f4", "torch HalfStorage": "f2",
+    "torch BFloat16Storage": "bf2", "torch LongStorage": "i8", "torch IntStorage": "i4",
+    "torch ShortStorage": "i2", "torch CharStorage": "i1", "torch ByteStorage": "u1",
+    "torch BoolStorage": "b1",
+}  # fmt: skip
+
+
+class Tensor(NamedTuple):
+    """A view of a storage whose content may still have to be read."""
+
+    storage: str
+    offset: int
+    size: tuple
+    strides: tuple
+
+    def of(self, numbers):
+        """The array, a copy, given the numbers of the storage."""
+        last = self.offset + sum((n - 1) * s for n, s in zip(self.size, self.strides, strict=True))
+        count = prod(self.size)
+        inside = min((self.offset, *self.size, *self.strides)) >= 0 and last < len(numbers)
+        if count and not (inside and count <= len(numbers)):
+            raise ValueError(f"a tensor of {self.size} reaches beyond its storage")
+        width = numbers.itemsize
+        view = np.lib.stride_tricks.as_strided(
+            numbers[self.offset :], self.size, [width * s for s in self.strides]
+        )
+        return view.copy() if count else np.empty(self.size, numbers.dtype)
+
+
+def read(path):
+    """Tensors of a state dict: name -> ndarray, in their order.
+
+    Parameters
+    ----------
+    path : str or path-like
+        A file that ``torch.save`` wrote: of a state dict, or of a dict that has one among other
+        things (epoch, optimiser ...), as ``state_dict``, ``model_state_dict``, ``model``, ``net``,
+        ``network`` or ``weights``. A prefix that all names share, such as the ``module.`` of
+        parallel training, is left out.
+
+    Returns
+    -------
+    dict of str to ndarray
+        bfloat16 as float32, all else in its own type.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, cut off or damaged, or holds anything but tensors, names and
+        numbers; nothing in it is ever run.
+
+    Notes
+    -----
+    PyTorch's own ``torch.load(weights_only=True)`` has the same purpose.
+    """
+    path, data = Path(path), packed.read(path)
+    require_file(len(data) > 0, path, "is empty", "fetch it again")
+    try:
+        found, storages = (_zip if data.startswith(b"PK") else _old)(path, data)
+        tensors = {n: t for n, t in _state_dict(path, found).items() if isinstance(t, Tensor)}
+        arrays = {name: tensor.of(storages[tensor.storage]) for name, tensor in tensors.items()}
+    except InputError:
+        raise
+    except (*DAMAGE, IndexError, TypeError, AttributeError, OverflowError) as error:
+        reason = " ".join(str(error).split())[:80] or type(error).__name__
+        raise InputError(f"{path}: is damaged, or cut off ({reason}); fetch it again") from error
+    return _without_prefix(arrays)
+
+
+def _state_dict(path, found):
+    # the state dict, which may be one entry of a dict of other things
+    for name in STATE_DICTS:
+        if isinstance(found, Mapping) and isinstance(found.get(name), Mapping):
+            found = found[name]
+            break
+    good = isinstance(found, Mapping) and any(isinstance(v, Tensor) for v in found.values())
+    held = ", ".join(map(str, list(found)[:5])) if isinstance(found, Mapping) else repr(found)[:60]
+    require_file(
+        good, path, f"holds no state dict ({held or 'nothing'})",
+        f"save model.state_dict(), by itself or as one of {', '.join(STATE_DICTS)}",
+    )  # fmt: skip
+    named = all(isinstance(name, str) for name in found)
+    require_file(named, path, "holds tensors without names", "save model.state_dict()")
+    return found
+
+
+def _without_prefix(arrays):
+    # "module.fc.weight" -> "fc.weight" where all names begin so
+    while True:
+        heads = {name.partition(".")[::2] for name in arrays}
+        if len({first for first, _ in heads}) != 1 or not all("." in rest for _, rest in heads):
+            return arrays
+        arrays = {name.partition(".")[2]: value for name, value in arrays.items()}
+
+
+# The two forms --------------------------------------------------------------------------------
+
+
+def _rebuild(storage, offset, size, strides, *_):
+    return Tensor(storage, offset, size, strides)
+
+
+NAMES = {
+    "collections OrderedDict": lambda items=(): dict(items),
+    "torch._utils _rebuild_tensor_v2": _rebuild,
+    "torch._utils _rebuild_parameter": lambda tensor, *_: tensor,
+    "torch Size": tuple,
+    **dict.fromkeys(STORAGES),
+}
+
+
+def _pickle(path, file, kinds):
+    # the next pickle; the type of each storage that it refers to is noted in ``kinds``
+    def storage(said):
+        word, kind, key, _, count, *view = said
+        if word != "storage" or any(view):
+            raise ValueError("it refers to something that is no storage, or a part of one")
+        kinds[key] = STORAGES[kind.name], count
+        return key
+
+    return pickles.read(path, file, NAMES, HOLDS, storage)
+
+
+def _numbers(data, kind, order):
+    # the content of a storage
+    if kind == "bf2":  # the upper half of a float32
+        upper = np.frombuffer(data, f"{order}u2").astype(np.uint32)
+        return (upper << 16).view(np.float32)
+    return np.frombuffer(data, f"{order}{kind}").astype(kind)
+
+
+def _bytes_of(kind, count):
+    return int(kind.removeprefix("b")[-1]) * count
+
+
+def _zip(path, data):
+    # NAME/data.pkl, NAME/data/KEY, NAME/byteorder
+    kinds = {}
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        names = archive.namelist()
+        if any(member.file_size > len(data) for member in archive.infolist()):
+            raise ValueError("it unpacks to more than it can hold")
+        inner = [name for name in names if name.endswith("/data.pkl")]
+        require_file(
+            len(inner) == 1, path, "is a ZIP archive without a data.pkl",
+            "give a file that torch.save wrote (not torch.jit.save)",
+        )  # fmt: skip
+        root = inner[0].removesuffix("data.pkl")
+        found = _pickle(path, io.BytesIO(archive.read(inner[0])), kinds)
+        order = "<"
+        if f"{root}byteorder" in names:
+            order = {b"little": "<", b"big": ">"}[archive.read(f"{root}byteorder")]
+        storages = {}
+        for key, (kind, count) in kinds.items():
+            content = archive.read(f"{root}data/{key}")
+            if len(content) != _bytes_of(kind, count):
+                raise ValueError(f"storage {key} has {len(content)} bytes")
+            storages[key] = _numbers(content, kind, order)
+    return found, storages
+
+
+def _old(path, data):
+    file, kinds = io.BytesIO(data), {}
+    first = data.startswith(b"\x80\x02\x8a\x0a")  # PROTO 2, LONG1 of ten bytes
+    known = first and pickles.read(path, file, {}, HOLDS) == MAGIC
+    require_file(
+        known, path, "is no file of torch.save",
+        "give one, or a checkpoint, an export or a run folder of minizo",
+    )  # fmt: skip
+    version = pickles.read(path, file, {}, HOLDS)
+    require_file(version == VERSION, path, f"has version {version!r}", "save it again")
+    order = "<" if pickles.read(path, file, {}, HOLDS)["little_endian"] else ">"
+    found = _pickle(path, file, kinds)
+    storages = {}
+    for key in pickles.read(path, file, {}, HOLDS):
+        kind, count = kinds[key]
+        held = int.from_bytes(file.read(8), "little" if order == "<" else "big")
+        content = file.read(_bytes_of(kind, count))
+        if held != count or len(content) != _bytes_of(kind, count):
+            raise ValueError(f"storage {key} is cut off")
+        storages[key] = _numbers(content, kind, order)
+    return found, storages
