@@ -41,6 +41,8 @@ NETS = [
     SlowNet(LSTM(1, 3), 2, "coord"),
     SlowNet(LSTM(2, 3), 2, "coord", scaled=True),
     SlowNet(LSTM(1, 3), 2),
+    SlowNet(Mamba(1, 4, 3, 4), 2, embedding=False),
+    SlowNet(Mamba(3, 2, 2, 3), 2, "coord", embedding=False),
 ]
 ALL = [
     FCGrad(units=5),

@@ -69,6 +69,9 @@ class FSG(Learned):
         Which axis Mamba reads as a sequence; see `minizo.hypernets.slow`.
     scaled : bool
         Divide a layer's history by its root mean square, and multiply S by it: our extension.
+    embedding : bool
+        Whether the slow-net is told which layer it reads, by a learned vector in front of the
+        gradients.
     fast_lr : float
         Learning rate of the fast-net.
     slow_lr : float
@@ -114,6 +117,7 @@ class FSG(Learned):
     slow_net: str = "mamba"
     layout: str = "flat"
     scaled: bool = False
+    embedding: bool = True
     fast_lr: Positive = 1e-3
     slow_lr: Positive = 1e-3
     start: str = "orthogonal"
@@ -127,7 +131,7 @@ class FSG(Learned):
     # settings that have an effect only with some values of another
     only_with = MappingProxyType({
         **dict.fromkeys(("layout", "expand", "states", "kernel"), ("slow_net", ("mamba",))),
-        **dict.fromkeys(("scaled", "token"), ("slow_net", ("mamba", "lstm"))),
+        **dict.fromkeys(("scaled", "embedding", "token"), ("slow_net", ("mamba", "lstm"))),
         "slow_share": ("slow_net", ("mamba", "lstm", "lstmfc", "gain", "ema")),
         "slow_lr": ("slow_net", ("mamba", "lstm", "lstmfc", "gain")),
         "mu": ("slow_net", ("ema",)),
@@ -147,8 +151,9 @@ class FSG(Learned):
         kind = {"mamba": "", "gain": " gain", "ema": " EMA"}.get(self.slow_net, f" {self.slow_net}")
         if self.slow_net == "mamba" and self.layout == "coord":
             kind = " coord"
-        scaled = " scaled" if self.scaled else ""
-        return f"FSG{kind}{scaled}{' (fast only)' if self.commit == 'fast_only' else ''}"
+        kind += " scaled" if self.scaled else ""
+        kind += "" if self.embedding else " without embedding"
+        return f"FSG{kind}{' (fast only)' if self.commit == 'fast_only' else ''}"
 
     def parts(self, layers):
         """Return the two terms c(W) F and S."""
@@ -161,9 +166,11 @@ class FSG(Learned):
     def _slow(self, layers):
         if self.slow_net == "mamba":
             mamba = Mamba(self.token, self.expand, self.states, self.kernel)
-            return SlowNet(mamba, layers, self.layout, self.scaled)
+            return SlowNet(mamba, layers, self.layout, self.scaled, self.embedding)
         if self.slow_net == "lstm":
-            return SlowNet(LSTM(self.token, self.units), layers, "coord", self.scaled)
+            return SlowNet(
+                LSTM(self.token, self.units), layers, "coord", self.scaled, self.embedding
+            )
         simple = {"lstmfc": LSTMFC(LSTM(1, self.units)), "gain": Gain(), "ema": Average(self.mu)}
         return simple.get(self.slow_net)
 

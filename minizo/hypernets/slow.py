@@ -51,6 +51,9 @@ class SlowNet(Generator):
     scaled : bool
         Divide a layer's history by its root mean square, and multiply S by it. This is our
         extension: gradients are so small that the model is otherwise linear in them.
+    embedding : bool
+        Whether e_i stands before the gradients; without it (an ablation) no layer is told from
+        another.
 
     Notes
     -----
@@ -77,6 +80,7 @@ class SlowNet(Generator):
     layers: Count
     layout: str = "flat"
     scaled: bool = False
+    embedding: bool = True
 
     def __post_init__(self):
         super().__post_init__()
@@ -90,7 +94,7 @@ class SlowNet(Generator):
     @property
     def shapes(self):
         """Names and shapes: the embedding, what is around the model, and the model's."""
-        shapes = {"LRE": (self.layers, self.token)}
+        shapes = {"LRE": (self.layers, self.token)} if self.embedding else {}
         if self.token > 1:
             shapes["Wa"] = (1, self.token)
         if isinstance(self.model, LSTM):
@@ -103,7 +107,8 @@ class SlowNet(Generator):
         """Draw initial parameters, from the stream's children, in the dtype of ``like``."""
         numbers = self.draw(stream.child(0).uniform, like)
         values = self.model.init(stream.child(2), np.empty(0, backend.numpy_dtype(like)))
-        values["LRE"] = stream.child(1).normal(np.empty((self.layers, self.token)))
+        if self.embedding:
+            values["LRE"] = stream.child(1).normal(np.empty((self.layers, self.token)))
         for name in ("Wa", "Wb", "bb"):
             if name in numbers:
                 values[name] = numbers[name] / sqrt(1 if name == "Wa" else self.shapes["Wb"][1])
@@ -111,7 +116,9 @@ class SlowNet(Generator):
 
     def macs(self, weights, length):
         """Count the multiply-accumulates of a forward and a backward for one layer."""
-        tokens = 1 + length * weights if self.layout == "flat" else weights * (1 + length)
+        first = int(self.embedding)
+        flat = self.layout == "flat"
+        tokens = first + length * weights if flat else weights * (first + length)
         if isinstance(self.model, LSTM):
             return 3 * self.model.macs(tokens)
         return self.model.macs(tokens) + self.model.backward_macs(tokens)
@@ -125,7 +132,6 @@ class SlowNet(Generator):
             size = xp.reshape(rms(given.history, axis=None), ())
             scale = xp.where(size > 0.0, size, xp.ones_like(size))  # a history of zeros stays so
         h = given.history / scale
-        first = params["LRE"][given.layer : given.layer + 1, :]  # (1, D)
         if self.layout == "flat":
             # (m, xi) -> (m*xi, 1), time outside, weights inside
             tokens = xp.reshape(h, (m * xi, 1))
@@ -133,12 +139,14 @@ class SlowNet(Generator):
         else:
             # (m, xi) -> (xi, m, 1)
             tokens = xp.matrix_transpose(h)[..., None]
-            # (1, D) -> (xi, 1, D)
-            first = xp.broadcast_to(first, (xi, 1, self.token))
             axis = 1
-        if "Wa" in params:
-            tokens = tokens * params["Wa"]
-        x = xp.concat([first, tokens], axis=axis)
+        x = tokens * params["Wa"] if "Wa" in params else tokens
+        if self.embedding:
+            first = params["LRE"][given.layer : given.layer + 1, :]  # (1, D)
+            if axis == 1:
+                # (1, D) -> (xi, 1, D)
+                first = xp.broadcast_to(first, (xi, 1, self.token))
+            x = xp.concat([first, x], axis=axis)
         y, *_, cache = self.model.forward(params, x)
         # (xi, C): the last xi outputs, or the last output of every sequence
         read = y[-xi:, :] if self.layout == "flat" else y[:, -1, :]
@@ -167,14 +175,15 @@ class SlowNet(Generator):
         else:
             dy[:, -1, :] = dread
         dx, *_, inner = self.model.backward(params, inner, dy)
-        lre = xp.zeros_like(params["LRE"])
-        lre[layer, :] = dx[0, :] if self.layout == "flat" else xp.sum(dx[:, 0, :], axis=0)
-        grads["LRE"] = lre
+        if self.embedding:
+            lre = xp.zeros_like(params["LRE"])
+            lre[layer, :] = dx[0, :] if self.layout == "flat" else xp.sum(dx[:, 0, :], axis=0)
+            grads["LRE"] = lre
         if "Wa" in params:
             flat = self.layout == "flat"
             # dWa = sum of token times dx: (m, xi) and (xi, m) -> (m*xi,)
             numbers = xp.reshape(h if flat else xp.matrix_transpose(h), (m * xi,))
-            dtokens = dx[1:, :] if flat else dx[:, 1:, :]
+            dtokens = dx[-m * xi :, :] if flat else dx[:, -m:, :]
             dtokens = xp.reshape(dtokens, (m * xi, self.token))
             grads["Wa"] = xp.matmul(numbers, dtokens)[None, :]
         return grads | inner

@@ -78,7 +78,8 @@ def trace(estimator, objective, state):
         params, carried = net.views(learned.phi[1]), learned.carried[1]
         others = {"slow_history": [_older_negated(one) for one in known]}
         next_layer = [one._replace(layer=(one.layer + 1) % len(known)) for one in known]
-        others["slow_embedding"] = next_layer
+        if net.embedding:
+            others["slow_embedding"] = next_layer
         for name, changed in others.items():
             moved = _generated(net, params, changed, carried)
             difference = [a - b for a, b in zip(moved, slow, strict=True)]

@@ -1,0 +1,332 @@
+"""The part ``cifar`` of `minizo.reproduce.fsg`: learned gradients where they are claimed to work.
+
+MetaQuant and FSG report their gains on deep residual networks, each started from weights in full
+precision. This is that setting, as far as two cores go: ResNet-20 from the checkpoint that the
+authors of MetaQuant published, DoReFa with one bit in all layers but the first and the last.
+
+    1. Adam:  every method at the best of three rates, found by training loss on a tuning seed;
+    2. SGD:   every method at the published rate .001, and the STE also at its best rate;
+    3. FSG with one setting changed: beta, length, slow-net, embedding, networks never trained;
+    4. what a step costs.
+
+Differences of the test accuracy are taken seed by seed. The published numbers stand beside.
+"""
+
+import os
+from dataclasses import dataclass, field, replace
+from functools import partial
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import Objective, __version__, backend, data, figures, fit, models, optim, start, sweep
+from ..commands.shell import notice
+from ..compare import TUNING
+from ..data.augment import CropFlip
+from ..errors import InputError
+from ..estimators import STE
+from ..estimators.learned import Learned
+from ..files import write_csv, write_text
+from ..lab.generated import frozen, watches
+from ..optim import SGD, Adam, Momentum
+from ..quantizers import DoReFa, FullPrecision
+from ..settings import Count
+from . import command
+from . import fsg_trial_report as show
+
+CHECKPOINT = "metaquant-checkpoints/ResNet20-CIFAR10-pretrain.pth"
+DEPTHS = (20, 32, 44, 56, 110)
+RATES = tuple(map(Adam, (0.001, 0.003, 0.01)))
+PUBLISHED = SGD(0.001)
+SGD_RATES = (PUBLISHED, *map(SGD, (0.01, 0.1, 1.0)))
+CONTROLS = ("gain", "layer-gain", "FSG-gain", "FSG-EMA")
+ADAM = ("STE", *CONTROLS, "fast-net", "FCGrad", "MultiFC", "LSTMFC", "FSG")
+AT_SGD = ("STE", "gain", "FCGrad", "MultiFC", "LSTMFC", "FSG")
+STE_AT_BEST = "STE, best rate"
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How large everything is.
+
+    depth, width : int, of the network;  steps, batch, seeds : int;
+    train, test : int, images of the data set, the first ones; loss : int, training images that the
+    recorded loss is of;  pretrain : int, steps in full precision where there is no checkpoint;
+    betas, lengths : tuple, of FSG, beside its own.
+    """
+
+    depth: int = 20
+    width: int = 16
+    steps: int = 100
+    batch: int = 32
+    seeds: int = 5
+    train: int = 10_000
+    test: int = 2_000
+    loss: int = 1_000
+    pretrain: int = 600
+    betas: tuple = (0.1, 0.5, 0.7, 0.9)
+    lengths: tuple = (3, 4, 5, 7)
+
+
+QUICK = Sizes(8, 4, 4, 10, 2, 200, 100, 100, 10, (0.9,), (3,))
+FULL = Sizes(steps=39_100, batch=128, train=50_000, test=10_000, loss=10_000)  # 100 epochs, a GPU
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The file that runs start from, and the SHA-256 of its bytes, which tells it from others."""
+
+    path: str = field(repr=False)
+    sha256: str
+
+    @classmethod
+    def of(cls, path):
+        """Those of a file."""
+        content = np.frombuffer(Path(path).read_bytes(), np.uint8)
+        return cls(str(path), backend.sha256(content)[:16])
+
+
+@dataclass(frozen=True)
+class TrialCase(sweep.Case):
+    """A run of the trial.
+
+    Parameters
+    ----------
+    weights : Weights, optional
+        Where it starts; by default from weights that are drawn.
+    depth, width : int
+        Of the residual network.
+    loss : int
+        Training images that the recorded loss is of.
+    quantizer : Quantizer
+        Of all layers but the first and the last.
+    """
+
+    weights: Any = None
+    depth: Count = 20
+    width: Count = 16
+    loss: Count = 1_000
+    quantizer: object = field(default_factory=partial(DoReFa, bits=1))
+
+    def network(self, data):
+        """The residual network for the data."""
+        return models.resnet(
+            self.depth, data.classes, width=self.width, input_shape=tuple(data.x_train.shape[1:])
+        )
+
+    def objective(self, data):
+        """Its loss, the inner weights binary."""
+        network = self.network(data)
+        return Objective(network, self.quantizer, models.weights(network, ends=False))
+
+    def cost(self):
+        """Forwards of the run, a backward counted as two, and the generators in forwards, too."""
+        forwards = 3.0
+        if isinstance(self.estimator, Learned):
+            network = models.resnet(self.depth, width=self.width)
+            parts, length = self.estimator.parts(20), self.estimator.length
+            macs = sum(part.net.macs(network.d, length) for part in parts)
+            # a scan makes some fifteen times fewer of them a second than a product does
+            forwards += 15.0 * macs / (network.macs * self.batch)
+        return self.steps * forwards
+
+    def options(self, data, path):
+        """Start, augmentation, and the trace of the generators."""
+        found = {
+            "loss_examples": min(self.loss, data.y_train.shape[0]),
+            "augment": CropFlip(),
+            "watch": watches(self.estimator),
+        }
+        if self.weights is not None:
+            network = self.objective(data).network
+            begin = start.load(self.weights.path, self.network(data))
+            found["start"] = network.init(self.seed, like=data.like, values=begin.values)
+        return found
+
+
+def images(sizes, classes=10, xp=None):
+    """The first images of CIFAR-10 (or -100), or of what is drawn in its place."""
+    whole = data.cifar10() if classes == 10 else data.load("cifar100")
+    train, test = whole.y_train.shape[0], whole.y_test.shape[0]
+    few = whole.head(min(train, sizes.train), min(test, sizes.test))
+    return few if xp is None else few.to(xp)
+
+
+def known(place):
+    """(depth, classes) of the residual network whose weights a file holds."""
+    problem = None
+    for depth in DEPTHS:
+        for classes in (10, 100):
+            try:
+                start.load(place, models.resnet(depth, classes))
+            except InputError as error:
+                problem = problem or error
+            else:
+                return depth, classes
+    raise problem
+
+
+def weights(place, sizes, folder, quiet):
+    """Where runs start: (`Weights`, depth, classes).
+
+    ``place``, or the published checkpoint in $MINIZO_DATA; where there is none, a network is
+    trained in full precision first, and kept in the folder.
+    """
+    root = os.environ.get("MINIZO_DATA")
+    if place is None and root and Path(root, CHECKPOINT).is_file() and sizes.depth == 20:
+        place = Path(root, CHECKPOINT)
+    if place is not None:
+        return Weights.of(place), *known(place)
+    path = Path(folder, f"full-precision-{sizes.depth}-{sizes.width}-{sizes.pretrain}.npz")
+    if not quiet:
+        notice(
+            f"no published checkpoint ($MINIZO_DATA/{CHECKPOINT}, or --start FILE): "
+            f"{sizes.pretrain} steps in full precision first, which are far from its 91.50 %"
+        )
+    found = images(sizes)
+    network = TrialCase(STE(), depth=sizes.depth, width=sizes.width).network(found)
+    fit(
+        Objective(network, FullPrecision()), found, STE(), Momentum(0.05), steps=sizes.pretrain,
+        batch=sizes.batch, augment=CropFlip(), path=path, resume=path.exists(),
+        record_every=sizes.pretrain, loss_examples=min(sizes.loss, found.y_train.shape[0]),
+    )  # fmt: skip
+    return Weights.of(path), sizes.depth, found.classes
+
+
+def changed(table, sizes):
+    """(what varies, its value in words) -> estimator: FSG with one setting changed."""
+    base = table["FSG"]
+    found = {("beta", f"{b:g}"): replace(base, slow_share=b) for b in sizes.betas}
+    found |= {("length", f"{n}"): replace(base, length=n) for n in sizes.lengths}
+    others = {
+        ("slow-net", "LSTM"): "FSG, LSTM",
+        ("slow-net", "k g"): "FSG-gain",
+        ("slow-net", "none (fast-net)"): "fast-net",
+        ("committed", "c(W) F alone (the code)"): "FSG, fast committed",
+    }
+    found |= {key: table[name] for key, name in others.items() if name in table}
+    found["embedding", "off"] = replace(base, embedding=False)
+    found["networks", "as drawn, never trained"] = frozen(base)
+    return found
+
+
+@dataclass
+class Found:
+    """What the trial found: name -> (optimiser, records of the seeds).
+
+    adam, sgd : dict of method;  changes : dict of (what, value);  tried : dict of (method,
+    optimiser) to the records of the tuning seed.
+    """
+
+    adam: dict
+    sgd: dict
+    changes: dict
+    tried: dict
+
+
+def run_trial(table, sizes, begin, run):
+    """Make the runs; a `Found`.
+
+    Parameters
+    ----------
+    table : dict of str to estimator
+    sizes : Sizes
+    begin : Weights or None
+    run : callable
+        list of case -> list of record.
+    """
+    seeds = range(sizes.seeds)
+
+    def case(estimator, optimizer, seed):
+        return TrialCase(
+            estimator, optimizer, seed, sizes.steps, sizes.batch, record_every=sizes.steps,
+            weights=begin, depth=sizes.depth, width=sizes.width, loss=sizes.loss,
+        )  # fmt: skip
+
+    def tuned(grid):
+        tried, reported = command.tuned(
+            run, grid, lambda name, rate, seed: case(table[name], rate, seed), [TUNING], seeds
+        )
+        return tried, {name: (rate, group) for (name, rate), group in reported.items()}
+
+    def straight(estimators, optimizer):
+        plan = {(n, s): case(e, optimizer, s) for n, e in estimators.items() for s in seeds}
+        records = dict(zip(plan, run(list(plan.values())), strict=True))
+        return {n: (optimizer, [records[n, s] for s in seeds]) for n in estimators}
+
+    tried, adam = tuned({name: RATES for name in ADAM if name in table})
+    best_sgd, ste = tuned({"STE": SGD_RATES})
+    sgd = {STE_AT_BEST: ste["STE"]}
+    sgd |= straight({name: table[name] for name in AT_SGD if name in table}, PUBLISHED)
+    rate = adam["FSG"][0]
+    return Found(adam, sgd, straight(changed(table, sizes), rate), tried | best_sgd)
+
+
+def forecast(sizes, table, begin, found, workers):
+    """How many runs, and how long they take, in words."""
+    lead = TrialCase(
+        STE(), optim.Adam(0.001), 0, sizes.steps, sizes.batch, weights=begin, depth=sizes.depth,
+        width=sizes.width, loss=sizes.loss,
+    )  # fmt: skip
+
+    def cost(estimator):
+        return replace(lead, estimator=estimator).cost()
+
+    runs = [(cost(table[n]), len(RATES) + sizes.seeds) for n in ADAM if n in table]
+    runs += [(lead.cost(), len(SGD_RATES) + sizes.seeds)]
+    runs += [(cost(table[n]), sizes.seeds) for n in AT_SGD if n in table]
+    runs += [(cost(e), sizes.seeds) for e in changed(table, sizes).values()]
+    count, forwards = sum(n for _, n in runs), sum(each * n for each, n in runs)
+    words = command.expected(lead, found, forwards, 2 * count, workers)
+    return f"the trial of learned gradients: {count} runs, {words}"
+
+
+def part(table, sizes, run, folder, out, *, place=None, full=False, quiet=False, workers=None):
+    """Run the trial, write its report, CSV and picture, and return the report.
+
+    Parameters
+    ----------
+    table : dict of str to estimator
+    sizes : Sizes
+    run : callable
+        (list of case, callable that loads the data) -> list of record.
+    folder, out : path
+        Of the runs, and of the results.
+    place : path, optional
+        A file with the weights to start from.
+    full : bool
+        On a GPU.
+    quiet : bool
+        Nothing is said before the runs.
+    workers : int, optional
+        For the forecast.
+    """
+    begin, depth, classes = weights(place, sizes, folder, quiet)
+    sizes = replace(sizes, depth=depth)
+    load = partial(images, sizes, classes, backend.get("cupy") if full else None)
+    found = load()
+    if not quiet:
+        notice(forecast(sizes, table, begin, found, workers))
+    results = run_trial(table, sizes, begin, lambda cases: run(cases, load))
+    objective = TrialCase(STE(), depth=sizes.depth, width=sizes.width).objective(found)
+    binary = sum(prod(objective.network.shapes[name]) for name in objective.quantized)
+    title = (
+        f"ResNet-{sizes.depth}, {found.name}, from {Path(begin.path).name}: {binary:,} of "
+        f"{objective.network.d:,} parameters binary (DoReFa), {sizes.steps} steps of "
+        f"{sizes.batch}, {command.in_words(sizes.seeds)}, minizo {__version__}"
+    )
+    details = (
+        f"{title}\nImages: training {found.y_train.shape[0]:,}, crops and mirror images of them; "
+        f"loss over the first {min(sizes.loss, found.y_train.shape[0]):,}, test accuracy over "
+        f"{found.y_test.shape[0]:,}. Rates fall linearly to 0; generators: Adam, constant rate.\n"
+        "Differences are of the same seeds, with 95 % intervals (not corrected for their number), "
+        "* where 0 lies outside."
+    )
+    text = show.text(results, sizes, details, CONTROLS, RATES, TUNING)
+    stem = f"fsg_cifar{'_full' if full else ''}"
+    write_text(out / f"{stem}.txt", text)
+    write_csv(out / f"{stem}.csv", *show.csv_rows(results))
+    figures.save(show.picture(results, title), out / f"{stem}.png")
+    return text

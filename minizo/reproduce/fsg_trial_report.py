@@ -1,0 +1,252 @@
+"""The report of the trial of learned gradients: tables, verdicts in words, and a picture."""
+
+import math
+from statistics import fmean
+
+from matplotlib.figure import Figure
+
+from .. import report
+from ..compare.statistics import paired
+from ..figures.style import styles
+from .fsg_report import final
+
+# test accuracy in per cent: MetaQuant's README, ResNet-20, CIFAR-10, DoReFa; 100 epochs of 128
+PUBLISHED = {
+    "Adam": {"STE": 89.782, "FCGrad": 89.979, "MultiFC": 89.941, "LSTMFC": 89.962},
+    "SGD": {"STE": 80.745, "FCGrad": 88.840, "MultiFC": 88.942, "LSTMFC": 88.305},
+}
+# FSG, table 2, CIFAR-100: FSG minus STE
+FSG_GAINS = {"Adam": "+4.70 (ResNet-56), +1.31 (-110)", "SGD": "+21.75 (ResNet-56), +21.81 (-110)"}
+OF_CHANGES = {
+    "beta": "best .3 of .1 to .9 (figure 2)",
+    "length": "best 6 of 3 to 7 (figure 2)",
+    "slow-net": "LSTM -.56 (ResNet-44), -.44 (-56) (table 3)",
+    "embedding": "no numbers (table 4 of the text is lost)",
+    "committed": "paper and code differ",
+    "networks": "not tried",
+}
+OF_COST = {"STE": "1.00", "fast-net": "1.45", "FSG": "4.65"}  # table 5, seconds an epoch
+NOTHING = "not told apart"
+
+
+def accuracies(group):
+    """Test accuracies of the seeds in per cent; NaN of one that diverged."""
+    return [100.0 * final(record, "test_accuracy") for record in group]
+
+
+def losses(group):
+    """Training losses of the seeds."""
+    return [final(record) for record in group]
+
+
+def difference(ours, theirs, of=accuracies):
+    """The `minizo.compare.statistics.Paired` of two groups, or ``None`` where a run diverged."""
+    ours, theirs = of(ours), of(theirs)
+    return paired(ours, theirs) if all(map(math.isfinite, [*ours, *theirs])) else None
+
+
+def in_words(found, digits=2):
+    """Such as ``+0.31 (-0.20 .. +0.82)``, with * where 0 lies outside."""
+    if found is None:
+        return "diverged"
+    words = f"{found.mean:+.{digits}f}"
+    if found.interval is None:
+        return words
+    low, high = found.interval
+    star = " *" if low > 0 or high < 0 else ""
+    return f"{words} ({low:+.{digits}f} .. {high:+.{digits}f}){star}"
+
+
+def sign(found):
+    """1 or -1 where the interval lies above or below 0, else 0."""
+    if found is None or found.interval is None:
+        return 0
+    low, high = found.interval
+    return int(low > 0) - int(high < 0)
+
+
+def verdict(name, groups, against, controls):
+    """What a method is, by its test accuracy, beside the STE and the best of the controls."""
+    if name == against:
+        return ""
+    found = difference(groups[name], groups[against])
+    if found is None:
+        return "diverged"
+    if found.interval is None:
+        return "no verdict from few seeds"
+    if sign(found) < 0:
+        return "worse"
+    if sign(found) == 0:
+        return NOTHING
+    known = [c for c in controls if c in groups and c != name]
+    if name in controls or not known:
+        return "better"
+    best = max(known, key=lambda c: fmean(accuracies(groups[c])))
+    beside = sign(difference(groups[name], groups[best]))
+    return f"better, and than {best}" if beside > 0 else f"better, but no more than {best}"
+
+
+def milliseconds(group):
+    """Of a step, the least of the seeds: others had the machine to share."""
+    good = [r["records"] for r in group if "error" not in r]
+    return min((1e3 * r["seconds"][-1] / r["step"][-1] for r in good), default=math.nan)
+
+
+def rows_of(results, which, against, controls):
+    """The rows of a table of methods."""
+    groups = {name: group for name, (_, group) in results.items()}
+    unit = milliseconds(groups["STE"])
+    published = PUBLISHED[which]
+    rows = []
+    for name, (optimizer, group) in results.items():
+        gain = "" if name == against else in_words(difference(group, groups[against]))
+        loss = "" if name == against else in_words(difference(group, groups[against], losses), 3)
+        theirs = "-"
+        if name in published:
+            apart = f" ({published[name] - published['STE']:+.2f})" if name != "STE" else ""
+            theirs = f"{published[name]:.2f}{apart}"
+        elif name == "FSG":
+            theirs = FSG_GAINS[which]
+        rows.append([
+            name, f"{optimizer.lr:g}", report.spread(losses(group), 3),
+            report.spread(accuracies(group), 2), gain, loss,
+            f"{milliseconds(group) / unit:.2f}", verdict(name, groups, against, controls), theirs,
+        ])  # fmt: skip
+    return rows
+
+
+HEADERS = ["", "rate", "training loss", "test accuracy, %", "minus STE, points",
+           "training loss minus STE's", "step / STE", "verdict", "published, % (minus STE)"]  # fmt: skip
+
+
+def changes_rows(found):
+    """The rows of the table of changes to FSG."""
+    rate, base = found.adam["FSG"]
+    rows = [["as it is", report.spread(losses(base), 3), report.spread(accuracies(base), 2), "", "",
+             ""]]  # fmt: skip
+    for (what, value), (_, group) in found.changes.items():
+        rows.append([
+            f"{what}: {value}", report.spread(losses(group), 3),
+            report.spread(accuracies(group), 2), in_words(difference(group, base)),
+            in_words(difference(group, base, losses), 3), OF_CHANGES[what],
+        ])  # fmt: skip
+    return rate, rows
+
+
+def text(found, sizes, title, controls, rates, tuning):
+    """The whole report."""
+    edge = [name for name, (rate, _) in found.adam.items() if rate in (rates[0], rates[-1])]
+    rate, changes = changes_rows(found)
+    unit = milliseconds(found.adam["STE"][1])
+    cost = [
+        [name, f"{milliseconds(found.adam[name][1]) / unit:.2f}", theirs]
+        for name, theirs in OF_COST.items() if name in found.adam
+    ]  # fmt: skip
+    shown = ", ".join(f"{r.lr:g}" for r in rates)
+    return "\n".join([
+        title,
+        "",
+        f"1. Adam, every method at the best of {shown} by training loss on seed {tuning}, reported "
+        f"on seeds 0 to {sizes.seeds - 1}",
+        "Best at an end of the grid, so perhaps better beyond it: " + ("; ".join(edge) or "none"),
+        "",
+        report.table(HEADERS, rows_of(found.adam, "Adam", "STE", controls)),
+        "",
+        "2. SGD, every method at the published rate .001, and the STE also at its best of "
+        ".001, .01, .1, 1",
+        "",
+        report.table(HEADERS, rows_of(found.sgd, "SGD", "STE", controls)),
+        "",
+        f"3. FSG with one setting changed, Adam {rate.lr:g}; differences to FSG as it is",
+        "",
+        report.table(["", "training loss", "test accuracy, %", "minus FSG, points",
+                      "training loss minus FSG's", "published"], changes),
+        "",
+        "4. What a step costs, in steps of the STE (the least of the seeds; runs of other methods "
+        "ran beside it)",
+        "",
+        report.table(["", "here", "FSG, table 5 (ResNet-56)"], cost),
+        "",
+        plainly(found, controls),
+    ]) + "\n"  # fmt: skip
+
+
+def plainly(found, controls):
+    """The verdicts in words."""
+    lines = ["Plainly, from these runs"]
+    for which, results in (("Adam", found.adam), ("SGD, .001", found.sgd)):
+        groups = {name: group for name, (_, group) in results.items()}
+        said = {}
+        for name in groups:
+            if name != "STE":
+                said.setdefault(verdict(name, groups, "STE", controls), []).append(name)
+        lines += [
+            f"  {which}: {words} (beside the STE): {'; '.join(n)}" for words, n in said.items()
+        ]
+    best = next(name for name in found.sgd if name not in ("STE",))
+    ste = in_words(difference(found.sgd[best][1], found.sgd["STE"][1]))
+    lines.append(f"  SGD: the STE gains {ste} points by a better rate alone")
+    base = found.adam["FSG"][1]
+    moved = {key: sign(difference(group, base)) for key, (_, group) in found.changes.items()}
+    for words, side in (("better than FSG as it is", 1), ("worse", -1), (NOTHING, 0)):
+        names = [f"{what} {value}" for (what, value), own in moved.items() if own == side]
+        if names:
+            lines.append(f"  FSG changed: {words}: {'; '.join(names)}")
+    return "\n".join(lines)
+
+
+CSV = ["table", "name", "optimizer", "lr", "seed", "train_loss", "test_accuracy", "seconds"]
+
+
+def csv_rows(found):
+    """Every run as (header, rows); the seeds of the tuning among them."""
+    tables = {"adam": found.adam, "sgd": found.sgd}
+    tables["changes"] = {f"{what}: {v}": own for (what, v), own in found.changes.items()}
+    rows = []
+    for table, results in tables.items():
+        for name, (rate, group) in results.items():
+            rows += [_row(table, name, rate, r) for r in group]
+    for (name, rate), group in found.tried.items():
+        rows += [_row("tuning", name, rate, r) for r in group]
+    return CSV, rows
+
+
+def _row(table, name, rate, record):
+    values = [f"{final(record, c):.6g}" for c in CSV[-3:]]
+    return [table, name, type(rate).__name__, f"{rate.lr:g}", record["seed"], *values]
+
+
+def picture(found, title):
+    """Differences of the test accuracy with their intervals: to the STE, and to FSG."""
+    panels = [
+        ("Adam, each at its best rate:\nminus the STE", found.adam, "STE"),
+        ("SGD .001, and the STE at its best:\nminus the STE", found.sgd, "STE"),
+        (
+            "FSG with one setting changed:\nminus FSG",
+            {"FSG": found.adam["FSG"]}
+            | {f"{what}: {v}": own for (what, v), own in found.changes.items()},
+            "FSG",
+        ),
+    ]
+    color = styles(["a", "b"])["b"]["color"]
+    figure = Figure(figsize=(12.5, 5.2), layout="constrained")
+    for axes, (heading, results, against) in zip(figure.subplots(1, 3), panels, strict=True):
+        names = [name for name in results if name != against]
+        axes.axvline(0.0, color="#777777", lw=1)
+        for place, name in enumerate(names):
+            own = difference(results[name][1], results[against][1])
+            if own is None:
+                continue
+            axes.plot(own.values, [place] * len(own.values), ".", color="#999999", markersize=4)
+            if own.interval:
+                axes.plot(own.interval, [place, place], color=color, lw=1.6)
+            axes.plot([own.mean], [place], "o", color=color, markersize=5)
+        axes.set_yticks(range(len(names)), names)
+        axes.set_ylim(len(names) - 0.5, -0.5)
+        axes.set_title(heading, fontsize="medium")
+        axes.set_xlabel("test accuracy, points (right: better)")
+        axes.grid(axis="x", alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(f"{title}\nmean and 95 % interval over seeds; dots: single seeds",
+                    fontsize="medium")  # fmt: skip
+    return figure
