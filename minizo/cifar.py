@@ -14,7 +14,7 @@ are compared. --help fogzo says what fogzo does and takes, --help estimator whic
 
 Without flags: the STE on a small network with binary weights, a few minutes on two processor cores.
 The setting of the papers, for a GPU: --backend cupy --model resnet20 --epochs 100 --batch 128
---augment crop-flip --pretrain-epochs 100."""
+--augment crop-flip --start pretrain:epochs=100."""
 
 EPILOG = """\
 CIFAR-10 is looked for in $MINIZO_DATA (cifar10, cifar-10, cifar-10-batches-py or

@@ -98,7 +98,7 @@ def test_evaluation_is_rare_unless_asked_for(call, tmp_path):
 
 def test_pretraining_then_every_estimator(call, folder, tmp_path):
     """The same bits as two calls of `fit`: in full precision, then from where that ended."""
-    flags = ("--pretrain-steps", 5, "--estimator", "ste", "--estimator", "binaryconnect")
+    flags = ("--start", "pretrain:steps=5", "--estimator", "ste", "--estimator", "binaryconnect")
     code, out, _ = call(*flags, "--json", "--out", "run", "--augment", "crop-flip")
     assert code == 0
     rows = [json.loads(line) for line in out.splitlines()]
@@ -127,7 +127,7 @@ def test_pretraining_then_every_estimator(call, folder, tmp_path):
 
 
 def test_pretraining_that_diverges_takes_its_runs_with_it(call):
-    flags = ("--pretrain-steps", 3, "--optimizer", "sgd", "--lr", 1e38, "--json")
+    flags = ("--start", "pretrain:steps=3", "--optimizer", "sgd", "--lr", 1e38, "--json")
     code, out, err = call(*flags)
     assert code == 1 and "its pre-training diverged" in err
     assert all(json.loads(line)["theta_sha256"] is None for line in out.splitlines())
@@ -149,7 +149,7 @@ def test_killed_and_resumed_equals_never_stopped(folder, tmp_path):
     """`kill -9` in the second run: weights, running statistics and records as if nothing was."""
     command = [
         sys.executable, "-m", "minizo.cifar", "--data", str(folder), "--steps", "60", "--batch",
-        "20", "--quiet", "--json", "--checkpoint-every", "7", "--pretrain-steps", "6",
+        "20", "--quiet", "--json", "--checkpoint-every", "7", "--start", "pretrain:steps=6",
         "--augment", "crop-flip", "--loss-examples", "50", "--activation", "sign",
     ]  # fmt: skip
 
@@ -196,7 +196,7 @@ def test_quantised_activations(call, tmp_path):
 
 def test_a_learned_step_fits_the_weights_of_pretraining(call, tmp_path):
     """LSQ: more parameters than pre-training has; theirs are set from where it ended."""
-    flags = ("--pretrain-steps", 4, "--quantizer", "lsq:bits=3")
+    flags = ("--start", "pretrain:steps=4", "--quantizer", "lsq:bits=3")
     code, out, err = call(*flags, "--out", "run")
     assert code == 0 and "3-bit lsq small, 6 steps" in out, err
     before = arrays(tmp_path / "run", "pretrain-seed0")
@@ -236,9 +236,7 @@ BAD = [
     (("--activation", "ternary"), "--activation: unknown name 'ternary'"),
     (("--activation", "midrise:bits=9"), "bits is 9"),
     (("--epochs", 2), "--steps and --epochs both say how long; give one of them"),
-    (("--pretrain-steps", 2, "--pretrain-epochs", 1), "--pretrain-steps and --pretrain-epochs"),
-    (("--pretrain-steps", 0), "--pretrain-steps is 0, but it must be a whole number of at least 1"),
-    (("--pretrain-epochs", -1), "--pretrain-epochs is -1"),
+    (("--start", "pretrain:epochs=-1"), "the epochs of --start is -1"),
     (("--records", 0), "--records is 0"),
     (("--model", "mlp", "--quantize", "inner"), "mlp has no layer between its first and last"),
 ]

@@ -47,7 +47,7 @@ BAD = [
     ("--optimizer nadam", "did you mean 'adam'?"),
     ("--optimizer adam:schedule=cos", "did you mean 'cosine'?"),
     ("--optimizer bop", "levels is 4, but Bop flips binary weights"),
-    ("--optimizer bop --quantizer sign --pretrain-steps 5", "Bop flips binary"),
+    ("--optimizer bop --quantizer sign --start pretrain:steps=5", "Bop flips binary"),
     ("--activation rellu", "did you mean 'relu'?"),
     ("--activation sign:surrogate=eed", "did you mean 'ede'?"),
     ("--loss crossentropy", "did you mean 'cross-entropy'?"),
@@ -151,11 +151,23 @@ def test_names_and_values_are_looked_at_before_data_are_loaded(command, monkeypa
 TWICE = [
     ("--seed 1 --seeds 3", "--seed and --seeds both say which seeds; give one of them"),
     ("--steps 3 --epochs 2", "--steps and --epochs both say how long; give one of them"),
-    ("--pretrain-steps 3 --pretrain-epochs 2", "both say how long"),
+    (
+        "--start pretrain:step=3",
+        "--start is 'pretrain:step=3', but name a file, or write pretrain:",
+    ),
+    ("--start pretrain:steps=0", "the steps of --start is 0, but it must be a whole number of at "),
+    ("--start nowhere.pth", "nowhere.pth: there is no such file; check the name"),
+    ("--start nowhere.pth --init-scale 2", "--init-scale has no effect with --start nowhere.pth"),
     ("--out a --resume b", "--out and --resume both say which folder; give one of them"),
     ("--settings a --resume b", "--settings and --resume both say which settings"),
-    ("--seeds 2 --pretrain-steps 5", "--pretrain-steps is 5, but runs that are trained"),
-    ("--seeds 2 --pretrain-steps 5", "--pretrain-steps is 5, but runs that are trained"),
+    (
+        "--seeds 2 --start pretrain:steps=5",
+        "--start is pretrain:steps=5, but runs that are trained",
+    ),
+    (
+        "--seeds 2 --start pretrain:steps=5",
+        "--start is pretrain:steps=5, but runs that are trained",
+    ),
     ("--estimator fogzo:n=10 --n 5", "--n 5 has no effect: --estimator fogzo:n=10 says its own"),
     ("--quantize inner --quantizer none", "--quantize inner has no effect with --quantizer none"),
 ]

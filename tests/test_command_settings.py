@@ -14,7 +14,7 @@ VALUES = {
     "optimizer": ["momentum:mu=.8"], "lr": [".02", ".03"], "seed": ["5", "6"], "seeds": "2",
     "model": "lenet:channels=3,4", "activation": "midtread:bits=3", "quantize": "inner",
     "loss": "mse", "steps": "7", "epochs": "2", "batch": "50", "augment": "crop",
-    "pretrain_steps": "4", "pretrain_epochs": "1", "data": "synthetic", "backend": "auto",
+    "start": "pretrain:steps=4", "data": "synthetic", "backend": "auto",
     "rng": "host", "dtype": "float64", "workers": "3", "out": "there", "records": "5",
     "loss_examples": "60", "checkpoint_every": "9", "resume": "here", "settings": "file",
     "json": True, "quiet": True, "standardize": True,
@@ -123,7 +123,7 @@ LINE_UPS = {
               "--activation", "midtread:bits=3", "--model", "mlp:hidden=7,5", "--lr", ".02"),
     "sweep": ("--estimator", "ste", "--seeds", 2, "--lr", ".01", ".02"),
     "epochs": ("--estimator", "proxconnect:lam=inf,homotopy=constant", "--epochs", 1,
-               "--pretrain-steps", 2, "--optimizer", "sgd"),
+               "--start", "pretrain:steps=2", "--optimizer", "sgd"),
 }  # fmt: skip
 
 
@@ -155,7 +155,7 @@ def test_a_file_that_a_person_wrote(call, tmp_path):
     """Names and texts as on the command line, or sections; keys as flags or as fields."""
     (tmp_path / "mine.json").write_text(json.dumps({
         "estimator": ["fogzo:n=2", {"name": "SPSA", "n": 3}], "lr": [0.01, ".02"],
-        "model": {"name": "mlp", "hidden": [7]}, "steps": 4, "pretrain-steps": "2", "seed": 3,
+        "model": {"name": "mlp", "hidden": [7]}, "steps": 4, "start": "pretrain:steps=2", "seed": 3,
     }))  # fmt: skip
     found = rows(call, "--settings", "mine.json")
     assert [row["label"] for row in found] == [

@@ -287,7 +287,7 @@ WRONG = {
     "leaves": (["--estimator", "ste", "rules_of_mine.py:Leaves"], "line \\d+: SystemExit: 0"),
     "equal": (["--equal", "stesp"], "did you mean 'steps'"),
     "seeds": (["--seeds", "1001"], "seed 1000 is a tuning seed and a reported one"),
-    "pretraining": (["--pretrain-steps", "5"], "unknown flag --pretrain-steps"),
+    "pretraining": (["--start", "pretrain:steps=5"], "unknown flag --start"),
     "batch": (["--batch=301"], "batch is 301, but there are only 300 examples"),
     "all diverge": (["--estimator", "ste", "--optimizer", "sgd", "--lr", "1e30"],
                     "the reference 'STE' diverged with every seed"),

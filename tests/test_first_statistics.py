@@ -195,7 +195,9 @@ def test_a_resumed_run_has_the_same_bits(images, tmp_path):
         np.testing.assert_array_equal(resumed.state[name], value)
 
 
-@pytest.mark.parametrize("more", [[], ["--pretrain-steps", 6]], ids=["scratch", "pretrained"])
+@pytest.mark.parametrize(
+    "more", [[], ["--start", "pretrain:steps=6"]], ids=["scratch", "pretrained"]
+)
 def test_commands_start_deep_networks(command, tmp_path, more):
     """From scratch and from full precision; grey images of 8 x 8 keep it quick."""
     (tmp_path / "corners").mkdir()

@@ -18,7 +18,7 @@ def of(text):
             given[name] = []
         else:
             given[name].append(word)
-    return settled(DEFAULTS, {k: v if k not in ("seeds", "pretrain_steps") else v[0]
+    return settled(DEFAULTS, {k: v if k not in ("seeds", "start") else v[0]
                               for k, v in given.items()})  # fmt: skip
 
 
@@ -40,7 +40,7 @@ LABELS = {
     "--estimator ste --quantizer sign midrise midrise:bits=3": [
         "STE, sign", "STE, midrise, bits 2", "STE, midrise, bits 3",
     ],
-    "--estimator ste --quantizer midrise:bits=3 --pretrain-steps 3": ["pre-training", "STE"],
+    "--estimator ste --quantizer midrise:bits=3 --start pretrain:steps=3": ["pre-training", "STE"],
     "--estimator fast-net fsg": ["fast-net alone", "FSG"],
     "--estimator ste binaryconnect --seed 3 4": ["STE", "BinaryConnect"],
 }  # fmt: skip
@@ -71,7 +71,7 @@ def test_labels_and_files_of_different_runs_differ():
         ("--n 2", ["ste", "normalised-ste", "spsa-n2", "fogzo-n2"]),
         ("--estimator ste --lr .01 .1", ["ste-lr0.01", "ste-lr0.1"]),
         ("--estimator fogzo --beta .9 .5", ["fogzo-n1-beta0.9", "fogzo-n1-beta0.5"]),
-        ("--estimator ste --pretrain-steps 3", ["pretrain", "ste"]),
+        ("--estimator ste --start pretrain:steps=3", ["pretrain", "ste"]),
     ],
 )
 def test_names_of_files(text, slugs):

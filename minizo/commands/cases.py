@@ -6,6 +6,7 @@ A label says what differs between the cases that are compared, and nothing that 
 import math
 import re
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from ..data import load, text
 from ..data.texts import DRAWN
@@ -57,7 +58,7 @@ def cases(settings):
         for part in kind
     }
     found = []
-    if settings.pretrain_steps is not None or settings.pretrain_epochs is not None:
+    if settings.pretraining:
         first = settings.optimizer[0]
         row = {"estimator": "pretrain", "quantizer": "none", "optimizer": short(first.name)}
         rule = made[first]
@@ -170,8 +171,8 @@ def length(settings, examples):
     def steps(given, epochs):
         return epochs * epoch if given is None and epochs is not None else given
 
-    first = steps(settings.pretrain_steps, settings.pretrain_epochs)
-    return steps(settings.steps, settings.epochs), first
+    own = settings.pretraining
+    return steps(settings.steps, settings.epochs), steps(own.get("steps"), own.get("epochs"))
 
 
 def load_data(settings, **options):
@@ -270,10 +271,13 @@ def title(settings, data, steps):
     shown = " and ".join(dict.fromkeys(rules))
     rates = {part.get("lr") for part in settings.optimizer}
     shown += f" {rates.pop():g}" if len(rates) == 1 and None not in rates else ""
+    origin = ""
+    if settings.start is not None and not settings.pretraining:
+        origin = f" from {Path(settings.start).name}"
     own = settings.all_seeds
     seeds = f"seed {own[0]}" if len(own) == 1 else f"{len(own)} seeds"
     return (
-        f"{data.name}: {bits} {network_name(settings, data)}{which}, {steps} steps of "
+        f"{data.name}: {bits} {network_name(settings, data)}{which}{origin}, {steps} steps of "
         f"{settings.batch}, {shown}, {seeds}"
     )
 

@@ -8,7 +8,7 @@ from ..compare.comparison import EQUAL
 from ..compare.results import MEASURES
 from ..data import AUGMENTATIONS, NAMES
 from ..data.texts import NAMES as TEXTS
-from ..errors import InputError, spelt
+from ..errors import InputError, require, spelt
 from ..models import MODELS, QUANTIZED
 from ..rng import SEEDS, SOURCES
 from ..settings import real, truth, whole
@@ -20,7 +20,7 @@ class Flag(NamedTuple):
     """A flag.
 
     group : its heading in the help; metavar, text : what the help says;
-    kind : ``part``, ``int``, ``float``, ``name``, ``text`` or ``truth``;
+    kind : ``part``, ``int``, ``float``, ``name``, ``text``, ``start`` or ``truth``;
     among : the names, of a name;
     many : whether it takes several values, and may be given several times;
     interval : where a number must lie;  free : whether it changes nothing about the numbers;
@@ -98,10 +98,9 @@ FLAGS = {
     "batch": _count(TRAINING, "N", "examples a step"),
     "augment": _name(TRAINING, "random changes to training images", AUGMENTATIONS,
                      only=(IMAGES, COMPARISON)),
-    "pretrain_steps": _count(TRAINING, "T", "steps in full precision first, where all runs begin",
-                             only=ALL_TRAINING),
-    "pretrain_epochs": _count(TRAINING, "E", "the same in passes through the data",
-                              only=ALL_TRAINING),
+    "start": Flag(TRAINING, "WHERE", "where runs begin: a file of torch.save (.pth), a checkpoint, "
+                  "a run folder or an export; or pretrain:steps=T or pretrain:epochs=E in full "
+                  "precision first", "start", only=ALL_TRAINING),
     "data": Flag(MACHINE, "DATA", "a data set, or a folder of IDX files or of CIFAR-10's batches",
                  "text", NAMES),
     "context": _count(MACHINE, "T", "tokens of a sequence of a text", only=(TEXT, COMPARISON)),
@@ -183,6 +182,8 @@ def _one(name, flag, given):
         return parts.read(name, given)
     if flag.kind == "name":
         return spelt(written(name), given, dict.fromkeys(flag.among))
+    if flag.kind == "start":
+        return read_start(given)[0]
     if flag.kind in ("int", "float"):
         kind, check = (int, whole) if flag.kind == "int" else (float, real)
         return check(written(name), _number(given, kind), flag.interval)
@@ -191,6 +192,24 @@ def _one(name, flag, given):
     if not isinstance(given, str):
         raise InputError(f"{written(name)} is {given!r}, but it must be a text")
     return given.lower() if given.lower() in flag.among else given
+
+
+def read_start(given):
+    """What ``--start`` says, checked, and what of it is pre-training: its length by unit.
+
+    >>> read_start("pretrain:epochs=3"), read_start("full.pth")
+    (('pretrain:epochs=3', {'epochs': 3}), ('full.pth', {}))
+    """
+    right = isinstance(given, str) and given.strip()
+    remedy = "name a file, or write pretrain:steps=T or pretrain:epochs=E"
+    require(right, "--start", given, remedy)
+    name, _, length = given.partition(":")
+    if name != "pretrain":
+        return given, {}
+    unit, _, number = length.partition("=")
+    require(unit in ("steps", "epochs"), "--start", given, remedy)
+    count = whole(f"the {unit} of --start", _number(number, int), "[1, inf)")
+    return f"pretrain:{unit}={count}", {unit: count}
 
 
 def _number(given, kind):

@@ -20,6 +20,7 @@ from ..files import make_folder, write_csv, write_text
 from ..fitting import fit, fit_many
 from ..parallel import threads
 from ..progress import progress_bar
+from ..quantizers import FullPrecision
 from ..records import COLUMNS, Diverged
 from .cases import Case, build_objective, length
 from .settings import write
@@ -107,8 +108,24 @@ def weights_of(run, objective, seed):
     return objective.network.init(seed, like=run.theta, values=values)
 
 
-def run_all(settings, cases, network, data, folder, resume=False, notice=print):
+def begun(begin, objective, seed, like):
+    """What `minizo.fit` is told of a `minizo.start.Start`, or nothing without one.
+
+    Running statistics of a file fit the weights in full precision alone: of others they are those
+    of the first batch.
+    """
+    if begin is None:
+        return {}
+    theta = objective.network.init(seed, like=like, values=begin.values)
+    full = isinstance(objective.quantizer, FullPrecision) and begin.running
+    state = {n: backend.asarray(v, like) for n, v in begin.running.items()} if full else None
+    return {"start": theta, "state": state}
+
+
+def run_all(settings, cases, network, data, folder, resume=False, notice=print, begin=None):
     """Make every run; return (results, (label, records) of those that ended).
+
+    ``begin`` is the `minizo.start.Start` of all of them, if they have one.
 
     A run whose loss diverges is reported through ``notice`` and in its result (``error``), and
     the others go on, except those that begin where it should have ended. With ``resume``, finished
@@ -125,11 +142,11 @@ def run_all(settings, cases, network, data, folder, resume=False, notice=print):
     with progress_bar(total, settings.quiet, unit="step", smoothing=0.1) as bar:
         if settings.together:
             outcomes = _together(
-                settings, planned, objectives, data, records, options, bar, folder, resume
+                settings, planned, objectives, data, records, options, bar, folder, resume, begin
             )
         else:
             outcomes = _in_turn(
-                settings, planned, objectives, data, records, options, bar, folder, resume
+                settings, planned, objectives, data, records, options, bar, folder, resume, begin
             )
         results, curves = [], []
         for run, result in outcomes:
@@ -143,7 +160,7 @@ def run_all(settings, cases, network, data, folder, resume=False, notice=print):
     return results, curves
 
 
-def _in_turn(settings, planned, objectives, data, records, options, bar, folder, resume):
+def _in_turn(settings, planned, objectives, data, records, options, bar, folder, resume, begin):
     # (run, what became of it), one after the other
     starts, done = {}, 0
     with threads(_workers(settings, data)) as pool:
@@ -156,14 +173,16 @@ def _in_turn(settings, planned, objectives, data, records, options, bar, folder,
                 bar.update(done + step - bar.n)
                 bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
 
-            begin = None if case.pretraining else starts.get(run.seed)
+            first = None if case.pretraining else starts.get(run.seed)
             try:
-                if isinstance(begin, Diverged):
+                if isinstance(first, Diverged):
                     raise Diverged(f"{case.label}: its pre-training diverged")
-                start = None if begin is None else weights_of(begin, objective, run.seed)
+                own = begun(begin, objective, run.seed, data.like)
+                if first is not None:
+                    own = {"start": weights_of(first, objective, run.seed)}
                 result = fit(
                     objective, data, case.estimator, case.optimizer, steps=run.steps,
-                    seed=run.seed, pool=pool, path=path, resume=resume, start=start,
+                    seed=run.seed, pool=pool, path=path, resume=resume, **own,
                     record_every=max(1, run.steps // records),
                     checkpoint_every=settings.checkpoint_every, progress=progress, **options,
                 )  # fmt: skip
@@ -176,7 +195,7 @@ def _in_turn(settings, planned, objectives, data, records, options, bar, folder,
             yield run, result
 
 
-def _together(settings, planned, objectives, data, records, options, bar, folder, resume):
+def _together(settings, planned, objectives, data, records, options, bar, folder, resume, begin):
     # (run, what became of it), all optimisers and seeds of an estimator at once
     lock, done = Lock(), 0
 
@@ -191,13 +210,16 @@ def _together(settings, planned, objectives, data, records, options, bar, folder
         group = list(group)
         case, steps = group[0].case, group[0].steps
         bar.set_description(case.label)
+        objective = objectives[id(case)]
+        owns = [begun(begin, objective, run.seed, data.like) for run in group]
+        given = {name: [own[name] for own in owns] for name in owns[0]}
         outcomes = fit_many(
-            objectives[id(case)], data, case.estimator,
+            objective, data, case.estimator,
             [(run.case.optimizer, run.seed) for run in group], steps=steps,
             record_every=max(1, steps // records), progress=progress,
             workers=_workers(settings, data) or os.cpu_count() or 1, resume=resume,
             path=folder / f"{case.slug}.npz", checkpoint_every=settings.checkpoint_every,
-            **options,
+            **given, **options,
         )  # fmt: skip
         done += sum(run.steps for run in group)
         bar.update(done - bar.n)  # a resumed run has less to do

@@ -14,7 +14,7 @@ from ..errors import InputError, nearest
 from ..files import write_text
 from ..models import MODELS
 from . import own, parts
-from .flags import FLAGS, value, written
+from .flags import FLAGS, read_start, value, written
 from .parts import KINDS
 
 # Short flags -> the kind of part whose setting of that name they are.
@@ -22,7 +22,6 @@ SHORT = {"n": "estimator", "beta": "estimator", "lr": "optimizer"}
 # Two flags that say the same thing in different ways.
 ALTERNATIVES = {
     ("steps", "epochs"): "how long",
-    ("pretrain_steps", "pretrain_epochs"): "how long",
     ("seed", "seeds"): "which seeds",
     ("out", "resume"): "which folder",
     ("settings", "resume"): "which settings",
@@ -86,8 +85,7 @@ class Settings:
     seeds: int = None
     steps: int = None
     epochs: int = None
-    pretrain_steps: int = None
-    pretrain_epochs: int = None
+    start: str = None
     records: int = None
     loss_examples: int = None
     workers: int = None
@@ -111,6 +109,11 @@ class Settings:
     def all_seeds(self):
         """The seeds, as a tuple."""
         return self.seed if self.seeds is None else tuple(range(self.seeds))
+
+    @property
+    def pretraining(self):
+        """How long runs are pre-trained, by its unit, ``steps`` or ``epochs``; else empty."""
+        return {} if self.start is None else read_start(self.start)[1]
 
     @property
     def together(self):
@@ -227,17 +230,22 @@ def settled(defaults, given):
 def refuse_useless(values, given):
     """Raise an `InputError` for settings that do not go together."""
     if values.get("seeds") is not None:
-        for name in ("pretrain_steps", "pretrain_epochs"):
-            if name in values:
-                raise InputError(
-                    f"{written(name)} is {values[name]}, but runs that are trained together "
-                    "(--seeds) are not pre-trained; leave it out, or give --seed"
-                )
+        if "start" in values and read_start(values["start"])[1]:
+            raise InputError(
+                f"--start is {values['start']}, but runs that are trained together (--seeds) are "
+                "not pre-trained; leave it out, or give --seed"
+            )
     for name in ("seeds", "json"):
         if given.get("sample") is not None and values.get(name):
             raise InputError(
                 f"--sample has no effect with {written(name)}, which prints no text; leave it out"
             )
+    file = values.get("start")
+    if given.get("init_scale") is not None and file is not None and not read_start(file)[1]:
+        raise InputError(
+            f"--init-scale has no effect with --start {file}, which has weights of its own; leave "
+            "one of them out"
+        )
     model, activation = values["model"], values["activation"].brief()
     usual = activation.name == DEFAULTS["activation"]
     if model.name in MODELS and not (usual or parts.accepts(MODELS[model.name], "activation")):

@@ -2,7 +2,7 @@
 
 import json
 
-from .. import backend
+from .. import backend, start
 from ..errors import InputError
 from ..files import write_text
 from ..inputs import check_batch, check_data, check_numbers
@@ -50,6 +50,9 @@ def train(command, defaults, given, kind):
     network = build_network(settings, data, *settings.init_scale)
     check_data(network, data)
     check_batch(network, settings.batch)
+    begin = None
+    if settings.start is not None and not settings.pretraining:
+        begin = start.load(settings.start, network)
     planned = running.runs(settings, compared, data.y_train.shape[0])
     examples = running.evaluation(settings, data)[1]
     for run in planned:  # their numbers alone
@@ -59,8 +62,12 @@ def train(command, defaults, given, kind):
     if data.tokens:
         language.beginning(settings, data)
     folder = running.opened(command, settings, resume, notice)
+    if begin is not None:
+        write_text(folder / "start.txt", f"{settings.start}\n\n{begin.table()}\n")
+        if not settings.quiet:
+            notice(f"weights from {settings.start}:\n{begin.table()}")
     results, curves = running.run_all(
-        settings, compared, network, data.to(xp), folder, resume is not None, notice
+        settings, compared, network, data.to(xp), folder, resume is not None, notice, begin
     )
     heading = title(settings, data, planned[-1].steps)
     text = running.results_table(results, data)

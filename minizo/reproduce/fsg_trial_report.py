@@ -115,8 +115,10 @@ def rows_of(results, which, against, controls):
     return rows
 
 
-HEADERS = ["", "rate", "training loss", "test accuracy, %", "minus STE, points",
-           "training loss minus STE's", "step / STE", "verdict", "published, % (minus STE)"]  # fmt: skip
+HEADERS = [
+    "", "rate", "training loss", "test accuracy, %", "minus STE, points",
+    "training loss minus STE's", "step / STE", "verdict", "published, % (minus STE)",
+]  # fmt: skip
 
 
 def changes_rows(found):
