@@ -86,9 +86,9 @@ def load(place, network):
     ...               steps=3, path=f"{folder}/full.npz")
     ...     start = load(folder, net)
     >>> print(start.table())
-    layer  in the file  shape
+    layer  in the file     shape
     -----  -----------  --------
-    fc1    fc1          10 x 784
+    fc1            fc1  10 x 784
     >>> bool((start.values["fc1.weight"].reshape(-1) == run.theta[:7840]).all())
     True
     """
@@ -147,11 +147,14 @@ def _own(path):
             f"{path}: holds {len(header['runs'])} runs that were trained together; start from a "
             "run with one seed"
         )
-    parts = ("latent.", "state.running.")
-    return {
+    named = {
         name.removeprefix(part): value
-        for part in parts for name, value in arrays.items() if name.startswith(part)
-    }  # fmt: skip
+        for part in ("latent.", "state.running.")
+        for name, value in arrays.items()
+        if name.startswith(part)
+    }
+    # without what a quantiser learned beside a weight, as fc1.weight.step
+    return {name: v for name, v in named.items() if name.rpartition(".")[0] not in named}
 
 
 # Which tensor is which -------------------------------------------------------------------------
