@@ -38,7 +38,7 @@ from . import fsg_trial_report as show
 
 CHECKPOINT = "metaquant-checkpoints/ResNet20-CIFAR10-pretrain.pth"
 DEPTHS = (20, 32, 44, 56, 110)
-RATES = tuple(map(Adam, (0.001, 0.003, 0.01)))
+RATES = tuple(map(Adam, (0.0003, 0.001, 0.003)))
 PUBLISHED = SGD(0.001)
 SGD_RATES = (PUBLISHED, *map(SGD, (0.01, 0.1, 1.0)))
 CONTROLS = ("gain", "layer-gain", "FSG-gain", "FSG-EMA")
