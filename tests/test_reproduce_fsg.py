@@ -13,7 +13,7 @@ from minizo.data.dataset import Dataset
 from minizo.estimators import FSG, FCGrad, LayerGain
 from minizo.lab.generated import COLUMNS, frozen
 from minizo.optim import SGD, Adam
-from minizo.reproduce import fsg, fsg_convnets, fsg_published, fsg_report
+from minizo.reproduce import fsg, fsg_lenet, fsg_published, fsg_report
 
 # The comparison --------------------------------------------------------------------------------
 
@@ -85,27 +85,19 @@ def test_best_setting_of_each_kind():
 
 
 @pytest.mark.parametrize(
-    "case, shape, weights, real",
-    [
-        (fsg.LearnedCase(STE()), (1, 28, 28), 7940, ()),
-        (fsg_convnets.ConvCase(STE()), (1, 14, 14), 1620, ()),
-        (fsg_convnets.ConvCase(STE(), model="cifar"), (3, 16, 16), 4608, ("conv1", "fc")),
-        (fsg_convnets.ConvCase(STE(), model="cifar-full"), (3, 32, 32), 267_264, ("conv1", "fc")),
-    ],
-    ids=["mlp", "lenet", "cifar", "full"],
+    "case, shape, weights",
+    [(fsg.LearnedCase(STE()), (1, 28, 28), 7940), (fsg_lenet.LeNetCase(STE()), (1, 14, 14), 1620)],
+    ids=["mlp", "lenet"],
 )
-def test_networks_of_the_comparison(case, shape, weights, real):
-    """How many weights are binary, and which layers stay real; a record for every seed."""
+def test_networks_of_the_comparison(case, shape, weights):
+    """All weights are binary; a record for every seed."""
     x, labels = np.zeros((10, *shape), np.float32), np.arange(10)
     images = Dataset("images", x, labels, x, labels, classes=10)
     network = case.network(images)
-    if real:
-        objective = case.objective(images)
-    else:
-        objective = Objective(network, case.quantizer)
+    objective = Objective(network, case.quantizer)
     assert sum(int(np.prod(network.shapes[name])) for name in objective.quantized) == weights
     all_of_them = {name for name in network.shapes if name.endswith(".weight")}
-    assert all_of_them - set(objective.quantized) == {f"{name}.weight" for name in real}
+    assert all_of_them == set(objective.quantized)
     assert case.key(images) != replace(case, seed=1).key(images)
     assert replace(case, estimator=FSG()).cost() > replace(case, estimator=FCGrad()).cost()
 
@@ -113,11 +105,11 @@ def test_networks_of_the_comparison(case, shape, weights, real):
 def test_every_method_is_tuned_on_one_grid():
     """The same optimisers for all; the controls are there; slow ones are marked."""
     table = fsg.methods(fsg.Sizes())
-    assert {*fsg.CONTROLS, *fsg_convnets.FROZEN, *fsg_convnets.METHODS} < set(table)
+    assert {*fsg.CONTROLS, *fsg_lenet.FROZEN, *fsg_lenet.METHODS} < set(table)
     assert {name for name, (_, slow) in table.items() if slow} == {
         "FSG", "FSG, fast committed", "FSG, LSTM", "FSG, scaled", "FSG, LSTM scaled",
     }  # fmt: skip
-    for name in fsg_convnets.FROZEN:
+    for name in fsg_lenet.FROZEN:
         frozen(table[name][0])
     assert isinstance(table["layer-gain"][0], LayerGain)
 
@@ -188,7 +180,6 @@ def test_the_part_of_cheap_methods(call, tmp_path):
 def tiny(call, monkeypatch):
     """The same command; what it draws are a few digits and shapes."""
     monkeypatch.setattr(data, "mnist", lambda: data.synthetic_digits(120, 60))
-    monkeypatch.setattr(data, "cifar10", lambda: data.synthetic_shapes(60, 40))
     return call
 
 
@@ -207,7 +198,7 @@ def test_the_part_of_lenet(tiny, tmp_path, monkeypatch):
     every = fsg_report.read_runs(folder / "fsg_lenet.csv")
     names = ["STE", "gain", "FSG-gain", "FCGrad", "FSG"]
     assert [(name, rate, seed) for name, rate, seed, _ in every] == [
-        (name, rate, TUNING) for name in names for rate in fsg_convnets.RATES
+        (name, rate, TUNING) for name in names for rate in fsg_lenet.RATES
     ]
     tuned = fsg_report.read_trace(folder / "fsg_lenet_trace.csv")
     assert {name for name, _ in tuned} == {*names, "FCGrad, frozen", "FSG, frozen"}
@@ -219,32 +210,10 @@ def test_the_part_of_lenet(tiny, tmp_path, monkeypatch):
     assert tiny("lenet", "--quick", "--steps", "4", "--seeds", "2") == (code, out, "")
 
 
-def test_the_part_of_cifar(tiny, tmp_path, monkeypatch):
-    """The first images only, and inner layers alone are binary; ``--full`` is ResNet-20."""
-    monkeypatch.setattr(fsg_convnets, "METHODS", ("STE", "FCGrad"))
-    code, out, _ = tiny("cifar", "--quick", "--steps", "2")
-    assert code == 0
-    for words in (
-        "first 60 training and 40 test images",
-        "4,608 of ",
-        "first and last layer real",
-        "no verdict from few seeds",
-    ):
-        assert words in out
-    # the whole network, on the small images that are here, and without a GPU
-    monkeypatch.setattr(fsg_convnets, "RATES", (Adam(0.01),))
-    monkeypatch.setattr(fsg_convnets.backend, "get", lambda name: np)
-    full = replace(fsg_convnets.SETTINGS["cifar-full"], batch=2)
-    monkeypatch.setitem(fsg_convnets.SETTINGS, "cifar-full", full)
-    code, out, _ = tiny("cifar", "--quick", "--full", "--steps", "1")
-    assert code == 0 and "ResNet-20, 1 steps of 2" in out
-    assert (tmp_path / "runs" / "fsg-quick" / "fsg_cifar_full.txt").exists()
-
-
 def test_methods_at_the_edge_of_the_grid():
     tuned = {("a", "Adam"): (Adam(0.01), []), ("b", "Adam"): (Adam(0.03), []),
              ("c", "Adam"): (Adam(0.1), []), ("c, frozen", "Adam"): (Adam(0.1), [])}  # fmt: skip
-    assert fsg_convnets.at_the_edge(tuned) == ["a", "c"]
+    assert fsg_lenet.at_the_edge(tuned) == ["a", "c"]
 
 
 def test_bad_input_is_refused(call):

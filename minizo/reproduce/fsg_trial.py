@@ -44,7 +44,6 @@ SGD_RATES = (PUBLISHED, *map(SGD, (0.01, 0.1, 1.0)))
 CONTROLS = ("gain", "layer-gain", "FSG-gain", "FSG-EMA")
 ADAM = ("STE", *CONTROLS, "fast-net", "FCGrad", "MultiFC", "LSTMFC", "FSG")
 AT_SGD = ("STE", "gain", "FCGrad", "MultiFC", "LSTMFC", "FSG")
-STE_AT_BEST = "STE, best rate"
 
 
 @dataclass(frozen=True)
@@ -169,7 +168,7 @@ def known(place):
 
 
 def weights(place, sizes, folder, quiet):
-    """Where runs start: (`Weights`, depth, classes).
+    """Where runs start: (`Weights`, the sizes with the depth and width of their network, classes).
 
     ``place``, or the published checkpoint in $MINIZO_DATA; where there is none, a network is
     trained in full precision first, and kept in the folder.
@@ -178,7 +177,8 @@ def weights(place, sizes, folder, quiet):
     if place is None and root and Path(root, CHECKPOINT).is_file() and sizes.depth == 20:
         place = Path(root, CHECKPOINT)
     if place is not None:
-        return Weights.of(place), *known(place)
+        depth, classes = known(place)
+        return Weights.of(place), replace(sizes, depth=depth, width=16), classes
     path = Path(folder, f"full-precision-{sizes.depth}-{sizes.width}-{sizes.pretrain}.npz")
     if not quiet:
         notice(
@@ -192,7 +192,7 @@ def weights(place, sizes, folder, quiet):
         batch=sizes.batch, augment=CropFlip(), path=path, resume=path.exists(),
         record_every=sizes.pretrain, loss_examples=min(sizes.loss, found.y_train.shape[0]),
     )  # fmt: skip
-    return Weights.of(path), sizes.depth, found.classes
+    return Weights.of(path), sizes, found.classes
 
 
 def changed(table, sizes):
@@ -258,7 +258,7 @@ def run_trial(table, sizes, begin, run):
 
     tried, adam = tuned({name: RATES for name in ADAM if name in table})
     best_sgd, ste = tuned({"STE": SGD_RATES})
-    sgd = {STE_AT_BEST: ste["STE"]}
+    sgd = {show.AT_BEST: ste["STE"]}
     sgd |= straight({name: table[name] for name in AT_SGD if name in table}, PUBLISHED)
     rate = adam["FSG"][0]
     return Found(adam, sgd, straight(changed(table, sizes), rate), tried | best_sgd)
@@ -303,8 +303,7 @@ def part(table, sizes, run, folder, out, *, place=None, full=False, quiet=False,
     workers : int, optional
         For the forecast.
     """
-    begin, depth, classes = weights(place, sizes, folder, quiet)
-    sizes = replace(sizes, depth=depth)
+    begin, sizes, classes = weights(place, sizes, folder, quiet)
     load = partial(images, sizes, classes, backend.get("cupy") if full else None)
     found = load()
     if not quiet:

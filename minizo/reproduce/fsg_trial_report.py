@@ -26,7 +26,8 @@ OF_CHANGES = {
     "networks": "not tried",
 }
 OF_COST = {"STE": "1.00", "fast-net": "1.45", "FSG": "4.65"}  # table 5, seconds an epoch
-NOTHING = "not told apart"
+NOTHING, FEW = "not told apart", "no verdict from few seeds"
+AT_BEST = "STE, best rate"  # in the table of SGD
 
 
 def accuracies(group):
@@ -73,13 +74,13 @@ def verdict(name, groups, against, controls):
     if found is None:
         return "diverged"
     if found.interval is None:
-        return "no verdict from few seeds"
+        return FEW
     if sign(found) < 0:
         return "worse"
     if sign(found) == 0:
         return NOTHING
-    known = [c for c in controls if c in groups and c != name]
-    if name in controls or not known:
+    known = [c for c in (*controls, AT_BEST) if c in groups and c != name]
+    if name in (*controls, AT_BEST) or not known:
         return "better"
     best = max(known, key=lambda c: fmean(accuracies(groups[c])))
     beside = sign(difference(groups[name], groups[best]))
@@ -185,15 +186,14 @@ def plainly(found, controls):
         lines += [
             f"  {which}: {words} (beside the STE): {'; '.join(n)}" for words, n in said.items()
         ]
-    best = next(name for name in found.sgd if name not in ("STE",))
-    ste = in_words(difference(found.sgd[best][1], found.sgd["STE"][1]))
-    lines.append(f"  SGD: the STE gains {ste} points by a better rate alone")
-    base = found.adam["FSG"][1]
-    moved = {key: sign(difference(group, base)) for key, (_, group) in found.changes.items()}
-    for words, side in (("better than FSG as it is", 1), ("worse", -1), (NOTHING, 0)):
-        names = [f"{what} {value}" for (what, value), own in moved.items() if own == side]
-        if names:
-            lines.append(f"  FSG changed: {words}: {'; '.join(names)}")
+    rate, best = found.sgd[AT_BEST]
+    ste = in_words(difference(best, found.sgd["STE"][1]))
+    lines.append(f"  SGD: the STE gains {ste} points by a better rate, {rate.lr:g}, alone")
+    said, base = {}, found.adam["FSG"][1]
+    for (what, value), (_, group) in found.changes.items():
+        words = verdict("changed", {"changed": group, "FSG": base}, "FSG", ())
+        said.setdefault(words, []).append(f"{what} {value}")
+    lines += [f"  FSG changed, {words}: {'; '.join(names)}" for words, names in said.items()]
     return "\n".join(lines)
 
 
