@@ -78,6 +78,10 @@ def test_the_trial_without_a_checkpoint(call, tmp_path, monkeypatch):
     assert {r["lr"] for r in reported if r["table"] == "sgd" and r["name"] != show.AT_BEST} == {
         "0.001"
     }
+    # the tables again, from the file
+    sizes, found = replace(SIZES, seeds=5), show.read(folder / "fsg_cifar.csv")
+    again = show.text(found, sizes, "", fsg_trial.CONTROLS, fsg_trial.RATES, TUNING)
+    assert again.strip() in text
     monkeypatch.setattr(sweep, "_work", lambda *a: pytest.fail("ran again"))
     assert call("--quick", "--seeds", 5, "--quiet") == (code, out, "")
 

@@ -212,22 +212,8 @@ def changed(table, sizes):
     return found
 
 
-@dataclass
-class Found:
-    """What the trial found: name -> (optimiser, records of the seeds).
-
-    adam, sgd : dict of method;  changes : dict of (what, value);  tried : dict of (method,
-    optimiser) to the records of the tuning seed.
-    """
-
-    adam: dict
-    sgd: dict
-    changes: dict
-    tried: dict
-
-
 def run_trial(table, sizes, begin, run):
-    """Make the runs; a `Found`.
+    """Make the runs; a `fsg_trial_report.Found`.
 
     Parameters
     ----------
@@ -261,7 +247,7 @@ def run_trial(table, sizes, begin, run):
     sgd = {show.AT_BEST: ste["STE"]}
     sgd |= straight({name: table[name] for name in AT_SGD if name in table}, PUBLISHED)
     rate = adam["FSG"][0]
-    return Found(adam, sgd, straight(changed(table, sizes), rate), tried | best_sgd)
+    return show.Found(adam, sgd, straight(changed(table, sizes), rate), tried | best_sgd)
 
 
 def forecast(sizes, table, begin, found, workers):

@@ -1,6 +1,8 @@
 """The report of the trial of learned gradients: tables, verdicts in words, and a picture."""
 
+import csv
 import math
+from dataclasses import dataclass
 from statistics import fmean
 
 from matplotlib.figure import Figure
@@ -8,6 +10,7 @@ from matplotlib.figure import Figure
 from .. import report
 from ..compare.statistics import paired
 from ..figures.style import styles
+from ..optim import SGD, Adam
 from .fsg_report import final
 
 # test accuracy in per cent: MetaQuant's README, ResNet-20, CIFAR-10, DoReFa; 100 epochs of 128
@@ -28,6 +31,20 @@ OF_CHANGES = {
 OF_COST = {"STE": "1.00", "fast-net": "1.45", "FSG": "4.65"}  # table 5, seconds an epoch
 NOTHING, FEW = "not told apart", "no verdict from few seeds"
 AT_BEST = "STE, best rate"  # in the table of SGD
+
+
+@dataclass
+class Found:
+    """What the trial found: name -> (optimiser, records of the seeds).
+
+    adam, sgd : dict of method;  changes : dict of (what, value);  tried : dict of (method,
+    optimiser) to the records of the tuning seed.
+    """
+
+    adam: dict
+    sgd: dict
+    changes: dict
+    tried: dict
 
 
 def accuracies(group):
@@ -197,7 +214,9 @@ def plainly(found, controls):
     return "\n".join(lines)
 
 
-CSV = ["table", "name", "optimizer", "lr", "seed", "train_loss", "test_accuracy", "seconds"]
+COLUMNS = ["step", "seconds", "train_loss", "test_accuracy"]
+CSV = ["table", "name", "optimizer", "lr", "seed", *COLUMNS]
+OPTIMIZERS = {"SGD": SGD, "Adam": Adam}
 
 
 def csv_rows(found):
@@ -214,8 +233,27 @@ def csv_rows(found):
 
 
 def _row(table, name, rate, record):
-    values = [f"{final(record, c):.6g}" for c in CSV[-3:]]
+    values = ["" if "error" in record else repr(final(record, c)) for c in COLUMNS]
     return [table, name, type(rate).__name__, f"{rate.lr:g}", record["seed"], *values]
+
+
+def read(path):
+    """The `Found` that `csv_rows` were written of."""
+    adam, sgd, changes, tried = {}, {}, {}, {}
+    tables = {"adam": adam, "sgd": sgd, "changes": changes}
+    with open(path, newline="") as file:
+        for row in csv.DictReader(file):
+            rate = OPTIMIZERS[row["optimizer"]](float(row["lr"]))
+            known = {c: [float(row[c])] for c in COLUMNS if row[c]}
+            record = {"records": known} if known else {"error": "diverged"}
+            record["seed"] = int(row["seed"])
+            if row["table"] == "tuning":
+                tried.setdefault((row["name"], rate), []).append(record)
+                continue
+            key = row["name"]
+            key = tuple(key.split(": ", 1)) if row["table"] == "changes" else key
+            tables[row["table"]].setdefault(key, (rate, []))[1].append(record)
+    return Found(adam, sgd, changes, tried)
 
 
 def picture(found, title):
