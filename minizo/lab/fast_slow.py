@@ -455,7 +455,7 @@ def run(setup, count=300):
     plain, _, k3 = random_gaps(drawn, 400)
     noisy, _, k4 = random_gaps(drawn, 5, NOISE, ERROR, paths=None)
     # the control: noise of twice G, and a factor that sees it
-    seen, se, k5 = random_gaps(drawn, 4000, 2.0, factor=drawn.peeking, paths=8)
+    seen, se, k5 = random_gaps(drawn, 2000, 2.0, factor=drawn.peeking, paths=8)
     drift, _, k6 = random_gaps(drawn, 5, NOISE, 30.0, paths=None)
     claims = [
         compare("2-cycle, beta = 0: f(xhat) - f* over the printed bound: above 1", PAPER, 1.0,
@@ -478,7 +478,7 @@ def run(setup, count=300):
                 "an LSTM", unmoved(LSTM(1, 4), setup.seed), "<="),
         compare(f"{count} random problems, 400 steps, no noise: largest f(xhat) - f* over the "
                 "corrected bound", OURS, 1.0, float(np.max(plain / corrected(k3))),
-                "a phi that sees the noise of its gradient, 4000 steps, mean - 6 standard errors",
+                "a phi that sees the noise of its gradient, 2000 steps, mean - 6 standard errors",
                 float(np.max((seen - 6.0 * se) / corrected(k5))), "<=", 1e-9),
         compare(f"{count} random problems, noise and a noisy slow-net, the mean over all 4^5 "
                 "paths: the same", OURS, 1.0, float(np.max(noisy / corrected(k4))),
