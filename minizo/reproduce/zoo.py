@@ -80,7 +80,6 @@ METHODS = (
     Method(BINARY, "RBNN, rotation detached", q.RBNN(detach_rotation=True)),
     Method(BINARY, "ReSTE", q.ReSTE()),
     Method(BINARY, "FDA", q.FDA()),
-    Method(BINARY, "like QuantNet, per layer", q.QuantNet()),
     Method(BINARY, "DoReFa, 1 bit", q.DoReFa()),
     Method(BINARY, "Bop", q.Sign(), optimizers=BOP),
     Method(BINARY, "normalised STE, identity", q.Sign(), estimator=NormalisedSTE()),
