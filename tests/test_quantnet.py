@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from test_backend import problem
 from zoo import RNG, SHAPE, assert_gradient, beside, weights
 
 import minizo
 from minizo import Batch, Objective, checkpoint, models, rng
+from minizo.backend import to_numpy
 from minizo.data import synthetic_digits
 from minizo.errors import InputError
 from minizo.optim import Adam
@@ -169,6 +171,35 @@ def test_other_quantisers_add_nothing():
     assert objective.in_use() is objective
     value, dw = MidRise().penalty(np.ones((2, 3)), 1.0)
     assert value.tolist() == [0.0, 0.0] and not dw.any()
+
+
+@pytest.mark.parametrize("quantizer", HALF, ids=str)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_same_on_a_strict_namespace(quantizer, dtype):
+    """Loss, gradient and weights in use with R in them: NumPy's, to rounding."""
+    (ours, theta, batch), (other, theta_s, batch_s) = problem(quantizer, dtype)
+    found, found_s = ours.ste_gradient(theta, batch), other.ste_gradient(theta_s, batch_s)
+    rtol = 1e-4 if dtype == "float32" else 1e-11
+    assert found.gradient.dtype == theta.dtype
+    for a, b in ((found_s.loss, found.loss), (found_s.gradient, found.gradient)):
+        np.testing.assert_allclose(to_numpy(a), b, rtol=rtol, atol=1e-2 * rtol)
+    used, used_s = ours.weights_in_use(theta), other.weights_in_use(theta_s)
+    np.testing.assert_allclose(to_numpy(used_s["fc1.weight"]), used["fc1.weight"], rtol=rtol)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("quantizer", HALF, ids=str)
+def test_gpu_the_same_on_cupy(quantizer, cupy):
+    """Loss with R, and its gradient, of the same weights on the card, in float64."""
+    objective, theta, batch = small(quantizer)
+    objective = objective.at(0.5)
+    scales = {name: cupy.asarray(alpha) for name, alpha in objective.scales.items()}
+    there = Objective(objective.network, objective.quantizer, scales=scales)
+    moved = Batch(cupy.asarray(batch.x), cupy.asarray(batch.labels))
+    found = objective.ste_gradient(theta, batch)
+    other = there.ste_gradient(cupy.asarray(theta), moved)
+    np.testing.assert_allclose(to_numpy(other.loss), found.loss, rtol=1e-10)
+    np.testing.assert_allclose(to_numpy(other.gradient), found.gradient, rtol=1e-8, atol=1e-12)
 
 
 # Weights in use ----------------------------------------------------------------------------------

@@ -45,7 +45,8 @@ class QuantNet(InitialScale):
     optimiser of the network. Cost in addition to the network's: 2 r multiply-accumulates a weight
     and use, which are not counted, and r numbers a weight of memory (r/n with "filter"). Accuracies
     and losses that a run records are those of the binary weights, without R; `Objective.evaluate`
-    and every estimator see the soft weights and R. In the last step |u| jumps to 1 all the same.
+    and every estimator see the soft weights and R. Running statistics of batch normalisation are
+    those of the soft weights. At the end of a run |u| jumps to 1 from wherever R has taken it.
 
     References
     ----------
