@@ -119,7 +119,7 @@ def save_group(path, group, state, records, errors):
         return
     arrays = flatten("state", state)
     objective = group.objective.at(state.step / group.lead.steps)
-    for name, weight in objective.quantize(state.theta).items():
+    for name, weight in objective.in_use().quantize(state.theta).items():
         arrays[f"quantized.{name}"] = weight
     for name, weight in objective.network.views(state.theta).items():
         arrays[f"latent.{name}"] = weight

@@ -183,6 +183,7 @@ ENTRIES = (
     Entry("rbnn, detached", q.RBNN(detach_rotation=True)),
     Entry("reste", q.ReSTE()),
     Entry("fda", q.FDA()),
+    Entry("quantnet", q.QuantNet(), none="training needs no surrogate"),
     Entry("dorefa, 1 bit", q.DoReFa(bits=1), _c),
     Entry("dorefa, 2 bits", q.DoReFa(bits=2), none="steps are unequal in x"),
     Entry("dorefa-activation", q.DoReFaActivation(bits=2)),

@@ -57,8 +57,9 @@ class Objective(QuantizedNetwork):
     All methods take theta of shape (d,) or (P, d). A forward is one evaluation of the network on
     one batch for one theta, a backward one back-propagation.
 
-    F is the loss in training: batch normalisation uses the statistics of the batch, for each member
-    of a population its own. `outputs` is the network in use: it takes the running statistics.
+    F is the loss in training, with what a quantiser adds to it (`Quantizer.penalty`): batch
+    normalisation uses the statistics of the batch, for each member of a population its own.
+    `outputs` is the network in use: it takes the running statistics.
     """
 
     loss: object = field(default_factory=SoftmaxCrossEntropy)
@@ -79,7 +80,8 @@ class Objective(QuantizedNetwork):
         each theta.
         """
         params = self.training_params(theta, batch)
-        return self.loss_of(self.network.predict(params, batch.x), batch.labels)[0]
+        loss = self.loss_of(self.network.predict(params, batch.x), batch.labels)[0]
+        return loss + self.penalty(params)[0] if self._penalised else loss
 
     def loss_of(self, outputs, labels):
         """The loss (...) of the network's outputs, and the cache that the loss's backward takes.
@@ -116,6 +118,10 @@ class Objective(QuantizedNetwork):
         loss, cache = self.loss_of(outputs, batch.labels)
         dy = unrolled(self.loss.backward(cache), outputs, len(self.network.output_shape))
         gradient = self.network.backward(params, caches, dy)
+        if self._penalised:
+            more, own = self.penalty(params)
+            loss = loss + more
+            gradient = {**gradient, **{name: gradient[name] + dw for name, dw in own.items()}}
         return Gradient(loss, gradient, self.network.statistics(caches))
 
     def ste_gradient(self, theta, batch):

@@ -12,7 +12,7 @@ from .contracts import check_backward, check_learned, check_part
 from .errors import InputError, require
 from .network import Network
 from .norms import rms
-from .quantizers.base import advances
+from .quantizers.base import advances, deployed, penalises
 
 
 @dataclass(frozen=True, eq=False)
@@ -270,7 +270,44 @@ class QuantizedNetwork:
                 f"state has no {missing[0]}, but this network has running statistics: pass those "
                 "of the run, run.state"
             )
-        return self.quantize(theta) | (state or {})
+        return self.in_use().quantize(theta) | (state or {})
+
+    def in_use(self):
+        """The same with quantisers that give the weights in use, where those of training are soft.
+
+        It is the object itself where they are not.
+        """
+        if not any(getattr(quantizer, "soft", False) for quantizer in self.quantizers):
+            return self
+        used = {name: deployed(own) for name, own in self.exceptions.items()}
+        return replace(self, quantizer=deployed(self.quantizer), exceptions=used)
+
+    @cached_property
+    def _penalised(self):
+        return tuple(name for name in self.quantized if penalises(self.quantizer_of(name)))
+
+    def penalty(self, weights):
+        """What the quantisers add to the loss for the quantised weights, and its gradient.
+
+        Parameters
+        ----------
+        weights : dict of str to ndarray of shape (..., *shape)
+
+        Returns
+        -------
+        R : ndarray (...), or the number 0 where no quantiser adds anything
+        gradient : dict of str to ndarray
+            dR/dw of those weights that have one.
+        """
+        value, gradient = 0.0, {}
+        for name in self._penalised:
+            w, quantizer = weights[name], self.quantizer_of(name)
+            xp, shape = backend.namespace(w), self.network.layer_shapes[name]
+            # (..., *shape) -> (..., m) or (..., F, n), and back
+            rows = xp.reshape(w, (*w.shape[: w.ndim - len(shape)], *self._rows(name)))
+            own, dw = quantizer.penalty(rows, self.scales[name])
+            value, gradient[name] = value + own, xp.reshape(dw, w.shape)
+        return value, gradient
 
     def straight_through(self, theta, gradient, noise=None):
         """J(theta)^T dL/dw, like theta: what the quantisers' backward rules make of dL/dw.

@@ -181,7 +181,7 @@ def test_the_perturbation_follows_alpha(toy_problem):
     np.testing.assert_array_equal(other[weights], 2.0 * one[weights])
 
 
-@pytest.mark.parametrize("name", sorted(set(quantizers.QUANTIZERS) - set(SCALED)))
+@pytest.mark.parametrize("name", sorted(set(quantizers.QUANTIZERS) - {*SCALED, "quantnet"}))
 def test_quantisers_with_another_scale_do_not_take_it(name):
     """Levels +-1, learned or live: a factor of the initial scale would say nothing there."""
     assert "alpha_scale" not in parts.takes(parts.Part("quantizer", name))

@@ -21,8 +21,13 @@ QUANTIZER_ROWS = [
     q.MultiBit("tanh", bits=3), q.AbsMax(bits=4), q.QuEST(bits=3, block=8, trust=1.3),
     q.MidRise("tanh", per="filter"), q.LSQ("tanh", per="filter"), q.Sign(per="filter"),
     q.QuEST(per="filter", block=16), q.TWN(per="filter"), q.DoReFa(per="filter"),
-    q.FDA(amplitude=0.5), q.DoReFa("tanh", bits=3), q.ReSTE().at(1.0),
+    q.FDA(amplitude=0.5), q.QuantNet(per="filter", expand=0.1),
+    q.DoReFa("tanh", bits=3), q.ReSTE().at(1.0),
 ]  # fmt: skip
+
+
+# whose quantize is smooth in what it learns
+LEARNED = q.FDA | q.RBNN | q.QuantNet
 
 
 @pytest.mark.parametrize("quantizer", QUANTIZER_ROWS, ids=str)
@@ -36,7 +41,7 @@ def test_quantizers_pass(quantizer):
     alone = quantizer.pointwise and not quantizer.by_filter
     judged = alone and not quantizer.random and quantizer.epsbar is not None
     assert results["noise"] is (True if judged else None)
-    assert results["learned"] is (True if isinstance(quantizer, q.FDA | q.RBNN) else None)
+    assert results["learned"] is (True if isinstance(quantizer, LEARNED) else None)
 
 
 # Planted faults of a quantiser -------------------------------------------------------------------

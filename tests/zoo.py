@@ -4,13 +4,14 @@ import numpy as np
 from strategies import generator
 
 from minizo import rng
-from minizo.quantizers import LSQ, QUANTIZERS, TWN, MidRise, QuEST
+from minizo.quantizers import LSQ, QUANTIZERS, TWN, MidRise, QuantNet, QuEST
 
 # Every quantiser as it is, and what settings make of some
 EVERY = {
     **{name: kind() for name, kind in QUANTIZERS.items()},
     "midrise, filters": MidRise("tanh", per="filter"),
     "lsq, filters": LSQ(per="filter"),
+    "quantnet, filters": QuantNet(per="filter", expand=0.5),
     "twn, filters": TWN(per="filter"),
     "quest, blocks": QuEST(block=4, trust=1.3, per="filter"),
 }

@@ -5,7 +5,7 @@ An experiment is called by its part and number, `A-1`; a part's letter means all
 
 from ..figures import finite_sample as drawn
 from ..figures import relatives
-from . import cones, convergence, lineage, mean_field, proxquant, smoothing
+from . import cones, convergence, fast_slow, lineage, mean_field, proxquant, smoothing
 from .curves import picture
 from .finite_sample import bounds, inputs, lemmas, one_step, recovery, recurrence, teacher
 from .runner import Experiment
@@ -59,6 +59,8 @@ EXPERIMENTS = {
                    cones.run, relatives.cones),
         Experiment("C-6", "many quantised weights, learned online: a stochastic differential "
                    "equation", 8, mean_field.run, relatives.mean_field),
+        Experiment("C-7", "FSG's theorem 1 as printed is false; a bound that is proved", 5,
+                   fast_slow.run, picture),
         Experiment("D-1", "six laws: uniform noise gives a parabola, not a box", 2,
                    smoothing.zero_bias, picture),
         Experiment("D-2", "the mean of SPSA need not be a gradient", 1, smoothing.curl, picture),

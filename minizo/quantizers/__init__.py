@@ -9,6 +9,7 @@ One idea a file, from the top down:
     scaled        signs with a live scale: XNOR, Bi-Real, magnitude-aware, ReSTE; BNN without one
     standardised  signs of standardised filters: IR-Net, RBNN with its rotations
     fda           the sign as a Fourier series with a noise-adaptation network
+    quantnet      a network that maps weights to nearly binary ones: QuantNet, approximated
     learned_step  LSQ, whose step is learned; QuEST, whose step follows the weights
     bitnet        BitNet b1.58: ternary weights, activations a token at a time
     stochastic    stochastic BinaryConnect
@@ -21,6 +22,7 @@ from .dorefa import DoReFa, DoReFaActivation
 from .fda import FDA
 from .fitted import TWN, MultiBit, Ternary
 from .learned_step import LSQ, QuEST
+from .quantnet import QuantNet
 from .scaled import BNN, BiReal, MagnitudeAware, ReSTE, Xnor
 from .staircase import MidRise, MidTread, Sign
 from .standardised import RBNN, IRNet
@@ -39,6 +41,7 @@ QUANTIZERS = {
     "rbnn": RBNN,
     "reste": ReSTE,
     "fda": FDA,
+    "quantnet": QuantNet,
     "dorefa": DoReFa,
     "twn": TWN,
     "ternary": Ternary,
@@ -69,6 +72,7 @@ __all__ = [
     "MidTread",
     "MultiBit",
     "QuEST",
+    "QuantNet",
     "Quantizer",
     "ReSTE",
     "Sign",

@@ -65,6 +65,9 @@ class Quantizer(Settings):
         by row: those of a token, or of an example.
     diagonal : bool
         Whether `backward` is the diagonal rule.
+    soft : bool
+        Whether the weights of training only come near their levels: those in use are then the ones
+        of the end of a run, ``at(1.0)``.
     levels : int or None
         Number of levels in a row, if it is fixed.
     epsbar : float or None
@@ -113,6 +116,7 @@ class Quantizer(Settings):
     pointwise = True
     live = False
     diagonal = True
+    soft = False
     levels = None
     epsbar = None
     default_eps = 0.25
@@ -178,6 +182,24 @@ class Quantizer(Settings):
     def refresh(self, x, scale):
         """Return new values of `kept` at the beginning of an epoch, by name."""
         return {}
+
+    def penalty(self, w, alpha):
+        """Return what is added to the loss in training for weights w = Q(x), and its gradient.
+
+        Parameters
+        ----------
+        w : ndarray (..., m) or (..., F, n)
+        alpha : ndarray that broadcasts against w
+
+        Returns
+        -------
+        R : ndarray (...)
+            One number for each set of weights.
+        dw : ndarray like w
+            dR/dw. A quantiser that adds nothing, as most, does not define it.
+        """
+        xp = backend.namespace(w)
+        return xp.sum(0.0 * w, axis=(-2, -1) if self.by_filter else -1), xp.zeros_like(w)
 
     def scale(self, w):
         """Return the unit of length of the initial weights, constant from then on: 1 here.
@@ -306,6 +328,16 @@ class FullPrecision(Quantizer):
     def smooth(self, x, scale):
         """Return x itself."""
         return x
+
+
+def penalises(quantizer):
+    """Whether ``quantizer.penalty`` is its class's own."""
+    return getattr(type(quantizer), "penalty", Quantizer.penalty) is not Quantizer.penalty
+
+
+def deployed(quantizer):
+    """``quantizer`` itself, or that of the end of a run where its weights are soft until then."""
+    return quantizer.at(1.0) if getattr(quantizer, "soft", False) else quantizer
 
 
 def advances(quantizer):
