@@ -6,7 +6,7 @@ end of the stretch, and G_t = exp(A T_t), the decay on that way,
 
     h_end = exp(A sum_t dt_t) h_0 + sum_t G_t b_t,                b_t = dt_t u_t B_t
 
-Backward, mu_end = dl/dh_end given, with lam_t = dl/dh_t and mu_0 = dl/dh_0 = exp(A sum_t dt_t) mu_end:
+Backward, mu_end = dl/dh_end given; lam_t = dl/dh_t, mu_0 = dl/dh_0 = exp(A sum_t dt_t) mu_end:
 
     lam_t = G_t mu_end
     dB_t = sum_e lam_t dt_t u_t,     du_t = dt_t sum_n lam_t B_t
