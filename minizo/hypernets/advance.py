@@ -154,12 +154,29 @@ def earlier(v, triangle):
     array([0., 1., 3.])
     """
     xp = backend.namespace(v)
-    length, most = v.shape[1], triangle.shape[0]
-    if length <= most:
+    length = v.shape[1]
+    if length <= triangle.shape[0]:
         return xp.matmul(triangle[:length, :length], v)
     half = length // 2
     first, second = earlier(v[:, :half, :], triangle), earlier(v[:, half:, :], triangle)
     second += first[:, -1:, :] + v[:, half - 1 : half, :]
+    return xp.concat([first, second], axis=1)
+
+
+def later(v, triangle):
+    """Return sum_{s > t} v_s, as `earlier`: summed from the end, nothing is subtracted.
+
+    >>> import numpy as np
+    >>> later(np.array([[[1.0], [2.0], [4.0]]]), np.tri(2, k=-1))[0, :, 0]
+    array([6., 4., 0.])
+    """
+    xp = backend.namespace(v)
+    length = v.shape[1]
+    if length <= triangle.shape[0]:
+        return xp.matmul(xp.matrix_transpose(triangle[:length, :length]), v)
+    half = length // 2
+    first, second = later(v[:, :half, :], triangle), later(v[:, half:, :], triangle)
+    first += second[:, :1, :] + v[:, half : half + 1, :]
     return xp.concat([first, second], axis=1)
 
 
@@ -185,7 +202,8 @@ class _Walk:
         steps = chunk_size(chunk, x.A.shape[0] * x.A.shape[1], x.u)
         self.tiles = tiles(rows, length, steps)
         longest = min(steps, length)
-        self.along = backend.empty((self.a.shape[0], longest, self.a.shape[1]), x.u)
+        shape = (self.a.shape[0], longest, self.a.shape[1])
+        self.along = backend.scratch("scan A", shape, x.u)
         self.along[...] = self.a[:, None, :]
         most = min(longest, SUMMED)
         self.triangle = xp.tril(xp.ones_like(backend.empty((most, most), x.u)), k=-1)
@@ -193,7 +211,7 @@ class _Walk:
     def piece(self, rows, time):
         xp = backend.namespace(self.u)
         u, dt, b = (v[rows, time, :] for v in (self.u, self.dt, self.B))
-        left = xp.flip(earlier(xp.flip(dt, axis=1), self.triangle), axis=1)
+        left = later(dt, self.triangle)
         total = left[:, :1, :] + dt[:, :1, :]
         return _Piece(u, dt, b, left, total, xp.exp(total * self.a))
 

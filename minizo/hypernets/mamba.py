@@ -81,8 +81,8 @@ def softplus(x):
 class Piece(NamedTuple):
     """Intermediate values of a piece on the way to the scan, all (rows, T, ...).
 
-    x (D), the piece;  windows (K D + 1);  v and gate = sigmoid(v) (E), u = v gate;  rho (R + 1), a 1
-    at the end;  selected : Selected, whose C is ``None`` where nothing is read.
+    x (D), the piece;  windows (K D + 1);  v, gate = sigmoid(v), u = v gate (E);  rho (R + 1), 1
+    last;  selected : Selected, whose C is ``None`` where nothing is read.
     """
 
     x: object
