@@ -28,8 +28,8 @@ How it is computed:
   F[e, k D + d] = wc[e,k] Win[e,d], and bc behind. From dF = sum dv^T X follow the derivatives of
   its factors, once for the whole sequence. bdt is in a product in the same way.
 - Where only the last outputs are wanted (``last``), nothing is read from the states before, and the
-  scan there is `minizo.hypernets.advance`: it jumps over a stretch of time. z, C, y and o are not
-  computed for it, and their derivatives are 0.
+  scan there is `minizo.hypernets.advance`: it jumps over a stretch of time, and stops where nothing
+  further back reaches the outputs. z, C, y and o are not computed, and their derivatives are 0.
 - sigmoid(s) = 1 - e^-dt, because dt = softplus(s) = log(1 + e^s).
 - A long sequence is taken in pieces, so that memory grows with its length by D numbers a step and
   N E a piece: the backward finds again from x what it needs of a piece.
@@ -250,21 +250,26 @@ class Mamba(Hypernet):
         read = length - last  # the first step that is read
         out, states = backend.empty((rows.shape[0], last, rows.shape[2]), x), []
         folded = self._folded(params)
-        for row, times in self._pieces(rows, read):
-            h = None
-            for time in times:
-                seen = self._see(params, folded, rows, row, time, read)
-                if time.start < read:
-                    states.append(h)
-                    h = advance.forward(seen.selected, h, self.chunk)
-                    continue
+        for row, early, late in self._pieces(rows, read):
+            h = behind = None
+            jumped, kept = [], []
+            for time in reversed(early):
+                if behind is not None and not advance.alive(folded["A"], behind).any():
+                    break  # everything before is forgotten, to the last bit
+                seen = self._see(params, folded, rows, row, time, False)
+                jumped.append((time, behind))
+                share, behind = advance.forward(seen.selected, behind, self.chunk)
+                h = share if h is None else h + share
+            for time in late:
+                seen = self._see(params, folded, rows, row, time, True)
                 # 5. and 6. y = r + Dsk u,  o = y silu(z)
                 r, h, starts = chunked.forward(seen.selected, h, self.chunk)
                 o = r + params["Dsk"] * seen.selected.u
                 o *= silu(product(seen.x, folded["z"]))
                 # 7. out = o Wout^T
                 out[row, time.start - read : time.stop - read, :] = product(o, params["Wout"])
-                states.append(starts)
+                kept.append(starts)
+            states.append((jumped, kept))
         return xp.reshape(out, (*x.shape[:-2], last, x.shape[-1])), (x, states)
 
     def backward(self, params, cache, dout):
@@ -277,56 +282,58 @@ class Mamba(Hypernet):
         rows, dout = flat(x, 2), flat(dout, 2)
         read = rows.shape[1] - dout.shape[1]
         folded, dx = self._folded(params), xp.zeros_like(rows)
-        names = {**folded, **{name: params[name] for name in ("Wx", "Alog", "Dsk", "Wout")}}
+        names = folded | {name: params[name] for name in ("Wx", "Dsk", "Wout")}
         sums = {name: xp.zeros_like(value) for name, value in names.items()}
         left = list(states)
-        for row, times in reversed(self._pieces(rows, read)):
-            dh = None
-            for time in reversed(times):
-                seen = self._see(params, folded, rows, row, time, read)
-                if time.start < read:
-                    selected, dh = advance.backward(seen.selected, dh, left.pop(), self.chunk)
-                    dq, through = [selected.B], 0.0
-                else:
-                    here = dout[row, time.start - read : time.stop - read, :]
-                    selected, dh, through = self._read_back(
-                        params, folded, seen, left.pop(), here, dh, sums, dx[row, time, :]
-                    )
-                    dq = [selected.B, selected.C]
-                dwindows = self._back(params, folded, seen, selected, dq, through, sums)
-                # the piece has used the K - 1 steps before it, which have a gradient from it too
-                for k in range(self.kernel):
-                    first = time.start - self.kernel + 1 + k
-                    skipped = max(0, -first)  # windows that reach before the start
-                    to = slice(first + skipped, first + time.stop - time.start)
-                    if to.start < to.stop:
-                        part = slice(k * self.width, (k + 1) * self.width)
-                        dx[row, to, :] += dwindows[:, skipped:, part]
+        for row, _, late in reversed(self._pieces(rows, read)):
+            dh = before = None
+            jumped, kept = left.pop()
+            for time, starts in zip(reversed(late), reversed(kept), strict=True):
+                seen = self._see(params, folded, rows, row, time, True)
+                here = dout[row, time.start - read : time.stop - read, :]
+                scan, dh, du = self._read_back(
+                    params, folded, seen, starts, here, dh, sums, dx[row, time, :]
+                )
+                dwindows = self._back(params, folded, seen, scan, [scan.B, scan.C], du, sums)
+                self._spread(dx, row, time, dwindows)
+            # what was jumped over, from the first piece to the last
+            for time, behind in reversed(jumped):
+                seen = self._see(params, folded, rows, row, time, False)
+                scan, before = advance.backward(seen.selected, dh, behind, before, self.chunk)
+                dwindows = self._back(params, folded, seen, scan, [scan.B], 0.0, sums)
+                self._spread(dx, row, time, dwindows)
         return xp.reshape(dx, x.shape), self._unfolded(params, sums)
 
     def _pieces(self, x, read):
-        # (rows, times) as of `tiles`, none of which holds steps on both sides of ``read``
-        chunk = chunked.chunk_size(self.chunk, self.channels * self.states, x)
+        # (rows, pieces of time before the step ``read``, those from there on), as of `tiles`
+        tokens = PIECE * chunked.chunk_size(self.chunk, self.channels * self.states, x)
         rows, length, _ = x.shape
-        return [
-            (row, [
-                slice(max(time.start, start), min(time.stop, stop))
-                for start, stop in ((0, read), (read, length))
-                for time in times
-                if max(time.start, start) < min(time.stop, stop)
-            ])
-            for row, times in chunked.tiles(rows, length, PIECE * chunk)
-        ]  # fmt: skip
+        found = []
+        for row, times in chunked.tiles(rows, length, tokens):
+            early = [slice(t.start, min(t.stop, read)) for t in times if t.start < read]
+            late = [slice(max(t.start, read), t.stop) for t in times if t.stop > read]
+            found.append((row, early, late))
+        return found
+
+    def _spread(self, dx, row, time, dwindows):
+        # dx of a piece, and of the K - 1 steps before it, which it has used: dX -> dx
+        for k in range(self.kernel):
+            first = time.start - self.kernel + 1 + k
+            skipped = max(0, -first)  # windows that reach before the start
+            to = slice(first + skipped, first + time.stop - time.start)
+            if to.start < to.stop:
+                part = slice(k * self.width, (k + 1) * self.width)
+                dx[row, to, :] += dwindows[:, skipped:, part]
 
     def _folded(self, params):
-        # F (E, K D + 1); Win's part for z (E, D); [Wdt bdt] (E, R + 1)
+        # F (E, K D + 1); Win's part for z (E, D); [Wdt bdt] (E, R + 1); A = -exp(Alog) (E, N)
         xp = backend.namespace(params["Win"])
         e = self.channels
         # F[e, k D + d] = wc[e,k] Win[e,d]
         f = params["wc"][:, :, None] * params["Win"][:e, None, :]
         f = xp.concat([xp.reshape(f, (e, -1)), params["bc"][:, None]], axis=1)
         s = xp.concat([params["Wdt"], params["bdt"][:, None]], axis=1)
-        return {"F": f, "z": params["Win"][e:, :], "s": s}
+        return {"F": f, "z": params["Win"][e:, :], "s": s, "A": -xp.exp(params["Alog"])}
 
     def _unfolded(self, params, sums):
         # the gradients of the parameters from those of `_folded`
@@ -342,7 +349,7 @@ class Mamba(Hypernet):
             "Wx": sums["Wx"],
             "Wdt": sums["s"][:, :r],
             "bdt": sums["s"][:, r],
-            "Alog": sums["Alog"],
+            "Alog": -xp.exp(params["Alog"]) * sums["A"],
             "Dsk": sums["Dsk"],
             "Wout": sums["Wout"],
         }
@@ -361,8 +368,7 @@ class Mamba(Hypernet):
         )
 
     def _see(self, params, folded, x, row, time, read):
-        # steps 1 to 4; z where it is used
-        xp = backend.namespace(x)
+        # steps 1 to 4; C only where the states are read
         n, r = self.states, self.rank
         windows = self._windows(x, row, time)
         # 1. and 2. v = X F^T,  u = silu(v)
@@ -370,13 +376,13 @@ class Mamba(Hypernet):
         gate = sigmoid(v)
         u = v * gate
         # 3. [rho B C] = u Wx^T
-        wanted = r + n if time.start < read else r + 2 * n
+        wanted = r + 2 * n if read else r + n
         q = product(u, params["Wx"][:wanted, :])
         rho, b = with_one(q[:, :, :r]), q[:, :, r : r + n]
-        c = None if time.start < read else q[:, :, r + n :]
+        c = q[:, :, r + n :] if read else None
         # 4. dt = softplus(rho Wdt^T + bdt)
         dt = softplus(product(rho, folded["s"]))
-        selected = Selected(u, dt, -xp.exp(params["Alog"]), b, c)
+        selected = Selected(u, dt, folded["A"], b, c)
         return Piece(x[row, time, :], windows, v, gate, rho, selected)
 
     def _read_back(self, params, folded, seen, starts, dout, dh, sums, dx):
@@ -403,7 +409,7 @@ class Mamba(Hypernet):
         # from the scan's derivatives, and du that passed it by, to those of the windows
         xp = backend.namespace(scan.u)
         du = du + scan.u
-        sums["Alog"] += seen.selected.A * scan.A
+        sums["A"] += scan.A
         # 4. ds = d(dt) sigmoid(s),  sigmoid(s) = 1 - e^-dt,  drho = ds Wdt
         ds = -scan.dt * xp.expm1(-seen.selected.dt)
         sums["s"] += summed(ds, seen.rho)
