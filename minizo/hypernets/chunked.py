@@ -23,7 +23,7 @@ from .. import backend
 from ..settings import whole
 from .scan import Selected, flat, resting
 
-CHUNK = 2**18  # numbers in the states of a chunk that suits a processor's caches
+CHUNK = 2**19  # numbers in the states of a chunk that suits a processor's caches
 DEVICE_CHUNK = 2**23  # and of one that fills a GPU
 LONGEST = 16384  # steps of time in a chunk that was not asked for
 
@@ -56,7 +56,7 @@ def chunk_size(chunk, numbers, like):
 
     >>> import numpy as np
     >>> chunk_size(None, 1600, np.empty(0)), chunk_size(7, 1600, np.empty(0))
-    (163, 7)
+    (327, 7)
     """
     if chunk is None:
         total = DEVICE_CHUNK if backend.is_cupy(backend.namespace(like)) else CHUNK

@@ -57,7 +57,7 @@ from .base import Hypernet
 from .scan import Selected, flat
 
 SHORTEST, LONGEST = 0.001, 0.1  # initial dt, log-uniform between them
-PIECE = 4  # chunks of the scan in a piece
+PIECE = 2  # chunks of the scan in a piece
 
 
 def silu(x):
@@ -129,7 +129,7 @@ class Mamba(Hypernet):
     kernel : int
         K, of the convolution; 8 in FSG.
     chunk : int, optional
-        Steps of time that the scan takes at once; see `minizo.hypernets.chunked`. A piece is four
+        Steps of time that the scan takes at once; see `minizo.hypernets.chunked`. A piece is two
         of them.
 
     Notes
