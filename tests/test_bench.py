@@ -281,16 +281,29 @@ def test_scans_of_the_benchmark_agree():
     for y, dx in others:
         for ours, theirs in zip((reference[0], *reference[1]), (y, *dx), strict=True):
             np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-12)
+    y, dx = hypernets.last_read(x, dy)
+    dy[: len(dy) - len(y)] = 0.0
+    same, reference = hypernets.in_chunks(x, dy)
+    np.testing.assert_allclose(y, same[-len(y) :], rtol=1e-10, atol=1e-12)
+    for ours, theirs in zip(dx[:4], reference[:4], strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-11)
+    assert len(y) == 11 and not reference.C[:-11].any()
 
 
 def test_bench_hypernets(monkeypatch):
     """Both tables and the memory, on a tiny problem without PyTorch."""
     monkeypatch.setattr(rivals, "torch_or_none", lambda: None)
     steps = {"STE": STE(), "FSG": FSG(expand=2, states=2, kernel=2, units=2, length=2)}
-    record = hypernets.run(rounds=1, length=60, steps=steps)
-    assert set(record["scan"]) == {"minizo, chunked", "minizo, step by step", "a NumPy loop"}
+    record = hypernets.run(rounds=1, length=60, steps=steps, resnet=hypernets.mlp)
+    loops = {"minizo, step by step", "a NumPy loop"}
+    ours = {"minizo, chunked", "minizo, chunked, forward", "minizo, a sixth read"}
+    assert set(record["scan"]) == loops | ours
+    assert set(record["resnet"]) == {"STE", "FSG", "its scans alone"}
     text = hypernets.show(json.loads(json.dumps(record)))
     assert "length 60" in text and "600" in text and "FSG" in text and "/ STE" in text
+    assert "STE steps (wanted: at most 3)" in text
+    del record["resnet"]  # what --quick leaves out
+    assert "ResNet-20" not in hypernets.show(record)
     parts = record["profile"]["parts"]
     assert "scan, backward" in text and all(seconds >= 0.0 for seconds in parts.values())
     assert parts["scan, forward"] > 0.0 and parts["rest of Mamba, backward"] > 0.0

@@ -162,7 +162,9 @@ def test_the_networks_are_counted(toy):
         for weights in (60, 15):
             beside += fast.net.macs(weights, stored) + slow.net.macs(weights, stored)
     assert result.final("macs") == passes + beside
-    assert slow.net.macs(60, 3) == slow.net.model.macs(181) + slow.net.model.backward_macs(181)
+    mamba = slow.net.model
+    assert slow.net.macs(60, 3) == mamba.macs(181, 60) + mamba.backward_macs(181, 60)
+    assert mamba.macs(181, 60) < mamba.macs(181) == mamba.macs(181, 181)
 
 
 @pytest.mark.parametrize(

@@ -132,6 +132,53 @@ def test_mamba_in_pieces_is_mamba_at_once(length, chunk, kernel, rows, seed):
         np.testing.assert_allclose(got[2][name], value, rtol=1e-10, atol=1e-11)
 
 
+@given(
+    length=st.integers(1, 50),
+    last=st.integers(1, 50),
+    chunk=st.integers(1, 30),
+    rows=st.integers(1, 3),
+    seed=st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=60, deadline=None)
+def test_the_last_outputs_are_those_of_all(length, last, chunk, rows, seed):
+    """`last` gives the same outputs, and the gradients of an upstream that is 0 before: 1e-10."""
+    last = min(last, length)
+    net = Mamba(2, 2, 3, 4, chunk=chunk)
+    params, x, dy = problem(net, (rows, length, 2), seed)
+    out, cache = net.forward(params, x, last)
+    dx, grads = net.backward(params, cache, dy[:, length - last :])
+    dy[:, : length - last] = 0.0
+    expected, dx_all, grads_all = differentiate(net, params, x, dy)
+    np.testing.assert_allclose(out, expected[:, length - last :], rtol=1e-11, atol=1e-12)
+    np.testing.assert_allclose(dx, dx_all, rtol=1e-10, atol=1e-12 * (1.0 + np.abs(dx_all).max()))
+    for name, value in grads_all.items():
+        size = 1e-11 * (1.0 + np.abs(value).max())
+        np.testing.assert_allclose(grads[name], value, rtol=1e-10, atol=size, err_msg=name)
+
+
+@pytest.mark.parametrize("last", [1, 4])
+def test_gradients_of_the_last_outputs(last):
+    """Central differences through the part that is jumped over, 1e-6 of the largest gradient."""
+    net = Mamba(1, 3, 2, 3, chunk=2)
+    params, x, dy = problem(net, (13, 1), 3)
+    dy = dy[-last:]
+    _, cache = net.forward(params, x, last)
+    dx, grads = net.backward(params, cache, dy)
+    phi, gradient = net.flatten(params), net.flatten(grads)
+
+    def change(value, loss):
+        units = np.eye(value.size) * 1e-5
+        pairs = [(loss(value + u.reshape(value.shape)), loss(value - u.reshape(value.shape)))
+                 for u in units]  # fmt: skip
+        return np.array([(above - below) / 2e-5 for above, below in pairs])
+
+    numeric = change(phi, lambda v: np.sum(dy * net.forward(net.views(v), x, last)[0]))
+    np.testing.assert_allclose(gradient, numeric, rtol=0, atol=1e-6 * np.abs(numeric).max())
+    numeric = change(x, lambda v: np.sum(dy * net.forward(params, v, last)[0]))
+    np.testing.assert_allclose(dx[:, 0], numeric, rtol=0, atol=1e-6 * np.abs(numeric).max())
+    assert np.abs(numeric[:9]).max() > 1e-6  # the early steps matter
+
+
 def test_mamba_is_causal():
     """What comes later changes nothing that came before; what came before does change it."""
     net = Mamba(2, 3, 2, 4, chunk=2)
@@ -230,6 +277,8 @@ def test_one_sequence_of_the_paper_needs_little_memory():
         (lambda: Mamba(states=0), "Mamba.states is 0"),
         (lambda: Mamba(kernel=True), "Mamba.kernel is True"),
         (lambda: Mamba(1, 2, 2, 2).forward({}, np.empty((0, 1))), "length of the sequence is 0"),
+        (lambda: Mamba(1, 2, 2, 2).forward({}, np.ones((3, 1)), 4), "last is 4, .* length, 3"),
+        (lambda: Mamba(1, 2, 2, 2).forward({}, np.ones((3, 1)), 0), "last is 0"),
     ],
 )
 def test_bad_hypernetworks_are_refused(make, sentence):

@@ -1,4 +1,8 @@
-"""``python -m minizo.bench hypernets``: the selective scan, and what a learned gradient costs."""
+"""``python -m minizo.bench hypernets``: the selective scan, and what a learned gradient costs.
+
+On ResNet-20 an FSG step is shown beside its floor: the scans of all layers alone, on random numbers
+of the same sizes and with step sizes as at the start, in the same threads.
+"""
 
 import cProfile
 import pstats
@@ -15,14 +19,15 @@ from .. import (
     FCGrad,
     Objective,
     Step,
+    models,
     optim,
     parallel,
     quantizers,
     report,
 )
-from ..hypernets import Mamba, chunked, scan
+from ..hypernets import Mamba, advance, chunked, scan
 from ..parallel import Pool, threads
-from . import rival_scan, rivals, step, timing
+from . import cnn, rival_scan, rivals, step, timing
 
 STEPS = {
     "STE": STE(),
@@ -31,20 +36,43 @@ STEPS = {
     "FSG, Mamba 8 x 4": FSG(expand=8, states=4),
     "FSG, Mamba 100 x 16 (paper)": FSG(),
 }
-QUICK = {"rounds": 2, "length": 2000, "steps": dict(list(STEPS.items())[:4])}
+QUICK = {"rounds": 2, "length": 2000, "steps": dict(list(STEPS.items())[:4]), "resnet": None}
+SNAPSHOTS = 6  # of the gradient in FSG's sequence, of whose outputs only the last part is read
+BAR = 3.0  # STE steps that an FSG step on ResNet-20 may take beside its scans
 
 
 def problem(length, channels=100, states=16, dtype=np.float32):
-    """(Selected, dy) of random numbers, with the step sizes that Mamba starts with."""
+    """(Selected, dy) of random numbers; step sizes as Mamba's at the start, a channel each."""
     rng = np.random.default_rng(0)
     x = scan.Selected(
         rng.normal(size=(length, channels)),
-        0.001 * 100.0 ** rng.random((length, channels)),
+        0.001 * 100.0 ** rng.random(channels) * (0.9 + 0.2 * rng.random((length, channels))),
         -np.tile(np.arange(1.0, states + 1.0), (channels, 1)),
         rng.normal(size=(length, states)),
         rng.normal(size=(length, states)),
     )
     return scan.Selected(*(v.astype(dtype) for v in x)), rng.normal(size=x.u.shape).astype(dtype)
+
+
+def part(x, time):
+    """``x`` in the steps ``time``, a slice."""
+    return x._replace(**{name: getattr(x, name)[time, :] for name in ("u", "dt", "B", "C")})
+
+
+def last_read(x, dy):
+    """Forward and backward where only the last `SNAPSHOTS`-th of y is wanted, as in FSG.
+
+    Returns y and its ``dy``'s derivatives as `in_chunks` for a ``dy`` that is 0 before.
+    """
+    read = len(dy) - len(dy) // SNAPSHOTS
+    early, late = part(x, slice(0, read)), part(x, slice(read, len(dy)))
+    h, _ = advance.forward(early)
+    y, _, starts = chunked.forward(late, h)
+    dlate, dh, _ = chunked.backward(late, starts, dy[read:])
+    dearly, _ = advance.backward(early, dh)
+    joined = [np.concatenate(pair) for pair in zip(dearly[:2] + dearly[3:4], dlate[:2] + dlate[3:4],
+                                                   strict=True)]  # fmt: skip
+    return y, scan.Selected(joined[0], joined[1], dearly.A + dlate.A, joined[2], dlate.C)
 
 
 def in_chunks(x, dy):
@@ -74,10 +102,38 @@ def peak(x, dy):
         return fresh.submit(work).result()
 
 
-def training_step(estimator, pool, warm=8):
-    """One step of the binary 784-10-10 with Adam, after ``warm`` steps that fill the history."""
+def resnet(make=models.resnet):
+    """(objective, theta, batch): 1-bit DoReFa of the inner layers of ResNet-20, 128 images."""
+    theta, batch = cnn.problem("resnet20")[1:]
+    net = make()
+    inner = models.weights(net, ends=False)
+    objective = Objective(net, quantizers.DoReFa(bits=1), quantized=inner)
+    theta = net.init(0, like=theta)
+    return objective.calibrate(theta), theta, batch
+
+
+def mlp():
+    """(objective, theta, batch) of the 1-bit 784-10-10."""
     objective, theta, batch = step.problem()
-    objective = Objective(objective.network, quantizers.DoReFa(bits=1)).calibrate(theta)
+    return Objective(objective.network, quantizers.DoReFa(bits=1)).calibrate(theta), theta, batch
+
+
+def scans_alone(objective, estimator, pool):
+    """The scans of a step of FSG, of every quantised layer, on random numbers: the step's floor."""
+    slices = [objective.network.slices[name] for name in objective.quantized]
+    lengths = [estimator.length * (layer.stop - layer.start) for layer in slices]
+    calls = [(*problem(length, estimator.expand, estimator.states),) for length in lengths]
+
+    def work():
+        for _ in pool.map(last_read, calls):
+            pass
+
+    return work
+
+
+def training_step(estimator, pool, warm=8, problem=mlp):
+    """One step with Adam, after ``warm`` steps that fill the history."""
+    objective, theta, batch = problem()
     rule = optim.Adam(0.01, schedule="constant")
     memory = [theta, rule.init(theta), estimator.init(objective, theta), 0]
 
@@ -109,17 +165,20 @@ def profile(work):
         return stats.stats.get(place, (0, 0, 0.0, 0.0))[3]
 
     scans = inside(chunked.forward), inside(chunked.backward)
+    jumps = inside(advance.forward), inside(advance.backward)
     parts = {
         "the network's own forward and backward": inside(Objective.weight_gradient),
         "scan, forward": scans[0],
         "scan, backward, its states again": scans[1],
-        "rest of Mamba, forward": inside(Mamba.forward) - scans[0],
-        "rest of Mamba, backward": inside(Mamba.backward) - scans[1],
+        "jump to what is read, forward": jumps[0],
+        "jump, backward": jumps[1],
+        "rest of Mamba, forward": inside(Mamba.forward) - scans[0] - jumps[0],
+        "rest of Mamba, backward": inside(Mamba.backward) - scans[1] - jumps[1],
     }
     return parts | {"everything else": stats.total_tt - sum(parts.values())}
 
 
-def run(rounds=5, length=13_825, steps=None):
+def run(rounds=5, length=13_825, steps=None, resnet=resnet):
     """Measure, and return the record that the command prints and saves.
 
     Parameters
@@ -130,12 +189,15 @@ def run(rounds=5, length=13_825, steps=None):
         Of the sequence that is scanned; 13,825 is a layer of 2,304 weights at l = 6.
     steps : dict of str to estimator, optional
         Whose training steps are timed, "STE" among them; by default `STEPS`.
+    resnet : callable, optional
+        Makes the problem of the convolutional network; ``None`` leaves it out.
 
     Returns
     -------
     dict
         ``machine``; ``scan`` and ``step``: name -> list of seconds; ``memory``: length -> bytes;
-        ``profile``: of the last of the steps, part -> seconds.
+        ``profile``: of the last of the steps, part -> seconds; ``resnet``: name -> list of
+        seconds.
     """
     import os
 
@@ -144,6 +206,8 @@ def run(rounds=5, length=13_825, steps=None):
     x, dy = problem(length)
     work = {
         "minizo, chunked": lambda: in_chunks(x, dy),
+        "minizo, chunked, forward": lambda: chunked.forward(x),
+        "minizo, a sixth read": lambda: last_read(x, dy),
         "minizo, step by step": lambda: by_steps(x, dy),
         "a NumPy loop": lambda: rival_scan.loop(x, dy),
     }
@@ -165,6 +229,14 @@ def run(rounds=5, length=13_825, steps=None):
         slowest = list(steps or STEPS)[-1]
         parts = profile(training_step((steps or STEPS)[slowest], Pool()))
         record["profile"] = {"of": slowest, "parts": parts}
+        if resnet is not None:
+            paper = (steps or STEPS)[slowest]
+            candidates = {
+                "STE": training_step(STE(), pool, 1, resnet),
+                "FSG": training_step(paper, pool, paper.length + 1, resnet),
+                "its scans alone": scans_alone(resnet()[0], paper, pool),
+            }
+            record["resnet"] = timing.in_turn(candidates, rounds, warm_up=False)
     return record
 
 
@@ -200,6 +272,7 @@ def show(record):
         "",
         report.table(["", "time", "share"], rows),
         "",
+        *_resnet(record.get("resnet")),
         ", ".join(f"{k} {v}" for k, v in record["machine"].items()),
     ]
     return "\n".join(parts)
@@ -208,3 +281,19 @@ def show(record):
 def _results(length):
     # y, du, d(dt) and dB, dC in float32
     return 4 * length * (3 * 100 + 2 * 16)
+
+
+def _resnet(seconds):
+    if seconds is None:
+        return []
+    middle = {name: min(values) for name, values in seconds.items()}
+    beside = (middle["FSG"] - middle["its scans alone"]) / middle["STE"]
+    rows = [timing.row(name, values, median(seconds["STE"])) for name, values in seconds.items()]
+    return [
+        "One training step of ResNet-20: inner layers binary (DoReFa), batch 128, Adam, l = 6",
+        "",
+        report.table(["", "median", "10 % .. 90 %", "/ STE"], rows),
+        "",
+        f"FSG less its scans, fastest rounds: {beside:.1f} STE steps (wanted: at most {BAR:.0f})",
+        "",
+    ]

@@ -21,8 +21,18 @@ Backward, with G = dl/dout:
        da_tau = sum_k dv_{tau+(K-1)-k} wc[:, k]
     7. dWin = sum [da dz]^T x,  dx = [da dz] Win
 
-A long sequence is taken in pieces, so that memory grows with its length by D numbers a step and N E
-a chunk of the scan: the backward finds again from x what it needs of a piece.
+How it is computed:
+
+- Nothing is non-linear between the projection to a and the convolution, so both are one product,
+  v = X F^T, with the windows X (L, K D + 1) of x, a 1 at the end of each, and F (E, K D + 1):
+  F[e, k D + d] = wc[e,k] Win[e,d], and bc behind. From dF = sum dv^T X follow the derivatives of
+  its factors, once for the whole sequence. bdt is in a product in the same way.
+- Where only the last outputs are wanted (``last``), nothing is read from the states before, and the
+  scan there is `minizo.hypernets.advance`: it jumps over a stretch of time, and stops where nothing
+  further back reaches the outputs. z, C, y and o are not computed, and their derivatives are 0.
+- sigmoid(s) = 1 - e^-dt, because dt = softplus(s) = log(1 + e^s).
+- A long sequence is taken in pieces, so that memory grows with its length by D numbers a step and
+  N E a piece: the backward finds again from x what it needs of a piece.
 
 References
 ----------
@@ -42,12 +52,12 @@ from .. import backend
 from ..errors import require
 from ..settings import Count
 from ..special import sigmoid
-from . import chunked
+from . import advance, chunked
 from .base import Hypernet
 from .scan import Selected, flat
 
 SHORTEST, LONGEST = 0.001, 0.1  # initial dt, log-uniform between them
-PIECE = 4  # chunks of the scan in a piece
+PIECE = 2  # chunks of the scan in a piece
 
 
 def silu(x):
@@ -69,46 +79,39 @@ def softplus(x):
 
 
 class Piece(NamedTuple):
-    """Intermediate values of a piece on the way to the scan; features outside, time inside.
+    """Intermediate values of a piece on the way to the scan, all (rows, T, ...).
 
-    x : (D, rows, K-1 + T), the piece and what lies before it;  a : (E, rows, K-1 + T);
-    z, v, u, s : (E, rows, T);  rho : (R, rows, T);  selected : Selected.
+    x (D), the piece;  windows (K D + 1);  v, gate = sigmoid(v), u = v gate (E);  rho (R + 1), 1
+    last;  selected : Selected, whose C is ``None`` where nothing is read.
     """
 
     x: object
-    a: object
-    z: object
+    windows: object
     v: object
-    u: object
+    gate: object
     rho: object
-    s: object
     selected: object
 
 
-def product(w, x):
-    """Return w x at every row and time: (c, k) and (k, rows, T) -> (c, rows, T)."""
+def product(x, w):
+    """Return x w^T at every row and time: (rows, T, k) and (c, k) -> (rows, T, c)."""
     xp = backend.namespace(x)
-    # (k, rows, T) -> (k, rows*T)
-    y = xp.matmul(w, xp.reshape(x, (x.shape[0], -1)))
-    return xp.reshape(y, (w.shape[0], *x.shape[1:]))
+    # (rows, T, k) -> (rows*T, k)
+    y = xp.matmul(xp.reshape(x, (-1, x.shape[2])), xp.matrix_transpose(w))
+    return xp.reshape(y, (*x.shape[:2], w.shape[0]))
 
 
 def summed(d, x):
-    """Return the sum of d x^T over rows and time: (c, rows, T) and (k, rows, T) -> (c, k)."""
+    """Return the sum of d^T x over rows and time: (rows, T, c) and (rows, T, k) -> (c, k)."""
     xp = backend.namespace(d)
-    d, x = xp.reshape(d, (d.shape[0], -1)), xp.reshape(x, (x.shape[0], -1))
-    return xp.matmul(d, xp.matrix_transpose(x))
+    d, x = xp.reshape(d, (-1, d.shape[2])), xp.reshape(x, (-1, x.shape[2]))
+    return xp.matmul(xp.matrix_transpose(d), x)
 
 
-def features_last(x):
-    """Transpose (c, rows, T) -> (rows, T, c), a view."""
-    return backend.namespace(x).permute_dims(x, (1, 2, 0))
-
-
-def features_first(x):
-    """Transpose (rows, T, c) -> (c, rows, T), contiguous, so that loops over time are long."""
+def with_one(x):
+    """Return x (rows, T, c) with a 1 behind the features, for a product with a constant in it."""
     xp = backend.namespace(x)
-    return xp.asarray(xp.permute_dims(x, (2, 0, 1)), copy=True)
+    return xp.concat([x, xp.ones_like(x[:, :, :1])], axis=2)
 
 
 @dataclass(frozen=True)
@@ -126,7 +129,7 @@ class Mamba(Hypernet):
     kernel : int
         K, of the convolution; 8 in FSG.
     chunk : int, optional
-        Steps of time that the scan takes at once; see `minizo.hypernets.chunked`. A piece is four
+        Steps of time that the scan takes at once; see `minizo.hypernets.chunked`. A piece is two
         of them.
 
     Notes
@@ -181,19 +184,29 @@ class Mamba(Hypernet):
             "Wout": (d, e),
         }
 
-    def macs(self, tokens):
+    def macs(self, tokens, read=None):
         """Count the multiply-accumulates of one forward, ``tokens`` steps and rows in all.
 
-        The scan counts for 5 E N of them, in chunks. Not counted: E N + 6 E exponentials a token.
+        The outputs of ``read`` of them are wanted, by default of all. The scan counts for 5 E N of
+        them where it is read and 3 E N elsewhere. Not counted: E N exponentials a token, and 3 E
+        (4 E where it is read).
         """
-        d, e, n, r = self.width, self.channels, self.states, self.rank
-        return tokens * e * (3 * d + self.kernel + 2 * r + 2 * n + 5 * n + 2)
+        d, e, n = self.width, self.channels, self.states
+        read = tokens if read is None else read
+        there = self._projections + 3 * n
+        return e * (tokens * there + read * (2 * d + 3 * n + 2))
 
-    def backward_macs(self, tokens):
+    def backward_macs(self, tokens, read=None):
         """Count the multiply-accumulates of one backward: two a product, plus the scan's own."""
-        d, e, n, r = self.width, self.channels, self.states, self.rank
-        again = 2 * d + self.kernel + 2 * r + 2 * n
-        return tokens * e * (again + 2 * (3 * d + self.kernel + 2 * r + 2 * n) + 15 * n + 10)
+        d, e, n = self.width, self.channels, self.states
+        read = tokens if read is None else read
+        there = 3 * self._projections + 9 * n + 6
+        return e * (tokens * there + read * (5 * d + 9 * n + 4))
+
+    @property
+    def _projections(self):
+        # a channel and a token on the way to the scan, C left out
+        return self.kernel * self.width + 1 + 2 * self.rank + 1 + self.states
 
     def init(self, stream, like):
         """Draw initial parameters in the dtype and on the device of ``like``."""
@@ -209,131 +222,205 @@ class Mamba(Hypernet):
         values["Dsk"] = np.ones(self.channels)
         return self.placed(values, like)
 
-    def forward(self, params, x):
-        """Return out (..., L, D) for x (..., L, D), and the cache.
+    def forward(self, params, x, last=None):
+        """Return out (..., last, D), the last outputs, and the cache.
 
-        Cost: `macs`. Memory beside x, out and the scan's states (N E numbers for each of its
-        chunks): some 12 (piece, E).
+        Parameters
+        ----------
+        params : dict of str to ndarray
+        x : ndarray (..., L, D)
+        last : int, optional
+            How many outputs are wanted, at least 1; by default all L. Where none is, a step costs
+            about half.
+
+        Returns
+        -------
+        out : ndarray (..., last, D)
+        cache : tuple
+            For `backward`.
+            Cost: `macs`. Memory beside x, out and the scan's states (N E numbers for each of its
+            chunks): some 10 (piece, E).
         """
-        require(x.shape[-2] >= 1, "the length of the sequence", 0, "it must be at least 1")
+        length = x.shape[-2]
+        require(length >= 1, "the length of the sequence", 0, "it must be at least 1")
+        last = length if last is None else last
+        require(1 <= last <= length, "last", last, f"it must be from 1 to the length, {length}")
         xp = backend.namespace(x)
         rows = flat(x, 2)
-        out, states = backend.empty(rows.shape, x), []
-        for row, times in self._pieces(rows):
-            h = None
-            for time in times:
-                seen = self._see(params, self._with_past(rows, row, time))
+        read = length - last  # the first step that is read
+        out, states = backend.empty((rows.shape[0], last, rows.shape[2]), x), []
+        folded = self._folded(params)
+        for row, early, late in self._pieces(rows, read):
+            h = behind = None
+            jumped, kept = [], []
+            for time in reversed(early):
+                if behind is not None and not advance.alive(folded["A"], behind).any():
+                    break  # everything before is forgotten, to the last bit
+                seen = self._see(params, folded, rows, row, time, False)
+                jumped.append((time, behind))
+                share, behind = advance.forward(seen.selected, behind, self.chunk)
+                h = share if h is None else h + share
+            for time in late:
+                seen = self._see(params, folded, rows, row, time, True)
                 # 5. and 6. y = r + Dsk u,  o = y silu(z)
                 r, h, starts = chunked.forward(seen.selected, h, self.chunk)
-                o = self._read(params, seen, features_first(r)) * silu(seen.z)
+                o = r + params["Dsk"] * seen.selected.u
+                o *= silu(product(seen.x, folded["z"]))
                 # 7. out = o Wout^T
-                out[row, time, :] = features_last(product(params["Wout"], o))
-                states.append(starts)
-        return xp.reshape(out, x.shape), (x, states)
+                out[row, time.start - read : time.stop - read, :] = product(o, params["Wout"])
+                kept.append(starts)
+            states.append((jumped, kept))
+        return xp.reshape(out, (*x.shape[:-2], last, x.shape[-1])), (x, states)
 
     def backward(self, params, cache, dout):
-        """Return dx (..., L, D) and the gradients, for dout (..., L, D). Cost: `backward_macs`."""
+        """Return dx (..., L, D) and the gradients, for dout (..., last, D).
+
+        Cost: `backward_macs`. Memory beside x and dx: some 20 (piece, E).
+        """
         x, states = cache
         xp = backend.namespace(dout)
         rows, dout = flat(x, 2), flat(dout, 2)
-        dx = xp.zeros_like(rows)
-        grads = {name: xp.zeros_like(params[name]) for name in self.shapes}
+        read = rows.shape[1] - dout.shape[1]
+        folded, dx = self._folded(params), xp.zeros_like(rows)
+        names = folded | {name: params[name] for name in ("Wx", "Dsk", "Wout")}
+        sums = {name: xp.zeros_like(value) for name, value in names.items()}
         left = list(states)
-        for row, times in reversed(self._pieces(rows)):
-            dh = None
-            for time in reversed(times):
-                seen = self._see(params, self._with_past(rows, row, time))
-                dpiece, shares, dh = self._back(
-                    params, seen, left.pop(), features_first(dout[row, time, :]), dh
+        for row, _, late in reversed(self._pieces(rows, read)):
+            dh = before = None
+            jumped, kept = left.pop()
+            for time, starts in zip(reversed(late), reversed(kept), strict=True):
+                seen = self._see(params, folded, rows, row, time, True)
+                here = dout[row, time.start - read : time.stop - read, :]
+                scan, dh, du = self._read_back(
+                    params, folded, seen, starts, here, dh, sums, dx[row, time, :]
                 )
-                # the piece has used the K - 1 steps before it, which have a gradient from it too
-                first = max(0, time.start - self.kernel + 1)
-                used = dpiece[:, :, dpiece.shape[2] - (time.stop - first) :]
-                dx[row, first : time.stop, :] += features_last(used)
-                for name, value in shares.items():
-                    grads[name] += value
-        return xp.reshape(dx, x.shape), grads
+                dwindows = self._back(params, folded, seen, scan, [scan.B, scan.C], du, sums)
+                self._spread(dx, row, time, dwindows)
+            # what was jumped over, from the first piece to the last
+            for time, behind in reversed(jumped):
+                seen = self._see(params, folded, rows, row, time, False)
+                scan, before = advance.backward(seen.selected, dh, behind, before, self.chunk)
+                dwindows = self._back(params, folded, seen, scan, [scan.B], 0.0, sums)
+                self._spread(dx, row, time, dwindows)
+        return xp.reshape(dx, x.shape), self._unfolded(params, sums)
 
-    def _pieces(self, x):
-        chunk = chunked.chunk_size(self.chunk, self.channels * self.states, x)
-        return chunked.tiles(*x.shape[:2], PIECE * chunk)
+    def _pieces(self, x, read):
+        # (rows, pieces of time before the step ``read``, those from there on), as of `tiles`
+        tokens = PIECE * chunked.chunk_size(self.chunk, self.channels * self.states, x)
+        rows, length, _ = x.shape
+        found = []
+        for row, times in chunked.tiles(rows, length, tokens):
+            early = [slice(t.start, min(t.stop, read)) for t in times if t.start < read]
+            late = [slice(max(t.start, read), t.stop) for t in times if t.stop > read]
+            found.append((row, early, late))
+        return found
 
-    def _with_past(self, x, row, time):
-        # (D, rows, K-1 + T): the piece behind the K - 1 steps before it, zeros before the start
+    def _spread(self, dx, row, time, dwindows):
+        # dx of a piece, and of the K - 1 steps before it, which it has used: dX -> dx
+        for k in range(self.kernel):
+            first = time.start - self.kernel + 1 + k
+            skipped = max(0, -first)  # windows that reach before the start
+            to = slice(first + skipped, first + time.stop - time.start)
+            if to.start < to.stop:
+                part = slice(k * self.width, (k + 1) * self.width)
+                dx[row, to, :] += dwindows[:, skipped:, part]
+
+    def _folded(self, params):
+        # F (E, K D + 1); Win's part for z (E, D); [Wdt bdt] (E, R + 1); A = -exp(Alog) (E, N)
+        xp = backend.namespace(params["Win"])
+        e = self.channels
+        # F[e, k D + d] = wc[e,k] Win[e,d]
+        f = params["wc"][:, :, None] * params["Win"][:e, None, :]
+        f = xp.concat([xp.reshape(f, (e, -1)), params["bc"][:, None]], axis=1)
+        s = xp.concat([params["Wdt"], params["bdt"][:, None]], axis=1)
+        return {"F": f, "z": params["Win"][e:, :], "s": s, "A": -xp.exp(params["Alog"])}
+
+    def _unfolded(self, params, sums):
+        # the gradients of the parameters from those of `_folded`
+        xp = backend.namespace(sums["F"])
+        e, r = self.channels, self.rank
+        df = xp.reshape(sums["F"][:, :-1], (e, self.kernel, self.width))
+        # dwc = sum_d dF Win,  dWin = sum_k dF wc
+        win = xp.sum(df * params["wc"][:, :, None], axis=1)
+        return {
+            "Win": xp.concat([win, sums["z"]]),
+            "wc": xp.sum(df * params["Win"][:e, None, :], axis=2),
+            "bc": sums["F"][:, -1],
+            "Wx": sums["Wx"],
+            "Wdt": sums["s"][:, :r],
+            "bdt": sums["s"][:, r],
+            "Alog": -xp.exp(params["Alog"]) * sums["A"],
+            "Dsk": sums["Dsk"],
+            "Wout": sums["Wout"],
+        }
+
+    def _windows(self, x, row, time):
+        # (rows, T, K D + 1): x_{t-(K-1)}, ..., x_t, and 1; zeros before the start
         xp = backend.namespace(x)
         first = time.start - self.kernel + 1
         known = x[row, max(0, first) : time.stop, :]
         if first < 0:
             missing = backend.empty((known.shape[0], -first, known.shape[2]), x)
             known = xp.concat([xp.zeros_like(missing), known], axis=1)
-        return features_first(known)
-
-    def _see(self, params, x):
-        # steps 1 to 4
-        xp = backend.namespace(x)
-        e, n, r, k = self.channels, self.states, self.rank, self.kernel
-        length = x.shape[2] - k + 1
-        # 1. [a z] = x Win^T
-        projected = product(params["Win"], x)
-        a, z = projected[:e, ...], projected[e:, :, k - 1 :]
-        # 2. v_t = bc + sum_k wc[:, k] a_{t-(K-1)+k}
-        v = params["bc"][:, None, None] + sum(
-            params["wc"][:, j, None, None] * a[:, :, j : j + length] for j in range(k)
+        length = time.stop - time.start
+        return with_one(
+            xp.concat([known[:, k : k + length, :] for k in range(self.kernel)], axis=2)
         )
-        u = silu(v)
+
+    def _see(self, params, folded, x, row, time, read):
+        # steps 1 to 4; C only where the states are read
+        n, r = self.states, self.rank
+        windows = self._windows(x, row, time)
+        # 1. and 2. v = X F^T,  u = silu(v)
+        v = product(windows, folded["F"])
+        gate = sigmoid(v)
+        u = v * gate
         # 3. [rho B C] = u Wx^T
-        q = product(params["Wx"], u)
-        rho, b, c = q[:r, ...], q[r : r + n, ...], q[r + n :, ...]
+        wanted = r + 2 * n if read else r + n
+        q = product(u, params["Wx"][:wanted, :])
+        rho, b = with_one(q[:, :, :r]), q[:, :, r : r + n]
+        c = q[:, :, r + n :] if read else None
         # 4. dt = softplus(rho Wdt^T + bdt)
-        s = product(params["Wdt"], rho) + params["bdt"][:, None, None]
-        u_, dt, b, c = (features_last(value) for value in (u, softplus(s), b, c))
-        return Piece(x, a, z, v, u, rho, s, Selected(u_, dt, -xp.exp(params["Alog"]), b, c))
+        dt = softplus(product(rho, folded["s"]))
+        selected = Selected(u, dt, folded["A"], b, c)
+        return Piece(x[row, time, :], windows, v, gate, rho, selected)
 
-    def _read(self, params, seen, r):
-        # y = r + Dsk u
-        return r + params["Dsk"][:, None, None] * seen.u
-
-    def _back(self, params, seen, starts, dout, dh):
-        # the derivatives of one piece: d(its x, with what lies before), grads, d(state before it)
+    def _read_back(self, params, folded, seen, starts, dout, dh, sums, dx):
+        # from dout to the scan's derivatives: (Selected, d(state before the piece), dy Dsk)
         xp = backend.namespace(dout)
-        turned = {name: xp.matrix_transpose(params[name]) for name in ("Win", "Wx", "Wdt", "Wout")}
+        u = seen.selected.u
         # 1. do = dout Wout,  dy = do silu(z),  dz = do y silu'(z)
-        gate, slope = silu_and_derivative(seen.z)
-        do = product(turned["Wout"], dout)
+        gate, slope = silu_and_derivative(product(seen.x, folded["z"]))
+        do = product(dout, xp.matrix_transpose(params["Wout"]))
         dy = do * gate
-        selected, dh, r = chunked.backward(seen.selected, starts, features_last(dy), dh, self.chunk)
-        y = self._read(params, seen, features_first(r))
-        dz = do * y * slope
-        # 2. and 3.
-        du, ddt, db, dc = (
-            features_first(v) for v in (selected.u, selected.dt, selected.B, selected.C)
-        )
-        du += dy * params["Dsk"][:, None, None]
-        # 4. ds = d(dt) sigmoid(s),  drho = ds Wdt
-        ds = ddt * sigmoid(seen.s)
+        selected, dh, y = chunked.backward(seen.selected, starts, dy, dh, self.chunk)
+        y += params["Dsk"] * u
+        sums["Wout"] += summed(dout, y * gate)
+        do *= y
+        do *= slope
+        sums["z"] += summed(do, seen.x)
+        dx += product(do, xp.matrix_transpose(folded["z"]))
+        # 2. dDsk = sum dy u,  du = dy Dsk
+        sums["Dsk"] += xp.sum(dy * u, axis=(0, 1))
+        dy *= params["Dsk"]
+        return selected, dh, dy
+
+    def _back(self, params, folded, seen, scan, dq, du, sums):
+        # from the scan's derivatives, and du that passed it by, to those of the windows
+        xp = backend.namespace(scan.u)
+        du = du + scan.u
+        sums["A"] += scan.A
+        # 4. ds = d(dt) sigmoid(s),  sigmoid(s) = 1 - e^-dt,  drho = ds Wdt
+        ds = -scan.dt * xp.expm1(-seen.selected.dt)
+        sums["s"] += summed(ds, seen.rho)
         # 5. dq = [drho dB dC],  du += dq Wx
-        dq = xp.concat([product(turned["Wdt"], ds), db, dc])
-        du += product(turned["Wx"], dq)
-        # 6. dv = du silu'(v)
-        dv = du * silu_and_derivative(seen.v)[1]
-        k, length = self.kernel, dv.shape[2]
-        da = xp.zeros_like(seen.a)
-        dwc = []
-        for j in range(k):
-            da[:, :, j : j + length] += dv * params["wc"][:, j, None, None]
-            dwc.append(xp.sum(dv * seen.a[:, :, j : j + length], axis=(1, 2)))
-        # 7. dP = [da dz];  dz is 0 in the steps before the piece
-        dz = xp.concat([xp.zeros_like(seen.a[:, :, : k - 1]), dz], axis=2)
-        dp = xp.concat([da, dz])
-        grads = {
-            "Win": summed(dp, seen.x),
-            "wc": xp.stack(dwc, axis=-1),
-            "bc": xp.sum(dv, axis=(1, 2)),
-            "Wx": summed(dq, seen.u),
-            "Wdt": summed(ds, seen.rho),
-            "bdt": xp.sum(ds, axis=(1, 2)),
-            "Alog": seen.selected.A * selected.A,
-            "Dsk": xp.sum(dy * seen.u, axis=(1, 2)),
-            "Wout": summed(dout, y * gate),
-        }
-        return product(turned["Win"], dp), grads, dh
+        dq = xp.concat([product(ds, xp.matrix_transpose(params["Wdt"])), *dq], axis=2)
+        used = dq.shape[2]
+        sums["Wx"][:used, :] += summed(dq, seen.selected.u)
+        du += product(dq, xp.matrix_transpose(params["Wx"][:used, :]))
+        # 6. dv = du silu'(v),  silu' = gate + u (1 - gate)
+        slope = seen.gate + seen.selected.u * (1.0 - seen.gate)
+        du *= slope
+        # 7. dF = sum dv^T X,  dX = dv F
+        sums["F"] += summed(du, seen.windows)
+        return product(du, xp.matrix_transpose(folded["F"][:, :-1]))

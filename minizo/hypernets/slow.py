@@ -121,7 +121,7 @@ class SlowNet(Generator):
         tokens = first + length * weights if flat else weights * (first + length)
         if isinstance(self.model, LSTM):
             return 3 * self.model.macs(tokens)
-        return self.model.macs(tokens) + self.model.backward_macs(tokens)
+        return self.model.macs(tokens, weights) + self.model.backward_macs(tokens, weights)
 
     def generate(self, params, given, carried):
         """Return S (xi,), nothing carried, and the cache."""
@@ -147,18 +147,19 @@ class SlowNet(Generator):
                 # (1, D) -> (xi, 1, D)
                 first = xp.broadcast_to(first, (xi, 1, self.token))
             x = xp.concat([first, x], axis=axis)
-        y, *_, cache = self.model.forward(params, x)
         # (xi, C): the last xi outputs, or the last output of every sequence
-        read = y[-xi:, :] if self.layout == "flat" else y[:, -1, :]
+        last = xi if self.layout == "flat" else 1
+        y, cache = self._last_outputs(params, x, last)
+        read = y if self.layout == "flat" else y[:, 0, :]
         s = xp.matmul(read, params["Wb"][0, :]) if "Wb" in params else read[:, 0]
         if "bb" in params:
             s = s + params["bb"]
-        return scale * s, (), (given.layer, scale, h, read, y, cache)
+        return scale * s, (), (given.layer, scale, h, read, cache)
 
     def pull_back(self, params, cache, ds):
         """Return the gradients: through the model, into the embedding of this layer."""
         xp = backend.namespace(ds)
-        layer, scale, h, read, y, inner = cache
+        layer, scale, h, read, inner = cache
         m, xi = h.shape
         ds = scale * ds
         grads = {}
@@ -168,13 +169,8 @@ class SlowNet(Generator):
             dread = dread * params["Wb"]
         if "bb" in params:
             grads["bb"] = xp.reshape(xp.sum(ds), (1,))
-        # nothing else of the output is used
-        dy = xp.zeros_like(y)
-        if self.layout == "flat":
-            dy[-xi:, :] = dread
-        else:
-            dy[:, -1, :] = dread
-        dx, *_, inner = self.model.backward(params, inner, dy)
+        dy = dread if self.layout == "flat" else dread[:, None, :]
+        dx, inner = self._through(params, inner, dy)
         if self.embedding:
             lre = xp.zeros_like(params["LRE"])
             lre[layer, :] = dx[0, :] if self.layout == "flat" else xp.sum(dx[:, 0, :], axis=0)
@@ -187,3 +183,20 @@ class SlowNet(Generator):
             dtokens = xp.reshape(dtokens, (m * xi, self.token))
             grads["Wa"] = xp.matmul(numbers, dtokens)[None, :]
         return grads | inner
+
+    def _last_outputs(self, params, x, last):
+        # (..., last, C), and a cache; Mamba computes no others
+        if not isinstance(self.model, LSTM):
+            return self.model.forward(params, x, last)
+        y, _, cache = self.model.forward(params, x)
+        return y[..., -last:, :], (cache, y)
+
+    def _through(self, params, cache, dy):
+        # dx and the model's gradients from those of the last outputs
+        if not isinstance(self.model, LSTM):
+            return self.model.backward(params, cache, dy)
+        cache, y = cache
+        full = backend.namespace(dy).zeros_like(y)
+        full[..., -dy.shape[-2] :, :] = dy
+        dx, _, grads = self.model.backward(params, cache, full)
+        return dx, grads
