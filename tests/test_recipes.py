@@ -21,7 +21,7 @@ EVERY = pytest.mark.parametrize("name", recipes.NAMES)
 def folder(tmp_path_factory):
     """200 training and 40 test images in CIFAR-10's format, a bright stripe for a label."""
     batches = cifar_files.contents(n=40, test=40)
-    return cifar_files.write_folder(tmp_path_factory.mktemp("stripes", numbered=False), batches)
+    return cifar_files.write_folder(tmp_path_factory.mktemp("bars", numbered=False), batches)
 
 
 def small(name, folder):
