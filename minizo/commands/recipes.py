@@ -67,7 +67,7 @@ def explained(name):
 
 def departures(name):
     """Where the package departs from a recipe's source, as text."""
-    lines = [f"Where the recipe {name} departs from what was published, or where that is silent:"]
+    lines = [f"Where the recipe {name} departs from its source, or the source is silent:"]
     for sentence in read(name).departures:
         lines += _indented(sentence, "  - ", "    ")
     return "\n".join(lines)
