@@ -13,32 +13,61 @@ theta and grad are (d,), or (S, 1, d) where S runs are trained together and the 
 (`minizo.rules.Rule`).
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, NamedTuple
 
 from . import backend
-from .errors import require, resolve
+from .errors import require
 from .rules import Rule
-from .schedules import SHAPES, schedule
+from .schedules import schedule, shape_of
 from .settings import Positive, Share
+
+NotNegative = Annotated[float, "[0, inf)"]
 
 
 @dataclass(frozen=True)
 class SGD(Rule):
-    """theta <- theta - lr(t) g.
+    """theta <- theta - lr(t) g, with what all rules share: decay, warm-up, clipping.
+
+    At progress p = t / T the learning rate is
+
+        lr(p) = lr p / warmup                                                  for p < warmup
+        lr(p) = lr (floor + (1 - floor) shape((p - warmup) / (1 - warmup)))    otherwise
+
+    and every rule is given g <- g min(1, clip / |g|) + decay theta, the gradient of
+    L + decay |theta|^2 / 2, cut to length before.
 
     Parameters
     ----------
     lr : float
-        Learning rate at the start.
-    schedule : {"constant", "linear", "cosine", "step"} or callable
-        How it falls to 0 over the run (``"constant"``: not at all; see `minizo.schedules`).
+        The largest learning rate: at the start, or after the warm-up.
+    schedule : {"constant", "linear", "cosine", "step", "milestones:.3/.6/.9"} or callable
+        How it falls over the run, after the warm-up, to ``floor`` lr (``"constant"``: not at all;
+        see `minizo.schedules`).
+    decay : float
+        Weight decay, at least 0, of all parameters, biases and norms, too.
+    warmup : float
+        Share of the run in which the rate grows from 0, in [0, 1). With one, the first step moves
+        nothing.
+    floor : float
+        Share of lr that the rate ends at, in [0, 1].
+    clip : float, optional
+        Length of the longest gradient, all parameters together; no limit by default.
+
+    Notes
+    -----
+    The decay is coupled: it passes through the momentum, and Adam divides it by sqrt(vhat).
+    `AdamW` has the other kind. Quantised weights decay in their latent form, and so does what a
+    quantiser learns. Most released code does the same with all its parameters.
 
     References
     ----------
     H. Robbins, S. Monro, "A stochastic approximation method", Annals of Mathematical Statistics,
     1951, equation 8.
+    A. Krogh, J. A. Hertz, "A simple weight decay can improve generalization", NeurIPS 1991,
+    equation 3 (decay).
+    R. Pascanu, T. Mikolov, Y. Bengio, "On the difficulty of training recurrent neural networks",
+    ICML 2013, algorithm 1 (clipping).
 
     Examples
     --------
@@ -47,27 +76,53 @@ class SGD(Rule):
     >>> theta, state = rule.update(np.array([1.0, 4.0]), rule.init(theta), theta, progress=0.5)
     >>> theta  # lr(t) = 0.25 half way
     array([ 0.75, -3.  ])
+    >>> SGD(lr=0.5, decay=0.5).update(np.zeros(2), (), theta)[0]  # theta - 0.5 * 0.5 theta
+    array([ 0.5625, -2.25  ])
+    >>> warm = SGD(lr=1.0, warmup=0.1, floor=0.1)
+    >>> warm.rate(0.0), warm.rate(0.05), warm.rate(0.1), warm.rate(1.0)
+    (0.0, 0.5, 1.0, 0.1)
     """
 
     lr: Positive = 0.1
     schedule: str = "linear"
+    decay: NotNegative = field(default=0.0, kw_only=True)
+    warmup: Annotated[float, "[0, 1)"] = field(default=0.0, kw_only=True)
+    floor: Share = field(default=0.0, kw_only=True)
+    clip: Positive | None = field(default=None, kw_only=True)
     rowwise = True
+    coupled = True  # whether the decay is part of the gradient
 
     def __post_init__(self):
         super().__post_init__()
-        resolve("schedule", self.schedule, SHAPES, Callable)
+        shape_of("schedule", self.schedule)
 
     def rate(self, progress):
-        """Return lr(t) at progress t / T."""
-        return schedule(self.schedule, self.lr, 0.0, progress)
+        """Return lr(p) at progress p = t / T."""
+        if progress < self.warmup:
+            return self.lr * progress / self.warmup
+        fallen = (progress - self.warmup) / (1.0 - self.warmup)
+        return schedule(self.schedule, self.lr, self.floor * self.lr, fallen)
 
     def init(self, theta, objective=None):
         """Return the state of a new run, which is empty."""
         return ()
 
+    def followed(self, grad, theta):
+        """Return the gradient that the rule follows: (..., d), (..., d) -> (..., d)."""
+        if self.clip is not None:
+            xp = backend.namespace(grad)
+            # |g| = m |g / m|, m the largest number: no square overflows
+            largest = xp.clip(xp.max(xp.abs(grad), axis=-1, keepdims=True), 1e-30, None)
+            shrunk = grad / largest
+            length = largest * xp.sqrt(xp.sum(shrunk * shrunk, axis=-1, keepdims=True))
+            # min(1, clip / |g|), without a division by 0
+            grad = grad * (self.clip / xp.clip(length, self.clip, None))
+        # g + decay theta
+        return grad + self.decay * theta if self.coupled and self.decay else grad
+
     def update(self, grad, state, theta, progress=0.0):
         """Take one step: return the new theta and the next state."""
-        return theta - self.rate(progress) * grad, state
+        return theta - self.rate(progress) * self.followed(grad, theta), state
 
 
 class MomentumState(NamedTuple):
@@ -80,17 +135,24 @@ class MomentumState(NamedTuple):
 class Momentum(SGD):
     """m <- mu m + g;  theta <- theta - lr(t) m.
 
+    With ``nesterov`` theta <- theta - lr(t) (g + mu m), with the new m.
+
     Parameters
     ----------
-    lr, schedule
+    lr, schedule, decay, warmup, floor, clip
         As in `SGD`.
     mu : float
         Share of the old velocity, in [0, 1).
+    nesterov : bool
+        Whether theta moves along g + mu m: the gradient at a point ahead, in coordinates that move
+        with it.
 
     References
     ----------
     B. T. Polyak, "Some methods of speeding up the convergence of iteration methods", USSR
     Computational Mathematics and Mathematical Physics, 1964.
+    I. Sutskever, J. Martens, G. Dahl, G. Hinton, "On the importance of initialization and momentum
+    in deep learning", ICML 2013, equations 3 and 4 (Nesterov's, where lr is constant).
 
     Examples
     --------
@@ -103,6 +165,7 @@ class Momentum(SGD):
     """
 
     mu: Annotated[float, "[0, 1)"] = 0.9
+    nesterov: bool = field(default=False, kw_only=True)
     rowwise = True
 
     def init(self, theta, objective=None):
@@ -111,8 +174,10 @@ class Momentum(SGD):
 
     def update(self, grad, state, theta, progress=0.0):
         """Take one step: return the new theta and the next state."""
+        grad = self.followed(grad, theta)
         m = self.mu * state.m + grad
-        return theta - self.rate(progress) * m, MomentumState(m)
+        step = grad + self.mu * m if self.nesterov else m
+        return theta - self.rate(progress) * step, MomentumState(m)
 
 
 class AdamState(NamedTuple):
@@ -132,7 +197,7 @@ class Adam(SGD):
 
     Parameters
     ----------
-    lr, schedule
+    lr, schedule, decay, warmup, floor, clip
         As in `SGD`.
     b1 : float
         Share of the old mean of g, in [0, 1).
@@ -171,7 +236,7 @@ class Adam(SGD):
     def update(self, grad, state, theta, progress=0.0):
         """Take one step: return the new theta and the next state."""
         xp = backend.namespace(theta)
-        t = state.t + 1
+        grad, t = self.followed(grad, theta), state.t + 1
         m = self.b1 * state.m + (1.0 - self.b1) * grad
         v = self.b2 * state.v + (1.0 - self.b2) * grad**2
         mhat = m / (1.0 - self.b1**t)
@@ -193,40 +258,24 @@ class AdamWState(NamedTuple):
 class AdamW(Adam):
     """theta <- theta - lr(t) (mhat / (sqrt(vhat) + eps) + decay theta), used for transformers.
 
-    The gradient may be clipped before, g <- g min(1, clip / |g|), and the rate may first grow:
-
-        lr(p) = lr p / warmup                                                  for p < warmup
-        lr(p) = lr (floor + (1 - floor) shape((p - warmup) / (1 - warmup)))    otherwise
-
     Parameters
     ----------
-    lr : float
-        The largest learning rate: at the start, or after the warm-up.
-    schedule : {"constant", "linear", "cosine", "step"} or callable
-        How the rate falls after the warm-up, from lr to ``floor`` lr.
+    lr, schedule, warmup, floor, clip
+        As in `SGD`.
     b1, b2, eps
         As in `Adam`.
     decay : float
         Share of theta taken off a step, times lr(t); at least 0. Only weights decay: parameters
         called ``weight`` that have two axes or more.
-    warmup : float
-        Share of the run in which the rate grows from 0, in [0, 1). With one, the first step moves
-        nothing.
-    floor : float
-        Share of lr that the rate ends at, in [0, 1].
-    clip : float, optional
-        Length of the longest gradient, all parameters together; no limit by default.
 
     Notes
     -----
-    The decay is no part of the gradient, so it is not divided by sqrt(vhat), as an L2 penalty would
-    be. Quantised weights decay in their latent form.
+    The decay is no part of the gradient, so it is not divided by sqrt(vhat), as `Adam`'s is.
+    Quantised weights decay in their latent form.
 
     References
     ----------
     I. Loshchilov, F. Hutter, "Decoupled weight decay regularization", ICLR 2019, algorithm 2.
-    R. Pascanu, T. Mikolov, Y. Bengio, "On the difficulty of training recurrent neural networks",
-    ICML 2013, algorithm 1 (clipping).
 
     Examples
     --------
@@ -235,23 +284,11 @@ class AdamW(Adam):
     >>> theta, state = rule.update(np.array([1e-3, 40.0]), rule.init(theta), theta)
     >>> theta.round(3)  # a step of lr towards where the gradient says, and lr decay theta to 0
     array([ 0.85, -2.  ])
-    >>> warm = AdamW(lr=1.0, warmup=0.1, floor=0.1)
-    >>> warm.rate(0.0), warm.rate(0.05), warm.rate(0.1), warm.rate(1.0)
-    (0.0, 0.5, 1.0, 0.1)
     """
 
-    decay: Annotated[float, "[0, inf)"] = 0.01
-    warmup: Annotated[float, "[0, 1)"] = 0.0
-    floor: Share = 0.0
-    clip: Positive | None = None
+    decay: NotNegative = field(default=0.01, kw_only=True)
     rowwise = True
-
-    def rate(self, progress):
-        """Return lr(p) at progress p = t / T."""
-        if progress < self.warmup:
-            return self.lr * progress / self.warmup
-        fallen = (progress - self.warmup) / (1.0 - self.warmup)
-        return schedule(self.schedule, self.lr, self.floor * self.lr, fallen)
+    coupled = False
 
     def init(self, theta, objective=None):
         """Return the state of a new run of ``objective``; without one every parameter decays."""
@@ -263,14 +300,6 @@ class AdamW(Adam):
 
     def update(self, grad, state, theta, progress=0.0):
         """Take one step: return the new theta and the next state."""
-        if self.clip is not None:
-            xp = backend.namespace(grad)
-            # |g| = m |g / m|, m the largest number: no square overflows
-            largest = xp.clip(xp.max(xp.abs(grad), axis=-1, keepdims=True), 1e-30, None)
-            shrunk = grad / largest
-            length = largest * xp.sqrt(xp.sum(shrunk * shrunk, axis=-1, keepdims=True))
-            # min(1, clip / |g|), without a division by 0
-            grad = grad * (self.clip / xp.clip(length, self.clip, None))
         new, adam = super().update(grad, AdamState(*state[:3]), theta, progress)
         new = new - self.rate(progress) * self.decay * state.decays * theta
         return new, AdamWState(*adam, state.decays)
@@ -296,8 +325,10 @@ class Bop(Adam):
 
     Parameters
     ----------
-    lr, schedule, b1, b2, eps
+    lr, schedule, b1, b2, eps, decay, warmup, floor
         As in `Adam`, for the parameters that are not binary.
+    clip : float, optional
+        As in `SGD`, for them; binary weights average the gradient as it is.
     gamma : float
         Share of the new gradient, in (0, 1].
     threshold : float

@@ -73,6 +73,7 @@ LAYERS = [
     (Conv2d(SIZE, SIZE, 3, padding=1, bias=True), IMAGE),
     (Conv2d(SIZE, SIZE, SIZE, padding=2), IMAGE),
     (MaxPool2d(2, stride=1), IMAGE),
+    (MaxPool2d(3, stride=2, padding=1), IMAGE),
     (AvgPool2d(2, stride=2), IMAGE),
     (GlobalAvgPool(), IMAGE),
     (ZeroPad(SIZE, SIZE), IMAGE),

@@ -155,7 +155,9 @@ def test_strict_estimators_and_optimizers(estimator):
     b, _ = estimator.estimate(reference, theta, batch, estimator.init(reference, theta), step)
     assert_agree(a.grad, b.grad, 1e-9)
     assert_agree(a.loss, b.loss, 1e-9)
-    for rule in (cls() for cls in optim.OPTIMIZERS.values()):
+    more = {"schedule": "milestones:.2", "decay": 0.1, "clip": 0.5}
+    rules = [own for cls in optim.OPTIMIZERS.values() for own in (cls(), cls(**more))]
+    for rule in (*rules, optim.Momentum(nesterov=True)):
         new_s, _ = rule.update(a.grad, rule.init(theta_s), theta_s, 0.5)
         new, _ = rule.update(b.grad, rule.init(theta), theta, 0.5)
         assert_agree(new_s, new, 1e-6)

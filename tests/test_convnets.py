@@ -118,6 +118,27 @@ def test_pooling_is_its_equation(size, stride):
     np.testing.assert_allclose(mean.backward({}, other, dy)[0], dz, rtol=1e-13, atol=1e-13)
 
 
+@pytest.mark.parametrize("size, stride, padding", [(3, 2, 1), (2, 2, 1), (5, 3, 2), (4, 1, 2)])
+def test_padded_pooling_is_its_equation(size, stride, padding):
+    """Squares of an image with -infinity around it; all pixels below 0, with many ties."""
+    gen = generator(size, stride, padding)
+    x = gen.integers(-5, -2, size=(4, 3, 7, 6)).astype(float)
+    layer, p = MaxPool2d(size, stride, padding), padding
+    y, cache = layer.forward({}, x)
+    wide = np.pad(x, [(0, 0), (0, 0), (p, p), (p, p)], constant_values=-np.inf)
+    dy = gen.normal(size=y.shape)
+    dx = np.zeros_like(wide)
+    for n, c, h, w in np.ndindex(*y.shape):
+        square = np.s_[n, c, h * stride : h * stride + size, w * stride : w * stride + size]
+        assert y[n, c, h, w] == wide[square].max()
+        first = np.unravel_index(np.argmax(wide[square]), (size, size))
+        dx[square][first] += dy[n, c, h, w]
+    back = layer.backward({}, cache, dy)[0]
+    np.testing.assert_allclose(back, dx[:, :, p:-p, p:-p], rtol=1e-13, atol=1e-13)
+    assert y.shape[1:] == layer.output_shape(x.shape[1:])
+    assert MaxPool2d(3, 2, 1).forward({}, -np.ones((1, 1, 4, 4), np.int8))[0].dtype == np.int8
+
+
 def test_zero_pad_shortcut():
     """Every second pixel; one new channel before and two behind the three old ones."""
     x = generator(2).normal(size=(2, 3, 4, 5))
@@ -135,6 +156,19 @@ def test_layer_norm_is_its_equation():
         np.testing.assert_allclose(out, expected + params["shift"], rtol=1e-12)
 
 
+def test_deep_residual_networks():
+    """Parameters and multiply-accumulates at 224 pixels, as published; every stage halves."""
+    published = {models.resnet18: (11_689_512, 1.814e9), models.resnet50: (25_557_032, 4.089e9)}
+    for build, (parameters, macs) in published.items():
+        network = build(1000, stem="imagenet")
+        assert network.d == parameters and abs(network.macs / macs - 1.0) < 1e-3
+        sides = [shape[1] for shape in network.shapes_between if len(shape) == 3]
+        assert sorted(set(sides)) == [7, 14, 28, 56, 112, 224]
+        small = build(10, before="sign", width=4)
+        assert small.layers["conv1"].kernel == (3, 3) and "pool1" not in small.layers
+        assert {"before1", "before2"} < set(small.layers["block1"].body)
+
+
 @pytest.mark.parametrize(
     "make, sentence",
     [
@@ -146,6 +180,8 @@ def test_layer_norm_is_its_equation():
         (lambda: Conv2d(3, 4).output_shape((2, 5, 5)), r"it takes \(3, H, W\)"),
         (lambda: Conv2d(3, 4).output_shape((3, 2, 5)), "too small; choose a smaller kernel"),
         (lambda: MaxPool2d(0), "MaxPool2d.size is 0"),
+        (lambda: MaxPool2d(3, 2, 2), "MaxPool2d.padding is 2, but it must be at most half of size"),
+        (lambda: MaxPool2d(3, 2, 1).output_shape((3, 0, 4)), "of at least 1 x 1 pixels"),
         (lambda: AvgPool2d(4).output_shape((3, 3, 9)), "of at least 4 x 4 pixels"),
         (lambda: GlobalAvgPool().output_shape((3,)), "it takes images"),
         (lambda: BatchNorm2d(0), "BatchNorm2d.channels is 0"),
@@ -157,6 +193,8 @@ def test_layer_norm_is_its_equation():
         (lambda: ZeroPad(4, 5).output_shape((3, 2, 2)), r"it takes \(4, H, W\)"),
         (lambda: models.resnet(21), "depth is 21, but it must be 6n"),
         (lambda: models.resnet(20, shortcut="zero"), "shortcut is 'zero'"),
+        (lambda: models.resnet18(stem="large"), "stem is 'large', but choose from"),
+        (lambda: models.resnet50(width=0), "width is 0"),
     ],
 )
 def test_bad_layers_are_refused(make, sentence):

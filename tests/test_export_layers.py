@@ -93,6 +93,17 @@ def test_outputs_are_those_of_training_bit_by_bit(build, weights, tmp_path):
     assert (tmp_path / "again.npz").read_bytes() == (tmp_path / "net.npz").read_bytes()
 
 
+@pytest.mark.parametrize("build", [models.resnet18, models.resnet50])
+def test_deep_residual_networks(build, tmp_path):
+    """With a padded maximum and bottlenecks: outputs bit by bit, binary weights in one bit."""
+    run = trained(build(4, "imagenet", width=2, input_shape=(1, 24, 24)), q.Sign())
+    export.save(tmp_path / "net.npz", run)
+    net, x = export.load(tmp_path / "net.npz"), examples(run.network, 8)
+    assert net.network.layers["pool1"].padding == 1
+    assert net.outputs(x).tobytes() == run.outputs(x).tobytes()
+    assert {net.params[name].bits for name in run.quantized} == {1}
+
+
 def test_the_comparison_notices_one_level(tmp_path):
     """Negative control: one weight a level higher."""
     run = trained(models.llama(27, **LLAMA), q.MidRise())

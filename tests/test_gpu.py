@@ -163,8 +163,9 @@ def test_laws(name, dtype, library):
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_optimizers(name, dtype, library):
-    """Five updates with a schedule."""
-    rule = OPTIMIZERS[name](schedule="cosine")
+    """Five updates with a schedule, a warm-up, a decay, and a limit to the gradient."""
+    more = {"nesterov": True} if name == "momentum" else {}
+    rule = OPTIMIZERS[name](schedule="cosine", warmup=0.3, decay=0.1, clip=2.0, **more)
 
     def updates(theta, grads):
         state = rule.init(theta)

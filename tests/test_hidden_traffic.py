@@ -130,7 +130,8 @@ def test_no_hidden_traffic(estimator, network):
 def test_no_hidden_traffic_in_optimizers(estimator, optimizer):
     """Every registered optimiser: after the estimate, before a prox, and in a look-ahead."""
     rule, q = pick(ESTIMATORS[estimator], SMALL), quantizers.Sign("tanh")
-    assert hidden(step_events(NETWORKS["mlp"], rule, OPTIMIZERS[optimizer](), q)) == []
+    for more in {}, {"decay": 0.1, "clip": 0.5, "warmup": 0.4}:
+        assert hidden(step_events(NETWORKS["mlp"], rule, OPTIMIZERS[optimizer](**more), q)) == []
 
 
 @pytest.mark.parametrize("lookahead", LOOKAHEADS)

@@ -63,6 +63,8 @@ LAYERS = [
     (Conv2d(1, 2, 5, padding=6, bias=True), (1, 3, 3)),
     (MaxPool2d(), (3, 5, 4)),
     (MaxPool2d(3, stride=2), (2, 7, 6)),
+    (MaxPool2d(3, stride=2, padding=1), (2, 7, 6)),
+    (MaxPool2d(4, stride=1, padding=2), (1, 1, 3)),
     (AvgPool2d(), (3, 5, 4)),
     (AvgPool2d(3, stride=2), (2, 7, 6)),
     (GlobalAvgPool(), (3, 4, 2)),

@@ -114,7 +114,7 @@ def every_layer(number=int, real=float):
         "act": QuantizedActivation(MidRise("hardtanh", n(3)), x(0.5)),
         "down": Residual(first, way),
         "same": Residual(body),
-        "pool": MaxPool2d(n(2), n(2)),
+        "pool": MaxPool2d(n(3), n(2), n(1)),
         "norm": LayerNorm((n(4), n(2), n(2)), x(0.25)),
         "flatten": Flatten(n(3)),
         "fc": Linear(n(16), n(3)),

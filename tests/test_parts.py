@@ -31,7 +31,7 @@ VALUES = {
     "prox": {"l1": "l2", "l2": "l1"}, "scaled": {True: "false", False: "true"},
     "lr": "0.02", "gamma": "0.01", "threshold": "1e-05", "decay": "0.1",
     "warmup": "0.2", "floor": "0.3", "schedule": "cosine", "b1": "0.8",
-    "b2": "0.99", "hidden": {(10,): "7,6", None: "24"},
+    "b2": "0.99", "nesterov": "true", "stem": "imagenet", "hidden": {(10,): "7,6", None: "24"},
     "width": {8: "4", 16: "4", 64: "32", 128: "9"},
     "layers": {1: "2", 2: "3", 4: "3"}, "heads": {4: "2"}, "dropout": "0.5", "tied": "true",
     "shared": "2", "patch": "2", "inputs": "absmax", "input_bits": "4", "pool": "mean",

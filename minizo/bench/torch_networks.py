@@ -88,7 +88,7 @@ def build(torch, objective, theta, binary=True):
             case layers.ReLU():
                 return nn.ReLU()
             case layers.MaxPool2d():
-                return nn.MaxPool2d(layer.size, layer.stride)
+                return nn.MaxPool2d(layer.size, layer.stride, layer.padding)
             case layers.GlobalAvgPool():
                 return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
             case layers.Flatten():

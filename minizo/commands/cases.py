@@ -20,6 +20,7 @@ from ..settings import whole
 from . import parts
 from .flags import IMAGES, TEXT, models_of
 from .own import FILE
+from .settings import changed
 
 
 @dataclass(frozen=True)
@@ -278,8 +279,16 @@ def title(settings, data, steps):
     seeds = f"seed {own[0]}" if len(own) == 1 else f"{len(own)} seeds"
     return (
         f"{data.name}: {bits} {network_name(settings, data)}{which}{origin}, {steps} steps of "
-        f"{settings.batch}, {shown}, {seeds}"
+        f"{settings.batch}, {shown}, {seeds}{_recipe(settings)}"
     )
+
+
+def _recipe(settings):
+    # ", recipe fsg", and what is otherwise
+    if settings.recipe is None:
+        return ""
+    other = [name.replace("_", " ") for name in changed(settings)]
+    return f", recipe {settings.recipe}{' but for ' if other else ''}{', '.join(other)}"
 
 
 def quantized_in_words(part):

@@ -1,4 +1,4 @@
-"""``--help PART``: what a part does, what it takes, and what its settings mean.
+"""``--help PART``: what a part or a recipe does, what it takes, and what its settings mean.
 
 All of it comes from docstrings in numpydoc's form and from signatures, so that a new part needs
 nothing here.
@@ -10,7 +10,7 @@ import textwrap
 from functools import cache, partial
 
 from ..errors import InputError, nearest
-from . import own, parts
+from . import own, parts, recipes
 from .parts import KINDS, Part
 
 WIDTH = 80
@@ -22,7 +22,7 @@ def takers(kind, setting):
 
 
 def topic(word, models=tuple(KINDS["model"].choices)):
-    """The help of a part, of a kind of parts, or of a user's own rule.
+    """The help of a part, of a kind of parts, of a recipe, or of a user's own rule.
 
     Parameters
     ----------
@@ -41,15 +41,18 @@ def topic(word, models=tuple(KINDS["model"].choices)):
     for kind in KINDS:
         if word in (kind, f"{kind}s", f"{kind}es"):
             return _kind(kind, models if kind == "model" else KINDS[kind].choices)
-    found = [Part(kind, word) for kind in KINDS if word in KINDS[kind].choices]
+    if word in ("recipe", "recipes"):
+        return recipes.listed()
+    found = [_part(Part(kind, word)) for kind in KINDS if word in KINDS[kind].choices]
+    found += [recipes.explained(word)] if word in recipes.NAMES else []
     if not found:
         names = [name for kind in KINDS.values() for name in kind.choices]
-        hint = nearest(word, [*names, *KINDS])
+        hint = nearest(word, [*names, *KINDS, *recipes.NAMES])
         raise InputError(
             f"--help {word}: there is no such part{hint} (name one, or a kind of them: "
-            f"{', '.join(KINDS)})"
+            f"{', '.join(KINDS)}, recipe)"
         )
-    return "\n\n".join(map(_part, found))
+    return "\n\n".join(found)
 
 
 def _kind_of(word):

@@ -12,7 +12,7 @@ from ..errors import InputError, require, spelt
 from ..models import MODELS, QUANTIZED
 from ..rng import SEEDS, SOURCES
 from ..settings import real, truth, whole
-from . import explain, parts
+from . import explain, parts, recipes
 from .shell import Parser
 
 
@@ -124,11 +124,15 @@ FLAGS = {
     "sample": Flag(OUTPUT, "TEXT", "how the text begins that the best quantised network writes, by "
                    "default a new line; with --resume, as the run was told", only=(TEXT,)),
     "resume": Flag(OUTPUT, "FOLDER", "continue the interrupted run in this folder", free=True),
-    "settings": Flag(OUTPUT, "FILE", "settings.json of a run folder, or one that you wrote; flags "
-                     "beside it replace what it says", free=True),
+    "settings": Flag(OUTPUT, "FILE", "settings.json of a run folder, or one that you wrote, or a "
+                     f"published recipe ({', '.join(recipes.NAMES)}); flags beside it replace what "
+                     "it says", free=True),
     "json": Flag(OUTPUT, None, "print one JSON object a run, no more", "truth", free=True),
     "quiet": Flag(OUTPUT, None, "no progress bar", "truth", free=True),
 }  # fmt: skip
+
+
+OTHERWISE = {"settings": ["--recipe"]}  # second spellings
 
 
 def models_of(kind):
@@ -227,9 +231,12 @@ def refuse_foreign(settings, kind, plain):
     plain = vars(plain)
     for name, flag in FLAGS.items():
         if flag.only and kind not in flag.only and getattr(settings, name) != plain.get(name):
+            remedy = "leave it out"
+            if settings.recipe is not None:
+                remedy = f"the recipe {settings.recipe} is for python -m minizo.cifar"
             raise InputError(
                 f"{written(name)} is a flag of {' or '.join(flag.only)}, and has no effect here; "
-                "leave it out"
+                f"{remedy}"
             )
 
 
@@ -297,6 +304,10 @@ def parser(prog, description, epilog, defaults, kind):
             words += f" (default: {' '.join(map(str, default))})"
         several = {"action": "extend", "nargs": "+"} if flag.many else {}
         group.add_argument(
-            written(name), metavar=flag.metavar, help=words.replace("%", "%%"), **several
+            written(name),
+            *OTHERWISE.get(name, ()),
+            metavar=flag.metavar,
+            help=words.replace("%", "%%"),
+            **several,
         )
     return made

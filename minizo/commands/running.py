@@ -1,7 +1,8 @@
 """Cases trained, one after the other or together, kept in a run folder and put in a table.
 
-A run folder holds ``settings.json`` (written first), one checkpoint a run (those of pre-training
-included), and at the end ``results.json``, ``records.csv``, ``table.txt`` and ``training.png``.
+A run folder holds ``settings.json`` (written first), ``recipe.txt`` where they come from a recipe,
+one checkpoint a run (those of pre-training included), and at the end ``results.json``,
+``records.csv``, ``table.txt`` and ``training.png``.
 """
 
 import itertools
@@ -22,6 +23,7 @@ from ..parallel import threads
 from ..progress import progress_bar
 from ..quantizers import FullPrecision
 from ..records import COLUMNS, Diverged
+from . import recipes
 from .cases import Case, build_objective, length
 from .settings import write
 
@@ -71,6 +73,10 @@ def opened(command, settings, resume, notice):
     if resume is None:
         folder = new_folder(settings.out, command.rpartition(".")[2])
         write(folder, command, settings)
+        if settings.recipe is not None:
+            write_text(folder / "recipe.txt", recipes.explained(settings.recipe) + "\n")
+            if not settings.quiet:
+                notice(recipes.departures(settings.recipe))
     else:
         folder = make_folder(resume, "--resume")
     if not settings.quiet:

@@ -13,7 +13,7 @@ from .. import __version__
 from ..errors import InputError, nearest
 from ..files import write_text
 from ..models import MODELS
-from . import own, parts
+from . import own, parts, recipes
 from .flags import FLAGS, read_start, value, written
 from .parts import KINDS
 
@@ -53,7 +53,8 @@ class Settings:
     """What a training command is told: a section for each part, and what belongs to none.
 
     estimator, quantizer, optimizer : tuple of Part, all combinations of which are compared;
-    model, activation, loss : Part;  the others are the values of the flags of that name.
+    model, activation, loss : Part;  recipe : str or None, the published recipe that they come from;
+    the others are the values of the flags of that name.
     """
 
     estimator: tuple
@@ -94,6 +95,7 @@ class Settings:
     settings: str = None
     json: bool = False
     quiet: bool = False
+    recipe: str = None
 
     @classmethod
     def of(cls, values):
@@ -132,7 +134,7 @@ class Settings:
         found = {}
         for field in fields(self):
             item = getattr(self, field.name)
-            if item is None or FLAGS[field.name].free:
+            if item is None or field.name not in FLAGS or FLAGS[field.name].free:
                 continue
             if isinstance(item, tuple) and not isinstance(item, parts.Part):
                 item = [x.section() if isinstance(x, parts.Part) else x for x in item]
@@ -219,12 +221,32 @@ def settled(defaults, given):
 
     ``--settings`` and ``--resume`` are followed; what a run folder says may not be changed.
     """
-    given, below = read_values(given), read_values(defaults)
+    given, below, recipe = read_values(given), read_values(defaults), None
     if given.get("settings") is not None:
-        below = over(below, read_file(given["settings"]))
+        path = given["settings"]
+        below, recipe = over(below, read_file(path)), recipe_of(path)
     values = filled(over(below, given))
     refuse_useless(values, given)
-    return Settings.of(values)
+    return Settings.of(values | {"recipe": recipe})
+
+
+def recipe_of(path, flag="--settings"):
+    """The recipe that a text names, or that a run folder was made by; ``None`` for others."""
+    found = recipes.called(path)
+    found = read_json(path, flag)[1]["recipe"] if found is None else found
+    return found if found in recipes.NAMES else None
+
+
+def changed(settings):
+    """Names of the settings that a run of a recipe has otherwise than the recipe says.
+
+    >>> settings = settled(DEFAULTS, {"settings": "ir-net", "steps": "2", "seed": ["3"]})
+    >>> settings.recipe, changed(settings), changed(settled(DEFAULTS, {"settings": "ir-net"}))
+    ('ir-net', ['epochs'], [])
+    """
+    published = read_file(settings.recipe)
+    kept = Settings.of(filled(over(read_values(DEFAULTS), published))).kept()
+    return [name for name in published if kept.get(name) != settings.kept().get(name)]
 
 
 def refuse_useless(values, given):
@@ -260,6 +282,10 @@ def refuse_useless(values, given):
         )
 
 
+OUTSIDE = ("command", "version", "files")  # beside the settings, also in a file that has no head
+HEAD = (*OUTSIDE, "recipe")
+
+
 def read_json(path, flag):
     """The settings in a file of JSON, as they stand there, and the command that wrote them.
 
@@ -267,15 +293,21 @@ def read_json(path, flag):
     -------
     settings : dict
     head : dict
-        ``command``, ``version`` and ``files``, where a run folder's file says them.
+        ``command``, ``version``, ``files`` and ``recipe``, where a run folder's file says them.
     """
+    if recipes.called(str(path)):
+        return recipes.read(recipes.called(str(path))).settings, dict.fromkeys(HEAD)
     path = Path(path)
     path = path / "settings.json" if path.is_dir() else path
     try:
         found = json.loads(path.read_text())
     except OSError as error:
         why = error.strerror or error
-        raise InputError(f"{flag} {path}: {why}; name a file of settings") from None
+        hint = nearest(path.name, recipes.NAMES) if flag == "--settings" else ""
+        raise InputError(
+            f"{flag} {path}: {why}; name a file of settings, or one of the recipes "
+            f"{', '.join(recipes.NAMES)}{hint}"
+        ) from None
     except ValueError as error:
         raise InputError(f"{flag} {path} is no JSON: {error}") from None
     inner = ("settings", "files")
@@ -283,8 +315,8 @@ def read_json(path, flag):
         raise InputError(
             f'{flag} {path} must hold one object of settings, such as {{"estimator": "fogzo:n=10"}}'
         )
-    head = {name: found.get(name) for name in ("command", "version", "files")}
-    return found.get("settings", {k: v for k, v in found.items() if k not in head}), head
+    head = {name: found.get(name) for name in HEAD}
+    return found.get("settings", {k: v for k, v in found.items() if k not in OUTSIDE}), head
 
 
 def read_file(path, flag="--settings"):
@@ -317,6 +349,7 @@ def write(folder, command, settings):
     """Keep the settings that determine the numbers, so that the folder can be resumed."""
     kept = {
         "command": command, "version": __version__, "files": settings.files,
+        **({} if settings.recipe is None else {"recipe": settings.recipe}),
         "settings": settings.kept(),
     }  # fmt: skip
     write_text(folder / "settings.json", json.dumps(kept, indent=2) + "\n")
@@ -358,7 +391,7 @@ def resumed(folder, command, defaults, given):
                 f"{written(said)} out to resume it, or start a new run"
             )
     refuse_useless(after, given)
-    return Settings.of(after)
+    return Settings.of(after | {"recipe": recipe_of(folder, flag)})
 
 
 def told(command, defaults, given):

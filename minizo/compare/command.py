@@ -6,7 +6,7 @@ from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import replace
 
 from .. import __version__, backend, testing
-from ..commands import flags, own
+from ..commands import flags, own, recipes
 from ..commands.cases import (
     build_network,
     called,
@@ -70,6 +70,7 @@ def main(argv=None):
 def run(defaults, given):
     """Compare for the flags ``given``, as text, and print; returns the exit code."""
     refuse_repeated(given)
+    refuse_pretrained(given)
     settings, resume = told(COMMAND, defaults, given), given.get("resume")
     flags.refuse_foreign(settings, flags.COMPARISON, settled(defaults, {}))
     settings = of_its_data(settings)
@@ -165,7 +166,8 @@ def errors_of(settings, folder, fresh):
         runs = folder / "runs"
         kept = runs.is_dir() and any(runs.iterdir())
         if fresh and not kept:
-            (folder / "settings.json").unlink(missing_ok=True)
+            for name in ("settings.json", "recipe.txt"):
+                (folder / name).unlink(missing_ok=True)
             for empty in (runs, folder):
                 with suppress(OSError):  # something else lies in it
                     empty.rmdir()
@@ -209,6 +211,16 @@ def refuse_repeated(given):
                     f"--{kind} {item} is there twice; leave one out, or change a setting"
                 )
             seen.append(part)
+
+
+def refuse_pretrained(given):
+    """Raise an `InputError` for a recipe that pre-trains its networks, as a comparison does not."""
+    name = recipes.called(given.get("settings", ""))
+    if name is not None and "start" in recipes.read(name).settings:
+        raise InputError(
+            f"--recipe {name} begins with trained networks, and a comparison trains none before; "
+            f"start it with python -m minizo.cifar --recipe {name}"
+        )
 
 
 def check_own(part, quiet):

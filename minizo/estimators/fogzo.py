@@ -6,14 +6,13 @@ G    = (1/n) sum_i [F(theta + eps v_i) - F(theta - eps v_i)] / (2 eps) v_i
 eps holds a size for each parameter; products and quotients with it are entry by entry.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from math import sqrt
 
 from .. import backend, rng
-from ..errors import require, resolve
+from ..errors import require
 from ..norms import unit
-from ..schedules import SHAPES, schedule
+from ..schedules import schedule, shape_of
 from ..settings import Settings, Share
 from .base import Estimate
 from .spsa import SPSA, Noise, two_point_gradient
@@ -74,7 +73,7 @@ class FOGZO(SPSA):
         directions are then n-SPSA's, shortened.
     beta : float
         Share of the STE direction, in [0, 1]: where it ends, unless it is constant.
-    beta_schedule : {"constant", "linear", "cosine", "step"} or callable
+    beta_schedule : {"constant", "linear", "cosine", "step", "milestones:.3/.6/.9"} or callable
         How it falls from 1 to beta over the run. Linear: beta(t) = beta + (1 - t/T)(1 - beta), as
         in the paper (whether its MNIST run did is not public); ``"constant"``: beta throughout.
     ste_share : float
@@ -131,7 +130,7 @@ class FOGZO(SPSA):
 
     def __post_init__(self):
         super().__post_init__()
-        resolve("beta_schedule", self.beta_schedule, SHAPES, Callable)
+        shape_of("beta_schedule", self.beta_schedule)
         require(self.guide in GUIDES, "guide", self.guide, f"choose from {GUIDES}")
 
     @property

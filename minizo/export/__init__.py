@@ -62,7 +62,7 @@ A step is {"op": its name, ...}; what is left out has its default:
     Thresholds   t (K, C); falling (C,); low; gap; close (`minizo.export.fold`)
                  y = low + gap i,  i = #{k : q_c >= t_kc}, K - i where falling_c is 1
     Affine       a, b of shape () or (C,):  x = a_c q + b_c, from here on real numbers
-    Apply        layer: MaxPool2d (size 2, stride), Flatten, ReLU or HardTanh
+    Apply        layer: MaxPool2d (size 2, stride, padding 0), Flatten, ReLU or HardTanh
     Encode       layer: a QuantizedActivation; step: s:  q = Q(x) / s, whole numbers again
 
 A floating-point weight (of a layer that was not quantised) is a Product with a "float" weight.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from .. import backend
-from ..errors import InputError
+from ..errors import InputError, require
 from ..parallel import alone
 from .base import Layer, zeros
 
@@ -19,19 +19,22 @@ class _Pool2d(Layer):
     size: Annotated[int, "[1, 255]"] = 2
     stride: Annotated[int, "[1, 255]"] | None = None
 
+    around = 0  # pixels of padding on every side
+
     def __post_init__(self):
         super().__post_init__()
         if self.stride is None:
             object.__setattr__(self, "stride", self.size)
 
     def output_shape(self, shape):
-        """(C, H, W) -> (C, H', W'), H' = floor((H - size) / stride) + 1."""
-        if len(shape) != 3 or min(shape[1:]) < self.size:
+        """(C, H, W) -> (C, H', W'), H' = floor((H + 2 padding - size) / stride) + 1."""
+        least = self.size - 2 * self.around
+        if len(shape) != 3 or min(shape[1:]) < max(1, least):
             raise InputError(
                 f"{type(self).__name__}({self.size}) is fed examples of shape {shape}; it takes "
-                f"(C, H, W) of at least {self.size} x {self.size} pixels"
+                f"(C, H, W) of at least {max(1, least)} x {max(1, least)} pixels"
             )
-        return (shape[0], *((pixels - self.size) // self.stride + 1 for pixels in shape[1:]))
+        return (shape[0], *((pixels - least) // self.stride + 1 for pixels in shape[1:]))
 
     def _slices(self, x, axis):
         # the first, second, ... pixel of every square along an axis
@@ -61,6 +64,9 @@ class MaxPool2d(_Pool2d):
     stride : int, optional
         Pixels from one square to the next, by default ``size``. Pixels at the lower and right edge
         that fill no square are left out.
+    padding : int
+        Pixels by which the first square begins outside the image, and the last may end outside, at
+        most half of ``size``. What is outside counts as -infinity.
 
     Examples
     --------
@@ -70,7 +76,23 @@ class MaxPool2d(_Pool2d):
     >>> y.item(), dx[0, 0]
     (3.0, array([[0., 0.],
            [0., 1.]]))
+    >>> MaxPool2d(3, stride=2, padding=1).forward({}, -np.ones((1, 1, 4, 4)))[0][0, 0]
+    array([[-1., -1.],
+           [-1., -1.]])
     """
+
+    padding: Annotated[int, "[0, 127]"] = 0
+
+    def __post_init__(self):
+        super().__post_init__()
+        half = 2 * self.padding <= self.size
+        remedy = f"it must be at most half of size, which is {self.size}"
+        require(half, "MaxPool2d.padding", self.padding, remedy)
+
+    @property
+    def around(self):
+        """Pixels of padding on every side."""
+        return self.padding
 
     def forward(self, params, x, reduce=alone):
         """y (..., N, C, H', W') for x (..., N, C, H, W)."""
@@ -83,16 +105,39 @@ class MaxPool2d(_Pool2d):
         x, between, y = cache
         return self._to_place(self._to_place(dy, y, between, -2), between, x, -1), {}
 
+    def _padded(self, x, axis):
+        # The pixel at the edge once more for every pixel outside: a square that reaches outside
+        # holds that pixel, too, so its largest number is the same.
+        if not self.padding:
+            return x
+        after = (slice(None),) * (-1 - axis)
+        ends = [x[(..., end, *after)] for end in (slice(0, 1), slice(-1, None))]
+        first, last = ([end] * self.padding for end in ends)
+        return backend.namespace(x).concat([*first, x, *last], axis=axis)
+
+    def _cut(self, dx, axis):
+        # what the pixels outside got belongs to the pixel at the edge
+        if not self.padding:
+            return dx
+        xp, p, after = backend.namespace(dx), self.padding, (slice(None),) * (-1 - axis)
+        inner = dx[(..., slice(p, -p), *after)]
+        first, last = (slice(0, p), slice(0, 1)), (slice(-p, None), slice(-1, None))
+        for outside, edge in (first, last):
+            inner[(..., edge, *after)] += xp.sum(
+                dx[(..., outside, *after)], axis=axis, keepdims=True
+            )
+        return inner
+
     def _largest(self, x, axis):
         # the largest along an axis of every ``size`` pixels
-        first, *others = self._slices(x, axis)
+        first, *others = self._slices(self._padded(x, axis), axis)
         for other in others:
             first = backend.namespace(x).maximum(first, other)
         return first
 
     def _to_place(self, dy, y, x, axis):
         # dx = dy where x is the largest of its square, y; the first of several equal ones has it
-        xp, left = backend.namespace(dy), dy
+        xp, left, x = backend.namespace(dy), dy, self._padded(x, axis)
         dx = _unpooled(dy, axis, x.shape[axis])
         *places, last = self._slices(dx, axis)
         for place, pixel in zip(places, self._slices(x, axis), strict=False):
@@ -100,7 +145,7 @@ class MaxPool2d(_Pool2d):
             left = left - taken
             place += taken
         last += left
-        return dx
+        return self._cut(dx, axis)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ selection    which weights are quantised, by place or name
 from functools import partial
 
 from .activations import ACTIVATION_DEFAULTS, ACTIVATIONS, INPUTS, activation_layer, binary
-from .images import lenet, mlp, perceptron, resnet, small, small_resnet
+from .images import lenet, mlp, perceptron, resnet, resnet18, resnet50, small, small_resnet
 from .selection import QUANTIZED, bit_widths, chosen, weights
 from .sequences import llama, lstm_lm, vit
 
@@ -30,6 +30,8 @@ __all__ = [
     "mlp",
     "perceptron",
     "resnet",
+    "resnet18",
+    "resnet50",
     "small",
     "small_resnet",
     "vit",
@@ -45,6 +47,8 @@ MODELS = {
     "small": small,
     "small-resnet": partial(resnet, 8, width=8),
     **{f"resnet{depth}": partial(resnet, depth) for depth in (20, 32, 44, 56, 110)},
+    "resnet18": resnet18,
+    "resnet50": resnet50,
     "vit": vit,
     "llama": llama,
     "lstm": lstm_lm,

@@ -1,6 +1,7 @@
 """Networks for images: perceptrons, convolutional and residual networks."""
 
 from math import prod
+from typing import NamedTuple
 
 from ..errors import require
 from ..layers import (
@@ -19,6 +20,9 @@ from ..settings import truth, whole, wholes
 from .activations import activation_layer
 
 SHORTCUTS = ("conv", "pad")
+STEMS = ("cifar", "imagenet")
+SIZES = {"cifar": (3, 32, 32), "imagenet": (3, 224, 224)}
+EXPANSION = 4  # channels out of a bottleneck, for each inside
 
 
 def _image(shape):
@@ -119,22 +123,53 @@ def lenet(channels=(16, 32), classes=10, activation="relu", input_shape=(1, 28, 
     return Network(layers, image)
 
 
-def _block(inputs, outputs, stride, shortcut, activation, before):
-    # twice (before,) conv, norm, with the activation between, beside the shortcut
-    body = {}
-    for i, (channels, step) in enumerate(((inputs, stride), (outputs, 1)), 1):
+class _Part(NamedTuple):
+    # one convolution of a block, followed by a norm; its padding keeps the size of the image
+    outputs: int
+    kernel: int
+    stride: int = 1
+
+
+def _basic(width, stride):
+    return _Part(width, 3, stride), _Part(width, 3)
+
+
+def _bottleneck(width, stride):
+    # the stride stands in the middle, where the paper has it in the first convolution
+    return _Part(width, 1), _Part(width, 3, stride), _Part(EXPANSION * width, 1)
+
+
+def _block(inputs, parts, shortcut, activation, before):
+    # (before,) conv, norm for every part, with the activation between, beside the shortcut
+    body, channels = {}, inputs
+    for i, part in enumerate(parts, 1):
         if before is not None:
             body[f"before{i}"] = before
-        body[f"conv{i}"] = Conv2d(channels, outputs, 3, step, padding=1)
-        body[f"bn{i}"] = BatchNorm2d(outputs)
-        if i == 1:
-            body["act"] = activation
-    if inputs == outputs and stride == 1:
+        padding = part.kernel // 2
+        body[f"conv{i}"] = Conv2d(channels, part.outputs, part.kernel, part.stride, padding)
+        body[f"bn{i}"] = BatchNorm2d(part.outputs)
+        if i < len(parts):
+            body["act" if len(parts) == 2 else f"act{i}"] = activation
+        channels = part.outputs
+    stride = prod(part.stride for part in parts)
+    if inputs == channels and stride == 1:
         return Residual(body)
     if shortcut == "pad":
-        return Residual(body, {"pad": ZeroPad(inputs, outputs, stride)})
-    way = {"conv": Conv2d(inputs, outputs, 1, stride), "bn": BatchNorm2d(outputs)}
+        return Residual(body, {"pad": ZeroPad(inputs, channels, stride)})
+    way = {"conv": Conv2d(inputs, channels, 1, stride), "bn": BatchNorm2d(channels)}
     return Residual(body, way)
+
+
+def _stages(inputs, width, numbers, kind, shortcut, activation, before):
+    # stages of so many blocks: each has twice the channels of the one before, on half the image
+    layers, channels = {}, inputs
+    for stage, count in enumerate(numbers):
+        for i in range(count):
+            parts = kind(width * 2**stage, 2 if stage and i == 0 else 1)
+            block, number = _block(channels, parts, shortcut, activation, before), len(layers) // 2
+            layers |= {f"block{number + 1}": block, f"block{number + 1}_act": activation}
+            channels = parts[-1].outputs
+    return layers, channels
 
 
 def resnet(
@@ -199,14 +234,9 @@ def resnet(
         "bn1": BatchNorm2d(width),
         "act1": act,
     }
-    channels, number = width, 0
-    for stage in range(3):
-        for first in [True] + [False] * ((depth - 2) // 6 - 1):
-            number += 1
-            outputs, stride = width * 2**stage, 2 if first and stage else 1
-            block = _block(channels, outputs, stride, shortcut, act, before)
-            layers |= {f"block{number}": block, f"block{number}_act": act}
-            channels = outputs
+    numbers = [(depth - 2) // 6] * 3
+    blocks, channels = _stages(width, width, numbers, _basic, shortcut, act, before)
+    layers |= blocks
     layers["pool"] = GlobalAvgPool()
     if final_norm:
         layers["bn"] = BatchNorm1d(channels)
@@ -221,6 +251,115 @@ def small_resnet(classes=10, input_shape=(3, 32, 32), **options):
     0.08
     """
     return resnet(8, classes, width=8, input_shape=input_shape, **options)
+
+
+def _imagenet(numbers, kind, classes, stem, width, activation, before, input_shape):
+    # a residual network of four stages
+    require(stem in STEMS, "stem", stem, f"choose from {STEMS}")
+    width = whole("width", width)
+    image = _image(SIZES[stem] if input_shape is None else input_shape)
+    act = activation_layer(activation)
+    before = None if before is None else activation_layer(before)
+    kernel, stride = (3, 1) if stem == "cifar" else (7, 2)
+    layers = {
+        "conv1": Conv2d(image[0], width, kernel, stride, padding=kernel // 2),
+        "bn1": BatchNorm2d(width),
+        "act1": act,
+    }
+    if stem == "imagenet":
+        layers["pool1"] = MaxPool2d(3, stride=2, padding=1)
+    blocks, channels = _stages(width, width, numbers, kind, "conv", act, before)
+    layers |= blocks | {"pool": GlobalAvgPool(), "fc": Linear(channels, classes)}
+    return Network(layers, image)
+
+
+def resnet18(
+    classes=10, stem="cifar", *, width=64, activation="relu", before=None, input_shape=None
+):
+    """ResNet-18: four stages of two blocks of two 3x3 convolutions, 64 to 512 channels.
+
+    The second, third and fourth stage halve the image; where the shape changes, the shortcut is a
+    1x1 convolution with batch norm. After them, global average and a linear layer.
+
+    Parameters
+    ----------
+    classes : int
+    stem : {"cifar", "imagenet"}
+        What comes first: a 3x3 convolution, for small images; or a 7x7 convolution of stride 2
+        and a 3x3 maximum of stride 2, which together keep every fourth row and column.
+    width : int
+        Channels of the first stage; the others have 2, 4 and 8 times as many.
+    activation : name of `ACTIVATIONS`, quantizer or layer
+        Between the convolutions of a block, and after the sum.
+    before : name of `ACTIVATIONS`, quantizer or layer, optional
+        Put in front of every convolution of the blocks, as in `resnet`.
+    input_shape : tuple of int, optional
+        (C, H, W), by default (3, 32, 32) or, with the stem of ImageNet, (3, 224, 224).
+
+    Returns
+    -------
+    Network
+
+    References
+    ----------
+    K. He, X. Zhang, S. Ren, J. Sun, "Deep residual learning for image recognition", CVPR 2016,
+    section 3.3 and table 1. The stem for CIFAR is what binarised networks are compared on; the
+    paper has it in its CIFAR networks only (`resnet`).
+
+    Examples
+    --------
+    >>> resnet18(1000, "imagenet").d, resnet18().d
+    (11689512, 11173962)
+    """
+    return _imagenet((2, 2, 2, 2), _basic, classes, stem, width, activation, before, input_shape)
+
+
+def resnet50(
+    classes=10, stem="cifar", *, width=64, activation="relu", before=None, input_shape=None
+):
+    """ResNet-50: stages of 3, 4, 6 and 3 bottlenecks, 1x1, 3x3 and 1x1 convolutions.
+
+    The last convolution of a bottleneck has four times as many channels as the others, 256 to 2048
+    in all. Else as `resnet18`.
+
+    Parameters
+    ----------
+    classes : int
+    stem : {"cifar", "imagenet"}
+        What comes first: a 3x3 convolution, for small images; or a 7x7 convolution of stride 2
+        and a 3x3 maximum of stride 2, which together keep every fourth row and column.
+    width : int
+        Channels of the first two convolutions of a bottleneck in the first stage; the other stages
+        have 2, 4 and 8 times as many.
+    activation : name of `ACTIVATIONS`, quantizer or layer
+        Between the convolutions of a bottleneck, and after the sum.
+    before : name of `ACTIVATIONS`, quantizer or layer, optional
+        Put in front of every convolution of the blocks, as in `resnet`.
+    input_shape : tuple of int, optional
+        (C, H, W), by default (3, 32, 32) or, with the stem of ImageNet, (3, 224, 224).
+
+    Returns
+    -------
+    Network
+
+    Notes
+    -----
+    The 3x3 convolution of a bottleneck halves the image, as in most released code ("version 1.5");
+    in the paper the first 1x1 convolution does.
+
+    References
+    ----------
+    K. He, X. Zhang, S. Ren, J. Sun, "Deep residual learning for image recognition", CVPR 2016,
+    section 4.1, figure 5 and table 1.
+
+    Examples
+    --------
+    >>> resnet50(1000, "imagenet").d, resnet50().d
+    (25557032, 23520842)
+    """
+    return _imagenet(
+        (3, 4, 6, 3), _bottleneck, classes, stem, width, activation, before, input_shape
+    )
 
 
 def small(channels=(16, 32, 64), classes=10, activation="relu", input_shape=(3, 32, 32)):
