@@ -197,11 +197,15 @@ class Mamba(Hypernet):
         return e * (tokens * there + read * (2 * d + 3 * n + 2))
 
     def backward_macs(self, tokens, read=None):
-        """Count the multiply-accumulates of one backward: two a product, plus the scan's own."""
+        """Count the multiply-accumulates of one backward: two a product, plus the scan's own.
+
+        Of the scan 15 E N a token that is read, and 8 E N a token elsewhere; fewer where decays
+        underflow (`minizo.hypernets.advance`), which is not counted.
+        """
         d, e, n = self.width, self.channels, self.states
         read = tokens if read is None else read
-        there = 3 * self._projections + 9 * n + 6
-        return e * (tokens * there + read * (5 * d + 9 * n + 4))
+        there = 3 * self._projections + 8 * n + 6
+        return e * (tokens * there + read * (5 * d + 10 * n + 4))
 
     @property
     def _projections(self):
