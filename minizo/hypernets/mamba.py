@@ -75,7 +75,11 @@ def silu_and_derivative(x):
 def softplus(x):
     """Return log(1 + e^x) as max(x, 0) + log(1 + e^-|x|), which cannot overflow."""
     xp = backend.namespace(x)
-    return xp.maximum(x, 0.0) + xp.log1p(xp.exp(-xp.abs(x)))
+    y = xp.abs(x)
+    y *= -1.0
+    y = backend.into(y, xp.log1p, backend.into(y, xp.exp, y))
+    y += xp.maximum(x, 0.0)
+    return y
 
 
 class Piece(NamedTuple):
