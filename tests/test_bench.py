@@ -299,6 +299,7 @@ def test_bench_hypernets(monkeypatch):
     ours = {"minizo, chunked", "minizo, chunked, forward", "minizo, a sixth read"}
     assert set(record["scan"]) == loops | ours
     assert set(record["resnet"]) == {"STE", "FSG", "its scans alone"}
+    assert min(record["resnet"]["its scans alone"]) > 0.0
     text = hypernets.show(json.loads(json.dumps(record)))
     assert "length 60" in text and "600" in text and "FSG" in text and "/ STE" in text
     assert "STE steps (wanted: at most 3)" in text

@@ -136,6 +136,15 @@ def test_only_zeros_are_left_out(dtype, monkeypatch):
     assert any(np.abs(small[n] - v).max() > 1e-4 * np.abs(v).max() for n, v in ours.items())
 
 
+def test_what_is_not_a_number_is_not_left_out():
+    """A NaN among the last step sizes is no reason to stop: state and derivatives are NaN."""
+    x, _, _, dh = random_scan(np.random.default_rng(7), 200, 2, 2, (), np.float32, longest=100.0)
+    x.dt[195, 0] = np.nan
+    h = advance.forward(x, None, 10)[0]
+    dx, _ = advance.backward(x, dh, None, None, 10)
+    assert np.isnan(h[:, 0]).all() and np.isnan(dx.A[0]).all() and np.isfinite(h[:, 1]).all()
+
+
 def test_products_that_underflow_are_harmless():
     """Decays of e^-30 a step, float32: nothing is NaN, and the state is the sequential one."""
     x, _, _, dh = random_scan(np.random.default_rng(3), 200, 3, 2, (), np.float32, longest=30.0)

@@ -179,6 +179,23 @@ def test_gradients_of_the_last_outputs(last):
     assert np.abs(numeric[:9]).max() > 1e-6  # the early steps matter
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("last", [2, 9])
+def test_mamba_on_the_card(cupy, last):
+    """The same source on CuPy gives NumPy's numbers."""
+    net = Mamba(1, 4, 3, 4, chunk=3)
+    params, x, dy = problem(net, (2, 9, 1))
+    out, cache = net.forward(params, x, last)
+    expected = net.backward(params, cache, dy[:, -last:])
+    moved = {name: cupy.asarray(value) for name, value in params.items()}
+    ours, cache = net.forward(moved, cupy.asarray(x), last)
+    dx, grads = net.backward(moved, cache, cupy.asarray(dy[:, -last:]))
+    np.testing.assert_allclose(ours.get(), out, rtol=1e-11, atol=1e-13)
+    np.testing.assert_allclose(dx.get(), expected[0], rtol=1e-10, atol=1e-12)
+    for name, value in expected[1].items():
+        np.testing.assert_allclose(grads[name].get(), value, rtol=1e-10, atol=1e-11)
+
+
 def test_mamba_is_causal():
     """What comes later changes nothing that came before; what came before does change it."""
     net = Mamba(2, 3, 2, 4, chunk=2)

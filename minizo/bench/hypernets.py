@@ -1,13 +1,14 @@
 """``python -m minizo.bench hypernets``: the selective scan, and what a learned gradient costs.
 
 On ResNet-20 an FSG step is shown beside its floor: the scans of all layers alone, on random numbers
-of the same sizes and with step sizes as at the start, in the same threads.
+with step sizes as at the start, in the same pieces and the same threads.
 """
 
 import cProfile
 import pstats
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from math import ceil
 from statistics import median
 
 import numpy as np
@@ -25,7 +26,7 @@ from .. import (
     quantizers,
     report,
 )
-from ..hypernets import Mamba, advance, chunked, scan
+from ..hypernets import Mamba, advance, chunked, mamba, scan
 from ..parallel import Pool, threads
 from . import cnn, rival_scan, rivals, step, timing
 
@@ -118,14 +119,39 @@ def mlp():
     return Objective(objective.network, quantizers.DoReFa(bits=1)).calibrate(theta), theta, batch
 
 
+def layer_scan(x, dy, weights, snapshots):
+    """Do the scans of one layer alone, in pieces as Mamba takes them, all of the same numbers."""
+    early, late = (ceil(n / len(dy)) for n in ((snapshots - 1) * weights, weights))
+    h, behind, jumped, starts = 0.0, None, [], []
+    for _ in range(early):
+        if behind is not None and not advance.alive(x.A, behind).any():
+            break
+        jumped.append(behind)
+        share, behind = advance.forward(x, behind)
+        h = share + h
+    for _ in range(late):
+        _, h, kept = chunked.forward(x, h)
+        starts.append(kept)
+    dh = before = None
+    for kept in reversed(starts):
+        _, dh, _ = chunked.backward(x, kept, dy, dh)
+    for behind in reversed(jumped):
+        _, before = advance.backward(x, dh, behind, before)
+
+
 def scans_alone(objective, estimator, pool):
-    """The scans of a step of FSG, of every quantised layer, on random numbers: the step's floor."""
+    """The scans of a step of FSG, of every quantised layer: the floor of that step."""
     slices = [objective.network.slices[name] for name in objective.quantized]
-    lengths = [estimator.length * (layer.stop - layer.start) for layer in slices]
-    calls = [(*problem(length, estimator.expand, estimator.states),) for length in lengths]
+    numbers = estimator.expand * estimator.states
+    piece = mamba.PIECE * chunked.chunk_size(None, numbers, np.empty(0))
+    calls = []
+    for layer in slices:
+        weights = layer.stop - layer.start
+        x, dy = problem(min(piece, weights), estimator.expand, estimator.states)
+        calls.append((x, dy, weights, estimator.length))
 
     def work():
-        for _ in pool.map(last_read, calls):
+        for _ in pool.map(layer_scan, calls):
             pass
 
     return work

@@ -96,8 +96,9 @@ class FSG(Learned):
     With Mamba, S is a gain on the newest gradient that the history modulates: where g_{t-1} = 0,
     S = 0. It cannot be a moving average of past gradients, which is what the paper takes it for.
 
-    Cost of an estimate: 1 forward, 1 backward, and with the defaults some 50,000
-    multiply-accumulates and 3,200 exponentials for each of l weights + 1 tokens.
+    Cost of an estimate: 1 forward, 1 backward, and with the defaults at most 33,000
+    multiply-accumulates and 3,200 exponentials for each of l weights + 1 tokens; fewer in long
+    layers, whose older gradients the slow-net forgets to the last bit.
 
     Examples
     --------

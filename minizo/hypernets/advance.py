@@ -21,9 +21,9 @@ w_{t-1} + lam_{t-1} b_{t-1}; and w = 0 at the start, where the state is 0.
 
 T_t is summed from the end, nothing is subtracted, and nothing is divided by a decay. Far from the
 end exp(A T_t) underflows to 0, sooner the faster a state forgets: such states and channels are left
-out, chunk by chunk, which changes no number. In float32 state n of channel e reaches back over
-A T > -104, with Mamba's initial values some 104 / (n dt) steps: 1,040 to 104,000 for the first
-state, 65 to 6,500 for the sixteenth.
+out, chunk by chunk, which changes no number. (Not on a GPU, where to know it would take a copy to
+the host.) In float32 state n of channel e reaches back over A T > -104, with Mamba's initial values
+some 104 / (n dt) steps: 1,040 to 104,000 for the first state, 65 to 6,500 for the sixteenth.
 
 There is no way round one exponential for each of the others: A is learned, so that exp(A T) of
 different n are not powers of one number.
@@ -66,8 +66,11 @@ def alive(A, behind):
            [False]])
     """
     xp = backend.namespace(A)
+    if backend.is_cupy(xp):
+        return np.ones(A.shape[::-1], dtype=bool)
     least = xp.min(flat(behind, 1), axis=0)
-    return backend.to_numpy(xp.matrix_transpose(A) * least) > floor(A)
+    # what is not a number is no reason to stop: it must be seen at the end
+    return ~(backend.to_numpy(xp.matrix_transpose(A) * least) <= floor(A))
 
 
 def forward(x, behind=None, chunk=None):
