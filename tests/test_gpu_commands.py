@@ -10,9 +10,10 @@ from pathlib import Path
 import cifar_files
 import numpy as np
 import pytest
+import torch_writer
 from conftest import kill_once_there, write_corners
 
-from minizo import checkpoint, cifar, mnist, text
+from minizo import checkpoint, cifar, mnist, models, text
 from minizo.compare import command as compare
 from minizo.export import __main__ as export
 
@@ -154,6 +155,19 @@ def test_cifar_with_augmentation_and_export(both, photos, command):
     assert code == 0 and err == ""
     row = json.loads(out)
     assert row["equal"] == row["images"] == 12
+
+
+def test_weights_of_a_file(both, photos, tmp_path):
+    """`minizo.cifar --start`: in full precision with the statistics of the file, and binary."""
+    tensors, _ = torch_writer.state_dict(models.small())
+    for name, tensor in tensors.items():
+        numbers = tensor.storage.numbers
+        drawn = np.random.default_rng(len(name)).normal(size=numbers.shape) / 8
+        numbers[...] = 1 if name.endswith(("var", "tracked")) else drawn
+    (tmp_path / "theirs.pth").write_bytes(torch_writer.zipped(tensors))
+    flags = ("--steps", 3, "--batch", 6, "--records", 2, "--loss-examples", 12)
+    start = ("--start", tmp_path / "theirs.pth", "--quantizer", "none", "sign")
+    assert_equal_runs(*both(cifar.main, "--data", photos, *start, *flags))
 
 
 @pytest.fixture
