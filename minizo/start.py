@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import checkpoint, export, report, torch_files
+from . import backend, checkpoint, export, report, torch_files
 from .errors import InputError
 
 FOLDED = export.Exported
@@ -39,6 +39,14 @@ class Start(NamedTuple):
     running: Mapping | None
     origins: Mapping
 
+    def state(self, like):
+        """The running statistics in the library and dtype of ``like``, or ``None``."""
+        return None if self.running is None else _placed(self.running, like)
+
+    def params(self, like):
+        """The parameters in the library and dtype of ``like``."""
+        return _placed(self.values, like)
+
     def table(self):
         """Which layer of the network is which of the file, as text."""
         layers = {}
@@ -51,6 +59,11 @@ class Start(NamedTuple):
             for layer, (origin, names) in layers.items()
         ]
         return report.table(["layer", "in the file", "shape"], rows)
+
+
+def _placed(named, like):
+    dtype = backend.numpy_dtype(like)
+    return {n: backend.asarray(np.asarray(v, dtype), like) for n, v in named.items()}
 
 
 def load(place, network):

@@ -210,7 +210,9 @@ def test_seeds_that_are_trained_together(begun):
 
 def test_full_precision_has_the_statistics_of_the_file(begun):
     """Step 0 of a full-precision run is the file's network as it was; a binary one's are new."""
-    code, _, _, folder, _ = begun("--quantizer", "none", "sign", "--lr", 1e-30)
+    code, _, _, folder, _ = begun(
+        "--quantizer", "none", "sign", "--lr", 1e-30, "--dtype", "float64"
+    )
     assert code == 0
     network = models.small_resnet()
     theirs = start.load(folder.parent / "theirs.pth", network)

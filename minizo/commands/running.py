@@ -123,9 +123,8 @@ def begun(begin, objective, seed, like):
     if begin is None:
         return {}
     theta = objective.network.init(seed, like=like, values=begin.values)
-    full = isinstance(objective.quantizer, FullPrecision) and begin.running
-    state = {n: backend.asarray(v, like) for n, v in begin.running.items()} if full else None
-    return {"start": theta, "state": state}
+    full = isinstance(objective.quantizer, FullPrecision)
+    return {"start": theta, "state": begin.state(like) if full else None}
 
 
 def run_all(settings, cases, network, data, folder, resume=False, notice=print, begin=None):

@@ -274,8 +274,7 @@ def accuracy(begin, network, images):
     """Test accuracy of a `Start` in full precision, in per cent; NaN without its statistics."""
     if begin.running is None:
         return math.nan
-    like = images.like
-    params = {n: backend.asarray(v, like) for n, v in (begin.values | begin.running).items()}
+    params = begin.params(images.like) | begin.state(images.like)
     right, count = 0, images.y_test.shape[0]
     for rows in (slice(i, i + 500) for i in range(0, count, 500)):
         outputs = backend.to_numpy(network.predict(params, images.x_test[rows, ...]))
