@@ -218,8 +218,8 @@ def test_methods_at_the_edge_of_the_grid():
 
 def test_bad_input_is_refused(call):
     for flags, sentence in (
-        (["mpl"], "part 'mpl' is unknown (known: mlp, sweeps, long, size, lenet, cifar)"),
-        (["lenet", "--full"], "--full is of the part cifar"),
+        (["mpl"], "part 'mpl' is unknown (known: mlp, sweeps, long, size, lenet, cifar, "),
+        (["lenet", "--full"], "--full is of the part cifar and ablations"),
         (["--quick", "--long", "9"], "--long is of the part long; name that part, too"),
         (["mlp", "--short", "9"], "--short is of the part size"),
         (["--seeds", "0"], "--seeds is 0, but it must be at least 1"),

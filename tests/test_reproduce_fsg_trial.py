@@ -39,8 +39,8 @@ def call(shapes, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(fsg_trial, "QUICK", SIZES)
     monkeypatch.setattr(fsg_trial, "DEPTHS", (8,))
 
-    def run(*flags):
-        code = fsg.main(["cifar", "--workers", "1", *map(str, flags)])
+    def run(*flags, part="cifar"):
+        code = fsg.main([part, "--workers", "1", *map(str, flags)])
         out = capsys.readouterr()
         return code, out.out, out.err
 
@@ -57,8 +57,7 @@ def test_the_trial_without_a_checkpoint(call, tmp_path, monkeypatch):
     for words in (
         "ResNet-8, shapes, from full-precision-8-4-2.npz: 4,768 of 5,214 parameters binary",
         "best of 0.0003, 0.001, 0.003 by training loss on seed 1000, reported on seeds 0 to 4",
-        "SGD, every method at the published rate .001", "beta: 0.9", "length: 3", "embedding: off",
-        "slow-net: k g", "as drawn, never trained", "FSG, table 5 (ResNet-56)", "4.65",
+        "SGD, every method at the published rate .001", "FSG, table 5 (ResNet-56)", "4.65",
         "Plainly, from these runs", "points by a better rate",
     ):  # fmt: skip
         assert words in text
@@ -80,10 +79,27 @@ def test_the_trial_without_a_checkpoint(call, tmp_path, monkeypatch):
     }
     # the tables again, from the file
     sizes, found = replace(SIZES, seeds=5), show.read(folder / "fsg_cifar.csv")
-    again = show.text(found, sizes, "", fsg_trial.CONTROLS, fsg_trial.RATES, TUNING)
+    again = show.comparison_text(found, sizes, "", fsg_trial.CONTROLS, fsg_trial.RATES, TUNING)
     assert again.strip() in text
     monkeypatch.setattr(sweep, "_work", lambda *a: pytest.fail("ran again"))
     assert call("--quick", "--seeds", 5, "--quiet") == (code, out, "")
+
+
+def test_ablations(call, tmp_path):
+    """FSG as it is beside FSG with one setting changed, at the rate of the trial."""
+    code, out, err = call("--quick", "--seeds", 5, part="ablations")
+    assert code == 0 and "FSG with one setting changed: " in err
+    folder = tmp_path / "runs" / "fsg-quick"
+    text = (folder / "fsg_ablations.txt").read_text()
+    for words in (
+        "as it is", "beta: 0.9", "length: 3", "slow-net: k g", "embedding: off",
+        "networks: as drawn, never trained", "table 3", "FSG's best rate of the trial",
+    ):  # fmt: skip
+        assert words in text
+    found = show.read(folder / "fsg_ablations.csv")
+    assert show.ablations_text(found, "").strip() in text
+    assert len(found.changes["beta", "0.9"][1]) == 5 and not found.sgd
+    assert (folder / "fsg_ablations.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_checkpoint_of_ones_own(call, shapes, tmp_path):

@@ -10,7 +10,8 @@ Parts: ``mlp`` is the comparison; ``sweeps`` varies FSG's beta, its memory lengt
 its networks; ``long`` compares the methods that cost little, with more steps; ``size`` has the
 slow-net of the paper, and few steps. ``lenet`` is a small convolutional network, some ten minutes
 on two cores. ``cifar`` is the trial where the claims were made: ResNet-20 from the published
-checkpoint in full precision, an hour on two cores (``--full``: as long as in the papers, on a GPU).
+checkpoint in full precision, an hour on two cores (``--full``: as long as in the papers, on a GPU);
+``ablations`` changes one setting of FSG there, an hour and a half.
 
 References
 ----------
@@ -45,7 +46,8 @@ from ..quantizers import DoReFa
 from . import command, fsg_lenet, fsg_published, fsg_report, fsg_trial
 
 MLP_PARTS = ("mlp", "sweeps", "long", "size")
-PARTS = (*MLP_PARTS, "lenet", "cifar")
+TRIAL_PARTS = tuple(fsg_trial.TITLES)
+PARTS = (*MLP_PARTS, "lenet", *TRIAL_PARTS)
 SMALL_RATE = SGD(0.01)  # far below the STE's best, as in the papers: shown by itself
 OPTIMIZERS = [SMALL_RATE, *map(SGD, (1.0, 3.0, 10.0, 30.0)), *map(Adam, (0.01, 0.03, 0.1, 0.3))]
 RECORDS = 15  # a run
@@ -226,7 +228,8 @@ def main(argv=None):
     """Run the command; returns its exit code."""
     parser = command.parser(
         "fsg", __doc__.split("\n\n")[1],
-        "100; lenet 300, --full 39,100; --quick: 40, cifar 4", "10, cifar 5; --quick: 1, cifar 2",
+        "100; lenet 300, --full 39,100; --quick: 40, cifar and ablations 4",
+        "10, cifar and ablations 5; --quick: 1, these 2",
         "runs/fsg, or -quick",
     )  # fmt: skip
     add = parser.add_argument
@@ -238,9 +241,13 @@ def main(argv=None):
     )
     add("--long", type=int, help="steps a run in the part long (default: 600)")
     add("--short", type=int, help="steps a run in the part size (default: 25)")
-    add("--start", metavar="FILE", help="cifar: weights of a ResNet-20, -32, -44, -56 or -110 in "
-        "full precision (default: the published ResNet-20 in $MINIZO_DATA)")  # fmt: skip
-    add("--full", action="store_true", help="cifar: all images, 39,100 steps, on a GPU (CuPy)")
+    add(
+        "--start",
+        metavar="FILE",
+        help="cifar, ablations: weights in full precision of a ResNet-20, -32, -44, -56 or -110 "
+        "(default: the published ResNet-20 in $MINIZO_DATA)",
+    )
+    add("--full", action="store_true", help="the same: all images, 39,100 steps, on a GPU (CuPy)")
     return guarded(lambda: work(parser.parse_args(argv)))
 
 
@@ -251,9 +258,10 @@ def work(arguments):
     for name in parts:
         if name not in PARTS:
             raise InputError(f"part {name!r} is unknown (known: {', '.join(PARTS)})")
-    for flag, part in {"start": "cifar", "full": "cifar", "long": "long", "short": "size"}.items():
-        if getattr(arguments, flag) and part not in parts:
-            raise InputError(f"--{flag} is of the part {part}; name that part, too")
+    of_parts = {"start": TRIAL_PARTS, "full": TRIAL_PARTS, "long": ("long",), "short": ("size",)}
+    for flag, own in of_parts.items():
+        if getattr(arguments, flag) and not set(own) & set(parts):
+            raise InputError(f"--{flag} is of the part {' and '.join(own)}; name that part, too")
     seeds, steps, long, short = command.counts(
         arguments, seeds=1 if quick else 10, steps=40 if quick else 100, long=600, short=25
     )
@@ -269,21 +277,20 @@ def work(arguments):
         texts.append(fsg_lenet.part(
             estimators, CONTROLS, sizes.rate, run, out, steps=steps, seeds=sizes.seeds
         ))  # fmt: skip
-    if "cifar" in parts:
-        texts.append(trial(arguments, table, run, out))
+    texts += [trial(name, arguments, table, run, out) for name in TRIAL_PARTS if name in parts]
     print("\n\n".join(texts) + f"\n\nfiles: fsg*.txt, CSV and pictures in {out}")
     return 0
 
 
-def trial(arguments, table, run, out):
-    """The part ``cifar``."""
+def trial(name, arguments, table, run, out):
+    """A part of the trial."""
     quick, full = arguments.quick, arguments.full
     sizes = fsg_trial.QUICK if quick else fsg_trial.FULL if full else fsg_trial.Sizes()
     seeds, steps = command.counts(arguments, seeds=sizes.seeds, steps=sizes.steps)
     estimators = {name: entry[0] for name, entry in table.items()}
     folder = make_folder(arguments.folder or f"runs/fsg{'-quick' if quick else ''}", "--folder")
     return fsg_trial.part(
-        estimators, replace(sizes, seeds=seeds, steps=steps), run, folder, out,
+        name, estimators, replace(sizes, seeds=seeds, steps=steps), run, folder, out,
         place=arguments.start, full=full, quiet=arguments.quiet, workers=arguments.workers,
     )  # fmt: skip
 

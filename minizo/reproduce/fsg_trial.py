@@ -1,19 +1,21 @@
-"""The part ``cifar`` of `minizo.reproduce.fsg`: learned gradients where they are claimed to work.
+"""The parts ``cifar`` and ``ablations`` of `minizo.reproduce.fsg`: where gains are claimed.
 
 MetaQuant and FSG report their gains on deep residual networks, each started from weights in full
 precision. This is that setting, as far as two cores go: ResNet-20 from the checkpoint that the
 authors of MetaQuant published, DoReFa with one bit in all layers but the first and the last.
 
-    1. Adam:  every method at the best of three rates, found by training loss on a tuning seed;
-    2. SGD:   every method at the published rate .001, and the STE also at its best rate;
-    3. FSG with one setting changed: beta, length, slow-net, embedding, networks never trained;
-    4. what a step costs.
+    cifar        1. Adam, every method at the best of three rates, found by training loss on a
+                    tuning seed;
+                 2. SGD, every method at the published rate .001, and the STE also at its best rate;
+                 3. what a step costs;
+    ablations    FSG with another beta, length, slow-net, without its embedding, never trained.
 
 Differences of the test accuracy are taken seed by seed. The published numbers stand beside.
 """
 
 import math
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import prod
@@ -22,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import Objective, __version__, backend, data, figures, fit, models, optim, start, sweep
+from .. import Objective, __version__, backend, data, figures, fit, models, start, sweep
 from ..commands.shell import notice
 from ..compare import TUNING
 from ..data.augment import CropFlip
@@ -42,8 +44,10 @@ DEPTHS = (20, 32, 44, 56, 110)
 RATES = tuple(map(Adam, (0.0003, 0.001, 0.003)))
 PUBLISHED = SGD(0.001)
 SGD_RATES = (PUBLISHED, *map(SGD, (0.01, 0.1, 1.0)))
+TITLES = {"cifar": "The trial of learned gradients", "ablations": "FSG with one setting changed"}
 CONTROLS = ("gain", "layer-gain", "FSG-gain", "FSG-EMA")
 ADAM = ("STE", *CONTROLS, "fast-net", "FCGrad", "MultiFC", "LSTMFC", "FSG")
+INHERIT = ("FSG, fast committed",)  # at FSG's rate
 AT_SGD = ("STE", "gain", "FCGrad", "MultiFC", "LSTMFC", "FSG")
 
 
@@ -205,7 +209,6 @@ def changed(table, sizes):
         ("slow-net", "LSTM"): "FSG, LSTM",
         ("slow-net", "k g"): "FSG-gain",
         ("slow-net", "none (fast-net)"): "fast-net",
-        ("committed", "c(W) F alone (the code)"): "FSG, fast committed",
     }
     found |= {key: table[name] for key, name in others.items() if name in table}
     found["embedding", "off"] = replace(base, embedding=False)
@@ -213,61 +216,92 @@ def changed(table, sizes):
     return found
 
 
-def run_trial(table, sizes, begin, run):
-    """Make the runs; a `fsg_trial_report.Found`.
+@dataclass(frozen=True)
+class Trial:
+    """What is compared, on what, and how runs are made.
 
-    Parameters
-    ----------
-    table : dict of str to estimator
-    sizes : Sizes
-    begin : Weights or None
-    run : callable
-        list of case -> list of record.
+    table : dict of str to estimator;  sizes : Sizes;  begin : Weights or None;
+    run : callable, list of case -> list of record.
     """
-    seeds = range(sizes.seeds)
 
-    def case(estimator, optimizer, seed):
+    table: dict
+    sizes: Sizes
+    begin: Weights | None
+    run: Callable
+
+    @property
+    def tuned_at_adam(self):
+        """The methods that are tuned."""
+        return [name for name in ADAM if name in self.table]
+
+    @property
+    def at_sgd(self):
+        """The methods at the published rate, by name."""
+        return {name: self.table[name] for name in AT_SGD if name in self.table}
+
+    @property
+    def inheriting(self):
+        """What runs at FSG's rate, by name."""
+        return {name: self.table[name] for name in INHERIT if name in self.table}
+
+    def case(self, estimator, optimizer, seed):
+        """One run."""
+        sizes = self.sizes
         return TrialCase(
             estimator, optimizer, seed, sizes.steps, sizes.batch, record_every=sizes.steps,
-            weights=begin, depth=sizes.depth, width=sizes.width, loss=sizes.loss,
+            weights=self.begin, depth=sizes.depth, width=sizes.width, loss=sizes.loss,
         )  # fmt: skip
 
-    def tuned(grid):
-        tried, reported = command.tuned(
-            run, grid, lambda name, rate, seed: case(table[name], rate, seed), [TUNING], seeds
-        )
+    def tuned(self, grid):
+        """(records of the tuning seed, name -> (rate, records)), each at its best rate."""
+
+        def case(name, rate, seed):
+            return self.case(self.table[name], rate, seed)
+
+        seeds = range(self.sizes.seeds)
+        tried, reported = command.tuned(self.run, grid, case, [TUNING], seeds)
         return tried, {name: (rate, group) for (name, rate), group in reported.items()}
 
-    def straight(estimators, optimizer):
-        plan = {(n, s): case(e, optimizer, s) for n, e in estimators.items() for s in seeds}
-        records = dict(zip(plan, run(list(plan.values())), strict=True))
+    def straight(self, estimators, optimizer):
+        """Name -> (optimizer, records), without tuning."""
+        seeds = range(self.sizes.seeds)
+        plan = {(n, s): self.case(e, optimizer, s) for n, e in estimators.items() for s in seeds}
+        records = dict(zip(plan, self.run(list(plan.values())), strict=True))
         return {n: (optimizer, [records[n, s] for s in seeds]) for n in estimators}
 
-    tried, adam = tuned({name: RATES for name in ADAM if name in table})
-    best_sgd, ste = tuned({"STE": SGD_RATES})
-    sgd = {show.AT_BEST: ste["STE"]}
-    sgd |= straight({name: table[name] for name in AT_SGD if name in table}, PUBLISHED)
-    rate = adam["FSG"][0]
-    return show.Found(adam, sgd, straight(changed(table, sizes), rate), tried | best_sgd)
+    def comparison(self):
+        """Every method, as a `fsg_trial_report.Found`."""
+        tried, adam = self.tuned(dict.fromkeys(self.tuned_at_adam, RATES))
+        adam |= self.straight(self.inheriting, adam["FSG"][0])
+        more, ste = self.tuned({"STE": SGD_RATES})
+        sgd = {show.AT_BEST: ste["STE"]} | self.straight(self.at_sgd, PUBLISHED)
+        return show.Found(adam, sgd, {}, tried | more)
 
+    def ablations(self):
+        """FSG with one setting changed, as a `fsg_trial_report.Found`."""
+        tried, adam = self.tuned({"FSG": RATES})
+        rate = adam["FSG"][0]
+        return show.Found(adam, {}, self.straight(changed(self.table, self.sizes), rate), tried)
 
-def forecast(sizes, table, begin, found, workers):
-    """How many runs, and how long they take, in words."""
-    lead = TrialCase(
-        STE(), optim.Adam(0.001), 0, sizes.steps, sizes.batch, weights=begin, depth=sizes.depth,
-        width=sizes.width, loss=sizes.loss,
-    )  # fmt: skip
+    def forecast(self, name, found, workers):
+        """How many runs a part makes, and how long they take, in words."""
+        sizes, lead = self.sizes, self.case(STE(), RATES[0], 0)
 
-    def cost(estimator):
-        return replace(lead, estimator=estimator).cost()
+        def times(estimators, count):
+            return [(self.case(e, RATES[0], 0).cost(), count) for e in estimators]
 
-    runs = [(cost(table[n]), len(RATES) + sizes.seeds) for n in ADAM if n in table]
-    runs += [(lead.cost(), len(SGD_RATES) + sizes.seeds)]
-    runs += [(cost(table[n]), sizes.seeds) for n in AT_SGD if n in table]
-    runs += [(cost(e), sizes.seeds) for e in changed(table, sizes).values()]
-    count, forwards = sum(n for _, n in runs), sum(each * n for each, n in runs)
-    words = command.expected(lead, found, forwards, 2 * count, workers)
-    return f"the trial of learned gradients: {count} runs, {words}"
+        tuned, ste = len(RATES) + sizes.seeds, [self.table["STE"]]
+        if name == "cifar":
+            runs = times([self.table[n] for n in self.tuned_at_adam], tuned)
+            runs += times(self.inheriting.values(), sizes.seeds)
+            runs += times(ste, len(SGD_RATES) + sizes.seeds)
+            runs += times(self.at_sgd.values(), sizes.seeds)
+        else:
+            runs = times([self.table["FSG"]], tuned)
+            runs += times(changed(self.table, sizes).values(), sizes.seeds)
+        count, forwards = sum(n for _, n in runs), sum(each * n for each, n in runs)
+        words = command.expected(lead, found, forwards, 2 * count, workers)
+        return f"{TITLES[name]}: {count} runs, {words}"
 
 
 def accuracy(begin, network, images):
@@ -282,11 +316,14 @@ def accuracy(begin, network, images):
     return 100.0 * right / count
 
 
-def part(table, sizes, run, folder, out, *, place=None, full=False, quiet=False, workers=None):
-    """Run the trial, write its report, CSV and picture, and return the report.
+def part(
+    name, table, sizes, run, folder, out, *, place=None, full=False, quiet=False, workers=None
+):
+    """Run a part, write its report, CSV and picture, and return the report.
 
     Parameters
     ----------
+    name : {"cifar", "ablations"}
     table : dict of str to estimator
     sizes : Sizes
     run : callable
@@ -305,27 +342,33 @@ def part(table, sizes, run, folder, out, *, place=None, full=False, quiet=False,
     begin, sizes, classes = weights(place, sizes, folder, quiet)
     load = partial(images, sizes, classes, backend.get("cupy") if full else None)
     found = load()
+    trial = Trial(table, sizes, begin, lambda cases: run(cases, load))
     if not quiet:
-        notice(forecast(sizes, table, begin, found, workers))
-    results = run_trial(table, sizes, begin, lambda cases: run(cases, load))
-    objective = TrialCase(STE(), depth=sizes.depth, width=sizes.width).objective(found)
-    binary = sum(prod(objective.network.shapes[name]) for name in objective.quantized)
+        notice(trial.forecast(name, found, workers))
+    results = trial.comparison() if name == "cifar" else trial.ablations()
+    objective = trial.case(STE(), RATES[0], 0).objective(found)
+    binary = sum(prod(objective.network.shapes[own]) for own in objective.quantized)
     best = accuracy(start.load(begin.path, objective.network), objective.network, found)
     title = (
-        f"ResNet-{sizes.depth}, {found.name}, from {Path(begin.path).name}: {binary:,} of "
-        f"{objective.network.d:,} parameters binary (DoReFa), {sizes.steps} steps of "
-        f"{sizes.batch}, {command.in_words(sizes.seeds)}, minizo {__version__}"
+        f"{TITLES[name]}: ResNet-{sizes.depth}, {found.name}, {sizes.steps} steps of "
+        f"{sizes.batch}, {command.in_words(sizes.seeds)}"
     )
-    details = (
-        f"{title}\nImages: training {found.y_train.shape[0]:,}, crops and mirror images of them; "
-        f"loss over the first {min(sizes.loss, found.y_train.shape[0]):,}, test accuracy over "
-        f"{found.y_test.shape[0]:,}. (In full precision the weights of the file have {best:.2f} % "
-        "there.) Rates fall linearly to 0; generators: Adam, constant rate.\n"
+    details = "\n".join([
+        f"{title}, minizo {__version__}",
+        f"From {Path(begin.path).name}, which has {best:.2f} % test accuracy in full precision; "
+        f"{binary:,} of {objective.network.d:,} parameters binary (DoReFa).",
+        f"Images: training {found.y_train.shape[0]:,}, crops and mirror images of them; loss over "
+        f"the first {min(sizes.loss, found.y_train.shape[0]):,}, test accuracy over "
+        f"{found.y_test.shape[0]:,}. Rates fall linearly to 0; generators: Adam, constant rate.",
         "Differences are of the same seeds, with 95 % intervals (not corrected for their number), "
-        "* where 0 lies outside."
-    )
-    text = show.text(results, sizes, details, CONTROLS, RATES, TUNING)
-    stem = f"fsg_cifar{'_full' if full else ''}"
+        "* where 0 lies outside.",
+        f"python -m minizo.reproduce.fsg {name}{' --full' if full else ''}",
+    ])  # fmt: skip
+    if name == "cifar":
+        text = show.comparison_text(results, sizes, details, CONTROLS, RATES, TUNING)
+    else:
+        text = show.ablations_text(results, details)
+    stem = f"fsg_{name}{'_full' if full else ''}"
     write_text(out / f"{stem}.txt", text)
     write_csv(out / f"{stem}.csv", *show.csv_rows(results))
     figures.save(show.picture(results, title), out / f"{stem}.png")
