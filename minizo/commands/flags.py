@@ -56,7 +56,7 @@ ALL_TRAINING = (IMAGES, TEXT)
 OF_TEXT = "a file, a folder with train.txt and valid.txt, or: " + " | ".join(TEXTS)
 DATA = {
     TEXT: OF_TEXT,
-    COMPARISON: "images, a folder of IDX files or of CIFAR-10's batches, or: "
+    COMPARISON: "images, a folder of IDX files or of CIFAR-10's or CIFAR-100's, or: "
     f"{' | '.join(NAMES)}; for a language model a text, {OF_TEXT}",
 }
 COMPARED, TRAINING = "what is compared", "training"
@@ -102,7 +102,7 @@ FLAGS = {
                              only=ALL_TRAINING),
     "pretrain_epochs": _count(TRAINING, "E", "the same in passes through the data",
                               only=ALL_TRAINING),
-    "data": Flag(MACHINE, "DATA", "a data set, or a folder of IDX files or of CIFAR-10's batches",
+    "data": Flag(MACHINE, "DATA", "a data set, or a folder of IDX files or of CIFAR-10's or -100's",
                  "text", NAMES),
     "context": _count(MACHINE, "T", "tokens of a sequence of a text", only=(TEXT, COMPARISON)),
     "words": _count(MACHINE, "N", "tokens are the N most frequent words, and not characters",

@@ -62,7 +62,11 @@ def channel_numbers(name, value, channels=None, interval="(-inf, inf)"):
     >>> channel_numbers("mean", (0.5, 0.25, 0.5), 3), channel_numbers("std", 2, 3)
     ((0.5, 0.25, 0.5), (2.0, 2.0, 2.0))
     """
-    several = isinstance(value, tuple | list | np.ndarray) and np.ndim(plain(value)) == 1
+    value = plain(value)
+    several = isinstance(value, tuple | list | np.ndarray)
+    if isinstance(value, np.ndarray):
+        remedy = "it is one number for all channels, or a row of one for each"
+        require(value.ndim == 1, f"the shape of {name}", value.shape, remedy)
     numbers = [real(name, number, interval) for number in (value if several else [value])]
     if channels is None or (len(numbers) == channels and several):
         return tuple(numbers)
