@@ -7,7 +7,7 @@ from .errors import InputError, nearest
 
 COMMANDS = {
     "mnist": "estimators compared on a 2-bit network and MNIST",
-    "cifar": "a convolutional network with binary weights on CIFAR-10",
+    "cifar": "a convolutional network with binary weights on CIFAR",
     "text": "a transformer with 2-bit weights that learns to write",
     "compare": "is my rule better? many seeds, intervals, a report",
     "export": "the networks of a run as small files, checked",

@@ -1,4 +1,4 @@
-"""Small data sets in CIFAR-10's format, byte for byte as Python 2 and NumPy 1 pickled them."""
+"""Small data sets in the formats of CIFAR-10 and CIFAR-100, as Python 2 and NumPy 1 wrote them."""
 
 import gzip
 import io
@@ -77,6 +77,32 @@ def contents(n=20, test=20, classes=10):
     return {name: batch(*draw(sizes[name], i, classes)) for i, name in enumerate(NAMES)}
 
 
+def hundred(images, fine, name=b"training batch 1 of 1", coarse=None):
+    """A file of CIFAR-100; the superclass of a class is its fifth, unless ``coarse`` are given."""
+    coarse = np.asarray(fine) // 5 if coarse is None else coarse
+    lists = {"fine_labels": fine, "coarse_labels": coarse}
+    numbers = {entry: listing(map(integer, map(int, own))) for entry, own in lists.items()}
+    rows = array(images.reshape(len(images), -1))
+    files = listing([string(b"x.png")] * 2)
+    return pickle_of(filenames=files, batch_label=string(name), **numbers, data=rows)
+
+
+def contents100(n=200, test=100):
+    """Name -> bytes of train, test and meta; n training images and the test images."""
+    files = {}
+    for name, part, size in ("train", b"training", n), ("test", b"testing", test):
+        images, _ = draw(size, len(part))
+        files[name] = hundred(images, np.arange(size) * 11 % 100, part + b" batch 1 of 1")
+    names = {"fine": 100, "coarse": 20}
+    lists = {
+        f"{kind}_label_names": listing(
+            [string(b"%s %d" % (kind.encode(), i)) for i in range(count)]
+        )
+        for kind, count in names.items()
+    }
+    return files | {"meta": pickle_of(**lists)}
+
+
 def write_folder(folder, batches, suffix=""):
     """The batches as files; returns the folder."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -85,12 +111,12 @@ def write_folder(folder, batches, suffix=""):
     return folder
 
 
-def archive(batches, mode="w:gz"):
+def archive(batches, mode="w:gz", inner=UNPACKED):
     """The batches as the bytes of a tar archive."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode=mode) as file:
         for name, data in batches.items():
-            member = tarfile.TarInfo(f"{UNPACKED}/{name}")
+            member = tarfile.TarInfo(f"{inner}/{name}")
             member.size = len(data)
             file.addfile(member, io.BytesIO(data))
     return buffer.getvalue()

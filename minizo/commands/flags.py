@@ -56,7 +56,7 @@ ALL_TRAINING = (IMAGES, TEXT)
 OF_TEXT = "a file, a folder with train.txt and valid.txt, or: " + " | ".join(TEXTS)
 DATA = {
     TEXT: OF_TEXT,
-    COMPARISON: "images, a folder of IDX files or of CIFAR-10's batches, or: "
+    COMPARISON: "images, a folder of IDX files or of CIFAR-10's or CIFAR-100's, or: "
     f"{' | '.join(NAMES)}; for a language model a text, {OF_TEXT}",
 }
 COMPARED, TRAINING = "what is compared", "training"
@@ -101,7 +101,7 @@ FLAGS = {
     "start": Flag(TRAINING, "WHERE", "where runs begin: a file of torch.save (.pth), a checkpoint, "
                   "a run folder or an export; or pretrain:steps=T or pretrain:epochs=E in full "
                   "precision first", "start", only=ALL_TRAINING),
-    "data": Flag(MACHINE, "DATA", "a data set, or a folder of IDX files or of CIFAR-10's batches",
+    "data": Flag(MACHINE, "DATA", "a data set, or a folder of IDX files or of CIFAR-10's or -100's",
                  "text", NAMES),
     "context": _count(MACHINE, "T", "tokens of a sequence of a text", only=(TEXT, COMPARISON)),
     "words": _count(MACHINE, "N", "tokens are the N most frequent words, and not characters",

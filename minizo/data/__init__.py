@@ -1,4 +1,4 @@
-"""Data sets: MNIST, Fashion-MNIST, CIFAR-10, texts, your own in their formats, and drawn ones.
+"""Data sets: MNIST, Fashion-MNIST, CIFAR, texts, your own in their formats, and drawn ones.
 
 >>> synthetic_digits(100, 50)
 Dataset('synthetic digits (seed 0)': 100 + 50 images of shape (1, 28, 28), float32, 10 classes)
@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import InputError, nearest
+from . import cifar, cifar_100
 from .augment import AUGMENTATIONS, CropFlip
-from .checks import float_dtype
-from .cifar import MEAN, STD, holds_batches, read_batches
+from .checks import channel_numbers, float_dtype
+from .cifar import CIFAR100, layout_of, read_batches
+from .cifar_100 import class_names, read_cifar100
 from .dataset import Dataset, from_bytes
 from .digits import synthetic_digits
 from .download import Unavailable, fetch
@@ -29,10 +31,13 @@ __all__ = [
     "Unavailable",
     "Vocabulary",
     "cifar10",
+    "cifar100",
+    "class_names",
     "fashion_mnist",
     "load",
     "mnist",
     "read_batches",
+    "read_cifar100",
     "read_folder",
     "read_idx",
     "read_text",
@@ -50,8 +55,15 @@ class _Public(NamedTuple):
     title: str
     places: tuple
     stand_in: str
+    classes: int = 10
 
 
+_CIFAR100 = (
+    "CIFAR-100",
+    ("cifar100", "cifar-100", "cifar-100-python", "cifar-100-python.tar.gz", "cifar-100-subset"),
+    "shapes",
+)
+COARSE = ":coarse"  # after a name: the superclasses of CIFAR-100
 PUBLIC = {
     "mnist": _Public("MNIST", ("mnist",), "digits"),
     "fashion-mnist": _Public("Fashion-MNIST", ("fashion-mnist",), "digits"),
@@ -60,6 +72,8 @@ PUBLIC = {
         ("cifar10", "cifar-10", "cifar-10-batches-py", "cifar-10-python.tar.gz"),
         "shapes",
     ),
+    "cifar100": _Public(*_CIFAR100, 100),
+    f"cifar100{COARSE}": _Public(*_CIFAR100, 20),
 }
 DRAWN = {"synthetic": "digits", "synthetic-shapes": "shapes"}
 NAMES = (*PUBLIC, *DRAWN)
@@ -71,7 +85,7 @@ def to_stderr(line):
         print(line, file=sys.stderr, flush=True)
 
 
-def load(name, *, dtype="float32", progress=True, notice=to_stderr):
+def load(name, *, mean=None, std=None, dtype="float32", progress=True, notice=to_stderr):
     """Load a data set by its name, or from a folder.
 
     Public data sets are looked for in the folder ``$MINIZO_DATA/<name>``, then in the user's cache,
@@ -81,10 +95,16 @@ def load(name, *, dtype="float32", progress=True, notice=to_stderr):
     Parameters
     ----------
     name : str or path-like
-        ``"mnist"``, ``"fashion-mnist"``, ``"cifar10"``; ``"synthetic"`` (digits),
-        ``"synthetic-shapes"``; or the path of a folder with four files in MNIST's format, such as
-        EMNIST, KMNIST or QMNIST (`read_folder`), or of a folder or an archive in CIFAR-10's
-        (`read_batches`); a folder called ``mnist`` is ``"./mnist"``.
+        ``"mnist"``, ``"fashion-mnist"``, ``"cifar10"``, ``"cifar100"`` (100 classes),
+        ``"cifar100:coarse"`` (20 superclasses); ``"synthetic"`` (digits), ``"synthetic-shapes"``;
+        or the path of a folder with four files in MNIST's format, such as EMNIST, KMNIST or QMNIST
+        (`read_folder`), or of a folder or an archive in CIFAR-10's (`read_batches`) or CIFAR-100's
+        (`read_cifar100`), also with ``:coarse``; a folder called ``mnist`` is ``"./mnist"``.
+    mean, std : float or sequence of float, optional
+        Images are normalised channel by channel, (x - mean) / std for x in [0, 1], by one number
+        for all channels or one for each. Default: for colour `minizo.data.cifar.MEAN` and ``STD``,
+        or `minizo.data.cifar_100.MEAN` and ``STD`` for CIFAR-100 and drawn images in its place;
+        grey images stay in [0, 1].
     dtype : str or dtype, default "float32"
         Type of the images.
     progress : bool, default True
@@ -97,71 +117,110 @@ def load(name, *, dtype="float32", progress=True, notice=to_stderr):
     Dataset
         Its ``name`` says what it is: ``"MNIST"``, ``"CIFAR-10"``, ``"synthetic digits (seed 0)"``
         or the name of the folder, with the number of classes where that is not 10, as in
-        ``"emnist-letters (26 classes)"``. Grey images have values in [0, 1]; images in CIFAR-10's
-        format, and drawn shapes, are normalised: (x - `minizo.data.cifar.MEAN`) /
-        `minizo.data.cifar.STD`.
+        ``"emnist-letters (26 classes)"``. A part of CIFAR-100 is called one: ``"CIFAR-100
+        (partial: 16,000 of 50,000 training and 4,000 of 10,000 test images)"``.
 
     Raises
     ------
     InputError
-        If the name is neither known nor a folder, or files are there but damaged: they are never
-        silently replaced.
+        If the name is neither known nor a folder, a number is out of range, or files are there but
+        damaged: they are never silently replaced.
+
+    Examples
+    --------
+    >>> load("cifar100", mean=0.5, std=0.5)  # doctest: +SKIP
+    Dataset('CIFAR-100': 50000 + 10000 images of shape (3, 32, 32), float32, 100 classes)
     """
     float_dtype(dtype)  # before any work
+    given = {}
+    for key, numbers, interval in ("mean", mean, "(-inf, inf)"), ("std", std, "(0, inf)"):
+        if numbers is not None:
+            channel_numbers(key, numbers, interval=interval)
+            given[key] = numbers
+    given["dtype"] = dtype
     if not isinstance(name, (str, os.PathLike)):
         raise InputError(
             f"data set {name!r} is not a name; known are {', '.join(NAMES)}, and folders"
         )
     if name in DRAWN:
-        return _draw(DRAWN[name], dtype)
+        return _draw(DRAWN[name], 10, given)
     if name not in PUBLIC:
-        if not (os.path.exists(name) or names_a_set(name)):
-            raise InputError(
-                f"data set {str(name)!r} is neither known ({', '.join(NAMES)}) nor an "
-                f"existing folder{nearest(str(name).lower(), NAMES)}"
-            )
-        if holds_batches(name):
-            return _read_batches(Path(name).resolve().name, name, dtype)
-        found = find_set(name)
-        *arrays, classes = read_set(found)
-        title = found.name if classes == 10 else f"{found.name} ({classes} classes)"
-        return from_bytes(title, *arrays, dtype, classes=classes)
+        return _read_place(name, given)
 
-    title, places, stand_in = PUBLIC[name]
-    root = os.environ.get("MINIZO_DATA")
+    title, places, stand_in, classes = PUBLIC[name]
+    plain, root = str(name).removesuffix(COARSE), os.environ.get("MINIZO_DATA")
     for folder in [Path(root, place) for place in places] if root else []:
         if os.path.lexists(folder):
-            return _read_public(name, folder, dtype)
+            return _read_public(name, folder, given)
     try:
-        return _read_public(name, fetch(name, progress), dtype)
+        return _read_public(name, fetch(plain, progress), given)
     except Unavailable as reason:
-        place = f"no folder {os.path.join(root, name)}" if root else "$MINIZO_DATA unset"
+        place = f"no folder {os.path.join(root, plain)}" if root else "$MINIZO_DATA unset"
+        drawn = f"synthetic {stand_in}" + (f" in {classes} classes" if classes != 10 else "")
         notice(
             f"minizo: {title} not found ({place}, no cached copy, download failed: "
-            f"{reason}); continuing with synthetic {stand_in} drawn by the package"
+            f"{reason}); continuing with {drawn} drawn by the package"
         )
-        return _draw(stand_in, dtype)
+        return _draw(stand_in, classes, given)
 
 
-def _draw(what, dtype):
-    return synthetic_digits(dtype=dtype) if what == "digits" else synthetic_shapes(dtype=dtype)
+def _draw(what, classes, given):
+    if what == "digits":
+        return synthetic_digits(**given)
+    return synthetic_shapes(**given, **({} if classes == 10 else {"classes": classes}))
 
 
-def _read_public(name, place, dtype):
+def _read_place(name, given):
+    # what is known by its path
+    exists = os.path.exists(name)
+    coarse = not exists and str(name).endswith(COARSE)
+    place = Path(str(name).removesuffix(COARSE)) if coarse else name
+    if not (os.path.exists(place) or names_a_set(place)):
+        raise InputError(
+            f"data set {str(name)!r} is neither known ({', '.join(NAMES)}) nor an "
+            f"existing folder{nearest(str(name).lower(), NAMES)}"
+        )
+    layout = layout_of(place)
+    own = Path(place).resolve().name
+    if layout is CIFAR100:
+        return _read_cifar100(own, place, given, coarse)
+    if coarse:
+        raise InputError(
+            f"data set {str(name)!r} has no coarse labels, which only CIFAR-100 has; leave "
+            f"{COARSE!r} out"
+        )
+    if layout is not None:
+        return _read_cifar10(own, place, given)
+    found = find_set(place)
+    *arrays, classes = read_set(found)
+    title = found.name if classes == 10 else f"{found.name} ({classes} classes)"
+    return from_bytes(title, *arrays, **given, classes=classes)
+
+
+def _read_public(name, place, given):
     title = PUBLIC[name].title
     if name == "cifar10":
-        return _read_batches(title, place, dtype)
+        return _read_cifar10(title, place, given)
+    if title == "CIFAR-100":
+        return _read_cifar100(title, place, given, name.endswith(COARSE))
     *arrays, classes = read_set(find_set(place))
     if classes != 10:
         raise InputError(
             f"{place}: holds {classes} classes, but {title} has 10; put {title} there, or name "
             "that folder by its path"
         )
-    return from_bytes(title, *arrays, dtype)
+    return from_bytes(title, *arrays, **given)
 
 
-def _read_batches(title, place, dtype):
-    return from_bytes(title, *read_batches(place), dtype, MEAN, STD)
+def _read_cifar10(title, place, given):
+    return from_bytes(title, *read_batches(place), **{"mean": cifar.MEAN, "std": cifar.STD} | given)
+
+
+def _read_cifar100(title, place, given, coarse):
+    arrays = read_cifar100(place, coarse)
+    title = cifar_100.title(title, (len(arrays[0]), len(arrays[2])), coarse)
+    own = {"mean": cifar_100.MEAN, "std": cifar_100.STD, "classes": 20 if coarse else 100}
+    return from_bytes(title, *arrays, **own | given)
 
 
 def mnist(**options):
@@ -170,7 +229,7 @@ def mnist(**options):
     Parameters
     ----------
     **options
-        ``dtype``, ``progress`` and ``notice`` as in `load`.
+        ``mean``, ``std``, ``dtype``, ``progress`` and ``notice`` as in `load`.
 
     Returns
     -------
@@ -191,7 +250,7 @@ def fashion_mnist(**options):
     Parameters
     ----------
     **options
-        ``dtype``, ``progress`` and ``notice`` as in `load`.
+        ``mean``, ``std``, ``dtype``, ``progress`` and ``notice`` as in `load`.
 
     Returns
     -------
@@ -212,7 +271,7 @@ def cifar10(**options):
     Parameters
     ----------
     **options
-        ``dtype``, ``progress`` and ``notice`` as in `load`.
+        ``mean``, ``std``, ``dtype``, ``progress`` and ``notice`` as in `load`.
 
     Returns
     -------
@@ -225,3 +284,38 @@ def cifar10(**options):
     University of Toronto, 2009.
     """
     return load("cifar10", **options)
+
+
+def cifar100(coarse=False, **options):
+    """CIFAR-100, photographs of 100 things in 20 superclasses; ``load("cifar100", **options)``.
+
+    Parameters
+    ----------
+    coarse : bool, default False
+        Labels are the 20 superclasses: ``load("cifar100:coarse", **options)``.
+    **options
+        ``mean``, ``std``, ``dtype``, ``progress`` and ``notice`` as in `load`. Default: mean
+        (0.5071, 0.4865, 0.4409) and std (0.2673, 0.2564, 0.2762), those of the training images.
+        Published networks may want others: those of MetaQuant and FSG are trained with 0.5 and 0.5,
+        ``cifar100(mean=0.5, std=0.5)``.
+
+    Returns
+    -------
+    Dataset
+        50,000 training and 10,000 test images of shape (3, 32, 32), normalised channel by channel,
+        or a part of them, which its name then says. `class_names` gives names to the labels.
+
+    References
+    ----------
+    A. Krizhevsky, "Learning multiple layers of features from tiny images", technical report,
+    University of Toronto, 2009.
+
+    S. Chen, W. Wang, S. J. Pan, "MetaQuant: learning to quantize by learning to penetrate
+    non-differentiable quantization", NeurIPS 2019 (its code, for mean and std).
+
+    Examples
+    --------
+    >>> cifar100(coarse=True).classes  # doctest: +SKIP
+    20
+    """
+    return load(f"cifar100{COARSE}" if coarse else "cifar100", **options)

@@ -5,7 +5,8 @@ from math import isfinite, prod
 import numpy as np
 
 from .. import backend
-from ..errors import require
+from ..errors import InputError, require
+from ..settings import plain, real
 
 FLOATS = ("float32", "float64")
 
@@ -53,6 +54,28 @@ def labels(name, y, classes, what="label"):
     if xp is np:
         return np.ascontiguousarray(y, np.int64)
     return xp.astype(y, xp.int64, copy=False)
+
+
+def channel_numbers(name, value, channels=None, interval="(-inf, inf)"):
+    """A number for each channel: one for all, or as many as there are, as a tuple of floats.
+
+    >>> channel_numbers("mean", (0.5, 0.25, 0.5), 3), channel_numbers("std", 2, 3)
+    ((0.5, 0.25, 0.5), (2.0, 2.0, 2.0))
+    """
+    value = plain(value)
+    several = isinstance(value, tuple | list | np.ndarray)
+    if isinstance(value, np.ndarray):
+        remedy = "it is one number for all channels, or a row of one for each"
+        require(value.ndim == 1, f"the shape of {name}", value.shape, remedy)
+    numbers = [real(name, number, interval) for number in (value if several else [value])]
+    if channels is None or (len(numbers) == channels and several):
+        return tuple(numbers)
+    if several:
+        raise InputError(
+            f"{name} has {len(numbers)} numbers, but the images have {channels} channels; give one "
+            "number for each channel, or one for all"
+        )
+    return tuple(numbers) * channels
 
 
 def float_dtype(dtype):

@@ -1,18 +1,22 @@
-"""CIFAR-10 in its official "python" form: six batches, in a folder or packed into one tar.gz.
+"""CIFAR-10, and the official "python" form in which it and CIFAR-100 are stored.
 
-A batch is a pickled dict whose ``data`` are bytes (N, 3072), an image a row: 1,024 reds, then the
-greens, then the blues, each row by row; its ``labels`` are N numbers 0 .. 9. The labels mean, in
-this order: airplane, automobile, bird, cat, deer, dog, frog, horse, ship, truck.
+A data set is a folder of files, or that folder packed into one tar.gz. A file is a pickled dict
+whose ``data`` are bytes (N, 3072), an image a row: 1,024 reds, then the greens, then the blues,
+each row by row. CIFAR-10 has six files, called batches, whose ``labels`` are N numbers 0 .. 9. They
+mean, in this order: airplane, automobile, bird, cat, deer, dog, frog, horse, ship, truck.
 
 Reference: A. Krizhevsky, "Learning multiple layers of features from tiny images", technical report,
 University of Toronto, 2009.
 """
 
 import io
+import lzma
 import os
 import tarfile
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -32,13 +36,72 @@ MEAN = (0.4914, 0.4822, 0.4465)
 STD = (0.2023, 0.1994, 0.2010)
 
 
-def holds_batches(place):
-    """Whether ``place`` looks like CIFAR-10: an archive, or a folder with it or a batch in it."""
+class Layout(NamedTuple):
+    """What the files of a data set are called, and which labels each of them has."""
+
+    title: str
+    files: tuple  # the last one holds the test images
+    archive: str
+    unpacked: str  # the folder that comes out of the archive
+    labels: dict  # entry of a file -> number of classes
+    file: str  # what one is called in errors
+
+
+class Batch(NamedTuple):
+    """A file: images (N, 3, 32, 32), labels (N,) by entry, both uint8; what it calls itself."""
+
+    images: np.ndarray
+    labels: dict
+    name: str
+
+
+CIFAR10 = Layout("CIFAR-10", NAMES, ARCHIVE, UNPACKED, {"labels": CLASSES}, "batch")
+CIFAR100 = Layout(
+    "CIFAR-100",
+    ("train", "test"),
+    "cifar-100-python.tar.gz",
+    "cifar-100-python",
+    {"fine_labels": 100, "coarse_labels": 20},
+    "file",
+)
+LAYOUTS = (CIFAR10, CIFAR100)
+
+
+def layout_of(place):
+    """The layout that an archive or a folder seems to have: CIFAR10, CIFAR100 or None.
+
+    Raises
+    ------
+    InputError
+        If a folder holds both.
+    """
     place = Path(place)
     if not place.is_dir():
-        return place.name.endswith((".tar.gz", ".tar", ".tgz"))
-    inside = names_in(place, NAMES[0])
-    return bool(inside & {ARCHIVE, UNPACKED, *(name + s for name in NAMES for s in SUFFIXES)})
+        return _layout_inside(place) if place.name.endswith((".tar.gz", ".tar", ".tgz")) else None
+    present, files = names_in(place, NAMES[0]), _files_in(place)
+    found = [
+        layout
+        for layout in LAYOUTS
+        if present & {layout.archive, layout.unpacked}
+        or files & {name + suffix for name in layout.files for suffix in SUFFIXES}
+    ]
+    both = " and ".join(layout.title for layout in found)
+    require_file(len(found) < 2, place, f"holds {both}", "name the folder or archive of one")
+    return found[0] if found else None
+
+
+def _layout_inside(path):
+    # by the name, else by the first file that tells; if none does, reading it says what is wrong
+    for layout in LAYOUTS:
+        if path.name == layout.archive:
+            return layout
+    try:
+        with tarfile.open(path) as archive:
+            names = (os.path.basename(member.name) for member in archive if member.isreg())
+            telling = (layout for name in names for layout in LAYOUTS if name in layout.files)
+            return next(telling, CIFAR10)
+    except (tarfile.TarError, EOFError, OSError, ValueError, zlib.error, lzma.LZMAError):
+        return CIFAR10
 
 
 def read_batches(place):
@@ -65,25 +128,21 @@ def read_batches(place):
     InputError
         If a batch is missing, cut off, damaged, or needs more than plain data (`read_pickle`).
     """
-    place = Path(place)
-    if place.is_dir():
-        present = names_in(place, NAMES[0])
-        if not any(f"{NAMES[0]}{suffix}" in present for suffix in SUFFIXES):
-            inner = next((name for name in (UNPACKED, ARCHIVE) if name in present), None)
-            if inner:
-                return read_batches(place / inner)
-        sources = _in_folder(place, present)
-    else:
-        sources = _in_archive(place)
-    # unpacking lets go of the interpreter lock, so that batches are unpacked side by side
-    with ThreadPoolExecutor() as pool:
-        batches = list(pool.map(lambda source: read_batch(*source), sources))
-    images, labels = zip(*batches, strict=True)
+    batches = read_layout(place, CIFAR10)
+    images, labels = zip(*((b.images, b.labels["labels"]) for b in batches), strict=True)
     return np.concatenate(images[:-1]), np.concatenate(labels[:-1]), images[-1], labels[-1]
 
 
+def read_layout(place, layout):
+    """The `Batch` of every file of a data set, in the order of ``layout.files``."""
+    found = sources(place, layout, layout.files)
+    # unpacking lets go of the interpreter lock, so that batches are unpacked side by side
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(lambda source: read_file(*source, layout), found))
+
+
 def read_batch(path, data=None):
-    """Images (N, 3, 32, 32) and labels (N,) of one batch, both uint8.
+    """Images (N, 3, 32, 32) and labels (N,) of one batch of CIFAR-10, both uint8.
 
     Parameters
     ----------
@@ -92,54 +151,88 @@ def read_batch(path, data=None):
     data : bytes, optional
         Its content, where it has been read.
     """
+    batch = read_file(path, data, CIFAR10)
+    return batch.images, batch.labels["labels"]
+
+
+def read_file(path, data, layout):
+    """The `Batch` of one file, packed or not; data are its content, or None if it is to be read."""
+    content = read_entries(path, data)
+    foreign = f"it is no {layout.file} of {layout.title}"
+    good = isinstance(content, dict) and {"data", *layout.labels} <= set(content)
+    names = " and ".join(["data", *layout.labels])
+    require_file(good, path, f"is a pickle without {names}", foreign)
+    images = content["data"]
+    good = isinstance(images, np.ndarray) and images.ndim == 2 and images.shape[1] == 3 * SIDE**2
+    require_file(good, path, "has no rows of 3072 bytes", foreign)
+    require_file(len(images) > 0, path, "holds no images", "a data set needs images")
+    labels = {}
+    for entry, classes in layout.labels.items():
+        numbers = content[entry]
+        good = isinstance(numbers, list) and all(
+            type(number) is int and 0 <= number < classes for number in numbers
+        )
+        words = entry.replace("_", " ")
+        require_file(good, path, f"has other {words} than 0 .. {classes - 1}", foreign)
+        require_file(
+            len(images) == len(numbers),
+            path,
+            f"holds {len(images)} images and {len(numbers)} {words}",
+            "fetch it again",
+        )
+        labels[entry] = np.array(numbers, np.uint8)
+    # (N, 3*32*32) -> (N, 3, 32, 32)
+    images = images.reshape(-1, 3, SIDE, SIDE)
+    return Batch(images, labels, str(content.get("batch_label", "")))
+
+
+def read_entries(path, data=None):
+    """What the pickle in a file holds; packed or not, its content read or not."""
     data = unpack(path, read(path) if data is None else data)
     require_file(len(data) > 0, path, "is empty", "fetch it again")
-    batch = read_pickle(path, data)
-    good = isinstance(batch, dict) and "data" in batch and "labels" in batch
-    require_file(good, path, "is a pickle without data and labels", "it is no batch of CIFAR-10")
-    images, labels = batch["data"], batch["labels"]
-    good = isinstance(images, np.ndarray) and images.ndim == 2 and images.shape[1] == 3 * SIDE**2
-    require_file(good, path, "has no rows of 3072 bytes", "it is no batch of CIFAR-10")
-    require_file(len(images) > 0, path, "holds no images", "a data set needs images")
-    good = isinstance(labels, list) and all(
-        type(label) is int and 0 <= label < CLASSES for label in labels
-    )
-    require_file(good, path, "has other labels than 0 .. 9", "it is no batch of CIFAR-10")
-    require_file(
-        len(images) == len(labels),
-        path,
-        f"holds {len(images)} images and {len(labels)} labels",
-        "fetch it again",
-    )
-    # (N, 3*32*32) -> (N, 3, 32, 32)
-    return images.reshape(-1, 3, SIDE, SIDE), np.array(labels, np.uint8)
+    return read_pickle(path, data)
 
 
-def _in_folder(folder, present):
-    # (path,) of every batch
-    missing = [name for name in NAMES if not any(name + s in present for s in SUFFIXES)]
+def sources(place, layout, names):
+    """(path, content) of files of a folder or an archive; content None where it was not read."""
+    place = Path(place)
+    if not place.is_dir():
+        return _in_archive(place, names)
+    files = _files_in(place)
+    paths = {name: [place / f"{name}{s}" for s in SUFFIXES if name + s in files] for name in names}
+    if not paths[names[0]]:
+        present = names_in(place, names[0])
+        inner = next((name for name in (layout.unpacked, layout.archive) if name in present), None)
+        if inner:
+            return sources(place / inner, layout, names)
+    missing = [name for name in names if not paths[name]]
     require_file(
         not missing,
-        folder,
+        place,
         f"lacks {', '.join(missing)}",
-        f"put them there, or {ARCHIVE} in their place",
+        f"put them there, or {layout.archive} in their place",
     )
-    return [(folder / next(name + s for s in SUFFIXES if name + s in present),) for name in NAMES]
+    return [(paths[name][0], None) for name in names]
 
 
-def _in_archive(path):
-    # (name, content) of every batch; nothing is written to the disk
+def _files_in(folder):
+    # names of what is no folder
+    return {name for name in names_in(folder, NAMES[0]) if not (folder / name).is_dir()}
+
+
+def _in_archive(path, names):
+    # nothing is written to the disk
     data, found = unpack(path, read(path)), {}
     try:
         with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
             for member in archive:
                 name = os.path.basename(member.name)
-                if member.isreg() and name in NAMES:
+                if member.isreg() and name in names:
                     found[name] = archive.extractfile(member).read()
     except (tarfile.TarError, EOFError, OSError, ValueError) as error:
         raise InputError(
             f"{path}: is no tar archive, or damaged ({error}); fetch it again"
         ) from error
-    missing = [name for name in NAMES if name not in found]
+    missing = [name for name in names if name not in found]
     require_file(not missing, path, f"lacks {', '.join(missing)}", "fetch it again")
-    return [(f"{path}: {name}", found[name]) for name in NAMES]
+    return [(f"{path}: {name}", found[name]) for name in names]

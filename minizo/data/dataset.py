@@ -262,8 +262,9 @@ def from_bytes(
         Labels, of any integer type.
     dtype : str or dtype, default "float32"
         Type of the images; bytes 0 .. 255 become 0 .. 1.
-    mean, std : sequence of float, optional
-        One number a channel: normalised images (x - mean) / std instead.
+    mean, std : float or sequence of float, optional
+        For all channels or each of them: normalised images (x - mean) / std instead; 0 and 1 where
+        one of the two is not given.
     classes : int, default 10
         Number of classes.
 
@@ -276,10 +277,14 @@ def from_bytes(
     def images(x):
         x = x[:, None] if x.ndim == 3 else x  # (N, H, W) -> (N, 1, H, W)
         # Working inside the ufunc avoids a second large array.
-        if mean is None:
+        if mean is None and std is None:
             return np.divide(x, dtype.type(255), dtype=dtype)
         # (x / 255 - mean) / std = (x - 255 mean) / (255 std)
-        centre, width = (255 * np.array(v, dtype)[:, None, None] for v in (mean, std))
+        moments = (
+            checks.channel_numbers("mean", 0.0 if mean is None else mean, x.shape[1]),
+            checks.channel_numbers("std", 1.0 if std is None else std, x.shape[1], "(0, inf)"),
+        )
+        centre, width = (255 * np.array(v, dtype)[:, None, None] for v in moments)
         centred = np.subtract(x, centre, dtype=dtype)
         centred /= width
         return centred

@@ -64,7 +64,7 @@ GLYPHS = [
 # fmt: on
 
 
-def synthetic_digits(n_train=60000, n_test=10000, seed=0, dtype="float32"):
+def synthetic_digits(n_train=60000, n_test=10000, seed=0, dtype="float32", mean=None, std=None):
     """Draw a data set of digits, 28 x 28 like MNIST.
 
     Parameters
@@ -77,6 +77,8 @@ def synthetic_digits(n_train=60000, n_test=10000, seed=0, dtype="float32"):
         random streams, and the first images of a set do not depend on how many are drawn.
     dtype : str or dtype, default "float32"
         Type of the images.
+    mean, std : float, optional
+        Images are normalised, (x - mean) / std, and not left in [0, 1].
 
     Returns
     -------
@@ -89,7 +91,7 @@ def synthetic_digits(n_train=60000, n_test=10000, seed=0, dtype="float32"):
     Dataset('synthetic digits (seed 0)': 100 + 50 images of shape (1, 28, 28), float32, 10 classes)
     """
     drawn = draw_sets(draw, (SIZE, SIZE), n_train, n_test, seed)
-    return from_bytes(f"synthetic digits (seed {seed})", *drawn, dtype)
+    return from_bytes(f"synthetic digits (seed {seed})", *drawn, dtype, mean, std)
 
 
 def draw(labels, rng):

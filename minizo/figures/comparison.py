@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 
 from .runs import MANY, band, scale_losses
-from .style import styles
+from .style import heading, styles
 
 EQUALLY = {"steps": "equal steps", "compute": "equal compute", "time": "equal time"}
 
@@ -71,7 +71,8 @@ def comparison(table, intervals, title):
     below.legend(
         handles, labels, loc="outside lower center", ncols=min(4, len(labels)), frameon=False
     )
-    figure.suptitle(f"{title}, {EQUALLY[table.equal]}" if title else EQUALLY[table.equal])
+    title = f"{title}, {EQUALLY[table.equal]}" if title else EQUALLY[table.equal]
+    figure.suptitle(heading(title))
     return figure
 
 

@@ -5,7 +5,7 @@ from statistics import quantiles
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from .style import styles
+from .style import heading, styles
 
 
 def by_label(runs):
@@ -79,7 +79,7 @@ def training(runs, title, column="train_loss"):
         figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
     elif labels:
         left.legend(frameon=False)
-    figure.suptitle(title)
+    figure.suptitle(heading(title))
     return figure
 
 

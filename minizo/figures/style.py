@@ -1,6 +1,7 @@
 """What all pictures share: styles that everybody can tell apart, and writing a file."""
 
 import io
+import textwrap
 
 from ..files import write_atomically
 
@@ -76,6 +77,16 @@ def _lighter(color, steps):
     parts = [int(color[i : i + 2], 16) for i in (1, 3, 5)]
     mixed = [p + share * (255 - p) if share > 0 else p * (1 + share) for p in parts]
     return "#" + "".join(f"{round(part):02X}" for part in mixed)
+
+
+def heading(title, width=95):
+    """``title`` in lines that fit over a picture of 10 inches.
+
+    >>> print(heading("a name that is too long, 3 steps", 20))
+    a name that is too
+    long, 3 steps
+    """
+    return "\n".join(textwrap.fill(line, width) for line in title.split("\n"))
 
 
 def endless(items):

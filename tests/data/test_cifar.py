@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from strategies import error_of
 
 from minizo.data import load, read_batches
-from minizo.data.cifar import ARCHIVE, MEAN, NAMES, STD, UNPACKED, holds_batches, read_batch
+from minizo.data.cifar import ARCHIVE, CIFAR10, MEAN, NAMES, STD, UNPACKED, layout_of, read_batch
 from minizo.data.pickles import read_pickle
 from minizo.errors import InputError
 
@@ -36,7 +36,7 @@ def expected():
 @pytest.mark.parametrize("inner", ["", UNPACKED])
 def test_folders_packed_or_not(tmp_path, suffix, inner):
     cifar_files.write_folder(tmp_path / "cifar-10" / inner, BATCHES, suffix)
-    assert holds_batches(tmp_path / "cifar-10")
+    assert layout_of(tmp_path / "cifar-10") is CIFAR10
     for found, wanted in zip(read_batches(tmp_path / "cifar-10"), expected(), strict=True):
         assert found.dtype == np.uint8
         np.testing.assert_array_equal(found, wanted)
@@ -47,7 +47,7 @@ def test_the_archive_by_itself_or_in_a_folder(tmp_path, mode):
     path = tmp_path / ARCHIVE
     path.write_bytes(cifar_files.archive(BATCHES, mode))
     for place in path, tmp_path:
-        assert holds_batches(place)
+        assert layout_of(place) is CIFAR10
         for found, wanted in zip(read_batches(place), expected(), strict=True):
             np.testing.assert_array_equal(found, wanted)
     assert [p.name for p in tmp_path.iterdir()] == [ARCHIVE]  # nothing was written

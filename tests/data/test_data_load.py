@@ -166,7 +166,7 @@ def test_unknown_names(places, name, hint):
     with pytest.raises(InputError) as caught:
         load(name)
     assert hint in str(caught.value)
-    assert "mnist, fashion-mnist, cifar10, synthetic, synthetic-shapes" in str(caught.value)
+    assert "cifar10, cifar100, cifar100:coarse, synthetic, synthetic-shapes" in str(caught.value)
 
 
 def test_a_file_is_not_a_folder(places):

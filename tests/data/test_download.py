@@ -14,7 +14,7 @@ import pytest
 
 from minizo import data
 from minizo.data import download
-from minizo.data.cifar import ARCHIVE
+from minizo.data.cifar import ARCHIVE, CIFAR100
 from minizo.data.download import SOURCES, Unavailable, fetch
 from minizo.data.idx import NAMES
 
@@ -262,7 +262,10 @@ def test_the_table_is_well_formed():
     for name, (mirrors, files) in SOURCES.items():
         assert all(m.startswith("http") and m.endswith("/") for m in mirrors) and mirrors
         idx = [f"{file}.gz" for file in NAMES]
-        assert list(files) == {"cifar10": [ARCHIVE], "tinyshakespeare": ["input.txt"]}.get(
-            name, idx
-        )
+        other = {
+            "cifar10": [ARCHIVE],
+            "cifar100": [CIFAR100.archive],
+            "tinyshakespeare": ["input.txt"],
+        }
+        assert list(files) == other.get(name, idx)
         assert all(len(digest) == 64 and int(digest, 16) for digest in files.values())
