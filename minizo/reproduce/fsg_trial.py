@@ -151,8 +151,11 @@ class TrialCase(sweep.Case):
 
 
 def images(sizes, classes=10, xp=None):
-    """The first images of CIFAR-10 (or -100), or of what is drawn in its place."""
-    whole = data.cifar10() if classes == 10 else data.load("cifar100")
+    """The first images of CIFAR-10 (or -100), or of what is drawn in its place.
+
+    MetaQuant and FSG normalise CIFAR-100 to -1 ... 1, and so does the published ResNet-56.
+    """
+    whole = data.cifar10() if classes == 10 else data.cifar100(mean=0.5, std=0.5)
     train, test = whole.y_train.shape[0], whole.y_test.shape[0]
     few = whole.head(min(train, sizes.train), min(test, sizes.test))
     return few if xp is None else few.to(xp)
