@@ -260,7 +260,7 @@ def test_the_published_checkpoints(name):
 
 
 def test_the_published_resnet_56_wants_its_own_normalisation():
-    """71.22 % of CIFAR-100's 10,000 test images are said; of 1,000, within five sigma (1.4 each)."""
+    """71.22 % of CIFAR-100's 10,000 test images are said; of 1,000, within five sigma of 1.4."""
     path = CHECKPOINTS / "ResNet56-CIFAR100-pretrain.pth"
     sets = [data.load("cifar100", **more) for more in ({"mean": 0.5, "std": 0.5}, {})
             if path.is_file()]  # fmt: skip
