@@ -57,7 +57,8 @@ def test_the_trial_without_a_checkpoint(call, tmp_path, monkeypatch):
     text = (folder / "fsg_cifar.txt").read_text()
     assert text.rstrip() in out
     for words in (
-        "ResNet-8, shapes, from full-precision-8-4-2.npz: 4,768 of 5,214 parameters binary",
+        "ResNet-8, shapes, 2 steps of 10, 5 seeds", "4,768 of 5,214 parameters binary",
+        "From full-precision-8-4-2.npz, which has ",
         "best of 0.0003, 0.001, 0.003 by training loss on seed 1000, reported on seeds 0 to 4",
         "SGD, every method at the published rate .001", "FSG, table 5 (ResNet-56)", "4.65",
         "Plainly, from these runs", "points by a better rate",
@@ -115,7 +116,7 @@ def test_a_checkpoint_of_ones_own(call, shapes, tmp_path, monkeypatch):
         numbers[...] = 1 if name.endswith(("var", "tracked")) else drawn
     (tmp_path / "own.pth").write_bytes(torch_writer.old(tensors))
     code, out, err = call("--quick", "--start", "own.pth", "--seeds", 1, "--steps", 1)
-    assert code == 0 and "ResNet-8, shapes, from own.pth" in out and "no published" not in err
+    assert code == 0 and "From own.pth, which has " in out and "no published" not in err
     (tmp_path / "bad.pth").write_bytes(torch_writer.old({"a.b": torch_writer.Tensor(np.ones(3))}))
     (tmp_path / "cut.pth").write_bytes((tmp_path / "own.pth").read_bytes()[:9000])
     for name, words in (
