@@ -177,6 +177,17 @@ def test_the_published_files_are_known():
     assert fsg_trial.known(root / "ResNet20-CIFAR10-pretrain.pth") == (20, 10)
 
 
+def test_the_committed_tables_are_those_of_the_committed_runs():
+    root = Path(fsg_trial.__file__).parents[2] / "figures"
+    text = (root / "fsg_cifar.txt").read_text()
+    found = show.read(root / "fsg_cifar.csv")
+    details, sizes = text.partition("\n\n")[0], fsg_trial.Sizes()
+    again = show.comparison_text(
+        found, sizes, details, fsg_trial.CONTROLS, fsg_trial.RATES, TUNING
+    )  # fmt: skip
+    assert again == text
+
+
 def test_flags_of_the_part(call):
     code, _, err = call("--quick", "--long", "9")
     assert code == 2 and "--long is of the part long" in err
