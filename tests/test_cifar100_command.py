@@ -56,7 +56,7 @@ def test_every_network_has_as_many_outputs_as_classes(call, model, name, classes
 
 def test_every_network_for_images_was_looked_at():
     """The deeper residual networks have the same head as the small one."""
-    deeper = {"resnet20", "resnet32", "resnet44", "resnet56", "resnet110"}
+    deeper = {"resnet18", "resnet20", "resnet32", "resnet44", "resnet50", "resnet56", "resnet110"}
     assert set(models_of(IMAGES)) - deeper == {"small", "small-resnet", "lenet", "mlp", "vit"}
 
 
