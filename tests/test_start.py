@@ -260,7 +260,7 @@ def test_the_published_checkpoints(name):
 
 
 def test_the_published_resnet_56_wants_its_own_normalisation():
-    """71.22 % of CIFAR-100's 10,000 test images are said; of 1,000, within five sigma of 1.4."""
+    """71.22 % of CIFAR-100's 10,000 test images are said; of 400, within five sigma of 2.3."""
     path = CHECKPOINTS / "ResNet56-CIFAR100-pretrain.pth"
     sets = [data.load("cifar100", **more) for more in ({"mean": 0.5, "std": 0.5}, {})
             if path.is_file()]  # fmt: skip
@@ -268,10 +268,10 @@ def test_the_published_resnet_56_wants_its_own_normalisation():
         pytest.skip("needs the checkpoint and CIFAR-100 in $MINIZO_DATA")
     network = models.resnet(56, 100)
     own, other = (
-        fsg_trial.accuracy(start.load(path, network), network, images.head(100, 1000))
+        fsg_trial.accuracy(start.load(path, network), network, images.head(100, 400))
         for images in sets
     )
-    assert abs(own - 71.22) < 7.2
+    assert abs(own - 71.22) < 11.4
     assert own - other > 10  # with the moments of the data set itself
 
 
