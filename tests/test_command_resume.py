@@ -40,6 +40,7 @@ def test_resume_refuses_another_commands_run(call, tmp_path):
     assert code == 2 and "that is a run of `minizo.other`" in err
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_equals_never_stopped(corners, tmp_path):
     """`kill -9` after some checkpoints, then --resume: the SHA-256 of the uninterrupted runs."""
     command = [

@@ -72,6 +72,7 @@ class OtherStreams(FOGZO):
         return super().estimate(objective, theta, batch, state, replace(step, seed=seed))
 
 
+@pytest.mark.slow
 def test_a_rule_against_itself_is_not_different_and_a_planted_difference_is_found():
     """100 comparisons of 20 seeds: at most 8 false alarms, and at least 95 of a sd are found."""
     train, test = blobs(100, 3, 16, 1, np.float64), blobs(10, 3, 16, 2, np.float64)

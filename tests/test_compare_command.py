@@ -199,6 +199,7 @@ def test_the_page_is_self_contained_and_escapes_what_it_is_told(compare, tmp_pat
     assert "b" not in page.tags
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_it_goes_on_with_the_same_bits(compare, corners, tmp_path):
     flags = ["--estimator", "ste", "rules_of_mine.py:Half", "--lr", ".01", ".1"]
     code, out, _ = compare(*flags, "--out", "whole", steps=80)

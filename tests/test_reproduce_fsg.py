@@ -128,6 +128,7 @@ def call(toy, tmp_path, monkeypatch, capsys):
     return run
 
 
+@pytest.mark.slow
 def test_quick_command(call, tmp_path, monkeypatch):
     """Reports, CSV and pictures; nothing is run twice; what was written can be read."""
     code, out, _ = call("--quick", "--steps", "10")

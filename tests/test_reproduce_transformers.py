@@ -235,6 +235,7 @@ def test_length_alone_is_fogzo_without_its_sign():
         np.testing.assert_allclose(many.grad[0, 0], ours.grad, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_why_in_small(small, tmp_path, capsys, monkeypatch):
     """Both tables, a picture, a CSV; the cosine of the STE with itself as reference is 1."""
     monkeypatch.setattr(why, "AXES", {"bits": (1, 2), "batch": (2,)})
@@ -273,6 +274,7 @@ def test_tasks_make_their_networks():
         assert abs(float(loss) - np.log(found.classes)) < 1.0
 
 
+@pytest.mark.slow
 def test_the_quick_form(tmp_path, capsys):
     """As a user starts it, in processes, only shorter."""
     arguments = ["--quick", "--steps", 12, "--folder", tmp_path, "--quiet"]

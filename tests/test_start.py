@@ -259,6 +259,7 @@ def test_the_published_checkpoints(name):
         assert found.origins["block4.shortcut.bn.var"] == "layer2.0.downsample.1.running_var"
 
 
+@pytest.mark.slow
 def test_the_published_resnet_56_wants_its_own_normalisation():
     """71.22 % of CIFAR-100's 10,000 test images are said; of 400, within five sigma of 2.3."""
     path = CHECKPOINTS / "ResNet56-CIFAR100-pretrain.pth"
@@ -275,6 +276,7 @@ def test_the_published_resnet_56_wants_its_own_normalisation():
     assert own - other > 10  # with the moments of the data set itself
 
 
+@pytest.mark.slow
 def test_the_published_resnet_20_is_right_on_9150_of_10000_images():
     path = CHECKPOINTS / "ResNet20-CIFAR10-pretrain.pth"
     images = data.cifar10() if path.is_file() else None

@@ -15,6 +15,7 @@ from ..files import write_text
 from ..lab.generated import frozen, watches
 from ..optim import Adam
 from ..quantizers import DoReFa
+from ..settings import Count
 from . import fsg_report
 from .zoo import small_mnist
 
@@ -30,7 +31,7 @@ RECORDS = 5  # a run
 class LeNetCase(sweep.Case):
     """A run of the LeNet of 4 and 8 channels, all of whose weights are binary."""
 
-    batch: int = BATCH
+    batch: Count = BATCH
     quantizer: object = DoReFa(bits=1)
 
     def network(self, data):
