@@ -1,6 +1,7 @@
 """The networks that the papers train.
 
-images       perceptrons, LeNet, residual networks
+images       perceptrons, LeNet, a small convolutional network
+residual     residual networks for CIFAR and ImageNet
 sequences    a LLaMA, LSTMs, a vision transformer
 activations  what stands between layers, by name
 selection    which weights are quantised, by place or name
@@ -9,7 +10,8 @@ selection    which weights are quantised, by place or name
 from functools import partial
 
 from .activations import ACTIVATION_DEFAULTS, ACTIVATIONS, INPUTS, activation_layer, binary
-from .images import lenet, mlp, perceptron, resnet, resnet18, resnet50, small, small_resnet
+from .images import lenet, mlp, perceptron, small
+from .residual import resnet, resnet18, resnet50, small_resnet
 from .selection import QUANTIZED, bit_widths, chosen, weights
 from .sequences import llama, lstm_lm, vit
 
