@@ -6,7 +6,8 @@ import pytest
 
 from minizo import cifar, mnist
 from minizo.commands.flags import FLAGS, value
-from minizo.commands.settings import DEFAULTS, Settings, of_folder, settled
+from minizo.commands.settings import DEFAULTS, Settings
+from minizo.commands.sources import of_folder, settled
 
 # A value of every flag that is no run's default, as typed.
 VALUES = {

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from conftest import kill_once_there
 
-from minizo.commands.settings import DEFAULTS, settled
+from minizo.commands.settings import DEFAULTS
+from minizo.commands.sources import settled
 from minizo.compare.combinations import cases
 from minizo.compare.command import OWN, main
 from minizo.data import synthetic_digits

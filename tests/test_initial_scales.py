@@ -9,7 +9,8 @@ import pytest
 from minizo import STE, InputError, Network, Objective, fit, mnist, models, optim, quantizers
 from minizo.commands import parts
 from minizo.commands.cases import build_network
-from minizo.commands.settings import DEFAULTS, of_folder, settled
+from minizo.commands.settings import DEFAULTS
+from minizo.commands.sources import of_folder, settled
 from minizo.export import __main__ as exporting
 from minizo.layers import Layer, Linear
 

@@ -6,7 +6,8 @@ import pytest
 
 from minizo.commands.cases import cases
 from minizo.commands.running import runs
-from minizo.commands.settings import DEFAULTS, settled
+from minizo.commands.settings import DEFAULTS
+from minizo.commands.sources import settled
 
 
 def of(text):

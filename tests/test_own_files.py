@@ -11,7 +11,8 @@ import pytest
 from minizo import InputError, mnist
 from minizo.commands import own, parts
 from minizo.commands.own import FILE
-from minizo.commands.settings import DEFAULTS, of_folder, settled
+from minizo.commands.settings import DEFAULTS
+from minizo.commands.sources import of_folder, settled
 
 LAW = """
 from dataclasses import dataclass

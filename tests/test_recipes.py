@@ -10,7 +10,8 @@ import pytest
 from minizo import cifar, mnist, text
 from minizo.commands import parts, recipes
 from minizo.commands.cases import build_network, build_objective, cases
-from minizo.commands.settings import DEFAULTS, changed, settled
+from minizo.commands.settings import DEFAULTS
+from minizo.commands.sources import changed, settled
 from minizo.compare import command as compare
 from minizo.data.dataset import Dataset
 

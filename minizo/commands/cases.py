@@ -20,7 +20,7 @@ from ..settings import whole
 from . import parts
 from .flags import IMAGES, TEXT, models_of
 from .own import FILE
-from .settings import changed
+from .sources import changed
 
 
 @dataclass(frozen=True)

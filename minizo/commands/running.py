@@ -25,7 +25,7 @@ from ..quantizers import FullPrecision
 from ..records import COLUMNS, Diverged
 from . import recipes
 from .cases import Case, build_objective, length
-from .settings import write
+from .sources import write
 
 
 class Run(NamedTuple):

@@ -9,8 +9,9 @@ from ..inputs import check_batch, check_data, check_numbers
 from ..recipe import Recipe
 from . import flags, language, running
 from .cases import build_network, cases, load_data, title
-from .settings import DEFAULTS, settled, told
+from .settings import DEFAULTS
 from .shell import guarded, notice
+from .sources import settled, told
 
 
 def main(command, description, epilog, defaults, argv=None, kind=flags.IMAGES):

@@ -15,8 +15,9 @@ from ..commands.cases import (
 )
 from ..commands.parts import accepts, build, read, thing
 from ..commands.running import evaluation, length, opened
-from ..commands.settings import DEFAULTS, settled, told
+from ..commands.settings import DEFAULTS
 from ..commands.shell import guarded, notice
+from ..commands.sources import settled, told
 from ..data import AUGMENTATIONS, NAMES
 from ..data.texts import DRAWN, PUBLIC
 from ..data.texts import NAMES as TEXTS

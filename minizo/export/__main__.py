@@ -12,7 +12,7 @@ import numpy as np
 from .. import backend, parallel, report
 from ..commands import Parser, guarded
 from ..commands.cases import build_network, load_data
-from ..commands.settings import of_folder
+from ..commands.sources import of_folder
 from ..errors import InputError
 from ..files import make_folder
 from .file import load, require_exportable, save

@@ -9,7 +9,7 @@ import pytest
 from conftest import blobs
 
 from minizo import InputError, backend, cifar, mnist
-from minizo.commands.settings import of_folder
+from minizo.commands.sources import of_folder
 from minizo.data import scaling as module
 from minizo.data import synthetic_digits
 from minizo.data.dataset import ARRAYS, Dataset
