@@ -113,13 +113,19 @@ def summary(thing):
 def meanings(thing):
     """name -> (type, one sentence) of the parameters of a class or function.
 
-    A class that says "As in `Base`" is explained by that base.
+    A class that says "As in `Base`" is explained by that base, a function by the one of that name
+    beside it.
     """
     found = {}
     bases = reversed(inspect.getmro(thing)[:-1]) if inspect.isclass(thing) else [thing]
-    for docstring in (_docstring(base) for base in bases):
-        for name, kind, text in _parameters(docstring):
-            if text and not re.match(r"As (in|for) `", text):
+    for base in bases:
+        for name, kind, text in _parameters(_docstring(base)):
+            other = re.match(r"As (?:in|for) `(\w+)`", text)
+            if other and inspect.isfunction(base):
+                origin = base.__globals__.get(other[1])
+                known = meanings(origin) if inspect.isfunction(origin) else {}
+                found |= {name: known[name]} if name in known else {}
+            elif text and not other:
                 found[name] = (kind, _sentence(text))
     return found
 

@@ -73,13 +73,30 @@ def in_words(seeds):
     return f"{seeds} seed{'s' if seeds > 1 else ''}"
 
 
+def grouped(run, rows, case, seeds):
+    """Run every row with every seed: row -> list of record.
+
+    Parameters
+    ----------
+    run : callable
+        Makes a list of cases, as that of `places` does.
+    rows : sequence
+    case : callable
+        ``case(row, seed)`` gives the `minizo.sweep.Case`.
+    seeds : sequence of int
+    """
+    plan = {(row, seed): case(row, seed) for row in rows for seed in seeds}
+    records = dict(zip(plan, run(list(plan.values())), strict=True))
+    return {row: [records[row, seed] for seed in seeds] for row in rows}
+
+
 def tuned(run, grid, case, tuning, seeds):
     """Choose a setting for each row on the tuning seeds, and run it with the others.
 
     Parameters
     ----------
     run : callable
-        Makes a list of cases, as that of `places` does.
+        As in `grouped`.
     grid : dict of row to sequence of settings
     case : callable
         ``case(row, setting, seed)`` gives the `minizo.sweep.Case`.
@@ -92,17 +109,16 @@ def tuned(run, grid, case, tuning, seeds):
         setting of least mean final training loss of each row. (One that diverged never wins.)
     """
 
-    def made(pairs, own):
-        plan = {(*pair, seed): case(*pair, seed) for pair in pairs for seed in own}
-        records = dict(zip(plan, run(list(plan.values())), strict=True))
-        return {pair: [records[*pair, seed] for seed in own] for pair in pairs}
+    def of(pair, seed):
+        return case(*pair, seed)
 
-    tried = made([(row, setting) for row in grid for setting in grid[row]], tuning)
+    pairs = [(row, setting) for row in grid for setting in grid[row]]
+    tried = grouped(run, pairs, of, tuning)
     best = [
         (row, min(grid[row], key=lambda setting, row=row: mean_loss(tried[row, setting])))
         for row in grid
     ]
-    return tried, made(best, seeds)
+    return tried, grouped(run, best, of, seeds)
 
 
 def expected(case, data, forwards, evaluations, workers=None):

@@ -16,7 +16,7 @@ from ..lab.generated import frozen, watches
 from ..optim import Adam
 from ..quantizers import DoReFa
 from ..settings import Count
-from . import fsg_report
+from . import command, fsg_report
 from .zoo import small_mnist
 
 METHODS = ("STE", "gain", "FSG-gain", "fast-net", "FCGrad", "MultiFC", "LSTMFC", "FSG")
@@ -79,23 +79,18 @@ def comparison(table, steps, seeds, run):
         every = max(1, steps // RECORDS)
         return LeNetCase(estimator, optimizer, seed, steps, record_every=every)
 
-    plan = {
-        (name, rate, TUNING): case(table[name], rate, TUNING) for name in table for rate in RATES
-    }
-    found = dict(zip(plan, run(list(plan.values())), strict=True))
-    best = fsg_report.best_settings(found)
-    variants = {(name, ""): estimator for name, estimator in table.items()}
-    variants |= {(name, ", frozen"): frozen(table[name]) for name in FROZEN if name in table}
-    last = {
-        (name, suffix, seed): case(estimator, best[name, "Adam"], seed)
-        for (name, suffix), estimator in variants.items()
-        for seed in range(seeds)
-    }
-    tuned = {}
-    for (name, suffix, _), record in zip(last, run(list(last.values())), strict=True):
-        key = name + suffix, "Adam"
-        tuned.setdefault(key, (best[name, "Adam"], []))[1].append(record)
-    return tuned, [(*key, record) for key, record in found.items()]
+    tried, reported = command.tuned(
+        run, dict.fromkeys(table, RATES), lambda name, rate, seed: case(table[name], rate, seed),
+        [TUNING], range(seeds),
+    )  # fmt: skip
+    tuned = {(name, "Adam"): (rate, group) for (name, rate), group in reported.items()}
+    still = {name: tuned[name, "Adam"][0] for name in FROZEN if name in table}
+    groups = command.grouped(
+        run, list(still), lambda name, seed: case(frozen(table[name]), still[name], seed),
+        range(seeds),
+    )  # fmt: skip
+    tuned |= {(f"{name}, frozen", "Adam"): (still[name], group) for name, group in groups.items()}
+    return tuned, [(name, rate, TUNING, record) for (name, rate), (record,) in tried.items()]
 
 
 def at_the_edge(tuned):

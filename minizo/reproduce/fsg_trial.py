@@ -267,10 +267,13 @@ class Trial:
 
     def straight(self, estimators, optimizer):
         """Name -> (optimizer, records), without tuning."""
+
+        def case(name, seed):
+            return self.case(estimators[name], optimizer, seed)
+
         seeds = range(self.sizes.seeds)
-        plan = {(n, s): self.case(e, optimizer, s) for n, e in estimators.items() for s in seeds}
-        records = dict(zip(plan, self.run(list(plan.values())), strict=True))
-        return {n: (optimizer, [records[n, s] for s in seeds]) for n in estimators}
+        found = command.grouped(self.run, list(estimators), case, seeds)
+        return {name: (optimizer, group) for name, group in found.items()}
 
     def comparison(self):
         """Every method, as a `fsg_trial_report.Found`."""
