@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from minizo import Batch, InputError, Objective, backend, models, parallel, quantizers
-from minizo.data import load
+from minizo.data import download, load
 from minizo.data.dataset import Dataset
 from minizo.data.idx import write_idx
 from minizo.mnist import main as train_on_mnist
@@ -53,6 +53,27 @@ def cupy(request):
     except InputError:
         wanted = request.config.getoption("--fakegpu")
         pytest.skip(wanted and fakegpu.missing() or "needs CuPy and a usable GPU, or --fakegpu")
+
+
+@pytest.fixture
+def torch():
+    """PyTorch, on one thread; skipped where it is not installed."""
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    torch.set_num_threads(1)  # small work, and the machine may be busy
+    return torch
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch):
+    """Neither $MINIZO_DATA nor a cache nor a network, until a test provides them."""
+
+    def no_download(mirrors, file, digest, folder, progress):
+        raise download.Unavailable("the test has no network")
+
+    monkeypatch.delenv("MINIZO_DATA", raising=False)
+    monkeypatch.setattr(download, "cache_folder", lambda name: tmp_path / "cache" / name)
+    monkeypatch.setattr(download, "_download", no_download)
+    return tmp_path
 
 
 @pytest.fixture

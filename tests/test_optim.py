@@ -101,16 +101,22 @@ COUPLED = [
 ]
 
 
-@pytest.mark.parametrize("cls, more, by_hand", COUPLED)
-@pytest.mark.parametrize("decay", [0.0, 0.3])
-def test_decay_and_nesterov(cls, more, by_hand, decay):
-    """20 steps by hand to 1e-12, of one run and of rows; without the decay they would be others."""
-    rule = cls(lr=0.05, schedule="constant", decay=decay, **more)
+def twenty_steps(rule):
+    """Gradients (20, 2, 1, 3) of two runs, and where the rule takes both as rows of one array."""
     grads = np.random.default_rng(0).normal(size=(20, 2, 1, 3))
     rows = np.tile([1.0, -2.0, 0.5], (2, 1, 1))
     state = rule.init(rows)
     for g in grads:
         rows, state = rule.update(g, state, rows)
+    return grads, rows
+
+
+@pytest.mark.parametrize("cls, more, by_hand", COUPLED)
+@pytest.mark.parametrize("decay", [0.0, 0.3])
+def test_decay_and_nesterov(cls, more, by_hand, decay):
+    """20 steps by hand to 1e-12, of one run and of rows; without the decay they would be others."""
+    rule = cls(lr=0.05, schedule="constant", decay=decay, **more)
+    grads, rows = twenty_steps(rule)
     for row in range(2):
         expected = by_hand(grads[:, row, 0], 0.05, decay=decay)
         np.testing.assert_allclose(rows[row, 0], expected, rtol=1e-12)
@@ -167,11 +173,7 @@ def test_minimises_a_quadratic(name):
 def test_a_gradient_is_clipped_as_a_whole(clip):
     """AdamW, 20 steps by hand, alone and as rows of one array, each with its own length."""
     rule = optim.AdamW(lr=0.05, schedule="constant", decay=0.1, clip=clip)
-    grads = np.random.default_rng(0).normal(size=(20, 2, 1, 3))
-    rows = np.tile([1.0, -2.0, 0.5], (2, 1, 1))
-    state = rule.init(rows)
-    for g in grads:
-        rows, state = rule.update(g, state, rows)
+    grads, rows = twenty_steps(rule)
     for row in range(2):
         expected = adamw_by_hand(grads[:, row, 0], 0.05, 0.1, clip)
         np.testing.assert_allclose(rows[row, 0], expected, rtol=1e-12)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minizo import InputError, backend
-from minizo.hypernets import chunked, scan
+from minizo.hypernets import advance, chunked, scan
 from minizo.hypernets.scan import Selected
 
 strict = pytest.importorskip("array_api_strict")
@@ -180,10 +180,11 @@ def test_short_sequences_share_a_chunk():
     assert [start.shape[0] for start in starts] == [3, 3, 1]
 
 
+@pytest.mark.parametrize("forward", [chunked.forward, advance.forward])
 @pytest.mark.parametrize("chunk", [0, -1, 2.5, True])
-def test_bad_chunks_are_refused(chunk):
-    x, h, _, _ = random_scan(np.random.default_rng(8), 5, 3, 2)
+def test_bad_chunks_are_refused(forward, chunk):
+    x, _, _, _ = random_scan(np.random.default_rng(8), 5, 3, 2)
     with pytest.raises(
         InputError, match=r"chunk is .*, but it must be a whole number of at least 1"
     ):
-        chunked.forward(x, h, chunk)
+        forward(x, None, chunk)

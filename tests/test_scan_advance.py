@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_scan import assert_same, random_scan
 
-from minizo import InputError, backend
+from minizo import backend
 from minizo.hypernets import advance, chunked, scan
 from minizo.hypernets.scan import Selected
 
@@ -181,12 +181,3 @@ def test_on_the_card(cupy):
     moved = [cupy.asarray(v) for v in (*x, dh)]
     ours = at_once(Selected(*moved[:5]), *moved[5:], 50)
     assert_same(ours, at_once(x, dh, 50), 1e-11)
-
-
-@pytest.mark.parametrize("chunk", [0, -1, 2.5, True])
-def test_bad_chunks_are_refused(chunk):
-    x, _, _, _ = random_scan(np.random.default_rng(8), 5, 3, 2)
-    with pytest.raises(
-        InputError, match=r"chunk is .*, but it must be a whole number of at least 1"
-    ):
-        advance.forward(x, None, chunk)

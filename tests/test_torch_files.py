@@ -192,9 +192,8 @@ def test_folders_and_missing_files(tmp_path):
 
 @pytest.mark.torch
 @pytest.mark.parametrize("new", [True, False])
-def test_files_of_pytorch_itself(tmp_path, new):
+def test_files_of_pytorch_itself(tmp_path, torch, new):
     """Every type, views, shared and transposed tensors, parameters: as torch.load reads them."""
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     whole = torch.arange(24, dtype=torch.float32).reshape(4, 6) / 7
     kinds = "float64 float32 float16 bfloat16 int64 int32 int16 int8 uint8 bool".split()
     tensors = {f"a.{kind}": whole.to(getattr(torch, kind)) for kind in kinds}

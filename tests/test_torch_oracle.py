@@ -10,13 +10,6 @@ from minizo.objective import Batch
 pytestmark = pytest.mark.torch
 
 
-@pytest.fixture
-def torch():
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    torch.set_num_threads(1)  # small work, and the machine may be busy
-    return torch
-
-
 def test_ste_training_equals_pytorch(torch):
     """20 steps of the 2-bit 784-10-10 with Adam, float64: the same losses to 1e-9."""
     objective, theta, batch = step.problem(np.float64)

@@ -10,13 +10,6 @@ from minizo.layers import MaxPool2d
 pytestmark = pytest.mark.torch
 
 
-@pytest.fixture
-def torch():
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    torch.set_num_threads(1)  # small work, and the machine may be busy
-    return torch
-
-
 RULES = {
     "sgd": (optim.SGD, {}, "SGD", {}),
     "momentum": (optim.Momentum, {}, "SGD", {"momentum": 0.9}),

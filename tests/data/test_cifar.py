@@ -16,7 +16,17 @@ from hypothesis import strategies as st
 from strategies import error_of
 
 from minizo.data import load, read_batches
-from minizo.data.cifar import ARCHIVE, CIFAR10, MEAN, NAMES, STD, UNPACKED, layout_of, read_batch
+from minizo.data.cifar import (
+    ARCHIVE,
+    CIFAR10,
+    CIFAR100,
+    MEAN,
+    NAMES,
+    STD,
+    UNPACKED,
+    layout_of,
+    read_batch,
+)
 from minizo.data.pickles import read_pickle
 from minizo.errors import InputError
 
@@ -209,23 +219,33 @@ def test_missing_files_and_folders(tmp_path):
     assert "there is no such file" in error_of(read_batches, tmp_path / "absent.tar.gz")
 
 
+ARCHIVES = [  # their names, what is in them, and the names of their files
+    (CIFAR10.archive, BATCHES, NAMES),
+    (CIFAR100.archive, cifar_files.contents100(), ("train", "test")),
+    ("own.tar.gz", cifar_files.contents100(), NAMES),  # taken for CIFAR-10 without files in it
+]
+EACH_ARCHIVE = pytest.mark.parametrize("name, files, names", ARCHIVES, ids=[a[0] for a in ARCHIVES])
+
+
 @pytest.mark.parametrize("keep", [0, 1, 100, 2000, -1])
-def test_a_cut_archive_is_refused(tmp_path, keep):
-    path = tmp_path / ARCHIVE
-    path.write_bytes(cifar_files.archive(BATCHES)[:keep])
-    message = error_of(read_batches, path)
+@EACH_ARCHIVE
+def test_a_cut_archive_is_refused(tmp_path, name, files, names, keep):
+    path = tmp_path / name
+    path.write_bytes(cifar_files.archive(files)[:keep])
+    message = error_of(load, path)
     assert message.startswith(f"{path}: ") and message.endswith("fetch it again")
 
 
-def test_a_link_in_an_archive_is_not_followed(tmp_path):
+@EACH_ARCHIVE
+def test_a_link_in_an_archive_is_not_followed(tmp_path, name, files, names):
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as file:
-        member = tarfile.TarInfo(NAMES[0])
+        member = tarfile.TarInfo(names[0])
         member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
         file.addfile(member)
-    path = tmp_path / ARCHIVE
+    path = tmp_path / name
     path.write_bytes(buffer.getvalue())
-    assert "lacks data_batch_1" in error_of(read_batches, path)
+    assert error_of(load, path) == f"{path}: lacks {', '.join(names)}; fetch it again"
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="$MINIZO_DATA/cifar-10 is not there")

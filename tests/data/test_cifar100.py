@@ -1,9 +1,7 @@
 """CIFAR-100's two files: fine and coarse labels, parts of it, and what is refused in a sentence."""
 
-import io
 import os
 import pickle
-import tarfile
 import warnings
 from functools import partial
 from pathlib import Path
@@ -303,26 +301,6 @@ def test_a_folder_that_holds_both(tmp_path):
         f"{tmp_path}: holds CIFAR-10 and CIFAR-100; name the folder or archive of one"
     )
     assert read_cifar100(tmp_path)[0].shape[0] == 200  # who says which is understood
-
-
-@pytest.mark.parametrize("keep", [0, 1, 100, 2000, -1])
-@pytest.mark.parametrize("name", [CIFAR100.archive, "own.tar.gz"])
-def test_a_cut_archive_is_refused(tmp_path, name, keep):
-    path = tmp_path / name
-    path.write_bytes(cifar_files.archive(FILES)[:keep])
-    message = error_of(load, path)
-    assert message.startswith(f"{path}: ") and message.endswith("fetch it again")
-
-
-def test_a_link_in_an_archive_is_not_followed(tmp_path):
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as file:
-        member = tarfile.TarInfo("train")
-        member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
-        file.addfile(member)
-    path = tmp_path / CIFAR100.archive
-    path.write_bytes(buffer.getvalue())
-    assert error_of(load, path) == f"{path}: lacks train, test; fetch it again"
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="$MINIZO_DATA/cifar-100-subset is not there")

@@ -29,19 +29,6 @@ def fill(folder, brightness):
 
 
 @pytest.fixture
-def places(tmp_path, monkeypatch):
-    """Neither $MINIZO_DATA nor a cache nor a network, until a test provides them."""
-
-    def no_download(mirrors, file, digest, folder, progress):
-        raise download.Unavailable("the test has no network")
-
-    monkeypatch.delenv("MINIZO_DATA", raising=False)
-    monkeypatch.setattr(download, "cache_folder", lambda name: tmp_path / "cache" / name)
-    monkeypatch.setattr(download, "_download", no_download)
-    return tmp_path
-
-
-@pytest.fixture
 def quick(monkeypatch):
     """A small synthetic data set in place of the full one."""
     full = data.synthetic_digits

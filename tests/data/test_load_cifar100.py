@@ -17,19 +17,6 @@ FILES = cifar_files.contents100()
 PART = "partial: 200 of 50,000 training and 100 of 10,000 test images"
 
 
-@pytest.fixture
-def places(tmp_path, monkeypatch):
-    """Neither $MINIZO_DATA nor a cache nor a network, until a test provides them."""
-
-    def no_download(mirrors, file, digest, folder, progress):
-        raise download.Unavailable("the test has no network")
-
-    monkeypatch.delenv("MINIZO_DATA", raising=False)
-    monkeypatch.setattr(download, "cache_folder", lambda name: tmp_path / "cache" / name)
-    monkeypatch.setattr(download, "_download", no_download)
-    return tmp_path
-
-
 @pytest.mark.parametrize("place", data.PUBLIC["cifar100"].places)
 def test_places(places, monkeypatch, place):
     """A folder or the archive in $MINIZO_DATA; where it is damaged nothing takes its place."""
