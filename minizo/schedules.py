@@ -8,21 +8,6 @@ from math import cos, pi
 from .errors import InputError, require, resolve
 from .settings import Positive, Settings, real
 
-
-def _step(p):
-    # three equal stretches at 1, 1/10 and 1/100
-    return 0.1 ** min(int(3.0 * p), 2)
-
-
-# shape(p): 1 at progress p = 0; linear and cosine reach 0 at p = 1
-SHAPES = {
-    "constant": lambda p: 1.0,
-    "linear": lambda p: 1.0 - p,
-    "cosine": lambda p: 0.5 * (1.0 + cos(pi * p)),
-    "step": _step,
-}
-
-
 MILESTONES = "milestones"
 
 
@@ -65,6 +50,15 @@ class Milestones(Settings):
     def __call__(self, progress):
         """Return what is left of the rate at this progress."""
         return self.factor ** sum(progress >= share for share in self.at)
+
+
+# shape(p): 1 at progress p = 0; linear and cosine reach 0 at p = 1
+SHAPES = {
+    "constant": lambda p: 1.0,
+    "linear": lambda p: 1.0 - p,
+    "cosine": lambda p: 0.5 * (1.0 + cos(pi * p)),
+    "step": Milestones((1 / 3, 2 / 3)),
+}
 
 
 def shape_of(argument, given):

@@ -32,20 +32,25 @@ class Start(NamedTuple):
 
     values : dict of str to ndarray, of the layers, by the names of the network;
     running : dict of str to ndarray, running statistics, or ``None`` where they are not known;
-    origins : dict of str to str, name in the network -> name in the file, ``""`` for new ones.
+    origins : dict of str to str, name in the network -> name in the file, ``""`` for new ones;
+        empty where there is no file.
     """
 
     values: Mapping
     running: Mapping | None
     origins: Mapping
 
+    @classmethod
+    def of(cls, run):
+        """The latent parameters of a `minizo.Run`; running statistics fit its quantiser alone."""
+        return cls(run.objective.network.views(run.theta), None, {})
+
     def state(self, like):
         """The running statistics in the library and dtype of ``like``, or ``None``."""
-        return None if self.running is None else _placed(self.running, like)
-
-    def params(self, like):
-        """The parameters in the library and dtype of ``like``."""
-        return _placed(self.values, like)
+        if self.running is None:
+            return None
+        dtype = backend.numpy_dtype(like)
+        return {n: backend.asarray(np.asarray(v, dtype), like) for n, v in self.running.items()}
 
     def table(self):
         """Which layer of the network is which of the file, as text."""
@@ -59,11 +64,6 @@ class Start(NamedTuple):
             for layer, (origin, names) in layers.items()
         ]
         return report.table(["layer", "in the file", "shape"], rows)
-
-
-def _placed(named, like):
-    dtype = backend.numpy_dtype(like)
-    return {n: backend.asarray(np.asarray(v, dtype), like) for n, v in named.items()}
 
 
 def load(place, network):

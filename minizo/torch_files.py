@@ -25,9 +25,10 @@ from .errors import InputError
 MAGIC, VERSION = 0x1950A86A20F9469CFC6C, 1001  # of the old files
 HOLDS = "a state dict of tensors"
 STATE_DICTS = ("state_dict", "model_state_dict", "model", "net", "network", "weights")
+BFLOAT16 = "bfloat16"  # which NumPy does not know
 STORAGES = {
     "torch DoubleStorage": "f8", "torch FloatStorage": "f4", "torch HalfStorage": "f2",
-    "torch BFloat16Storage": "bf2", "torch LongStorage": "i8", "torch IntStorage": "i4",
+    "torch BFloat16Storage": BFLOAT16, "torch LongStorage": "i8", "torch IntStorage": "i4",
     "torch ShortStorage": "i2", "torch CharStorage": "i1", "torch ByteStorage": "u1",
     "torch BoolStorage": "b1",
 }  # fmt: skip
@@ -149,16 +150,15 @@ def _pickle(path, file, kinds):
     return pickles.read(path, file, NAMES, HOLDS, storage)
 
 
-def _numbers(data, kind, order):
-    # the content of a storage
-    if kind == "bf2":  # the upper half of a float32
-        upper = np.frombuffer(data, f"{order}u2").astype(np.uint32)
-        return (upper << 16).view(np.float32)
-    return np.frombuffer(data, f"{order}{kind}").astype(kind)
-
-
-def _bytes_of(kind, count):
-    return int(kind.removeprefix("b")[-1]) * count
+def _numbers(data, kind, count, order):
+    # the content of a storage of so many numbers
+    stored = np.dtype(f"{order}{'u2' if kind == BFLOAT16 else kind}")
+    if len(data) != count * stored.itemsize:
+        raise ValueError(f"a storage of {count} numbers has {len(data)} bytes")
+    numbers = np.frombuffer(data, stored)
+    if kind == BFLOAT16:  # the upper half of a float32
+        return (numbers.astype(np.uint32) << 16).view(np.float32)
+    return numbers.astype(kind)
 
 
 def _zip(path, data):
@@ -180,10 +180,7 @@ def _zip(path, data):
             order = {b"little": "<", b"big": ">"}[archive.read(f"{root}byteorder")]
         storages = {}
         for key, (kind, count) in kinds.items():
-            content = archive.read(f"{root}data/{key}")
-            if len(content) != _bytes_of(kind, count):
-                raise ValueError(f"storage {key} has {len(content)} bytes")
-            storages[key] = _numbers(content, kind, order)
+            storages[key] = _numbers(archive.read(f"{root}data/{key}"), kind, count, order)
     return found, storages
 
 
@@ -203,8 +200,8 @@ def _old(path, data):
     for key in pickles.read(path, file, {}, HOLDS):
         kind, count = kinds[key]
         held = int.from_bytes(file.read(8), "little" if order == "<" else "big")
-        content = file.read(_bytes_of(kind, count))
-        if held != count or len(content) != _bytes_of(kind, count):
-            raise ValueError(f"storage {key} is cut off")
-        storages[key] = _numbers(content, kind, order)
+        if held != count:
+            raise ValueError(f"storage {key} has {held} numbers")
+        width = 2 if kind == BFLOAT16 else np.dtype(kind).itemsize
+        storages[key] = _numbers(file.read(count * width), kind, count, order)
     return found, storages

@@ -220,7 +220,7 @@ def test_without_data_and_network_it_says_so_and_draws(call, tmp_path, monkeypat
     monkeypatch.delenv("MINIZO_DATA", raising=False)
     monkeypatch.setattr(download, "cache_folder", lambda name: tmp_path / "cache" / name)
     monkeypatch.setattr(download, "_download", no_download)
-    monkeypatch.setattr(data, "synthetic_shapes", lambda dtype: full(100, 50, 0, dtype))
+    monkeypatch.setattr(data, "synthetic_shapes", lambda dtype, classes: full(100, 50, 0, dtype))
     code, out, err = call("--out", "run", data="cifar10", steps=2)
     assert code == 0 and out.startswith("synthetic shapes (seed 0): binary small")
     assert err == (

@@ -23,6 +23,7 @@ from ..parallel import threads
 from ..progress import progress_bar
 from ..quantizers import FullPrecision
 from ..records import COLUMNS, Diverged
+from ..start import Start
 from . import recipes
 from .cases import Case, build_objective, length
 from .sources import write
@@ -108,12 +109,6 @@ def evaluation(settings, data):
     return records, examples
 
 
-def weights_of(run, objective, seed):
-    """The latent parameters of ``run`` for ``objective``: what its quantiser learns fits them."""
-    values = run.objective.network.views(run.theta)
-    return objective.network.init(seed, like=run.theta, values=values)
-
-
 def begun(begin, objective, seed, like):
     """What `minizo.fit` is told of a `minizo.start.Start`, or nothing without one.
 
@@ -167,7 +162,7 @@ def run_all(settings, cases, network, data, folder, resume=False, notice=print, 
 
 def _in_turn(settings, planned, objectives, data, records, options, bar, folder, resume, begin):
     # (run, what became of it), one after the other
-    starts, done = {}, 0
+    begins, done = {}, 0  # of the pre-training, by seed
     with threads(_workers(settings, data)) as pool:
         for run in planned:
             case, path = run.case, folder / f"{run.slug}.npz"
@@ -178,13 +173,11 @@ def _in_turn(settings, planned, objectives, data, records, options, bar, folder,
                 bar.update(done + step - bar.n)
                 bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
 
-            first = None if case.pretraining else starts.get(run.seed)
+            first = begin if case.pretraining else begins.get(run.seed, begin)
             try:
                 if isinstance(first, Diverged):
                     raise Diverged(f"{case.label}: its pre-training diverged")
-                own = begun(begin, objective, run.seed, data.like)
-                if first is not None:
-                    own = {"start": weights_of(first, objective, run.seed)}
+                own = begun(first, objective, run.seed, data.like)
                 result = fit(
                     objective, data, case.estimator, case.optimizer, steps=run.steps,
                     seed=run.seed, pool=pool, path=path, resume=resume, **own,
@@ -194,7 +187,7 @@ def _in_turn(settings, planned, objectives, data, records, options, bar, folder,
             except Diverged as problem:
                 result = problem
             if case.pretraining:
-                starts[run.seed] = result
+                begins[run.seed] = result if isinstance(result, Diverged) else Start.of(result)
             done += run.steps
             bar.update(done - bar.n)
             yield run, result

@@ -167,7 +167,7 @@ def load(name, *, mean=None, std=None, dtype="float32", progress=True, notice=to
 def _draw(what, classes, given):
     if what == "digits":
         return synthetic_digits(**given)
-    return synthetic_shapes(**given, **({} if classes == 10 else {"classes": classes}))
+    return synthetic_shapes(**given, classes=classes)
 
 
 def _read_place(name, given):

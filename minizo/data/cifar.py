@@ -141,20 +141,6 @@ def read_layout(place, layout):
         return list(pool.map(lambda source: read_file(*source, layout), found))
 
 
-def read_batch(path, data=None):
-    """Images (N, 3, 32, 32) and labels (N,) of one batch of CIFAR-10, both uint8.
-
-    Parameters
-    ----------
-    path : str or path-like
-        The file, packed or not.
-    data : bytes, optional
-        Its content, where it has been read.
-    """
-    batch = read_file(path, data, CIFAR10)
-    return batch.images, batch.labels["labels"]
-
-
 def read_file(path, data, layout):
     """The `Batch` of one file, packed or not; data are its content, or None if it is to be read."""
     content = read_entries(path, data)

@@ -39,13 +39,13 @@ def comparison(table, intervals, title):
     for place, row in enumerate(rows):
         own = style[row.label]
         values = [value for value in row.ends(measure.column) if value is not None]
-        _dots(left, place, values, own)
-        _mean(left, place, fmean(values), intervals.get(row.label), own)
+        dots(left, place, values, own)
+        mean_interval(left, place, fmean(values), intervals.get(row.label), own)
         if row.difference is None:
             right.text(0.0, place, " reference", va="center", fontsize="small", color="#555555")
         elif row.difference.values:
-            _dots(right, place, row.difference.values, own)
-            _mean(right, place, row.difference.mean, row.difference.interval, own)
+            dots(right, place, row.difference.values, own)
+            mean_interval(right, place, row.difference.mean, row.difference.interval, own)
     left.set_yticks(range(len(rows)), [f"{row.label}\n{row.chosen.words}" for row in rows])
     left.tick_params(axis="y", labelsize="small")
     left.set_ylim(len(rows) - 0.5, -0.5)
@@ -81,8 +81,8 @@ def held(rows):
     return "middle half" if max(len(row.outcomes) for row in rows) >= MANY else "range"
 
 
-def _dots(axes, place, values, style):
-    # two rows of dots, so that neighbours are told apart
+def dots(axes, place, values, style):
+    """The seeds of a row: two rows of dots, so that neighbours are told apart."""
     heights = [place + (0.14 if index % 2 else -0.14) for index in range(len(values))]
     axes.plot(
         values, heights, linestyle="none", color=style["color"], marker=style["marker"],
@@ -90,7 +90,8 @@ def _dots(axes, place, values, style):
     )  # fmt: skip
 
 
-def _mean(axes, place, mean, interval, style):
+def mean_interval(axes, place, mean, interval, style):
+    """The mean of a row, and its interval if there is one."""
     if interval is not None:
         axes.plot(interval, [place, place], color="black", linewidth=2.2, solid_capstyle="butt")
     axes.plot(

@@ -35,6 +35,7 @@ from ..files import write_csv, write_text
 from ..lab.generated import frozen, watches
 from ..optim import SGD, Adam, Momentum
 from ..quantizers import DoReFa, FullPrecision
+from ..records import evaluate
 from ..settings import Count
 from . import command
 from . import fsg_trial_report as show
@@ -314,12 +315,9 @@ def accuracy(begin, network, images):
     """Test accuracy of a `Start` in full precision, in per cent; NaN without its statistics."""
     if begin.running is None:
         return math.nan
-    params = begin.params(images.like) | begin.state(images.like)
-    right, count = 0, images.y_test.shape[0]
-    for rows in (slice(i, i + 500) for i in range(0, count, 500)):
-        outputs = backend.to_numpy(network.predict(params, images.x_test[rows, ...]))
-        right += int(np.sum(outputs.argmax(axis=1) == backend.to_numpy(images.y_test[rows])))
-    return 100.0 * right / count
+    theta, state = network.init(0, images.like, begin.values), begin.state(images.like)
+    full = Objective(network, FullPrecision()).calibrate(theta)
+    return 100.0 * float(evaluate(full, theta, images.x_test, images.y_test, state)[1])
 
 
 def part(

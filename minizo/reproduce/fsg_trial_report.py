@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from .. import report
 from ..compare.statistics import paired
+from ..figures.comparison import dots, mean_interval
 from ..figures.style import styles
 from ..optim import SGD, Adam
 from .fsg_report import final
@@ -274,7 +275,7 @@ def picture(found, title):
     if changes:
         base = {"FSG": found.adam["FSG"]}
         panels = [("Test accuracy minus that of FSG as it is", base | changes, "FSG")]
-    color = styles(["a", "b"])["b"]["color"]
+    style = styles(["all"])["all"]
     figure = Figure(figsize=(2.5 + 4.5 * len(panels), 5.2), layout="constrained")
     places = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, (heading, results, against) in zip(places, panels, strict=True):
@@ -284,10 +285,8 @@ def picture(found, title):
             own = difference(results[name][1], results[against][1])
             if own is None:
                 continue
-            axes.plot(own.values, [place] * len(own.values), ".", color="#999999", markersize=4)
-            if own.interval:
-                axes.plot(own.interval, [place, place], color=color, lw=1.6)
-            axes.plot([own.mean], [place], "o", color=color, markersize=5)
+            dots(axes, place, own.values, style)
+            mean_interval(axes, place, own.mean, own.interval, style)
         axes.set_yticks(range(len(names)), names)
         axes.set_ylim(len(names) - 0.5, -0.5)
         axes.set_title(heading, fontsize="medium")

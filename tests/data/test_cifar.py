@@ -25,7 +25,7 @@ from minizo.data.cifar import (
     STD,
     UNPACKED,
     layout_of,
-    read_batch,
+    read_file,
 )
 from minizo.data.pickles import read_pickle
 from minizo.errors import InputError
@@ -33,6 +33,12 @@ from minizo.errors import InputError
 REAL = Path(os.environ.get("MINIZO_DATA", "none"), "cifar-10")
 BATCHES = cifar_files.contents(n=4, test=3)
 ONE = batch(*draw(2))
+
+
+def read_batch(path, data=None):
+    """Images and labels of one batch."""
+    found = read_file(path, data, CIFAR10)
+    return found.images, found.labels["labels"]
 
 
 def expected():

@@ -244,7 +244,7 @@ def test_places_of_cifar10(places, monkeypatch, place):
 
 def test_the_fallback_of_cifar10_is_coloured(places, monkeypatch):
     full = data.synthetic_shapes
-    monkeypatch.setattr(data, "synthetic_shapes", lambda dtype: full(20, 10, 0, dtype))
+    monkeypatch.setattr(data, "synthetic_shapes", lambda dtype, classes: full(20, 10, 0, dtype))
     lines = []
     assert cifar10(notice=lines.append).name == "synthetic shapes (seed 0)"
     assert len(lines) == 1 and lines[0].startswith("minizo: CIFAR-10 not found")

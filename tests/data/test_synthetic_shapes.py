@@ -110,5 +110,5 @@ def test_bad_arguments(arguments, sentence):
 
 
 def test_the_name_of_the_set(monkeypatch):
-    monkeypatch.setattr("minizo.data.synthetic_shapes", lambda dtype: dtype)
+    monkeypatch.setattr("minizo.data.synthetic_shapes", lambda dtype, classes: dtype)
     assert load("synthetic-shapes", dtype="float64") == "float64"
