@@ -23,12 +23,11 @@ def drawn():
 def small(monkeypatch):
     """A LLaMA of one layer on a drawn text, and three methods."""
     task = tasks.Task("LLaMA, drawn", drawn, lambda found, width, layers: models.llama(
-        found.classes, width=8, layers=1, heads=2, context=8))  # fmt: skip
+        found.classes, width=8, layers=1, heads=2, context=8), (0.001, 0.01))  # fmt: skip
     monkeypatch.setattr(tasks, "TASKS", {"llama": task})
     monkeypatch.setitem(main.FLAGS, "task", {"llama": "llama"})
     methods = {name: main.METHODS[name] for name in ("STE", "STE, same time", *show.BETAS[:2])}
     monkeypatch.setattr(main, "METHODS", methods)
-    monkeypatch.setattr(main, "RATES", (0.001, 0.01))
     return methods
 
 

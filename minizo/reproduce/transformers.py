@@ -41,7 +41,6 @@ from . import transformers_why as why
 from .transformers_tasks import BATCH, LAYERS, WIDTH, Case, adamw
 
 STEPS, SEEDS, TUNED = 400, 5, 2
-RATES = (0.003, 0.01, 0.03)
 LONGER = 1.8  # steps of the STE in the time of one of FOGZO: `minizo.bench text` measures it
 
 SURROGATES = ("identity", "tanh", "approxsign")
@@ -123,7 +122,7 @@ def compared(rows, seeds, steps, tuned, run):
     """
     tried, reported = command.tuned(
         run,
-        dict.fromkeys(rows, RATES),
+        {row: tasks.TASKS[row[0][0]].rates for row in rows},
         lambda row, rate, seed: case(*row, rate, seed, steps),
         range(TUNING, TUNING + tuned),
         range(seeds),
@@ -136,13 +135,12 @@ def compared(rows, seeds, steps, tuned, run):
 
 def forecast(rows, seeds, steps, tuned, workers):
     """How many runs the comparison makes, and how long they take, in words."""
-    runs = len(RATES) * tuned + seeds
-    forwards = runs * sum(case(*row, RATES[0], 0, steps).cost() for row in rows)
-    lead = case(*rows[0], RATES[0], 0, steps)
-    words = command.expected(
-        lead, tasks.TASKS[lead.task].load(), forwards, 2 * runs * len(rows), workers
-    )
-    return f"{tasks.TASKS[lead.task].title}: at most {runs * len(rows)} runs, {words}"
+    task = tasks.TASKS[rows[0][0][0]]
+    runs = len(task.rates) * tuned + seeds
+    forwards = runs * sum(case(*row, task.rates[0], 0, steps).cost() for row in rows)
+    lead = case(*rows[0], task.rates[0], 0, steps)
+    words = command.expected(lead, task.load(), forwards, 2 * runs * len(rows), workers)
+    return f"{task.title}: at most {runs * len(rows)} runs, {words}"
 
 
 def main(argv=None):
@@ -203,7 +201,7 @@ def work(arguments):
             notice(forecast(rows, seeds, steps, tuned, arguments.workers))
         results = compared(rows, seeds, steps, tuned, run)
         title = f"{tasks.TASKS[task].title}, {LAYERS} layers, {WIDTH} wide, {words}"
-        texts.append(show.comparison_text(results, methods, title, RATES, tuned))
+        texts.append(show.comparison_text(results, methods, title, tasks.TASKS[task].rates, tuned))
         write_text(out / f"transformers_{task}.txt", texts[-1] + "\n")
         write_csv(out / f"transformers_{task}.csv", *show.rows(results))
         figures.save(show.picture(results, methods, title), out / f"transformers_{task}.png")

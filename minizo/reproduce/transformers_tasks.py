@@ -20,12 +20,13 @@ class Task:
     """A network and its data.
 
     title : str, as tables call it;  load : what gives the data;  network : what makes the network
-    of the data, a width and a number of layers.
+    of the data, a width and a number of layers;  rates : tuple of float, the grid of the tuning.
     """
 
     title: str
     load: Callable
     network: Callable
+    rates: tuple
 
 
 def fewer(found):
@@ -60,9 +61,9 @@ def vit(found, width, layers):
 
 
 TASKS = {
-    "llama": Task("LLaMA, Tiny Shakespeare", shakespeare, llama),
-    "vit-mnist": Task("ViT, MNIST", partial(images, "mnist"), vit),
-    "vit-cifar": Task("ViT, CIFAR-10", partial(images, "cifar10"), vit),
+    "llama": Task("LLaMA, Tiny Shakespeare", shakespeare, llama, (0.003, 0.01, 0.03)),
+    "vit-mnist": Task("ViT, MNIST", partial(images, "mnist"), vit, (0.001, 0.003, 0.01)),
+    "vit-cifar": Task("ViT, CIFAR-10", partial(images, "cifar10"), vit, (0.001, 0.003, 0.01)),
 }
 
 
