@@ -5,24 +5,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minizo.lab import fast_slow
 from minizo.lab.experiments import EXPERIMENTS
-from minizo.lab.fast_slow import (
-    Known,
+from minizo.lab.fast_slow.counterexamples import (
     Lopsided,
     assumptions,
-    corrected,
     cycle,
-    draw,
     excess,
     known,
     lemma_2,
     lopsided,
-    printed,
-    random_gaps,
-    squared,
+    size,
     walk,
 )
+from minizo.lab.fast_slow.problems import draw, random_gaps
+from minizo.lab.fast_slow.theorem import Known, corrected, printed, squared, start_terms
 from minizo.lab.runner import Setup
 
 EMPTY = np.empty(0, np.float32)
@@ -101,7 +97,7 @@ def test_the_square_alone_is_no_bound_with_momentum(left, omega, height):
 
     def factor(x, v, h, g):
         falls = np.sum(h * v, axis=-1, keepdims=True) < 0.0
-        return np.where(falls, 1.0, omega) * fast_slow.size(x)
+        return np.where(falls, 1.0, omega) * size(x)
 
     start = np.array([[0.05, height]])
     found = walk(f.subgradient, factor, start, 2.0**-13, 0.995, 8192)
@@ -127,7 +123,7 @@ def test_rescaling_moves_the_printed_bound_only():
     (first, k, _), (second, scaled, _) = cycle(64), cycle(64, 8.0 * 1024.0)
     np.testing.assert_array_equal(first.x, second.x)
     assert corrected(scaled) == pytest.approx(corrected(k), rel=1e-15)
-    rest = fast_slow.start_terms(k)
+    rest = start_terms(k)
     assert printed(scaled) - rest == pytest.approx((printed(k) - rest) / 8.0, rel=1e-12)
 
 
