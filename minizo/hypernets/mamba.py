@@ -28,8 +28,8 @@ factors, once for the whole sequence; what reaches x through a is dX = dv F. In 
 in Ws = [Wdt bdt] (E, R + 1), behind [rho 1]. Wz (E, D) is Win's part for z.
 
 The functions `enter` (steps 1 to 4), `leave` (5 to 7) and their backwards are these equations for a
-stretch of time. `minizo.hypernets.pieces` calls them for one after the other; where no output is
-wanted, `enter` alone: z, C, y and o are then not computed, and their derivatives are 0.
+piece of time. `minizo.hypernets.pieces` calls them piece by piece. Where no output is wanted it
+calls `enter` alone: z, C, y and o are then not computed, and their derivatives are 0.
 
 References
 ----------
@@ -39,7 +39,7 @@ A. Gu, K. Goel, A. Gupta, C. Re, "On the parameterization and initialization of 
 models", NeurIPS 2022 (A = -(1, ..., N)).
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from math import ceil, log, sqrt
 from typing import NamedTuple
@@ -62,7 +62,8 @@ SHORTEST, LONGEST = 0.001, 0.1  # initial dt, log-uniform between them
 class Folded:
     """The parameters as the products take them, or the sums of their gradients.
 
-    F (E, K D + 1);  Wz (E, D);  Wx (R + 2N, E);  Ws (E, R + 1);  A (E, N);  Dsk (E);  Wout (D, E).
+    F (E, K D + 1);  Wz (E, D);  Wx (R + 2N, E);  Ws (E, R + 1);  A (E, N);  Dsk (E);  Wout (D, E);
+    Wdt (E, R), as it is; no sum, because Ws has it.
     """
 
     F: object
@@ -72,6 +73,7 @@ class Folded:
     A: object
     Dsk: object
     Wout: object
+    Wdt: object = None
 
 
 class Piece(NamedTuple):
@@ -90,7 +92,7 @@ class Piece(NamedTuple):
 
 def enter(w, x, windows, read):
     """Return a `Piece`, steps 1 to 4, for parameters ``w`` (Folded); C only where it is read."""
-    n, r = w.A.shape[1], w.Ws.shape[1] - 1
+    n, r = w.A.shape[1], w.Wdt.shape[1]
     # 1. and 2. v = X F^T,  u = silu(v)
     u, gate = silu(product(windows, w.F))
     # 3. [rho B C] = u Wx^T
@@ -142,14 +144,14 @@ def leave_back(w, sums, chunk, piece, starts, dout, dh):
 
 def enter_back(w, sums, piece, du, scan):
     """Return dX, backward steps 3 to 7, for du that passed the scan by, and its derivatives."""
-    xp, r = backend.namespace(scan.u), w.Ws.shape[1] - 1
+    xp = backend.namespace(scan.u)
     # 3. du += ...,  dA
     du = du + scan.u
     sums.A += scan.A
     # 4. ds = d(dt) sigmoid(s),  sigmoid(s) = 1 - e^-dt,  dWs = sum ds^T [rho 1],  drho = ds Wdt
     ds = -scan.dt * xp.expm1(-piece.selected.dt)
     sums.Ws += summed(ds, piece.rho)
-    drho = product_back(ds, w.Ws[:, :r])
+    drho = product_back(ds, w.Wdt)
     # 5. dq = [drho dB dC],  dWx = sum dq^T u,  du += dq Wx
     dq = xp.concat([drho, scan.B] if scan.C is None else [drho, scan.B, scan.C], axis=2)
     used = slice(0, dq.shape[2])  # C's rows not, where it is not read
@@ -311,7 +313,8 @@ class Mamba(Hypernet):
         Cost: `backward_macs`. Memory beside x and dx: some 20 (piece, E).
         """
         xp, (x, kept), w = backend.namespace(dout), cache, self._folded(params)
-        sums = Folded(*(xp.zeros_like(getattr(w, field.name)) for field in fields(Folded)))
+        learned = (w.F, w.Wz, w.Wx, w.Ws, w.A, w.Dsk, w.Wout)
+        sums = Folded(*(xp.zeros_like(value) for value in learned))
         dx = self._pieces.backward(
             flat(x, 2),
             kept,
@@ -335,8 +338,9 @@ class Mamba(Hypernet):
         # Ws = [Wdt bdt],  A = -exp(Alog)
         ws = xp.concat([params["Wdt"], params["bdt"][:, None]], axis=1)
         a = -xp.exp(params["Alog"])
-        wz, wx, dsk, wout = params["Win"][e:, :], params["Wx"], params["Dsk"], params["Wout"]
-        return Folded(f, wz, wx, ws, a, dsk, wout)
+        wz = params["Win"][e:, :]
+        wx, dsk, wout, wdt = (params[name] for name in ("Wx", "Dsk", "Wout", "Wdt"))
+        return Folded(f, wz, wx, ws, a, dsk, wout, wdt)
 
     def _unfolded(self, params, sums):
         # the gradients of the parameters from those of `_folded`

@@ -10,7 +10,7 @@ What a block computes stands in `minizo.hypernets.mamba`. Here is in which order
   scan there is `minizo.hypernets.advance`: it jumps over a stretch of time, and the walk towards
   the start ends where nothing further back reaches the outputs.
 
-A block is three or four functions:
+A block is four functions, of which a forward takes the first two:
 
     enter(x, windows, read) -> piece                             what drives the scan
     leave(piece, h) -> (out, h, starts)                          the scan and what follows it
@@ -104,7 +104,8 @@ class Pieces:
                 piece = enter(*self._seen(x, rows, time), True)
                 here = dout[rows, _from(read, time), :]
                 beside, du, scan, dh = leave_back(piece, start, here, dh)
-                dx[rows, time, :] += beside
+                target = dx[rows, time, :]
+                target += beside  # of a view: CuPy copies what is added to an index once more
                 spread(dx, rows, time, enter_back(piece, du, scan))
             for time, behind in reversed(jumped):
                 piece = enter(*self._seen(x, rows, time), False)
