@@ -31,6 +31,49 @@ def sigmoid(x):
     return y
 
 
+def silu(x):
+    """Return x sigmoid(x) and sigmoid(x), of which `silu_slope` makes the derivative.
+
+    Examples
+    --------
+    >>> silu(np.array([0.0, 1000.0]))
+    (array([   0., 1000.]), array([0.5, 1. ]))
+    """
+    s = sigmoid(x)
+    return x * s, s
+
+
+def silu_slope(y, s):
+    """Return silu'(x) = s (1 + x (1 - s)) = s + y (1 - s), for y = x s and s = sigmoid(x).
+
+    Examples
+    --------
+    >>> silu_slope(*silu(np.array([0.0, 1000.0])))
+    array([0.5, 1. ])
+    """
+    slope = 1.0 - s
+    slope *= y
+    slope += s
+    return slope
+
+
+def softplus(x):
+    """Return log(1 + e^x), which cannot overflow; its derivative is sigmoid(x) = 1 - e^-y.
+
+    Examples
+    --------
+    >>> softplus(np.array([-1000.0, 0.0, 1000.0])).round(4)
+    array([0.000e+00, 6.931e-01, 1.000e+03])
+    """
+    xp = backend.namespace(x)
+    # max(x, 0) + log(1 + e^-|x|)
+    y = xp.abs(x)
+    y *= -1.0
+    y = backend.into(y, xp.log1p, backend.into(y, xp.exp, y))
+    y += xp.maximum(x, 0.0)
+    return y
+
+
 @cache
 def _coefficients():
     # of p in erfc(z) = t exp(-z^2 + p(t)), t = 2 / (2 + z), for 0 <= z <= LARGEST: p is smooth, and

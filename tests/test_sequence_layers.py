@@ -24,7 +24,7 @@ from minizo.layers import (
     attention,
 )
 from minizo.layers.attention import rotated
-from minizo.special import erf, sigmoid
+from minizo.special import erf, sigmoid, softplus
 
 SHAPES = {
     "heads": st.sampled_from([(1, 1), (2, 1), (2, 2), (4, 2), (3, 3)]),
@@ -251,6 +251,14 @@ def test_other_layers_are_pytorchs(name):
 
 def test_sigmoid_at_its_ends():
     np.testing.assert_array_equal(sigmoid(np.array([-800.0, 0.0, 800.0])), [0.0, 0.5, 1.0])
+
+
+def test_softplus_is_log_of_1_and_e_x():
+    """Against NumPy's log(e^0 + e^x), from where e^x vanishes to where it overflows: 1e-15."""
+    x = np.linspace(-800.0, 800.0, 3201)
+    np.testing.assert_allclose(softplus(x), np.logaddexp(0.0, x), rtol=1e-15)
+    # its derivative, as Mamba takes it
+    np.testing.assert_allclose(-np.expm1(-softplus(x)), sigmoid(x), rtol=1e-14)
 
 
 @pytest.mark.parametrize("layer", [GELU(), GELU("exact"), SiLU()], ids=str)

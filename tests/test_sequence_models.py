@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from minizo import InputError, rng
 from minizo.hypernets import LSTM, MLP, Mamba
+from minizo.hypernets.pieces import spread, windows
 
 THEIRS = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")  # PyTorch's names, our order
 
@@ -130,6 +131,25 @@ def test_mamba_in_pieces_is_mamba_at_once(length, chunk, kernel, rows, seed):
         np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-12)
     for name, value in expected[2].items():
         np.testing.assert_allclose(got[2][name], value, rtol=1e-10, atol=1e-11)
+
+
+@given(
+    start=st.integers(0, 11),
+    size=st.integers(1, 12),
+    kernel=st.integers(1, 15),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_spread_is_the_transpose_of_windows(start, size, kernel, seed):
+    """<d, windows(x)> = <spread(d), x> for any piece of 12 steps and any kernel: 1e-12."""
+    gen, rows, time = np.random.default_rng(seed), slice(1, 3), slice(start, min(start + size, 12))
+    x = gen.normal(size=(4, 12, 2))
+    seen = windows(x, rows, time, kernel)
+    np.testing.assert_array_equal(seen[..., -1], 1.0)
+    np.testing.assert_array_equal(seen[..., -3:-1], x[rows, time])  # the newest stands last
+    d, dx = gen.normal(size=seen[..., :-1].shape), np.zeros_like(x)
+    spread(dx, rows, time, d)
+    assert abs(np.sum(d * seen[..., :-1]) - np.sum(dx * x)) < 1e-12 * (1.0 + np.sum(np.abs(d)))
+    assert not dx[[0, 3]].any() and not dx[:, time.stop :].any()  # no other row, nothing later
 
 
 @given(

@@ -26,7 +26,7 @@ from .. import (
     quantizers,
     report,
 )
-from ..hypernets import Mamba, advance, chunked, mamba, scan
+from ..hypernets import Mamba, advance, chunked, pieces, scan
 from ..parallel import Pool, threads
 from . import cnn, rival_scan, rivals, step, timing
 
@@ -143,7 +143,7 @@ def scans_alone(objective, estimator, pool):
     """The scans of a step of FSG, of every quantised layer: the floor of that step."""
     slices = [objective.network.slices[name] for name in objective.quantized]
     numbers = estimator.expand * estimator.states
-    piece = mamba.PIECE * chunked.chunk_size(None, numbers, np.empty(0))
+    piece = pieces.PIECE * chunked.chunk_size(None, numbers, np.empty(0))
     calls = []
     for layer in slices:
         weights = layer.stop - layer.start

@@ -250,6 +250,7 @@ class _Walk:
                 time = slice(max(0, stop - steps), stop)
                 stop = time.start
                 dt = self.dt[rows, time, :]
+                # T_t = sum_{s > t} dt_s, to the end: in this chunk, and behind it
                 left = later(dt, self.triangle) + behind
                 behind[...] = left[:, :1, :] + dt[:, :1, :]
                 u, dt, left = (_take(v, e) for v in (self.u[rows, time, :], dt, left))

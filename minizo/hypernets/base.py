@@ -1,4 +1,7 @@
-"""The base of hypernetworks: named parameters, their initial values, and one vector of them."""
+"""The base of hypernetworks: named parameters, their initial values, and one vector of them.
+
+And the linear maps of every row and time that they are made of, each one matrix product.
+"""
 
 from math import prod
 
@@ -52,3 +55,38 @@ class Hypernet(Settings):
         """Convert host arrays by name to the dtype and device of ``like``."""
         dtype = backend.numpy_dtype(like)
         return {name: backend.asarray(values[name].astype(dtype), like) for name in self.shapes}
+
+
+def product(x, w):
+    """Return x w^T at every row and time: (..., k) and (c, k) -> (..., c).
+
+    >>> product(np.array([[[1.0, 2.0]]]), np.array([[1.0, 1.0], [3.0, 0.0], [0.0, 1.0]]))
+    array([[[3., 3., 2.]]])
+    """
+    xp = backend.namespace(x)
+    # (..., k) -> (R, k)
+    y = xp.matmul(xp.reshape(x, (-1, x.shape[-1])), xp.matrix_transpose(w))
+    return xp.reshape(y, (*x.shape[:-1], w.shape[0]))
+
+
+def product_back(d, w):
+    """Return d w at every row and time, dl/dx of `product` for dl/dy = d: (..., c) -> (..., k)."""
+    return product(d, backend.namespace(w).matrix_transpose(w))
+
+
+def summed(d, x):
+    """Return the sum of d^T x over rows and time, dl/dw of `product`: (..., c), (..., k) -> (c, k).
+
+    >>> summed(np.array([[[1.0], [2.0]]]), np.array([[[1.0, 1.0], [0.0, 3.0]]]))
+    array([[1., 7.]])
+    """
+    xp = backend.namespace(d)
+    # (..., c) -> (R, c)
+    d, x = xp.reshape(d, (-1, d.shape[-1])), xp.reshape(x, (-1, x.shape[-1]))
+    return xp.matmul(xp.matrix_transpose(d), x)
+
+
+def with_one(x):
+    """Return x (..., c) with a 1 behind the features, for a `product` with a constant in it."""
+    xp = backend.namespace(x)
+    return xp.concat([x, xp.ones_like(x[..., :1])], axis=-1)

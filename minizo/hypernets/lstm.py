@@ -11,7 +11,7 @@ from math import sqrt
 from .. import backend
 from ..layers.lstm import recur, recur_back
 from ..settings import Count
-from .base import Hypernet
+from .base import Hypernet, summed
 
 
 @dataclass(frozen=True)
@@ -114,12 +114,11 @@ class LSTM(Hypernet):
         x, steps = cache
         ends = self.rest(x) if dstate is None else dstate
         da, before, dstate = recur_back(params["Whh"], steps, dy, *ends)
-        # sums over rows and time as products: (..., L, c) -> (R*L, c)
-        turned = xp.matrix_transpose(xp.reshape(da, (-1, da.shape[-1])))
-        total = xp.sum(turned, axis=-1)
+        # dWih = sum da_t^T x_t,  dWhh = sum da_t^T h_{t-1},  dbih = dbhh = sum da_t
+        total = xp.sum(xp.reshape(da, (-1, da.shape[-1])), axis=0)
         grads = {
-            "Wih": xp.matmul(turned, xp.reshape(x, (-1, x.shape[-1]))),
-            "Whh": xp.matmul(turned, xp.reshape(before, (-1, self.hidden))),
+            "Wih": summed(da, x),
+            "Whh": summed(da, before),
             "bih": total,
             "bhh": total,
         }

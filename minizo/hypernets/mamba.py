@@ -21,18 +21,15 @@ Backward, with G = dl/dout:
        da_tau = sum_k dv_{tau+(K-1)-k} wc[:, k]
     7. dWin = sum [da dz]^T x,  dx = [da dz] Win
 
-How it is computed:
+Nothing is non-linear between the projection to a and the convolution, so both are one product,
+v = X F^T, with the windows X (L, K D + 1) of x, a 1 at the end of each, and F (E, K D + 1):
+F[e, k D + d] = wc[e,k] Win[e,d], and bc behind. From dF = sum dv^T X follow the derivatives of its
+factors, once for the whole sequence; what reaches x through a is dX = dv F. In the same way bdt is
+in Ws = [Wdt bdt] (E, R + 1), behind [rho 1]. Wz (E, D) is Win's part for z.
 
-- Nothing is non-linear between the projection to a and the convolution, so both are one product,
-  v = X F^T, with the windows X (L, K D + 1) of x, a 1 at the end of each, and F (E, K D + 1):
-  F[e, k D + d] = wc[e,k] Win[e,d], and bc behind. From dF = sum dv^T X follow the derivatives of
-  its factors, once for the whole sequence. bdt is in a product in the same way.
-- Where only the last outputs are wanted (``last``), nothing is read from the states before, and the
-  scan there is `minizo.hypernets.advance`: it jumps over a stretch of time, and stops where nothing
-  further back reaches the outputs. z, C, y and o are not computed, and their derivatives are 0.
-- sigmoid(s) = 1 - e^-dt, because dt = softplus(s) = log(1 + e^s).
-- A long sequence is taken in pieces, so that memory grows with its length by D numbers a step and
-  N E a piece: the backward finds again from x what it needs of a piece.
+The functions `enter` (steps 1 to 4), `leave` (5 to 7) and their backwards are these equations for a
+piece of time. `minizo.hypernets.pieces` calls them piece by piece. Where no output is wanted it
+calls `enter` alone: z, C, y and o are then not computed, and their derivatives are 0.
 
 References
 ----------
@@ -43,6 +40,7 @@ models", NeurIPS 2022 (A = -(1, ..., N)).
 """
 
 from dataclasses import dataclass
+from functools import partial
 from math import ceil, log, sqrt
 from typing import NamedTuple
 
@@ -51,71 +49,120 @@ import numpy as np
 from .. import backend
 from ..errors import require
 from ..settings import Count
-from ..special import sigmoid
-from . import advance, chunked
-from .base import Hypernet
+from ..special import silu, silu_slope, softplus
+from . import chunked
+from .base import Hypernet, product, product_back, summed, with_one
+from .pieces import Pieces
 from .scan import Selected, flat
 
 SHORTEST, LONGEST = 0.001, 0.1  # initial dt, log-uniform between them
-PIECE = 2  # chunks of the scan in a piece
 
 
-def silu(x):
-    """Return x sigmoid(x)."""
-    return x * sigmoid(x)
+@dataclass
+class Folded:
+    """The parameters as the products take them, or the sums of their gradients.
 
+    F (E, K D + 1);  Wz (E, D);  Wx (R + 2N, E);  Ws (E, R + 1);  A (E, N);  Dsk (E);  Wout (D, E);
+    Wdt (E, R), as it is; no sum, because Ws has it.
+    """
 
-def silu_and_derivative(x):
-    """Return x sigmoid(x), and sigmoid(x) (1 + x (1 - sigmoid(x)))."""
-    s = sigmoid(x)
-    y = x * s
-    return y, s + y * (1.0 - s)
-
-
-def softplus(x):
-    """Return log(1 + e^x) as max(x, 0) + log(1 + e^-|x|), which cannot overflow."""
-    xp = backend.namespace(x)
-    y = xp.abs(x)
-    y *= -1.0
-    y = backend.into(y, xp.log1p, backend.into(y, xp.exp, y))
-    y += xp.maximum(x, 0.0)
-    return y
+    F: object
+    Wz: object
+    Wx: object
+    Ws: object
+    A: object
+    Dsk: object
+    Wout: object
+    Wdt: object = None
 
 
 class Piece(NamedTuple):
-    """Intermediate values of a piece on the way to the scan, all (rows, T, ...).
+    """A stretch of T steps on the way to the scan, all (rows, T, ...).
 
-    x (D), the piece;  windows (K D + 1);  v, gate = sigmoid(v), u = v gate (E);  rho (R + 1), 1
-    last;  selected : Selected, whose C is ``None`` where nothing is read.
+    x (D);  windows, X (K D + 1);  gate, sigmoid(v) (E);  rho, with 1 behind (R + 1);
+    selected : Selected, whose C is ``None`` where nothing is read.
     """
 
     x: object
     windows: object
-    v: object
     gate: object
     rho: object
     selected: object
 
 
-def product(x, w):
-    """Return x w^T at every row and time: (rows, T, k) and (c, k) -> (rows, T, c)."""
-    xp = backend.namespace(x)
-    # (rows, T, k) -> (rows*T, k)
-    y = xp.matmul(xp.reshape(x, (-1, x.shape[2])), xp.matrix_transpose(w))
-    return xp.reshape(y, (*x.shape[:2], w.shape[0]))
+def enter(w, x, windows, read):
+    """Return a `Piece`, steps 1 to 4, for parameters ``w`` (Folded); C only where it is read."""
+    n, r = w.A.shape[1], w.Wdt.shape[1]
+    # 1. and 2. v = X F^T,  u = silu(v)
+    u, gate = silu(product(windows, w.F))
+    # 3. [rho B C] = u Wx^T
+    q = product(u, w.Wx if read else w.Wx[: r + n, :])
+    rho, b = with_one(q[..., :r]), q[..., r : r + n]
+    c = q[..., r + n :] if read else None
+    # 4. dt = softplus(s),  s = [rho 1] Ws^T
+    dt = softplus(product(rho, w.Ws))
+    return Piece(x, windows, gate, rho, Selected(u, dt, w.A, b, c))
 
 
-def summed(d, x):
-    """Return the sum of d^T x over rows and time: (rows, T, c) and (rows, T, k) -> (c, k)."""
-    xp = backend.namespace(d)
-    d, x = xp.reshape(d, (-1, d.shape[2])), xp.reshape(x, (-1, x.shape[2]))
-    return xp.matmul(xp.matrix_transpose(d), x)
+def leave(w, chunk, piece, h):
+    """Return out, the state after the piece and the states kept, steps 5 to 7, for state h."""
+    # 5. the selective scan: r
+    r, h, starts = chunked.forward(piece.selected, h, chunk)
+    # 6. y = r + Dsk u,  o = y silu(z),  z = x Wz^T
+    o = r + w.Dsk * piece.selected.u
+    o *= silu(product(piece.x, w.Wz))[0]
+    # 7. out = o Wout^T
+    return product(o, w.Wout), h, starts
 
 
-def with_one(x):
-    """Return x (rows, T, c) with a 1 behind the features, for a product with a constant in it."""
-    xp = backend.namespace(x)
-    return xp.concat([x, xp.ones_like(x[:, :, :1])], axis=2)
+def leave_back(w, sums, chunk, piece, starts, dout, dh):
+    """Return dz Wz, dy Dsk, the scan's derivatives and d(state before), backward steps 1 to 3.
+
+    The gradients of the parameters are added to ``sums``, here and in `enter_back`.
+    """
+    xp, u = backend.namespace(dout), piece.selected.u
+    silu_z, gate = silu(product(piece.x, w.Wz))
+    # 1. do = G Wout,  dy = do silu(z)
+    do = product_back(dout, w.Wout)
+    dy = do * silu_z
+    # 3. the scan's adjoint, which finds r again:  y = r + Dsk u
+    scan, dh, y = chunked.backward(piece.selected, starts, dy, dh, chunk)
+    y += w.Dsk * u
+    # 1. dWout = sum G^T o,  o = y silu(z),  dz = do y silu'(z)
+    sums.Wout += summed(dout, y * silu_z)
+    dz = do
+    dz *= y
+    dz *= silu_slope(silu_z, gate)
+    # 2. dDsk = sum dy u,  du = dy Dsk
+    sums.Dsk += xp.sum(dy * u, axis=(0, 1))
+    du = dy
+    du *= w.Dsk
+    # 7. dWz = sum dz^T x,  dx = dz Wz
+    sums.Wz += summed(dz, piece.x)
+    return product_back(dz, w.Wz), du, scan, dh
+
+
+def enter_back(w, sums, piece, du, scan):
+    """Return dX, backward steps 3 to 7, for du that passed the scan by, and its derivatives."""
+    xp = backend.namespace(scan.u)
+    # 3. du += ...,  dA
+    du = du + scan.u
+    sums.A += scan.A
+    # 4. ds = d(dt) sigmoid(s),  sigmoid(s) = 1 - e^-dt,  dWs = sum ds^T [rho 1],  drho = ds Wdt
+    ds = -scan.dt * xp.expm1(-piece.selected.dt)
+    sums.Ws += summed(ds, piece.rho)
+    drho = product_back(ds, w.Wdt)
+    # 5. dq = [drho dB dC],  dWx = sum dq^T u,  du += dq Wx
+    dq = xp.concat([drho, scan.B] if scan.C is None else [drho, scan.B, scan.C], axis=2)
+    used = slice(0, dq.shape[2])  # C's rows not, where it is not read
+    sums.Wx[used, :] += summed(dq, piece.selected.u)
+    du += product_back(dq, w.Wx[used, :])
+    # 6. dv = du silu'(v)
+    dv = du
+    dv *= silu_slope(piece.selected.u, piece.gate)
+    # 7. dF = sum dv^T X,  dX = dv F
+    sums.F += summed(dv, piece.windows)
+    return product_back(dv, w.F[:, :-1])
 
 
 @dataclass(frozen=True)
@@ -253,182 +300,63 @@ class Mamba(Hypernet):
         require(length >= 1, "the length of the sequence", 0, "it must be at least 1")
         last = length if last is None else last
         require(1 <= last <= length, "last", last, f"it must be from 1 to the length, {length}")
-        xp = backend.namespace(x)
-        rows = flat(x, 2)
-        read = length - last  # the first step that is read
-        out, states = backend.empty((rows.shape[0], last, rows.shape[2]), x), []
-        folded = self._folded(params)
-        for row, early, late in self._pieces(rows, read):
-            h = behind = None
-            jumped, kept = [], []
-            for time in reversed(early):
-                if behind is not None and not advance.alive(folded["A"], behind).any():
-                    break  # everything before is forgotten, to the last bit
-                seen = self._see(params, folded, rows, row, time, False)
-                jumped.append((time, behind))
-                share, behind = advance.forward(seen.selected, behind, self.chunk)
-                h = share if h is None else h + share
-            for time in late:
-                seen = self._see(params, folded, rows, row, time, True)
-                # 5. and 6. y = r + Dsk u,  o = y silu(z)
-                r, h, starts = chunked.forward(seen.selected, h, self.chunk)
-                o = r + params["Dsk"] * seen.selected.u
-                o *= silu(product(seen.x, folded["z"]))
-                # 7. out = o Wout^T
-                out[row, time.start - read : time.stop - read, :] = product(o, params["Wout"])
-                kept.append(starts)
-            states.append((jumped, kept))
-        return xp.reshape(out, (*x.shape[:-2], last, x.shape[-1])), (x, states)
+        w = self._folded(params)
+        out, kept = self._pieces.forward(
+            flat(x, 2), last, partial(enter, w), partial(leave, w, self.chunk)
+        )
+        shape = (*x.shape[:-2], last, x.shape[-1])
+        return backend.namespace(x).reshape(out, shape), (x, kept)
 
     def backward(self, params, cache, dout):
         """Return dx (..., L, D) and the gradients, for dout (..., last, D).
 
         Cost: `backward_macs`. Memory beside x and dx: some 20 (piece, E).
         """
-        x, states = cache
-        xp = backend.namespace(dout)
-        rows, dout = flat(x, 2), flat(dout, 2)
-        read = rows.shape[1] - dout.shape[1]
-        folded, dx = self._folded(params), xp.zeros_like(rows)
-        names = folded | {name: params[name] for name in ("Wx", "Dsk", "Wout")}
-        sums = {name: xp.zeros_like(value) for name, value in names.items()}
-        left = list(states)
-        for row, _, late in reversed(self._pieces(rows, read)):
-            dh = before = None
-            jumped, kept = left.pop()
-            for time, starts in zip(reversed(late), reversed(kept), strict=True):
-                seen = self._see(params, folded, rows, row, time, True)
-                here = dout[row, time.start - read : time.stop - read, :]
-                scan, dh, du = self._read_back(
-                    params, folded, seen, starts, here, dh, sums, dx[row, time, :]
-                )
-                dwindows = self._back(params, folded, seen, scan, [scan.B, scan.C], du, sums)
-                self._spread(dx, row, time, dwindows)
-            # what was jumped over, from the first piece to the last
-            for time, behind in reversed(jumped):
-                seen = self._see(params, folded, rows, row, time, False)
-                scan, before = advance.backward(seen.selected, dh, behind, before, self.chunk)
-                dwindows = self._back(params, folded, seen, scan, [scan.B], 0.0, sums)
-                self._spread(dx, row, time, dwindows)
+        xp, (x, kept), w = backend.namespace(dout), cache, self._folded(params)
+        learned = (w.F, w.Wz, w.Wx, w.Ws, w.A, w.Dsk, w.Wout)
+        sums = Folded(*(xp.zeros_like(value) for value in learned))
+        dx = self._pieces.backward(
+            flat(x, 2),
+            kept,
+            flat(dout, 2),
+            partial(enter, w),
+            partial(leave_back, w, sums, self.chunk),
+            partial(enter_back, w, sums),
+        )
         return xp.reshape(dx, x.shape), self._unfolded(params, sums)
 
-    def _pieces(self, x, read):
-        # (rows, pieces of time before the step ``read``, those from there on), as of `tiles`
-        tokens = PIECE * chunked.chunk_size(self.chunk, self.channels * self.states, x)
-        rows, length, _ = x.shape
-        found = []
-        for row, times in chunked.tiles(rows, length, tokens):
-            early = [slice(t.start, min(t.stop, read)) for t in times if t.start < read]
-            late = [slice(max(t.start, read), t.stop) for t in times if t.stop > read]
-            found.append((row, early, late))
-        return found
-
-    def _spread(self, dx, row, time, dwindows):
-        # dx of a piece, and of the K - 1 steps before it, which it has used: dX -> dx
-        for k in range(self.kernel):
-            first = time.start - self.kernel + 1 + k
-            skipped = max(0, -first)  # windows that reach before the start
-            to = slice(first + skipped, first + time.stop - time.start)
-            if to.start < to.stop:
-                part = slice(k * self.width, (k + 1) * self.width)
-                dx[row, to, :] += dwindows[:, skipped:, part]
+    @property
+    def _pieces(self):
+        return Pieces(self.kernel, self.channels * self.states, self.chunk)
 
     def _folded(self, params):
-        # F (E, K D + 1); Win's part for z (E, D); [Wdt bdt] (E, R + 1); A = -exp(Alog) (E, N)
         xp = backend.namespace(params["Win"])
         e = self.channels
-        # F[e, k D + d] = wc[e,k] Win[e,d]
+        # F[e, k D + d] = wc[e,k] Win[e,d], and bc behind
         f = params["wc"][:, :, None] * params["Win"][:e, None, :]
         f = xp.concat([xp.reshape(f, (e, -1)), params["bc"][:, None]], axis=1)
-        s = xp.concat([params["Wdt"], params["bdt"][:, None]], axis=1)
-        return {"F": f, "z": params["Win"][e:, :], "s": s, "A": -xp.exp(params["Alog"])}
+        # Ws = [Wdt bdt],  A = -exp(Alog)
+        ws = xp.concat([params["Wdt"], params["bdt"][:, None]], axis=1)
+        a = -xp.exp(params["Alog"])
+        wz = params["Win"][e:, :]
+        wx, dsk, wout, wdt = (params[name] for name in ("Wx", "Dsk", "Wout", "Wdt"))
+        return Folded(f, wz, wx, ws, a, dsk, wout, wdt)
 
     def _unfolded(self, params, sums):
         # the gradients of the parameters from those of `_folded`
-        xp = backend.namespace(sums["F"])
+        xp = backend.namespace(sums.F)
         e, r = self.channels, self.rank
-        df = xp.reshape(sums["F"][:, :-1], (e, self.kernel, self.width))
-        # dwc = sum_d dF Win,  dWin = sum_k dF wc
+        df = xp.reshape(sums.F[:, :-1], (e, self.kernel, self.width))
+        # dWin = sum_k dF wc,  dwc = sum_d dF Win,  dAlog = A dA
         win = xp.sum(df * params["wc"][:, :, None], axis=1)
         return {
-            "Win": xp.concat([win, sums["z"]]),
+            "Win": xp.concat([win, sums.Wz]),
             "wc": xp.sum(df * params["Win"][:e, None, :], axis=2),
-            "bc": sums["F"][:, -1],
-            "Wx": sums["Wx"],
-            "Wdt": sums["s"][:, :r],
-            "bdt": sums["s"][:, r],
-            "Alog": -xp.exp(params["Alog"]) * sums["A"],
-            "Dsk": sums["Dsk"],
-            "Wout": sums["Wout"],
+            "bc": sums.F[:, -1],
+            "Wx": sums.Wx,
+            "Wdt": sums.Ws[:, :r],
+            "bdt": sums.Ws[:, r],
+            "Alog": -xp.exp(params["Alog"]) * sums.A,
+            "Dsk": sums.Dsk,
+            "Wout": sums.Wout,
         }
-
-    def _windows(self, x, row, time):
-        # (rows, T, K D + 1): x_{t-(K-1)}, ..., x_t, and 1; zeros before the start
-        xp = backend.namespace(x)
-        first = time.start - self.kernel + 1
-        known = x[row, max(0, first) : time.stop, :]
-        if first < 0:
-            missing = backend.empty((known.shape[0], -first, known.shape[2]), x)
-            known = xp.concat([xp.zeros_like(missing), known], axis=1)
-        length = time.stop - time.start
-        return with_one(
-            xp.concat([known[:, k : k + length, :] for k in range(self.kernel)], axis=2)
-        )
-
-    def _see(self, params, folded, x, row, time, read):
-        # steps 1 to 4; C only where the states are read
-        n, r = self.states, self.rank
-        windows = self._windows(x, row, time)
-        # 1. and 2. v = X F^T,  u = silu(v)
-        v = product(windows, folded["F"])
-        gate = sigmoid(v)
-        u = v * gate
-        # 3. [rho B C] = u Wx^T
-        wanted = r + 2 * n if read else r + n
-        q = product(u, params["Wx"][:wanted, :])
-        rho, b = with_one(q[:, :, :r]), q[:, :, r : r + n]
-        c = q[:, :, r + n :] if read else None
-        # 4. dt = softplus(rho Wdt^T + bdt)
-        dt = softplus(product(rho, folded["s"]))
-        selected = Selected(u, dt, folded["A"], b, c)
-        return Piece(x[row, time, :], windows, v, gate, rho, selected)
-
-    def _read_back(self, params, folded, seen, starts, dout, dh, sums, dx):
-        # from dout to the scan's derivatives: (Selected, d(state before the piece), dy Dsk)
-        xp = backend.namespace(dout)
-        u = seen.selected.u
-        # 1. do = dout Wout,  dy = do silu(z),  dz = do y silu'(z)
-        gate, slope = silu_and_derivative(product(seen.x, folded["z"]))
-        do = product(dout, xp.matrix_transpose(params["Wout"]))
-        dy = do * gate
-        selected, dh, y = chunked.backward(seen.selected, starts, dy, dh, self.chunk)
-        y += params["Dsk"] * u
-        sums["Wout"] += summed(dout, y * gate)
-        do *= y
-        do *= slope
-        sums["z"] += summed(do, seen.x)
-        dx += product(do, xp.matrix_transpose(folded["z"]))
-        # 2. dDsk = sum dy u,  du = dy Dsk
-        sums["Dsk"] += xp.sum(dy * u, axis=(0, 1))
-        dy *= params["Dsk"]
-        return selected, dh, dy
-
-    def _back(self, params, folded, seen, scan, dq, du, sums):
-        # from the scan's derivatives, and du that passed it by, to those of the windows
-        xp = backend.namespace(scan.u)
-        du = du + scan.u
-        sums["A"] += scan.A
-        # 4. ds = d(dt) sigmoid(s),  sigmoid(s) = 1 - e^-dt,  drho = ds Wdt
-        ds = -scan.dt * xp.expm1(-seen.selected.dt)
-        sums["s"] += summed(ds, seen.rho)
-        # 5. dq = [drho dB dC],  du += dq Wx
-        dq = xp.concat([product(ds, xp.matrix_transpose(params["Wdt"])), *dq], axis=2)
-        used = dq.shape[2]
-        sums["Wx"][:used, :] += summed(dq, seen.selected.u)
-        du += product(dq, xp.matrix_transpose(params["Wx"][:used, :]))
-        # 6. dv = du silu'(v),  silu' = gate + u (1 - gate)
-        slope = seen.gate + seen.selected.u * (1.0 - seen.gate)
-        du *= slope
-        # 7. dF = sum dv^T X,  dX = dv F
-        sums["F"] += summed(du, seen.windows)
-        return product(du, xp.matrix_transpose(folded["F"][:, :-1]))

@@ -25,7 +25,7 @@ import numpy as np
 
 from .. import backend
 from ..errors import require
-from .base import Hypernet
+from .base import Hypernet, summed
 
 STARTS = ("uniform", "orthogonal")
 
@@ -99,9 +99,8 @@ class MLP(Hypernet):
         xp = backend.namespace(dy)
         grads = {}
         for name, x in zip(reversed(self.shapes), reversed(cache), strict=True):
-            # dW_i = sum dx_i x_{i-1}^T,  dx_{i-1} = W_i^T dx_i ; (..., c) -> (R, c)
-            rows = xp.reshape(dy, (-1, dy.shape[-1]))
-            grads[name] = xp.matmul(xp.matrix_transpose(rows), xp.reshape(x, (-1, x.shape[-1])))
+            # dW_i = sum dx_i x_{i-1}^T,  dx_{i-1} = W_i^T dx_i
+            grads[name] = summed(dy, x)
             dy = xp.matmul(dy, params[name])
         return dy, grads
 

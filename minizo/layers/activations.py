@@ -10,7 +10,7 @@ from ..errors import InputError, require
 from ..parallel import alone
 from ..quantizers.base import advances
 from ..settings import Natural, Positive
-from ..special import erf, sigmoid
+from ..special import erf, sigmoid, silu, silu_slope
 from .base import Layer
 
 FAR = 1e6  # GELU is 0 or x to rounding long before
@@ -174,13 +174,8 @@ class SiLU(Layer):
 
     def forward(self, params, x, reduce=alone):
         """y, elementwise; the slope is kept in place of x."""
-        s = sigmoid(x)
-        y = x * s
-        # s (1 + x (1 - s)) = s + y (1 - s)
-        slope = 1.0 - s
-        slope *= y
-        slope += s
-        return y, slope
+        y, s = silu(x)
+        return y, silu_slope(y, s)
 
     def backward(self, params, cache, dy, wanted=True, reduce=alone):
         """dx = dy s (1 + x (1 - s)),   s = sigmoid(x)."""
