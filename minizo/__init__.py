@@ -32,7 +32,8 @@ from .records import Diverged, Run
 
 __version__ = "0.1.0"
 
-LATER = ("compare", "export", "figures", "lab", "sampling", "testing")  # imported when first used
+# Imported when first used
+LATER = ("compare", "exercises", "export", "figures", "lab", "sampling", "testing")
 
 
 def __getattr__(name):

@@ -153,7 +153,7 @@ def test_a_language_model_does_not_take_it(call):
 
 def test_the_title_of_the_picture_fits(call, root):
     """It is broken into lines where it is too long for the picture."""
-    from minizo.figures.style import heading
+    from minizo.figures.looks import heading
 
     title = f"{load(root).name}: binary small-resnet, 100 steps of 128, adam 0.01, seed 0"
     lines = heading(title).splitlines()

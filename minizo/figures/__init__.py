@@ -6,12 +6,19 @@ from .estimators import microscope
 from .flips import flips
 from .gallery import gallery
 from .learned import generated, learned_curves
+from .looks import BLACK, BLUE, GREEN, ORANGE, PINK, RED, SKY, STYLES, png, save, style, styles
 from .runs import by_label, training
-from .style import STYLES, png, save, styles
 from .timings import scaling
 from .zoo import zoo
 
 __all__ = [
+    "BLACK",
+    "BLUE",
+    "GREEN",
+    "ORANGE",
+    "PINK",
+    "RED",
+    "SKY",
     "STYLES",
     "by_label",
     "claim",
@@ -24,6 +31,7 @@ __all__ = [
     "png",
     "save",
     "scaling",
+    "style",
     "styles",
     "training",
     "zoo",

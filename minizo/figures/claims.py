@@ -2,7 +2,7 @@
 
 from matplotlib.figure import Figure
 
-from .style import STYLES, endless
+from .looks import STYLES, endless
 
 
 def claim(panels, title):

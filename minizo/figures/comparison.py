@@ -5,8 +5,8 @@ from statistics import fmean
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 
+from .looks import heading, styles
 from .runs import MANY, band, scale_losses
-from .style import heading, styles
 
 EQUALLY = {"steps": "equal steps", "compute": "equal compute", "time": "equal time"}
 

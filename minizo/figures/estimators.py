@@ -2,7 +2,7 @@
 
 from matplotlib.figure import Figure
 
-from .style import styles
+from .looks import styles
 
 
 def microscope(rows, title):

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from .style import STYLES
+from .looks import STYLES
 
 LINE = dict(color="black", linewidth=1.2)
 

@@ -2,8 +2,8 @@
 
 from matplotlib.figure import Figure
 
+from .looks import styles
 from .runs import by_label, ticks
-from .style import styles
 
 ERROR = ("test_error", "test error of the quantised network (%)", "log")
 

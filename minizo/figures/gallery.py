@@ -4,7 +4,7 @@ from math import ceil
 
 from matplotlib.figure import Figure
 
-from .style import STYLES
+from .looks import STYLES
 
 COLUMNS = 6
 

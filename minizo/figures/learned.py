@@ -4,8 +4,8 @@ from math import isfinite, nan
 
 from matplotlib.figure import Figure
 
+from .looks import styles
 from .runs import by_label, ticks
-from .style import styles
 
 
 def learned_curves(curves, title):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .finite_sample import LINE, dots, panels
-from .style import STYLES
+from .looks import STYLES
 
 
 def mean_field(report, title):

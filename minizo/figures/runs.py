@@ -5,7 +5,7 @@ from statistics import quantiles
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from .style import heading, styles
+from .looks import heading, styles
 
 
 def by_label(runs):

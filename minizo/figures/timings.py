@@ -5,7 +5,7 @@ from statistics import median
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from .style import STYLES
+from .looks import STYLES
 
 
 def scaling(record):

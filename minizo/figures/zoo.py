@@ -5,7 +5,7 @@ from statistics import fmean
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from .style import STYLES, endless
+from .looks import STYLES, endless
 
 
 def zoo(rows, title):

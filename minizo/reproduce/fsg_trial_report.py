@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from .. import report
 from ..compare.statistics import paired
 from ..figures.comparison import dots, mean_interval
-from ..figures.style import styles
+from ..figures.looks import styles
 from ..optim import SGD, Adam
 from .fsg_report import final
 

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from .. import report
 from ..compare import paired
 from ..compare.statistics import FEWEST
-from ..figures.style import MARKERS, styles
+from ..figures.looks import MARKERS, styles
 
 BETAS = ("FOGZO, beta 1 - 1e-7", "FOGZO, beta 1 - 1e-5", "FOGZO, beta 1 - 1e-4")
 CHOSEN = "FOGZO, beta chosen"  # the one of least training loss on the tuning seeds

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from .. import FOGZO, SPSA, STE, Batch, Step, fit, models, report
 from .. import quantizers as q
 from ..compare import interval
-from ..figures.style import STYLES
+from ..figures.looks import STYLES
 from ..files import write_text
 from ..lab.measure import draw, measure, reference
 from ..lab.slopes import CountNegativeSlopes

@@ -1,4 +1,4 @@
-"""What all pictures share: styles that everybody can tell apart, and writing a file."""
+"""What all pictures share: looks that everybody can tell apart, and writing a file."""
 
 import io
 import textwrap
@@ -22,7 +22,26 @@ STYLES = tuple(
         ("#777777", "h", ":"),
     )
 )
+BLUE, ORANGE, RED, SKY, GREEN, PINK, BLACK = (style["color"] for style in STYLES[:7])
 
+# For pictures of a notebook. They are at most 9 inches wide, and a page of 700 pixels shows them at
+# three quarters or more of their size, so that 12 points of text are still 9.
+NOTEBOOK = {
+    "figure.dpi": 96,
+    "figure.figsize": (7.5, 4.2),
+    "figure.constrained_layout.use": True,
+    "font.size": 12,
+    "axes.titlesize": 12,
+    "axes.labelsize": 12,
+    "xtick.labelsize": 12,
+    "ytick.labelsize": 12,
+    "legend.fontsize": 12,
+    "legend.frameon": False,
+    "axes.grid": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.alpha": 0.3,
+}
 
 # A method has its own style in every picture: the beginning of a label -> its place in STYLES.
 METHODS = {
@@ -37,6 +56,20 @@ METHODS = {
     "FCGrad": 8,
 }
 MARKERS = "o^sDv<>PXhp*"
+
+
+def style():
+    """Let the pictures that follow look like those of the notebooks: their setup, in one line.
+
+    >>> import matplotlib.pyplot as plt
+    >>> with plt.rc_context():
+    ...     style()
+    ...     plt.rcParams["legend.frameon"]
+    False
+    """
+    import matplotlib.pyplot as plt
+
+    plt.rcParams.update(NOTEBOOK)
 
 
 def styles(labels):

@@ -1,0 +1,61 @@
+"""The exercises of the notebooks, with answers that are checked.
+
+    exercise = exercises.get("1.1")
+    exercise.check(answer)     is it right, and if not, what is wrong?
+    exercise.hint()            a hint; hint(2) and hint(3) tell more, where there are so many
+    exercise.answer()          a worked answer
+
+>>> import numpy as np
+>>> exercise = get("1.1")
+>>> exercise
+1.1  A staircase of your own (a line): write midrise(x, alpha)
+>>> exercise.check(lambda x, alpha: -alpha * (np.clip(np.floor(x / alpha), -2, 1) + 0.5))
+Not yet: the value of midrise has the wrong sign.
+
+Each notebook has a file here; `minizo.exercises.exercise` says what an exercise is made of.
+"""
+
+from importlib import import_module
+
+from ..errors import choose
+from .exercise import Exercise, Verdict
+
+__all__ = ["Exercise", "Verdict", "get", "names"]
+
+# Notebook -> the module with its exercises
+MODULES = {
+    "1": "ste_spsa_fogzo",
+}
+
+
+def of_notebook(number):
+    """The exercises of a notebook, by name."""
+    module = import_module(f"{__name__}.{MODULES[number]}")
+    return {exercise.name: exercise for exercise in module.EXERCISES}
+
+
+def names():
+    """The names of all exercises, in the order of the course.
+
+    >>> names()[:2]
+    ['1.1', '1.2']
+    """
+    return [name for number in MODULES for name in of_notebook(number)]
+
+
+def get(name):
+    """Return an exercise by its name, such as ``"1.2"``: the second one of notebook 1.
+
+    Raises
+    ------
+    InputError
+        If there is none of this name.
+
+    Examples
+    --------
+    >>> get("1.2").level
+    'a line'
+    """
+    number = str(name).partition(".")[0]
+    known = of_notebook(number) if number in MODULES else dict.fromkeys(names())
+    return choose("exercise", str(name), known)
