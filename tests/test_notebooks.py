@@ -1,10 +1,36 @@
-"""Every notebook runs from top to bottom, and its own assertions hold."""
+"""Every notebook runs from top to bottom, its own assertions hold, and it reads well."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
+
+
+def read(path):
+    return pytest.importorskip("nbformat").read(path, as_version=4)
+
+
+def parts(notebook):
+    """The cells of the lesson, and those of the exercises."""
+    (start,) = [i for i, c in enumerate(notebook.cells) if c.source.startswith("## Exercises")]
+    return notebook.cells[:start], notebook.cells[start:]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook_reads_well(path):
+    """Set up in one line, cells that fit on a screen, and every picture told in words, too."""
+    code = [cell for cell in read(path).cells if cell.cell_type == "code"]
+    assert "figures.style()" in code[0].source
+    assert not any("plt.rc" in cell.source for cell in code)
+    for cell in code:
+        lines = cell.source.splitlines()
+        assert len(lines) <= 25, f"{len(lines)} lines: {lines[0]}"
+        assert not cell.outputs and cell.execution_count is None, "commit it without outputs"
+        if re.search(r"plt\.show\(\)|^figures\.(?!style\b)\w+\(", cell.source, re.M):
+            alt = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
+            assert len(alt) > 20, f"a picture without words for who cannot see it: {lines[0]}"
 
 
 def test_there_are_notebooks():
@@ -15,12 +41,12 @@ def test_there_are_notebooks():
 @pytest.mark.filterwarnings("ignore")  # of the Jupyter machinery, not of ours
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_runs(path, monkeypatch):
-    """Executed in a fresh kernel, at most 300 s; its last cell asserts its claims."""
+    """Executed in a fresh kernel, at most 300 s; the last cell of the lesson asserts its claims."""
     nbclient = pytest.importorskip("nbclient")
     nbformat = pytest.importorskip("nbformat")
     notebook = nbformat.read(path, as_version=4)
-    code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
-    assert "assert" in code[-1], "the last cell asserts the notebook's claims"
+    lesson = [cell.source for cell in parts(notebook)[0] if cell.cell_type == "code"]
+    assert "assert" in lesson[-1], "the last cell asserts the notebook's claims"
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")  # the other cores run other tests
     client = nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3")
     client.execute(cwd=str(path.parent))

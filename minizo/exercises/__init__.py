@@ -24,7 +24,18 @@ __all__ = ["Exercise", "Verdict", "get", "names"]
 
 # Notebook -> the module with its exercises
 MODULES = {
+    "0": "backpropagation",
     "1": "ste_spsa_fogzo",
+    "2": "compute_796x",
+    "3": "quantisers_and_surrogates",
+    "4": "binary_cnn",
+    "5": "learned_gradients",
+    "6": "proxquant",
+    "7": "finite_sample_ste",
+    "8": "smoothing_and_bias",
+    "9": "numpy_to_cupy",
+    "10": "own_estimator",
+    "11": "attention_in_two_bits",
 }
 
 
@@ -37,7 +48,7 @@ def of_notebook(number):
 def names():
     """The names of all exercises, in the order of the course.
 
-    >>> names()[:2]
+    >>> [name for name in names() if name.startswith("1.")][:2]
     ['1.1', '1.2']
     """
     return [name for number in MODULES for name in of_notebook(number)]

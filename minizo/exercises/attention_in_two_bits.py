@@ -1,0 +1,3 @@
+"""Exercises of notebook 11, *Attention in two bits*."""
+
+EXERCISES = ()

@@ -1,0 +1,3 @@
+"""Exercises of notebook 0, *Backpropagation by hand*."""
+
+EXERCISES = ()

@@ -1,0 +1,3 @@
+"""Exercises of notebook 4, *A binary convolutional network*."""
+
+EXERCISES = ()

@@ -1,0 +1,3 @@
+"""Exercises of notebook 5, *Learned gradients*."""
+
+EXERCISES = ()

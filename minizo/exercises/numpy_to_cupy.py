@@ -1,0 +1,3 @@
+"""Exercises of notebook 9, *From NumPy to CuPy*."""
+
+EXERCISES = ()

@@ -1,0 +1,3 @@
+"""Exercises of notebook 10, *Write your own estimator*."""
+
+EXERCISES = ()

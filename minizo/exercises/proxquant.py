@@ -1,0 +1,3 @@
+"""Exercises of notebook 6, *ProxQuant*."""
+
+EXERCISES = ()

@@ -1,0 +1,3 @@
+"""Exercises of notebook 8, *What a perturbation smooths*."""
+
+EXERCISES = ()

@@ -1,0 +1,3 @@
+"""Wrong answers to the exercises of notebook 5, each with a part of what is said of it."""
+
+WRONG = {}
