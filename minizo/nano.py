@@ -2,7 +2,7 @@
 
 A quantised weight moves in steps, so the loss F(theta) = L(Q(theta)) is flat almost everywhere, and
 its gradient is zero. Three rules put a vector G in its place: `ste`, `spsa` and `fogzo`. The
-whole package is these lines with more layers, quantisers, rules and optimisers, faster, and on a GPU.
+package is these lines with more layers, quantisers, rules and optimisers, faster, and on a GPU.
 """
 
 import time

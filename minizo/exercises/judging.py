@@ -107,8 +107,9 @@ def same(what, got, wanted, tolerance=1e-6, at=None):
     """
     wanted = np.asarray(wanted)
     got = _numbers(what, got)
-    need(got.shape == wanted.shape or got.T.shape != wanted.shape or not _near(got.T, wanted, 1e-6),
-         f"{what} is transposed: its shape is {got.shape} and not {wanted.shape}")  # fmt: skip
+    turned = got.T.shape == wanted.shape and _near(got.T, wanted, 1e-6)
+    if turned and (got.shape != wanted.shape or not _near(got, wanted, tolerance)):
+        raise Wrong(f"{what} is transposed")
     need(got.shape == wanted.shape,
          f"{what} has the shape {got.shape}, and should have {wanted.shape}")  # fmt: skip
     if not np.issubdtype(wanted.dtype, np.number):
