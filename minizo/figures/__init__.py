@@ -2,6 +2,7 @@
 
 from .claims import claim
 from .comparison import comparison
+from .course import course
 from .estimators import microscope
 from .flips import flips
 from .gallery import gallery
@@ -23,6 +24,7 @@ __all__ = [
     "by_label",
     "claim",
     "comparison",
+    "course",
     "flips",
     "gallery",
     "generated",
