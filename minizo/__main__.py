@@ -6,7 +6,7 @@ from .commands import Parser, guarded
 from .errors import InputError, nearest
 
 COMMANDS = {
-    "nano": "the whole idea in one file: STE, n-SPSA, FOGZO, from nothing",
+    "nano": "the whole idea in one file of NumPy",
     "learn": "the course: its notebooks beside you, with exercises",
     "mnist": "estimators compared on a 2-bit network and MNIST",
     "cifar": "a convolutional network with binary weights on CIFAR",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import InputError, nearest
-from . import cifar, cifar_100
+from . import cifar, cifar_100, moments
 from .augment import AUGMENTATIONS, CropFlip
 from .checks import channel_numbers, float_dtype
 from .cifar import CIFAR100, layout_of, read_batches
@@ -99,7 +99,8 @@ def load(name, *, mean=None, std=None, dtype="float32", progress=True, notice=to
         ``"cifar100:coarse"`` (20 superclasses); ``"synthetic"`` (digits), ``"synthetic-shapes"``;
         or the path of a folder with four files in MNIST's format, such as EMNIST, KMNIST or QMNIST
         (`read_folder`), or of a folder or an archive in CIFAR-10's (`read_batches`) or CIFAR-100's
-        (`read_cifar100`), also with ``:coarse``; a folder called ``mnist`` is ``"./mnist"``.
+        (`read_cifar100`), also with ``:coarse``; a folder called ``mnist`` is ``"./mnist"``. Behind
+        a name may stand mean and std, for commands: ``"cifar100:mean=.5,std=.25/.25/.5"``.
     mean, std : float or sequence of float, optional
         Images are normalised channel by channel, (x - mean) / std for x in [0, 1], by one number
         for all channels or one for each. Default: for colour `minizo.data.cifar.MEAN` and ``STD``,
@@ -132,16 +133,16 @@ def load(name, *, mean=None, std=None, dtype="float32", progress=True, notice=to
     Dataset('CIFAR-100': 50000 + 10000 images of shape (3, 32, 32), float32, 100 classes)
     """
     float_dtype(dtype)  # before any work
-    given = {}
-    for key, numbers, interval in ("mean", mean, "(-inf, inf)"), ("std", std, "(0, inf)"):
-        if numbers is not None:
-            channel_numbers(key, numbers, interval=interval)
-            given[key] = numbers
-    given["dtype"] = dtype
     if not isinstance(name, (str, os.PathLike)):
         raise InputError(
             f"data set {name!r} is not a name; known are {', '.join(NAMES)}, and folders"
         )
+    name, given = moments.split(name)
+    given |= {key: value for key, value in (("mean", mean), ("std", std)) if value is not None}
+    for key, interval in ("mean", "(-inf, inf)"), ("std", "(0, inf)"):
+        if key in given:
+            channel_numbers(key, given[key], interval=interval)
+    given["dtype"] = dtype
     if name in DRAWN:
         return _draw(DRAWN[name], 10, given)
     if name not in PUBLIC:

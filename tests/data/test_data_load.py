@@ -249,3 +249,39 @@ def test_the_fallback_of_cifar10_is_coloured(places, monkeypatch):
     assert cifar10(notice=lines.append).name == "synthetic shapes (seed 0)"
     assert len(lines) == 1 and lines[0].startswith("minizo: CIFAR-10 not found")
     assert lines[0].endswith("continuing with synthetic shapes drawn by the package")
+
+
+def test_moments_stand_behind_a_name(tmp_path, monkeypatch):
+    """The same numbers as with ``mean`` and ``std``; an argument goes before what the name says."""
+    folder = tmp_path / "own"
+    cifar_files.write_folder(folder, cifar_files.contents(n=4, test=2))
+    plain = load(folder, mean=0.5, std=(0.25, 0.5, 1.0))
+    named = load(f"{folder}:mean=.5,std=.25/.5/1")
+    np.testing.assert_array_equal(named.x_train, plain.x_train)
+    assert named.name == plain.name == "own"
+    both = load(f"{folder}:mean=.5,std=3", std=(0.25, 0.5, 1.0))
+    np.testing.assert_array_equal(both.x_train, plain.x_train)
+    assert load("synthetic-shapes:std=2").x_train.max() <= 0.5
+    # a folder of that very name is one
+    monkeypatch.chdir(tmp_path)
+    cifar_files.write_folder(tmp_path / "own:mean=.5", cifar_files.contents(n=4, test=2))
+    assert load("own:mean=.5").name == "own:mean=.5"
+
+
+@pytest.mark.parametrize(
+    ("behind", "sentence"),
+    [
+        ("mean=half", "ends in 'mean=half', but what follows a name is mean=M and std=S"),
+        ("mean=.5,mean=.5", "ends in 'mean=.5', but"),
+        ("std=.5,size=3", "ends in 'size=3', but"),
+        ("std=", "ends in 'std=', but"),
+        ("std=0", "std is 0.0, but it must be"),
+        ("std=nan", "std is nan, but it must be"),
+        ("mean=.5/.5", "mean has 2 numbers, but the images have 3 channels"),
+    ],
+)
+def test_moments_that_cannot_be(tmp_path, behind, sentence):
+    folder = cifar_files.write_folder(tmp_path / "own", cifar_files.contents(n=4, test=2))
+    with pytest.raises(InputError) as caught:
+        load(f"{folder}:{behind}")
+    assert sentence in str(caught.value) and "\n" not in str(caught.value)
