@@ -101,8 +101,8 @@ FLAGS = {
     "start": Flag(TRAINING, "WHERE", "where runs begin: a file of torch.save (.pth), a checkpoint, "
                   "a run folder or an export; or pretrain:steps=T or pretrain:epochs=E in full "
                   "precision first", "start", only=ALL_TRAINING),
-    "data": Flag(MACHINE, "DATA", "a data set, or a folder of IDX files or of CIFAR-10's or -100's, "
-                 "its moments behind it (cifar100:mean=.5,std=.5)", "text", NAMES),
+    "data": Flag(MACHINE, "DATA", "a data set, or a folder of IDX files or of CIFAR-10's or "
+                 "-100's, its moments behind it (cifar100:mean=.5,std=.5)", "text", NAMES),
     "context": _count(MACHINE, "T", "tokens of a sequence of a text", only=(TEXT, COMPARISON)),
     "words": _count(MACHINE, "N", "tokens are the N most frequent words, and not characters",
                     interval="[2, inf)", only=(TEXT, COMPARISON)),
