@@ -12,6 +12,7 @@ and of several such tensors the first goes to the first, the second to the secon
 matter whether a block names its shortcut before or after its body.
 """
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +21,9 @@ import numpy as np
 
 from . import backend, checkpoint, export, report, torch_files
 from .errors import InputError
+from .objective import Objective
+from .quantizers import FullPrecision
+from .records import evaluate
 
 FOLDED = export.Exported
 ROLES = {"running_mean": "mean", "running_var": "var", "gamma": "scale", "beta": "shift"}
@@ -228,3 +232,18 @@ def _together(shapes):
     for name in shapes:
         grouped[name.rpartition(".")[0]].append(name)
     return {name: shapes[name] for names in grouped.values() for name in names}
+
+
+def accuracy(begin, network, images):
+    """Share of test images that a `Start` has right in full precision; NaN without its statistics.
+
+    >>> from minizo import data, models
+    >>> net, digits = models.mlp(784, 10), data.synthetic_digits(10, 50)
+    >>> accuracy(Start(net.views(net.init(0)), {}, {}), net, digits) < 0.5
+    True
+    """
+    if begin.running is None and network.running:
+        return math.nan
+    theta, state = network.init(0, images.like, begin.values), begin.state(images.like)
+    full = Objective(network, FullPrecision()).calibrate(theta)
+    return float(evaluate(full, theta, images.x_test, images.y_test, state)[1])

@@ -12,7 +12,7 @@ import torch_writer
 from minizo import STE, InputError, data, start, sweep
 from minizo.compare import TUNING
 from minizo.data.dataset import Dataset
-from minizo.estimators import FSG, FCGrad
+from minizo.estimators import FSG, LSTMFC, FCGrad, Gain
 from minizo.optim import SGD, Adam
 from minizo.reproduce import fsg, fsg_trial
 from minizo.reproduce import fsg_trial_report as show
@@ -52,15 +52,17 @@ def test_the_trial_without_a_checkpoint(call, tmp_path, monkeypatch):
     monkeypatch.setattr(fsg_trial, "ADAM", NAMES)
     monkeypatch.setattr(fsg_trial, "AT_SGD", ("STE", "FSG"))
     code, out, err = call("--quick", "--seeds", 5)
-    assert code == 0 and "no published checkpoint" in err and "runs, some " in err
+    assert code == 0 and "a ResNet-8 of width 4: 2 steps" in err and "runs, some " in err
     folder = tmp_path / "runs" / "fsg-quick"
     text = (folder / "fsg_cifar.txt").read_text()
     assert text.rstrip() in out
     for words in (
         "ResNet-8, shapes, 2 steps of 10, 5 seeds", "4,768 of 5,214 parameters binary",
-        "From full-precision-8-4-2.npz, which has ",
+        "From full-precision-8-4-2.npz, which in full precision has ", "Mamba, expand 4, 4 states, "
+        "rate 0.01 (the paper's: 100, 16, 0.001)",
         "best of 0.0003, 0.001, 0.003 by training loss on seed 1000, reported on seeds 0 to 4",
-        "SGD, every method at the published rate .001", "FSG, table 5 (ResNet-56)", "4.65",
+        "SGD, every method at the published rate .001", "4.65",
+        "FSG, table 5 (ResNet-56, the paper's)",
         "Plainly, from these runs", "points by a better rate",
     ):  # fmt: skip
         assert words in text
@@ -116,7 +118,11 @@ def test_a_checkpoint_of_ones_own(call, shapes, tmp_path, monkeypatch):
         numbers[...] = 1 if name.endswith(("var", "tracked")) else drawn
     (tmp_path / "own.pth").write_bytes(torch_writer.old(tensors))
     code, out, err = call("--quick", "--start", "own.pth", "--seeds", 1, "--steps", 1)
-    assert code == 0 and "From own.pth, which has " in out and "no published" not in err
+    assert (
+        code == 0
+        and "From own.pth, which in full precision has " in out
+        and "no published" not in err
+    )
     (tmp_path / "bad.pth").write_bytes(torch_writer.old({"a.b": torch_writer.Tensor(np.ones(3))}))
     (tmp_path / "cut.pth").write_bytes((tmp_path / "own.pth").read_bytes()[:9000])
     for name, words in (
@@ -128,14 +134,21 @@ def test_a_checkpoint_of_ones_own(call, shapes, tmp_path, monkeypatch):
 
 
 def test_the_whole_trial_is_for_a_card(call, tmp_path, monkeypatch):
-    """--full: all images, on a GPU."""
+    """--full: all images and generators of the papers' size, on a GPU."""
+    table = {name: entry[0] for name, entry in fsg.methods(fsg.AS_PUBLISHED).items()}
+    assert table["FSG"] == FSG() and table["LSTMFC"] == LSTMFC() and table["gain"] == Gain()
+    small = replace(fsg.AS_PUBLISHED, mamba=(3, 2), units=4, slow_units=4)
+    monkeypatch.setattr(fsg, "AS_PUBLISHED", small)
     full = replace(SIZES, steps=1, seeds=1)
     monkeypatch.setattr(fsg_trial, "FULL", full)
     monkeypatch.setattr(fsg_trial.backend, "get", lambda name: np)
     for name in ("ADAM", "AT_SGD"):
         monkeypatch.setattr(fsg_trial, name, ("STE", "FSG"))
     code, out, _ = call("--full")
-    assert code == 0 and (tmp_path / "runs" / "fsg" / "fsg_cifar_full.txt").exists()
+    text = (tmp_path / "runs" / "fsg" / "fsg_cifar_full.txt").read_text()
+    assert (
+        code == 0 and "Mamba, expand 3, 2 states, rate 0.001 (the paper's: 100, 16, 0.001)" in text
+    )
 
 
 def test_where_runs_start(shapes, tmp_path):
@@ -177,14 +190,17 @@ def test_the_published_files_are_known():
     assert fsg_trial.known(root / "ResNet20-CIFAR10-pretrain.pth") == (20, 10)
 
 
-def test_the_committed_tables_are_those_of_the_committed_runs():
+@pytest.mark.parametrize("name", fsg_trial.TITLES)
+def test_the_committed_tables_are_those_of_the_committed_runs(name):
     root = Path(fsg_trial.__file__).parents[2] / "figures"
-    text = (root / "fsg_cifar.txt").read_text()
-    found = show.read(root / "fsg_cifar.csv")
+    text = (root / f"fsg_{name}.txt").read_text()
+    found = show.read(root / f"fsg_{name}.csv")
     details, sizes = text.partition("\n\n")[0], fsg_trial.Sizes()
-    again = show.comparison_text(
-        found, sizes, details, fsg_trial.CONTROLS, fsg_trial.RATES, TUNING
-    )  # fmt: skip
+    if name == "cifar":
+        controls = fsg_trial.CONTROLS
+        again = show.comparison_text(found, sizes, details, controls, fsg_trial.RATES, TUNING)
+    else:
+        again = show.ablations_text(found, details)
     assert again == text
 
 

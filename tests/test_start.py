@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 from pathlib import Path
 
 import cifar_files
@@ -13,7 +14,6 @@ import torch_writer
 from minizo import STE, InputError, Objective, cifar, data, export, fit, mnist, models, optim, start
 from minizo import quantizers as q
 from minizo.backend import to_numpy
-from minizo.reproduce import fsg_trial
 
 CHECKPOINTS = Path(os.environ.get("MINIZO_DATA", "none"), "metaquant-checkpoints")
 PUBLISHED = {
@@ -184,7 +184,11 @@ def test_a_run_from_a_file(begun):
     code, out, err, folder, values = begun("--quantize", "inner", "--seed", 0, 1, "--lr", 1e-30)
     assert code == 0 and "from theirs.pth" in out
     assert "block2.shortcut.conv" in err and "weights from" in err
-    assert (folder / "start.txt").read_text().rstrip().splitlines()[-1].startswith("fc")
+    *_, last, right = (folder / "start.txt").read_text().rstrip().splitlines()
+    assert last.startswith("fc") and re.match(
+        r"in full precision .* % of the first \d+ test", right
+    )
+    assert right in err
     for seed in (0, 1):  # at a rate of nearly 0 they end where they began
         with np.load(folder / f"ste-seed{seed}.npz") as arrays:
             for name, value in values.items():
@@ -263,13 +267,13 @@ def test_the_published_checkpoints(name):
 def test_the_published_resnet_56_wants_its_own_normalisation():
     """71.22 % of CIFAR-100's 10,000 test images are said; of 400, within five sigma of 2.3."""
     path = CHECKPOINTS / "ResNet56-CIFAR100-pretrain.pth"
-    sets = [data.load("cifar100", **more) for more in ({"mean": 0.5, "std": 0.5}, {})
-            if path.is_file()]  # fmt: skip
+    names = ("cifar100:mean=.5,std=.5", "cifar100") if path.is_file() else ()
+    sets = [data.load(name) for name in names]
     if not sets or not sets[0].name.startswith("CIFAR-100"):
         pytest.skip("needs the checkpoint and CIFAR-100 in $MINIZO_DATA")
     network = models.resnet(56, 100)
     own, other = (
-        fsg_trial.accuracy(start.load(path, network), network, images.head(100, 400))
+        100 * start.accuracy(start.load(path, network), network, images.head(100, 400))
         for images in sets
     )
     assert abs(own - 71.22) < 11.4

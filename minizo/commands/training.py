@@ -1,6 +1,7 @@
 """A whole training command: settings, data, runs, table, picture."""
 
 import json
+import math
 
 from .. import backend, start
 from ..errors import InputError
@@ -12,6 +13,8 @@ from .cases import build_network, cases, load_data, title
 from .settings import DEFAULTS
 from .shell import guarded, notice
 from .sources import settled, told
+
+FEW = 2_000  # test images that say how good the weights are that runs begin with
 
 
 def main(command, description, epilog, defaults, argv=None, kind=flags.IMAGES):
@@ -64,9 +67,10 @@ def train(command, defaults, given, kind):
         language.beginning(settings, data)
     folder = running.opened(command, settings, resume, notice)
     if begin is not None:
-        write_text(folder / "start.txt", f"{settings.start}\n\n{begin.table()}\n")
+        known = f"{begin.table()}{right_at_first(begin, network, data)}"
+        write_text(folder / "start.txt", f"{settings.start}\n\n{known}\n")
         if not settings.quiet:
-            notice(f"weights from {settings.start}:\n{begin.table()}")
+            notice(f"weights from {settings.start}:\n{known}")
     results, curves = running.run_all(
         settings, compared, network, data.to(xp), folder, resume is not None, notice, begin
     )
@@ -85,3 +89,13 @@ def train(command, defaults, given, kind):
     else:
         print(f"{heading}\n\n{text}\n\nrun folder: {folder}\npicture:    {picture}")
     return 1 if any("error" in row for row in results) else 0
+
+
+def right_at_first(begin, network, data):
+    """A line with the accuracy in full precision of where runs begin, as far as it is known."""
+    few = data.head(1, min(FEW, data.y_test.shape[0]))
+    share = math.nan if data.tokens else start.accuracy(begin, network, few)
+    if math.isnan(share):
+        return ""
+    images = f"the first {few.y_test.shape[0]:,} test images"
+    return f"\nin full precision {100 * share:.2f} % of {images} are right"

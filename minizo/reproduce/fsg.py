@@ -75,6 +75,9 @@ class Sizes:
     slow_units: int = 8
 
 
+AS_PUBLISHED = Sizes(rate=0.001, mamba=(100, 16), units=100, slow_units=100)
+
+
 @dataclass(frozen=True)
 class LearnedCase(sweep.Case):
     """A run with the trace of its generators in the records."""
@@ -237,7 +240,8 @@ def main(argv=None):
     add(
         "--quick",
         action="store_true",
-        help="under 3 minutes on 2 cores: 40 steps, 1 seed, fewer methods, parts mlp and sweeps",
+        help="under 3 minutes on 2 cores: 40 steps, 1 seed, fewer methods, parts mlp and sweeps "
+        "unless others are named",
     )
     add("--long", type=int, help="steps a run in the part long (default: 600)")
     add("--short", type=int, help="steps a run in the part size (default: 25)")
@@ -247,7 +251,12 @@ def main(argv=None):
         help="cifar, ablations: weights in full precision of a ResNet-20, -32, -44, -56 or -110 "
         "(default: the published ResNet-20 in $MINIZO_DATA)",
     )
-    add("--full", action="store_true", help="the same: all images, 39,100 steps, on a GPU (CuPy)")
+    add(
+        "--full",
+        action="store_true",
+        help="cifar, ablations: all images, 39,100 steps, generators of the papers' size, on a GPU "
+        "(CuPy)",
+    )
     return guarded(lambda: work(parser.parse_args(argv)))
 
 
@@ -287,6 +296,7 @@ def trial(name, arguments, table, run, out):
     quick, full = arguments.quick, arguments.full
     sizes = fsg_trial.QUICK if quick else fsg_trial.FULL if full else fsg_trial.Sizes()
     seeds, steps = command.counts(arguments, seeds=sizes.seeds, steps=sizes.steps)
+    table = methods(AS_PUBLISHED) if full else table
     estimators = {name: entry[0] for name, entry in table.items()}
     folder = make_folder(arguments.folder or f"runs/fsg{'-quick' if quick else ''}", "--folder")
     return fsg_trial.part(

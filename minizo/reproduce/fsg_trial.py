@@ -13,7 +13,6 @@ authors of MetaQuant published, DoReFa with one bit in all layers but the first 
 Differences of the test accuracy are taken seed by seed. The published numbers stand beside.
 """
 
-import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -35,7 +34,6 @@ from ..files import write_csv, write_text
 from ..lab.generated import frozen, watches
 from ..optim import SGD, Adam, Momentum
 from ..quantizers import DoReFa, FullPrecision
-from ..records import evaluate
 from ..settings import Count
 from . import command
 from . import fsg_trial_report as show
@@ -190,9 +188,12 @@ def weights(place, sizes, folder, quiet):
         return Weights.of(place), replace(sizes, depth=depth, width=16), classes
     path = Path(folder, f"full-precision-{sizes.depth}-{sizes.width}-{sizes.pretrain}.npz")
     if not quiet:
+        what = f"a ResNet-{sizes.depth} of width {sizes.width}"
+        if sizes.depth == 20:
+            what = f"no published checkpoint ($MINIZO_DATA/{CHECKPOINT}, or --start FILE)"
         notice(
-            f"no published checkpoint ($MINIZO_DATA/{CHECKPOINT}, or --start FILE): "
-            f"{sizes.pretrain} steps in full precision first, which are far from its 91.50 %"
+            f"{what}: {sizes.pretrain} steps in full precision first, which are far from the "
+            "published ResNet-20's 91.50 %"
         )
     found = images(sizes)
     network = TrialCase(STE(), depth=sizes.depth, width=sizes.width).network(found)
@@ -311,13 +312,16 @@ class Trial:
         return f"{TITLES[name]}: {count} runs, {words}"
 
 
-def accuracy(begin, network, images):
-    """Test accuracy of a `Start` in full precision, in per cent; NaN without its statistics."""
-    if begin.running is None:
-        return math.nan
-    theta, state = network.init(0, images.like, begin.values), begin.state(images.like)
-    full = Objective(network, FullPrecision()).calibrate(theta)
-    return 100.0 * float(evaluate(full, theta, images.x_test, images.y_test, state)[1])
+def generators(table):
+    """How large the generators are, beside the papers', in words."""
+    fsg = table["FSG"]
+    words = f"FSG's slow-net: Mamba, expand {fsg.expand}, {fsg.states} states, rate {fsg.slow_lr:g}"
+    paper = type(fsg)()
+    words += f" (the paper's: {paper.expand}, {paper.states}, {paper.slow_lr:g})"
+    if "LSTMFC" in table:
+        lstm = table["LSTMFC"]
+        words += f"; LSTMFC: {lstm.units} units, rate {lstm.hyper_lr:g}"
+    return f"Generators are trained by Adam at a constant rate. {words}."
 
 
 def part(
@@ -352,18 +356,19 @@ def part(
     results = trial.comparison() if name == "cifar" else trial.ablations()
     objective = trial.case(STE(), RATES[0], 0).objective(found)
     binary = sum(prod(objective.network.shapes[own]) for own in objective.quantized)
-    best = accuracy(start.load(begin.path, objective.network), objective.network, found)
+    best = start.accuracy(start.load(begin.path, objective.network), objective.network, found)
     title = (
         f"{TITLES[name]}: ResNet-{sizes.depth}, {found.name}, {sizes.steps} steps of "
         f"{sizes.batch}, {command.in_words(sizes.seeds)}"
     )
     details = "\n".join([
         f"{title}, minizo {__version__}",
-        f"From {Path(begin.path).name}, which has {best:.2f} % test accuracy in full precision; "
-        f"{binary:,} of {objective.network.d:,} parameters binary (DoReFa).",
+        f"From {Path(begin.path).name}, which in full precision has {100 * best:.2f} % of these "
+        f"test images right; {binary:,} of {objective.network.d:,} parameters binary (DoReFa).",
         f"Images: training {found.y_train.shape[0]:,}, crops and mirror images of them; loss over "
         f"the first {min(sizes.loss, found.y_train.shape[0]):,}, test accuracy over "
-        f"{found.y_test.shape[0]:,}. Rates fall linearly to 0; generators: Adam, constant rate.",
+        f"{found.y_test.shape[0]:,}. Rates fall linearly to 0.",
+        generators(table),
         "Differences are of the same seeds, with 95 % intervals (not corrected for their number), "
         "* where 0 lies outside.",
         f"python -m minizo.reproduce.fsg {name}{' --full' if full else ''}",

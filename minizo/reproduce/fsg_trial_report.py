@@ -157,6 +157,7 @@ def comparison_text(found, sizes, details, controls, rates, tuning):
     """The report of the comparison; ``details`` come first."""
     edge = [name for name, (rate, _) in found.adam.items() if rate in (rates[0], rates[-1])]
     unit = milliseconds(found.adam["STE"][1])
+    heads = ["", "here, generators as above", "FSG, table 5 (ResNet-56, the paper's)"]
     cost = [
         [name, f"{milliseconds(found.adam[name][1]) / unit:.2f}", theirs]
         for name, theirs in OF_COST.items() if name in found.adam
@@ -179,7 +180,7 @@ def comparison_text(found, sizes, details, controls, rates, tuning):
         "3. What a step costs, in steps of the STE (the least of the seeds; other runs were beside "
         "it)",
         "",
-        report.table(["", "here", "FSG, table 5 (ResNet-56)"], cost),
+        report.table(heads, cost),
         "",
         plainly(found, controls),
     ]) + "\n"  # fmt: skip
