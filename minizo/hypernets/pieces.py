@@ -50,8 +50,8 @@ class Pieces:
     numbers: int
     chunk: int | None
 
-    def cut(self, x, read):
-        """Return (rows, pieces before the step ``read``, pieces from there on), in order of time.
+    def cut(self, x, first):
+        """Return (rows, pieces before the step ``first``, pieces from there on), in order of time.
 
         Examples
         --------
@@ -62,16 +62,16 @@ class Pieces:
         tokens = PIECE * chunked.chunk_size(self.chunk, self.numbers, x)
         cuts = []
         for rows, times in chunked.tiles(*x.shape[:2], tokens):
-            early = [slice(t.start, min(t.stop, read)) for t in times if t.start < read]
-            late = [slice(max(t.start, read), t.stop) for t in times if t.stop > read]
+            early = [slice(t.start, min(t.stop, first)) for t in times if t.start < first]
+            late = [slice(max(t.start, first), t.stop) for t in times if t.stop > first]
             cuts.append((rows, early, late))
         return cuts
 
     def forward(self, x, last, enter, leave):
         """Return the last outputs (rows, last, D), and what `backward` needs beside x."""
-        read = x.shape[1] - last  # the first step that is read
+        first = x.shape[1] - last  # the first step that is read
         out, kept = backend.empty((x.shape[0], last, x.shape[2]), x), []
-        for rows, early, late in self.cut(x, read):
+        for rows, early, late in self.cut(x, first):
             h = behind = None
             jumped, starts = [], []
             for time in reversed(early):
@@ -84,7 +84,7 @@ class Pieces:
             for time in late:
                 piece = enter(*self._seen(x, rows, time), True)
                 part, h, start = leave(piece, h)
-                out[rows, _from(read, time), :] = part
+                out[rows, _from(first, time), :] = part
                 starts.append(start)
             kept.append((jumped, starts))
         return out, kept
@@ -94,15 +94,15 @@ class Pieces:
 
         What was jumped over follows, from the first piece to the last.
         """
-        read = x.shape[1] - dout.shape[1]
+        first = x.shape[1] - dout.shape[1]
         dx = backend.namespace(x).zeros_like(x)
         for (rows, _, late), (jumped, starts) in zip(
-            reversed(self.cut(x, read)), reversed(kept), strict=True
+            reversed(self.cut(x, first)), reversed(kept), strict=True
         ):
             dh = before = None
             for time, start in zip(reversed(late), reversed(starts), strict=True):
                 piece = enter(*self._seen(x, rows, time), True)
-                here = dout[rows, _from(read, time), :]
+                here = dout[rows, _from(first, time), :]
                 beside, du, scan, dh = leave_back(piece, start, here, dh)
                 target = dx[rows, time, :]
                 target += beside  # of a view: CuPy copies what is added to an index once more
@@ -118,9 +118,9 @@ class Pieces:
         return x[rows, time, :], windows(x, rows, time, self.kernel)
 
 
-def _from(read, time):
+def _from(first, time):
     # a piece of time, counted from the first step that is read
-    return slice(time.start - read, time.stop - read)
+    return slice(time.start - first, time.stop - first)
 
 
 def windows(x, rows, time, kernel):
