@@ -30,7 +30,7 @@ from .objective import Batch, Objective
 from .parallel import Pool, threads
 from .records import Diverged, Run
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 LATER = ("compare", "export", "figures", "lab", "sampling", "testing")  # imported when first used
 
