@@ -104,6 +104,25 @@ def require_writable(path, name):
         ) from error
 
 
+def make_place(path, name):
+    """Make the folder of the file ``path`` where it is not there yet, and `require_writable`.
+
+    Parameters
+    ----------
+    path : path
+    name : str
+        What the sentence calls it, such as the flag that it comes from.
+
+    Raises
+    ------
+    InputError
+        If the file could not be written.
+    """
+    with suppress(OSError, ValueError):  # what is wrong is said below
+        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+    require_writable(path, name)
+
+
 def write_atomically(path, write):
     """Call ``write(file)`` on a temporary file beside ``path``, then give it that name.
 

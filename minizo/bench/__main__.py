@@ -6,7 +6,7 @@ import sys
 from ..commands import Parser, guarded
 from ..commands.completion import offer
 from ..errors import InputError, choose
-from ..files import require_writable, write_text
+from ..files import make_place, write_text
 from . import cnn, hypernets, scaling, spsa, step, steps, sweep, text
 
 # Each has run(rounds, ...) -> record, show(record) -> text, and QUICK, arguments of a short run;
@@ -62,7 +62,7 @@ def main(argv=None):
             )
         for flag in ("out", "picture"):
             if getattr(arguments, flag):
-                require_writable(getattr(arguments, flag), f"--{flag}")
+                make_place(getattr(arguments, flag), f"--{flag}")
         options = dict(bench.QUICK) if arguments.quick else {}
         if rounds is not None:
             options["rounds"] = rounds
