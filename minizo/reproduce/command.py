@@ -66,9 +66,7 @@ def places(arguments, stem):
 
     def run(cases, load=None):
         load = load or data.mnist
-        return sweep.run(
-            cases, load, folder, arguments.workers, arguments.quiet, data=loaded(load)
-        )
+        return sweep.run(cases, load, folder, arguments.workers, arguments.quiet, data=loaded(load))
 
     return run, make_folder(arguments.out, "--out") if arguments.out else folder
 
