@@ -83,3 +83,7 @@ __all__ = [
     "surrogates",
     "threads",
 ]
+
+
+def __dir__():
+    return [*__all__, *LATER]

@@ -28,3 +28,7 @@ __all__ = [
     "training",
     "zoo",
 ]
+
+
+def __dir__():
+    return __all__
