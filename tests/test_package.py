@@ -47,7 +47,7 @@ def offered():
     found = [minizo, minizo.estimators, minizo.hypernets]
     things = [getattr(minizo, name) for name in minizo.__all__]
     found += [thing for thing in things if ismodule(thing)]
-    return found + [import_module(f"minizo.{name}") for name in set(minizo.LATER) - {"lab"}]
+    return found + [import_module(f"minizo.{name}") for name in minizo.LATER if name != "lab"]
 
 
 @pytest.mark.parametrize("module", offered(), ids=lambda module: module.__name__)
