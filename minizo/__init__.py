@@ -30,7 +30,7 @@ from .objective import Batch, Objective
 from .parallel import Pool, threads
 from .records import Diverged, Run
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Imported when first used
 LATER = ("compare", "exercises", "export", "figures", "lab", "sampling", "testing")
@@ -84,3 +84,7 @@ __all__ = [
     "surrogates",
     "threads",
 ]
+
+
+def __dir__():
+    return [*__all__, *LATER]

@@ -1,10 +1,16 @@
-"""``python -m minizo``: the commands of the package."""
+# PYTHON_ARGCOMPLETE_OK
+"""``minizo``, or ``python -m minizo``: the commands of the package."""
 
 import sys
+from importlib import import_module
+from pathlib import Path
 
-from .commands import Parser, guarded
+from .commands import Parser, completion, guarded
+from .commands.shell import called
 from .errors import InputError, nearest
 
+# Each is a module with a function main(argv), or a package with a module __main__ that has one.
+# `minizo reproduce fsg` starts minizo.reproduce.fsg.
 COMMANDS = {
     "nano": "the whole idea in one file of NumPy",
     "learn": "the course: its notebooks beside you, with exercises",
@@ -22,34 +28,74 @@ COMMANDS = {
     "reproduce.zoo": "what hand-designed surrogates buy",
     "reproduce.fsg": "learned gradients beside the STE, and controls",
     "reproduce.proxquant": "ProxQuant and BinaryConnect from one warm start",
+    "reproduce.transformers": "2-bit transformers by many estimators",
 }
+DESCRIPTION = """\
+Train networks with quantised weights, and see what stands in for their missing gradient. Without a
+command, lists them."""
 
 
 def main(argv=None):
-    """List the commands; returns the exit code."""
-    parser = Parser(
-        prog="python -m minizo",
-        description="Train networks with quantised weights, and see what stands in for their "
-        "missing gradient. Lists the commands.",
-    )
-    parser.add_argument("name", nargs="*", metavar="COMMAND", help="say how one is started")
+    """Start a command, or list them; returns the exit code."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    front = "python -m minizo" if Path(sys.argv[0]).name == "__main__.py" else "minizo"
+    name, given = split(argv)
+    if completion.asked():
+        name, _ = split(completion.words())
+        if name is not None:
+            completion.skip(len(name.split(".")))
+    if name is None:
+        return listed(front, argv)
+    with called(f"{front} {name.replace('.', ' ')}"):
+        return module(name).main(given)
+
+
+def split(words):
+    """The command that some words begin with, or ``None``; and the words after it.
+
+    >>> split(["reproduce", "fsg", "--quick"]), split(["reproduce.fsg"]), split(["fsg"])
+    (('reproduce.fsg', ['--quick']), ('reproduce.fsg', []), (None, ['fsg']))
+    """
+    for count in (2, 1):
+        name = ".".join(words[:count])
+        if len(words) >= count and name in COMMANDS:
+            return name, words[count:]
+    return None, words
+
+
+def module(name):
+    """The module of a command, which has its ``main``."""
+    found = import_module(f"minizo.{name}")
+    return import_module(f"minizo.{name}.__main__") if hasattr(found, "__path__") else found
+
+
+def listed(front, argv):
+    """Print the commands, all of them or those below one word; returns the exit code."""
+    parser = Parser(prog=front, usage="%(prog)s COMMAND [flags]", description=DESCRIPTION)
+    names = list(dict.fromkeys(name.partition(".")[0] for name in COMMANDS))
+    action = parser.add_argument("command", nargs="*", metavar="COMMAND", help=" | ".join(names))
+    completion.offer(action, lambda words: [n.split(".")[1] for n in below(words)] or names)
 
     def command():
-        names = parser.parse_args(argv).name
-        for name in names:
-            if name.removeprefix("minizo.") not in COMMANDS:
-                known = ", ".join(COMMANDS)
-                raise InputError(
-                    f"there is no command {name!r}{nearest(name, COMMANDS)} (known: {known})"
-                )
-        if names:
-            raise InputError(f"write it with a dot: python -m minizo.{names[0]}")
-        width = max(map(len, COMMANDS))
-        print("python -m minizo.COMMAND --help says what a command takes\n")
-        print("\n".join(f"  {name:{width}}  {text}" for name, text in COMMANDS.items()))
+        words = parser.parse_args(argv).command
+        known = {name.replace(".", " "): text for name, text in COMMANDS.items()}
+        rows = {name.replace(".", " "): COMMANDS[name] for name in below(words)} or known
+        if len(words) > 1 or (words and rows is known):
+            said = " ".join(words[: 1 if rows is known else 2])
+            raise InputError(
+                f"there is no command {said!r}{nearest(said, rows)} (known: {', '.join(rows)})"
+            )
+        width = max(map(len, rows))
+        print(f"{front} COMMAND --help says what a command takes\n")
+        print("\n".join(f"  {name:{width}}  {text}" for name, text in rows.items()))
         return 0
 
     return guarded(command)
+
+
+def below(words):
+    """The commands of two words whose first is the only one of ``words``."""
+    return [name for name in COMMANDS if words and name.startswith(f"{words[0]}.")]
 
 
 if __name__ == "__main__":

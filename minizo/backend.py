@@ -14,6 +14,36 @@ import numpy as np
 
 from .errors import InputError, require
 
+__all__ = [
+    "NAMES",
+    "arange",
+    "asarray",
+    "concat",
+    "device_name",
+    "empty",
+    "get",
+    "has_rows",
+    "into",
+    "is_cupy",
+    "is_numpy",
+    "memory_used",
+    "namespace",
+    "numpy_dtype",
+    "release",
+    "scratch",
+    "sha256",
+    "stack",
+    "synchronize",
+    "to_numpy",
+    "windows",
+    "zeros",
+]
+
+
+def __dir__():
+    return __all__
+
+
 NAMES = ("numpy", "cupy", "auto")
 
 

@@ -1,4 +1,4 @@
-"""Folders that are made, and files that are written whole or not at all.
+"""Folders that are made, files that are written whole or not at all, records that are published.
 
 Every file that the package writes goes through `write_atomically`: to a temporary file beside the
 target, which then takes the target's name. As with any other program's files, the mode is the one
@@ -15,7 +15,42 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-from .errors import InputError
+from .errors import InputError, nearest
+
+
+def published(name):
+    """Where a record of a published figure lies: a CSV or JSON file that notebooks read.
+
+    An installed package holds those that the notebooks read; in a clone it is the folder
+    ``figures`` beside the package, and all of them are there.
+
+    Parameters
+    ----------
+    name : str
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    InputError
+        If there is no record of this name.
+
+    Examples
+    --------
+    >>> published("compute796.csv.gz").name
+    'compute796.csv.gz'
+    """
+    package = Path(__file__).parent
+    folder = package / "published"  # where a wheel puts them: see pyproject.toml
+    folder = folder if folder.is_dir() else package.parent / "figures"
+    known = [path.name for path in sorted(folder.glob("*.*")) if path.suffix != ".png"]
+    if name not in known:
+        raise InputError(
+            f"there is no record {name!r}{nearest(name, known)} (known: {', '.join(known)})"
+        )
+    return folder / name
 
 
 def make_folder(path, name="folder"):
@@ -67,6 +102,25 @@ def require_writable(path, name):
             f"{name} {path} cannot be written ({reason(error)}); name a place you may write to, "
             "in a folder that is there"
         ) from error
+
+
+def make_place(path, name):
+    """Make the folder of the file ``path`` where it is not there yet, and `require_writable`.
+
+    Parameters
+    ----------
+    path : path
+    name : str
+        What the sentence calls it, such as the flag that it comes from.
+
+    Raises
+    ------
+    InputError
+        If the file could not be written.
+    """
+    with suppress(OSError, ValueError):  # what is wrong is said below
+        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+    require_writable(path, name)
 
 
 def write_atomically(path, write):

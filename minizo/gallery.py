@@ -21,7 +21,7 @@ import numpy as np
 from . import __version__, figures, report, rng
 from . import quantizers as q
 from .commands import Parser, guarded
-from .files import require_writable, write_csv
+from .files import make_place, write_csv
 from .laws import LAWS
 from .surrogates import SURROGATES
 
@@ -224,13 +224,14 @@ def main(argv=None):
         prog="python -m minizo.gallery",
         description=__doc__.partition("\n\n")[2],
     )
-    parser.add_argument("--picture", default="figures/gallery.png", metavar="FILE")
-    parser.add_argument("--csv", default="figures/gallery.csv", metavar="FILE")
+    words = "%(default)s in the current folder by default"
+    parser.add_argument("--picture", default="gallery.png", metavar="FILE", help=words)
+    parser.add_argument("--csv", default="gallery.csv", metavar="FILE", help=words)
 
     def command():
         arguments = parser.parse_args(argv)
         for flag in ("picture", "csv"):
-            require_writable(getattr(arguments, flag), f"--{flag}")
+            make_place(getattr(arguments, flag), f"--{flag}")
         shown = gallery()
         write_gallery(arguments.csv, shown)
         title = f"Quantisers and surrogates of minizo {__version__}"

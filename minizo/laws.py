@@ -25,6 +25,19 @@ import numpy as np
 from . import backend
 from .settings import Settings
 
+__all__ = [
+    "Design",
+    "LAWS",
+    "LOGISTIC_EPSBAR",
+    "Law",
+    "law_for",
+]
+
+
+def __dir__():
+    return __all__
+
+
 LOGISTIC_EPSBAR = pi / sqrt(12.0)
 
 

@@ -14,6 +14,18 @@ from dataclasses import dataclass
 from . import backend
 from .errors import InputError
 
+__all__ = [
+    "LOSSES",
+    "MeanSquaredError",
+    "SoftmaxCrossEntropy",
+    "SquaredHinge",
+    "one_hot",
+]
+
+
+def __dir__():
+    return __all__
+
 
 def one_hot(labels, classes, like):
     """Encode labels (..., N) as rows of zeros and one 1: (..., N, K), in the dtype of ``like``.

@@ -5,6 +5,7 @@ its gradient is zero. Three rules put a vector G in its place: `ste`, `spsa` and
 package is these lines with more layers, quantisers, rules and optimisers, faster, and on a GPU.
 """
 
+import argparse
 import time
 
 import numpy as np
@@ -138,8 +139,9 @@ def train(rule, data, steps=1200, batch=100, lr=0.01, n=10, seed=0):
     return theta, alpha
 
 
-def main(steps=1200):
+def main(argv=None, steps=1200):
     """Train with each rule, and print what came of it."""
+    argparse.ArgumentParser(prog="minizo nano", description=__doc__).parse_args(argv)
     from .data import load  # MNIST, or digits that the package draws itself
 
     data = load("mnist").astype("float64")

@@ -22,6 +22,24 @@ from .rules import Rule
 from .schedules import schedule, shape_of
 from .settings import Positive, Share
 
+__all__ = [
+    "Adam",
+    "AdamState",
+    "AdamW",
+    "AdamWState",
+    "Bop",
+    "BopState",
+    "Momentum",
+    "MomentumState",
+    "OPTIMIZERS",
+    "SGD",
+]
+
+
+def __dir__():
+    return __all__
+
+
 NotNegative = Annotated[float, "[0, inf)"]
 
 

@@ -34,6 +34,25 @@ from . import backend
 from .errors import choose
 from .settings import plain, real
 
+__all__ = [
+    "CONVENTIONS",
+    "blend",
+    "logistic_fall",
+    "piecewise_affine",
+    "prox_l1",
+    "prox_l2",
+    "ramp",
+    "share",
+    "soft_staircase",
+    "w_l1",
+    "w_l2",
+]
+
+
+def __dir__():
+    return __all__
+
+
 CONVENTIONS = {"half": 1.0, "full": 2.0}
 
 

@@ -1,5 +1,6 @@
 """What a run leaves behind: records of its progress, or the error that it ended with."""
 
+import textwrap
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ COLUMNS = (
     "step", "train_loss", "test_accuracy", "test_loss", "forwards", "backwards", "macs",
     "seconds", "evaluation_seconds",
 )  # fmt: skip
+WIDTH = 88  # of a printed run
 EVALUATION_BATCH = 5000
 EVALUATION_NUMBERS = 2**22  # in the widest layer's output: 16 MiB in float32
 
@@ -61,11 +63,13 @@ class Run:
         return choose("column", column, self.records)[-1]
 
     def __repr__(self):
-        """What was trained, and how it ended; the arrays and the records are left out."""
+        """What was trained, and how it ended, in a few lines; arrays and records are left out."""
         known = [name for name in ("estimator", "optimizer", "seed") if name in self.settings]
-        lines = [f"{name}={self.settings[name]}" for name in known]
         ends = [f"{name}={column[-1]:.4g}" for name, column in self.records.items() if column]
-        return f"Run({', '.join(lines)}; {', '.join(ends)})"
+        parts = [*(f"{name}={self.settings[name]}," for name in known), f"{', '.join(ends)})"]
+        shape = {"subsequent_indent": " " * 4, "max_lines": 4, "placeholder": " ..."}
+        lines = [line for part in parts for line in textwrap.wrap(part, WIDTH - 4, **shape)]
+        return "Run(" + "\n    ".join(lines)
 
 
 @told

@@ -8,6 +8,16 @@ from . import rng
 from .errors import require
 from .settings import real, whole
 
+__all__ = [
+    "TEMPERATURE",
+    "write",
+]
+
+
+def __dir__():
+    return __all__
+
+
 TEMPERATURE = 0.8
 
 

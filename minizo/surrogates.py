@@ -32,6 +32,21 @@ from math import cos, log10, pi, sin, sqrt
 from . import backend
 from .settings import Positive, Settings, real
 
+__all__ = [
+    "SURROGATES",
+    "Surrogate",
+    "ede",
+    "fda",
+    "geometric",
+    "rbnn",
+    "rbnn_activation",
+    "reste",
+]
+
+
+def __dir__():
+    return __all__
+
 
 @dataclass(frozen=True)
 class Surrogate(Settings):

@@ -12,8 +12,9 @@ import hashlib
 import json
 import os
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import ExitStack
+from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from dataclasses import MISSING, dataclass, field, fields, replace
+from io import StringIO
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated
@@ -154,7 +155,9 @@ _data = None  # of a worker process: loaded once, used by every case that it is 
 
 def _start(load):
     global _data
-    _data = load()
+    # the caller has loaded the same, and said what there is to say
+    with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+        _data = load()
 
 
 def _work_there(cases, paths):
@@ -221,7 +224,7 @@ def groups(cases, data):
     return sorted(found, key=lambda own: sum(case.cost() for case in own), reverse=True)
 
 
-def run(cases, load, folder, workers=None, quiet=False):
+def run(cases, load, folder, workers=None, quiet=False, data=None):
     """Run every case that has no record yet; return the records in the order of ``cases``.
 
     Parameters
@@ -235,6 +238,8 @@ def run(cases, load, folder, workers=None, quiet=False):
         Processes; by default one a processor. 1 runs everything in the caller.
     quiet : bool
         No progress bar.
+    data : Dataset, optional
+        What ``load`` gives, where the caller has it already.
 
     Returns
     -------
@@ -243,7 +248,7 @@ def run(cases, load, folder, workers=None, quiet=False):
     """
     workers = (os.cpu_count() or 1) if workers is None else whole("workers", workers)
     folder = make_folder(folder)
-    data = load()
+    data = load() if data is None else data
     paths = {case: folder / f"{case.key(data)}.json" for case in cases}
     records = {case: read(path, case, data) for case, path in paths.items()}
     missing = [case for case in paths if records[case] is None]

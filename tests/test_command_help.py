@@ -18,7 +18,7 @@ from minizo.lab import microscope, runner
 from minizo.lab.experiments import EXPERIMENTS, PARTS
 from minizo.laws import LAWS
 from minizo.models import MODELS
-from minizo.reproduce import compute796, fsg, mnist_grid, proxquant, zoo
+from minizo.reproduce import compute796, fsg, mnist_grid, proxquant, transformers, zoo
 from minizo.surrogates import SURROGATES
 
 MEMBERS = [parts.Part(kind, name) for kind in parts.KINDS for name in parts.KINDS[kind].choices]
@@ -33,6 +33,7 @@ COMMANDS = {
     "fsg": (fsg.main, "--seed 5"),
     "mnist_grid": (mnist_grid.main, "--seed 5"),
     "proxquant": (proxquant.main, "--seed 5"),
+    "transformers": (transformers.main, "--seed 5"),
     "zoo": (zoo.main, "--seed 5"),
     "bench": (bench.main, "step --round 2"),
     "export": (export.main, "run --ou there"),
@@ -61,7 +62,7 @@ def test_version(command, main, flags):
 @EVERY
 def test_help_fits_80_columns(command, main, flags):
     code, out, err = command(main, "--help")
-    assert (code, err) == (0, "") and out.startswith("usage: python -m minizo")
+    assert (code, err) == (0, "") and out.startswith(("usage: python -m minizo.", "usage: minizo "))
     assert max(map(len, out.splitlines())) <= 80
 
 
@@ -170,7 +171,8 @@ def test_the_listing(command):
     """Every command of the package, and how one is started."""
     code, out, _ = command(listing.main)
     assert code == 0 and max(map(len, out.splitlines())) <= 80
-    found = {line.split()[0].rpartition(".")[2] for line in out.splitlines()[2:]}
+    found = {line[:24].split()[-1] for line in out.splitlines()[2:]}
     assert found == set(COMMANDS) - {"minizo"}
-    assert "python -m minizo.mnist" in command(listing.main, "mnist")[2]
+    code, out, _ = command(listing.main, "reproduce")
+    assert code == 0 and {line.split()[0] for line in out.splitlines()[2:]} == {"reproduce"}
     assert "did you mean 'mnist'?" in command(listing.main, "minst")[2]

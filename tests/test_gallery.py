@@ -78,6 +78,15 @@ def test_the_command(tmp_path, capsys):
     assert set(rows[0]) == {"name", "progress", "x", "forward", "pseudo_gradient"}
 
 
+def test_the_command_makes_its_folders(command, tmp_path, monkeypatch):
+    """Without flags it writes into the current folder, with them into folders that it makes."""
+    monkeypatch.setattr(gallery, "ENTRIES", gallery.ENTRIES[:1])
+    assert command(gallery.main)[0] == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["gallery.csv", "gallery.png"]
+    assert command(gallery.main, "--picture", "new/a/g.png", "--csv", "new/g.csv")[0] == 0
+    assert (tmp_path / "new" / "a" / "g.png").exists() and (tmp_path / "new" / "g.csv").exists()
+
+
 def test_the_picture_of_a_few(shown):
     few = {name: shown[name] for name in ("sign, ede", "quest")}
     figure = figures.gallery(few, "a title")

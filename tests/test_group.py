@@ -209,7 +209,7 @@ def test_seeds_of_a_command_are_resumed(command, tmp_path, monkeypatch):
     def rows(*more):
         code, out, err = command(mnist.main, *flags, *more)
         assert code == 0, err
-        drop = {"seconds": 0, "memory_mib": 0}
+        drop = {"seconds": 0, "evaluation_seconds": 0, "memory_mib": 0}
         return [json.loads(line) | drop for line in out.splitlines()]
 
     whole = rows("--out", "whole")

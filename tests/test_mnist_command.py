@@ -12,7 +12,7 @@ from minizo import checkpoint
 FIELDS = [
     "label", "estimator", "quantizer", "optimizer", "backend", "device", "dtype", "data", "seed",
     "lr", "steps", "n", "beta", "forwards", "backwards", "macs", "train_loss", "test_accuracy",
-    "test_loss", "seconds", "memory_mib", "theta_sha256",
+    "test_loss", "seconds", "evaluation_seconds", "memory_mib", "theta_sha256",
 ]  # fmt: skip
 
 

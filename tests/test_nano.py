@@ -72,13 +72,13 @@ def test_it_is_short_and_needs_numpy_alone():
     lines = inspect.getsource(nano).splitlines()
     assert len(lines) <= 160 and max(map(len, lines)) <= 100
     imports = [line for line in lines if line.lstrip().startswith(("import ", "from "))]
-    assert imports[:2] == ["import time", "import numpy as np"]
-    assert [line.split()[1] for line in imports[2:]] == [".data"]  # for the digits alone
+    assert imports[:3] == ["import argparse", "import time", "import numpy as np"]
+    assert [line.split()[1] for line in imports[3:]] == [".data"]  # for the digits alone
 
 
 def test_the_command_prints_a_table(monkeypatch, capsys, digits):
     monkeypatch.setattr(data, "load", lambda name: digits)
-    nano.main(steps=3)
+    nano.main([], steps=3)
     out = capsys.readouterr().out.splitlines()
     assert out[0] == f"{digits.name}: 784-10-10, weights of 2 bits, 3 steps of 100"
     assert [line.split("  ")[0] for line in out[2:]] == ["STE", "n-SPSA, n = 10", "FOGZO, n = 10"]

@@ -56,12 +56,16 @@ def test_figures_are_written_whole_or_not_at_all(tmp_path):
 
 def test_results_table_counts_diverged_seeds():
     row = {"train_loss": 0.5, "test_accuracy": 0.9, "forwards": 1200, "backwards": 0,
-           "macs": 2e9, "seconds": 1.0}  # fmt: skip
+           "macs": 2e9, "seconds": 1.0, "evaluation_seconds": 3.0}  # fmt: skip
     ste = row | {"label": "STE"}
     results = [ste, ste | {"error": "x"}, {"label": "SPSA", "error": "x"}]
     text = results_table(results, synthetic_digits(10, 10))
     assert "STE (1 of 2 diverged)" in text and "90.00 %" in text and "2.00 G" in text
-    assert text.splitlines()[-1].split()[:2] == ["SPSA", "diverged"]
+    assert text.splitlines()[-2].split()[:2] == ["SPSA", "diverged"]
+    assert text.splitlines()[-1] == (
+        "seconds: of a run's training alone; its evaluation took 3.0 s more, 75 % of the time"
+    )
+    assert "seconds:" not in results_table(results[2:], synthetic_digits(10, 10))
 
 
 def test_the_axis_of_losses_is_logarithmic_unless_one_is_0():

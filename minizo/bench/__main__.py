@@ -4,8 +4,9 @@ import json
 import sys
 
 from ..commands import Parser, guarded
+from ..commands.completion import offer
 from ..errors import InputError, choose
-from ..files import require_writable, write_text
+from ..files import make_place, write_text
 from . import cnn, hypernets, scaling, spsa, step, steps, sweep, text
 
 # Each has run(rounds, ...) -> record, show(record) -> text, and QUICK, arguments of a short run;
@@ -29,7 +30,7 @@ def main(argv=None):
         description="Time minizo beside PyTorch, in one run on one machine; ratios are what "
         "counts. Without PyTorch the comparison is left out.",
     )
-    parser.add_argument(
+    name = parser.add_argument(
         "name",
         metavar="NAME",
         help="step: one training step of an MLP; cnn: of the LeNet and ResNet-20; spsa: one n-SPSA "
@@ -38,6 +39,7 @@ def main(argv=None):
         "steps: of three networks by four methods, beside what they must cost at least; text: of a "
         "LLaMA and a vision transformer",
     )
+    offer(name, BENCHMARKS)
     parser.add_argument(
         "--rounds",
         type=int,
@@ -60,7 +62,7 @@ def main(argv=None):
             )
         for flag in ("out", "picture"):
             if getattr(arguments, flag):
-                require_writable(getattr(arguments, flag), f"--{flag}")
+                make_place(getattr(arguments, flag), f"--{flag}")
         options = dict(bench.QUICK) if arguments.quick else {}
         if rounds is not None:
             options["rounds"] = rounds

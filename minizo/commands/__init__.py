@@ -1,6 +1,7 @@
 """The command line: what the commands share.
 
 shell       errors that end in one sentence and a code; the parser of every command
+completion  what a shell is answered after a tab
 flags       the flags of the training commands
 parts       a part and its settings, ``fogzo:n=10,beta=.999``: read, checked, built
 own         a part from a user's own file, ``my_rule.py:MyRule,n=10``

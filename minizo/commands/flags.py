@@ -13,6 +13,7 @@ from ..models import MODELS, QUANTIZED
 from ..rng import SEEDS, SOURCES
 from ..settings import real, truth, whole
 from . import explain, parts, recipes
+from .completion import offer
 from .shell import Parser
 
 
@@ -277,14 +278,15 @@ def parser(prog, description, epilog, defaults, kind):
         Which command it is.
     """
     made = TrainingParser(
-        prog=prog, usage=f"{prog} [flags]", description=description, epilog=epilog, add_help=False,
-        argument_default=argparse.SUPPRESS,
+        prog=prog, usage="%(prog)s [flags]", description=description, epilog=epilog,
+        add_help=False, argument_default=argparse.SUPPRESS,
     )  # fmt: skip
     made.kind = kind
-    made.add_argument(
+    explained = made.add_argument(
         "-h", "--help", action=_Explain, nargs="?", metavar="PART",
         help="print this, or what a part does and takes: --help fogzo",
     )  # fmt: skip
+    offer(explained, [*parts.KINDS, *(n for k in parts.KINDS.values() for n in k.choices)])
     groups = {}
     for name, flag in FLAGS.items():
         if flag.only and kind not in flag.only:
@@ -303,11 +305,13 @@ def parser(prog, description, epilog, defaults, kind):
             default = default if isinstance(default, list) else [default]
             words += f" (default: {' '.join(map(str, default))})"
         several = {"action": "extend", "nargs": "+"} if flag.many else {}
-        group.add_argument(
+        action = group.add_argument(
             written(name),
             *OTHERWISE.get(name, ()),
             metavar=flag.metavar,
             help=words.replace("%", "%%"),
             **several,
         )
+        if among or name == "settings":
+            offer(action, among or recipes.NAMES)
     return made

@@ -272,6 +272,7 @@ def summary(run, data, result, error):
         "test_accuracy": final("test_accuracy"),
         "test_loss": final("test_loss"),
         "seconds": final("seconds"),
+        "evaluation_seconds": final("evaluation_seconds"),
         "memory_mib": None if used is None else round(used / 2**20),
         "theta_sha256": None if result is None else backend.sha256(result.theta),
     }
@@ -303,7 +304,7 @@ def measures_of(data):
 
 
 def results_table(results, data):
-    """The comparison as text: one line a case, means over its seeds."""
+    """The comparison as text: one line a case, means over its seeds; what evaluation took."""
     measures = measures_of(data)
     headers = ["estimator", *measures, "forwards", "backwards", "multiply-acc.", "seconds"]
     rows = []
@@ -322,7 +323,22 @@ def results_table(results, data):
             report.engineering(good[0]["macs"]),
             f"{math.fsum(row['seconds'] for row in good) / len(good):.1f}",
         ])  # fmt: skip
-    return report.table(headers, rows)
+    return "\n".join([report.table(headers, rows), *_evaluation(results)])
+
+
+def _evaluation(results):
+    # what the column of seconds leaves out
+    good = [row for row in results if "error" not in row]
+    if not good:
+        return []
+    seconds, more = (
+        math.fsum(row[column] for row in good) for column in ("seconds", "evaluation_seconds")
+    )
+    share = more / (seconds + more) if seconds + more else 0.0
+    return [
+        f"seconds: of a run's training alone; its evaluation took {more / len(good):.1f} s more, "
+        f"{100 * share:.0f} % of the time"
+    ]
 
 
 def write_results(folder, results, curves, text, title, tokens=False):

@@ -3,11 +3,26 @@
 import argparse
 import sys
 import textwrap
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 from .. import __version__, memory
 from ..errors import InputError, close
 from ..files import reason
 from ..streams import lasting
+from . import completion
+
+_words = ContextVar("words", default=None)  # what the running command was called by, if not -m
+
+
+@contextmanager
+def called(words):
+    """Have the usage of commands that are started meanwhile say ``words``: ``minizo mnist``."""
+    token = _words.set(words)
+    try:
+        yield
+    finally:
+        _words.reset(token)
 
 
 def notice(line):
@@ -67,10 +82,14 @@ class _Format(argparse.HelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """The parser of a command: flags are written out, mistakes are one sentence, ``--version``."""
+    """The parser of a command: flags are written out, mistakes are one sentence, ``--version``.
 
-    def __init__(self, **options):
-        super().__init__(formatter_class=_Format, allow_abbrev=False, **options)
+    ``prog`` is how the command is called by its module, unless it was `called` otherwise.
+    """
+
+    def __init__(self, prog, **options):
+        prog = _words.get() or prog
+        super().__init__(prog, formatter_class=_Format, allow_abbrev=False, **options)
         self.add_argument(
             "--version", action="version", version=f"minizo {__version__}",
             help="print the version",
@@ -82,7 +101,8 @@ class Parser(argparse.ArgumentParser):
         return [flag for action in self._actions for flag in action.option_strings]
 
     def parse_args(self, args=None, namespace=None):
-        """The arguments; an `InputError` for one that there is not."""
+        """The arguments; an `InputError` for one that there is not. Answers a shell that asks."""
+        completion.answer(self)
         found, rest = self.parse_known_args(args, namespace)
         if rest:
             raise InputError(self.unknown(rest[0].partition("=")[0]))

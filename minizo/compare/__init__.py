@@ -37,3 +37,7 @@ __all__ = [
     "text",
     "write",
 ]
+
+
+def __dir__():
+    return __all__

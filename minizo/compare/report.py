@@ -190,8 +190,8 @@ def notes(comparison):
         f"{chosen} {held_out}Differences are taken seed by seed (same batches, and the same start "
         f"where the networks are the same); intervals: {how} over seeds, not corrected for their "
         "number. Could show: a true difference of this size would have been told from 0 in "
-        f"{100 * POWER:.0f} of 100 such comparisons. A lower loss is better. Seconds: a run's "
-        "share of what was trained together.",
+        f"{100 * POWER:.0f} of 100 such comparisons. A lower loss is better. Seconds: of training "
+        "alone, a run's share of what was trained together; evaluation took those beside it.",
         100,
     )
 

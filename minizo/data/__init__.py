@@ -49,6 +49,10 @@ __all__ = [
 ]
 
 
+def __dir__():
+    return __all__
+
+
 class _Public(NamedTuple):
     """A public data set: what it is called, where it may lie in $MINIZO_DATA, its stand-in."""
 

@@ -112,3 +112,7 @@ __all__ = [
     "ProxQuant",
     "Step",
 ]
+
+
+def __dir__():
+    return __all__

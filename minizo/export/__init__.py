@@ -82,3 +82,7 @@ from .steps import Exported
 from .trained import Trained, read_run
 
 __all__ = ["Exported", "ExportedLayers", "Trained", "load", "read_run", "save"]
+
+
+def __dir__():
+    return __all__

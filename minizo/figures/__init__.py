@@ -38,3 +38,7 @@ __all__ = [
     "training",
     "zoo",
 ]
+
+
+def __dir__():
+    return __all__

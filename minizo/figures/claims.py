@@ -1,7 +1,6 @@
 """A claim: predicted curves and what was measured."""
 
-from matplotlib.figure import Figure
-
+from .canvas import blank
 from .looks import STYLES, endless
 
 
@@ -21,7 +20,7 @@ def claim(panels, title):
     """
     columns = min(len(panels), 3)
     rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(5.5 * columns, 5.4 * rows), layout="constrained")
+    figure = blank(5.5 * columns, 5.4 * rows)
     several = figure.subplots(rows, columns, squeeze=False).ravel()
     for empty in several[len(panels) :]:
         empty.set_visible(False)

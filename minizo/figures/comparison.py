@@ -2,9 +2,7 @@
 
 from statistics import fmean
 
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator
-
+from .canvas import blank, ticker
 from .looks import heading, styles
 from .runs import MANY, band, scale_losses
 
@@ -33,7 +31,7 @@ def comparison(table, intervals, title):
     rows = [row for row in table.rows if row.loss is not None]
     style = styles([row.label for row in table.rows])
     height = 1.6 + 0.34 * len(rows)
-    figure = Figure(figsize=(11, height + 3.9), layout="constrained")
+    figure = blank(11, height + 3.9)
     above, below = figure.subfigures(2, 1, height_ratios=[height, 3.9])
     left, right = above.subplots(1, 2, sharey=True)
     for place, row in enumerate(rows):
@@ -60,12 +58,13 @@ def comparison(table, intervals, title):
     curves[0].set_ylabel(f"{measure.name}\n(mean; band: {held(table.rows)} of the seeds)")
     curves[1].set_xlabel("compute (multiply-accumulates)")
     curves[1].set_xscale("log")
-    curves[1].xaxis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))  # labelled within one decade
+    within_a_decade = ticker("LogLocator", subs=(2.0, 5.0))  # labelled there, too
+    curves[1].xaxis.set_minor_locator(within_a_decade)
     for axes in (left, right, *curves):
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
     for axes in (left, right):
-        axes.xaxis.set_major_locator(MaxNLocator(6))
+        axes.xaxis.set_major_locator(ticker("MaxNLocator", 6))
         axes.tick_params(axis="y", length=0)
     handles, labels = curves[0].get_legend_handles_labels()
     below.legend(

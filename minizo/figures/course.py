@@ -2,9 +2,7 @@
 
 import textwrap
 
-from matplotlib.figure import Figure
-from matplotlib.patches import FancyBboxPatch
-
+from .canvas import blank
 from .looks import BLACK, BLUE, GREEN, ORANGE, PINK
 
 KINDS = {"basis": BLUE, "method": ORANGE, "theory": GREEN, "practice": PINK}
@@ -32,7 +30,7 @@ def course(here=None):
     from ..learn import LESSONS
 
     places = _places(LESSONS)
-    figure = Figure(figsize=(9, 5.8), dpi=96, layout="constrained")
+    figure = blank(9, 5.8)
     axes = figure.subplots()
     for number, lesson in LESSONS.items():
         for needed in lesson.needs:
@@ -65,6 +63,8 @@ def _arrow(axes, start, end):
 
 
 def _box(axes, place, number, lesson, here):
+    from matplotlib.patches import FancyBboxPatch
+
     x, y = place
     axes.add_patch(
         FancyBboxPatch(

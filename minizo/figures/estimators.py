@@ -1,7 +1,6 @@
 """Estimators under the microscope."""
 
-from matplotlib.figure import Figure
-
+from .canvas import blank
 from .looks import styles
 
 
@@ -19,7 +18,7 @@ def microscope(rows, title):
     matplotlib.figure.Figure
     """
     steps = list(dict.fromkeys(row["step"] for row in rows))
-    figure = Figure(figsize=(11, 5.4), layout="constrained")
+    figure = blank(11, 5.4)
     panels = figure.subplots(1, len(steps), sharey=True, squeeze=False)[0]
     for axes, step in zip(panels, steps, strict=True):
         here = [row for row in rows if row["step"] == step]

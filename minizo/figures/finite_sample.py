@@ -1,9 +1,8 @@
 """The finite-sample laboratory: measurements as points, predictions as black lines over them."""
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator
 
+from .canvas import blank, ticker
 from .looks import STYLES
 
 LINE = dict(color="black", linewidth=1.2)
@@ -11,7 +10,7 @@ LINE = dict(color="black", linewidth=1.2)
 
 def panels(count, title, width=5.4, height=4.3):
     """A figure with ``count`` axes side by side, in inches each."""
-    figure = Figure(figsize=(width * count, height), layout="constrained")
+    figure = blank(width * count, height)
     several = figure.subplots(1, count, squeeze=False)[0]
     figure.suptitle(title)
     for axes in several:
@@ -97,7 +96,7 @@ def recovery(report, title):
     left.axhline(0.5, linestyle="--", **LINE)
     left.set(xscale="log", xlabel="samples a coordinate, N / n", ylabel="share of the runs")
     left.set_title("w* found: last iterate (full), time average (open)", fontsize="medium")
-    left.xaxis.set_major_locator(LogLocator(base=2.0))
+    left.xaxis.set_major_locator(ticker("LogLocator", base=2.0))
     left.xaxis.set_major_formatter("{x:g}")
     left.xaxis.set_minor_formatter("")
     left.legend(frameon=False)

@@ -1,7 +1,6 @@
 """How often quantised weights flip while they are trained."""
 
-from matplotlib.figure import Figure
-
+from .canvas import blank
 from .looks import styles
 from .runs import by_label, ticks
 
@@ -28,7 +27,7 @@ def flips(runs, title, measure=ERROR, of="signs"):
     -------
     matplotlib.figure.Figure
     """
-    figure = Figure(figsize=(13, 5.2), layout="constrained")
+    figure = blank(13, 5.2)
     panels = (
         measure,
         ("sign_change", f"SignChange: share of {of} unlike the start's", "linear"),

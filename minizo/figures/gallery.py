@@ -2,8 +2,7 @@
 
 from math import ceil
 
-from matplotlib.figure import Figure
-
+from .canvas import blank
 from .looks import STYLES
 
 COLUMNS = 6
@@ -24,7 +23,7 @@ def gallery(shown, title):
     matplotlib.figure.Figure
     """
     rows = ceil(len(shown) / COLUMNS)
-    figure = Figure(figsize=(2.75 * COLUMNS, 3.0 * rows), layout="constrained")
+    figure = blank(2.75 * COLUMNS, 3.0 * rows)
     panels = figure.subplots(
         2 * rows, COLUMNS, sharex=True, squeeze=False,
         gridspec_kw={"height_ratios": [1.0, 1.0] * rows},

@@ -2,8 +2,7 @@
 
 from math import isfinite, nan
 
-from matplotlib.figure import Figure
-
+from .canvas import blank
 from .looks import styles
 from .runs import by_label, ticks
 
@@ -21,7 +20,7 @@ def learned_curves(curves, title):
     -------
     matplotlib.figure.Figure
     """
-    figure = Figure(figsize=(13, 6.4), layout="constrained")
+    figure = blank(13, 6.4)
     for axes, (name, runs) in zip(
         figure.subplots(1, len(curves), sharey=True, squeeze=False)[0], curves.items(), strict=True
     ):
@@ -69,7 +68,7 @@ def generated(groups, title):
     -------
     matplotlib.figure.Figure
     """
-    figure = Figure(figsize=(13, 8), layout="constrained")
+    figure = blank(13, 8)
     names = [name for name in groups if _known([r for r in groups[name] if "records" in r], "gain")]
     seen, own = {}, styles(names)
     for axes, (column, label, scale) in zip(figure.subplots(2, 3).flat, PANELS, strict=True):

@@ -2,9 +2,7 @@
 
 from statistics import quantiles
 
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator
-
+from .canvas import blank, ticker
 from .looks import heading, styles
 
 
@@ -38,7 +36,7 @@ def training(runs, title, column="train_loss"):
     """
     groups = by_label(runs)
     many, own = len(groups) > 4, styles(groups)  # too many for a legend on the curves
-    figure = Figure(figsize=(10, 5.2 if many else 4.4), layout="constrained")
+    figure = blank(10, 5.2 if many else 4.4)
     left, right = figure.subplots(1, 2, sharey=True)
     drawn = []
     for label, group in groups.items():
@@ -68,7 +66,8 @@ def training(runs, title, column="train_loss"):
     left.set_ylabel(f"{MEASURES[column]} (cross-entropy, nats){shown}")
     right.set_xlabel("compute (multiply-accumulates)")
     right.set_xscale("log")
-    right.xaxis.set_minor_locator(LogLocator(subs=(2.0, 5.0)))  # labelled within one decade
+    within_a_decade = ticker("LogLocator", subs=(2.0, 5.0))  # labelled there, too
+    right.xaxis.set_minor_locator(within_a_decade)
     for axes in (left, right):
         scale_losses(axes, drawn)
         axes.grid(alpha=0.3)
@@ -107,4 +106,4 @@ def scale_losses(axes, losses):
 
 def ticks():
     """Ticks of a logarithmic axis that spans less than a decade or two."""
-    return LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0))
+    return ticker("LogLocator", subs=(1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0))

@@ -2,9 +2,7 @@
 
 from statistics import median
 
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
-
+from .canvas import blank, ticker
 from .looks import STYLES
 
 
@@ -22,7 +20,7 @@ def scaling(record):
         One style a number of workers; the grey line is proportional to n or d and ends in the
         last point of the first of them.
     """
-    figure = Figure(figsize=(10, 4.4), layout="constrained")
+    figure = blank(10, 4.4)
     labels = {"n": "directions n", "d": "parameters d"}
     for axes, axis in zip(figure.subplots(1, 2), ("n", "d"), strict=True):
         points = sorted((p for p in record["points"] if p["axis"] == axis), key=lambda p: p[axis])
@@ -64,7 +62,7 @@ def steps(record, floors):
     networks = list(dict.fromkeys(cell["network"] for cell in cells))
     libraries = list(dict.fromkeys(cell["library"] for cell in cells))
     styles = dict(zip(libraries, STYLES, strict=False))
-    figure = Figure(figsize=(3.6 + 3.2 * len(networks), 4.2), layout="constrained")
+    figure = blank(3.6 + 3.2 * len(networks), 4.2)
     panels = figure.subplots(1, len(networks), squeeze=False, sharey=True)[0]
     methods = list(dict.fromkeys(cell["method"] for cell in cells))
     for axes, network in zip(panels, networks, strict=True):
@@ -78,9 +76,9 @@ def steps(record, floors):
                 style = styles[cell["library"]] | {"linestyle": ""}
                 axes.plot(1e3 * median(cell["seconds"]), place, markersize=7, **style)
         axes.set(xscale="log", xlabel="milliseconds a step", title=network)
-        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+        axes.xaxis.set_major_locator(ticker("LogLocator", subs=(1.0, 3.0)))
         axes.xaxis.set_major_formatter("{x:g}")
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.xaxis.set_minor_formatter(ticker("NullFormatter"))
         axes.set_yticks(range(len(methods)), methods)
         axes.grid(alpha=0.3, axis="x")
         axes.spines[["top", "right"]].set_visible(False)

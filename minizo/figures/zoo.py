@@ -2,9 +2,7 @@
 
 from statistics import fmean
 
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
-
+from .canvas import blank, ticker
 from .looks import STYLES, endless
 
 
@@ -26,7 +24,7 @@ def zoo(rows, title):
     for row in rows:
         groups.setdefault(row.method.group, []).append(row)
     height = 1.8 + 0.23 * (len(rows) + len(groups))
-    figure = Figure(figsize=(10.5, height), layout="constrained")
+    figure = blank(10.5, height)
     left, right = figure.subplots(1, 2, sharey=True)
     names, place = [], 0
     styles = endless(STYLES)
@@ -52,9 +50,9 @@ def zoo(rows, title):
     left.set_xlabel("test accuracy, %")
     right.set_xlabel("training loss, nats")
     right.set_xscale("log")
-    right.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    right.xaxis.set_major_locator(ticker("LogLocator", subs=(1.0, 2.0, 5.0)))
     right.xaxis.set_major_formatter("{x:g}")
-    right.xaxis.set_minor_formatter(NullFormatter())
+    right.xaxis.set_minor_formatter(ticker("NullFormatter"))
     for axes in (left, right):
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)

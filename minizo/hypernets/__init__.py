@@ -5,3 +5,7 @@ from .mamba import Mamba
 from .mlp import MLP
 
 __all__ = ["LSTM", "MLP", "Mamba"]
+
+
+def __dir__():
+    return __all__

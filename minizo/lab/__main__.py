@@ -2,8 +2,14 @@
 
 import sys
 
+from . import runner
 from .experiments import EXPERIMENTS, PARTS
-from .runner import main
+
+
+def main(argv=None):
+    """Run the command; returns its exit code."""
+    return runner.main(EXPERIMENTS, PARTS, argv)
+
 
 if __name__ == "__main__":
-    sys.exit(main(EXPERIMENTS, PARTS))
+    sys.exit(main())

@@ -17,6 +17,7 @@ import numpy as np
 
 from .. import backend
 from ..commands import Parser, guarded
+from ..commands.completion import offer
 from ..commands.running import new_folder
 from ..errors import InputError, nearest, require
 from ..figures import save
@@ -195,8 +196,8 @@ def write_report(folder, experiment, report):
     save(experiment.picture(report, title), folder / f"{experiment.name}.png")
 
 
-def build_parser():
-    """The command's flags."""
+def build_parser(table, parts):
+    """The command's flags, and the names that a shell may offer."""
     parser = Parser(
         prog="python -m minizo.lab",
         description="Theory against numbers: without a name, lists the experiments; with names, "
@@ -206,7 +207,8 @@ def build_parser():
         "Exit codes: 0 if every claim holds, 1 if one does not, 2 for bad input.",
     )
     add = parser.add_argument
-    add("names", nargs="*", metavar="NAME", help="experiments (B-2), or a part of them (B)")
+    help_text = "experiments (B-2), or a part of them (B)"
+    offer(add("names", nargs="*", metavar="NAME", help=help_text), [*table, *parts])
     add("--all", action="store_true", help="every experiment")
     add("--large", action="store_true", help="the large sizes: minutes, not seconds")
     add("--seed", type=int, default=0, help="seed of everything random (default: 0)")
@@ -229,4 +231,4 @@ def main(table, parts, argv=None):
         Letter -> title, in the order of the listing.
     argv : list of str, optional
     """
-    return guarded(lambda: work(build_parser().parse_args(argv), table, parts))
+    return guarded(lambda: work(build_parser(table, parts).parse_args(argv), table, parts))

@@ -82,3 +82,7 @@ __all__ = [
     "Stack",
     "ZeroPad",
 ]
+
+
+def __dir__():
+    return __all__

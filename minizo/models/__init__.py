@@ -40,6 +40,11 @@ __all__ = [
     "weights",
 ]
 
+
+def __dir__():
+    return __all__
+
+
 # What commands call them. Each takes those of the keywords that `GIVEN` names, from the data and
 # from the activation chosen, which it needs, and settings of its own.
 GIVEN = ("input_shape", "classes", "activation", "vocabulary", "context")

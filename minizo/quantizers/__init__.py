@@ -81,3 +81,7 @@ __all__ = [
     "Xnor",
     "rms",
 ]
+
+
+def __dir__():
+    return __all__

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import replace
+from functools import cache
 
 from .. import data, sweep
 from ..commands import Parser
@@ -61,9 +62,11 @@ def places(arguments, stem):
     does; runs are kept in ``--folder``, by default ``runs/`` and ``stem``.
     """
     folder = make_folder(arguments.folder or f"runs/{stem}", "--folder")
+    loaded = cache(lambda load: load())  # once, and told once, whatever has to be drawn
 
     def run(cases, load=None):
-        return sweep.run(cases, load or data.mnist, folder, arguments.workers, arguments.quiet)
+        load = load or data.mnist
+        return sweep.run(cases, load, folder, arguments.workers, arguments.quiet, data=loaded(load))
 
     return run, make_folder(arguments.out, "--out") if arguments.out else folder
 

@@ -5,10 +5,9 @@ import math
 from dataclasses import dataclass
 from statistics import fmean
 
-from matplotlib.figure import Figure
-
 from .. import report
 from ..compare.statistics import paired
+from ..figures.canvas import blank
 from ..figures.comparison import dots, mean_interval
 from ..figures.looks import styles
 from ..optim import SGD, Adam
@@ -277,7 +276,7 @@ def picture(found, title):
         base = {"FSG": found.adam["FSG"]}
         panels = [("Test accuracy minus that of FSG as it is", base | changes, "FSG")]
     style = styles(["all"])["all"]
-    figure = Figure(figsize=(2.5 + 4.5 * len(panels), 5.2), layout="constrained")
+    figure = blank(2.5 + 4.5 * len(panels), 5.2)
     places = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, (heading, results, against) in zip(places, panels, strict=True):
         names = [name for name in results if name != against]

@@ -2,11 +2,10 @@
 
 from statistics import fmean
 
-from matplotlib.figure import Figure
-
 from .. import report
 from ..compare import paired
 from ..compare.statistics import FEWEST
+from ..figures.canvas import blank
 from ..figures.looks import MARKERS, styles
 
 BETAS = ("FOGZO, beta 1 - 1e-7", "FOGZO, beta 1 - 1e-5", "FOGZO, beta 1 - 1e-4")
@@ -199,7 +198,7 @@ def picture(results, methods, title):
     """Differences to the STE with their intervals, a row a cell; a marker a method."""
     results, methods = with_chosen(results, methods)
     shown, cells = [m for m in methods if m != "STE"], cells_of(results)
-    figure = Figure(figsize=(9.0, 2.4 + 0.75 * len(cells)), layout="constrained")
+    figure = blank(9.0, 2.4 + 0.75 * len(cells))
     axes, style = figure.subplots(), styles(methods)
     axes.axvline(0.0, color="#777777", lw=1)
     for place, cell in enumerate(cells):

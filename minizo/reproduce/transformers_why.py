@@ -8,11 +8,11 @@ direction lacks.
 import json
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from .. import FOGZO, SPSA, STE, Batch, Step, fit, models, report
 from .. import quantizers as q
 from ..compare import interval
+from ..figures.canvas import blank
 from ..figures.looks import STYLES
 from ..files import write_text
 from ..lab.measure import draw, measure, reference
@@ -222,7 +222,7 @@ def rows(found):
 def picture(found, title):
     """The share of negative slopes in a run, a row a setting, with its interval."""
     lines = [(name, value, slope_line(records)) for (name, value), records in found.items()]
-    figure = Figure(figsize=(8.0, 1.6 + 0.27 * len(lines)), layout="constrained")
+    figure = blank(8.0, 1.6 + 0.27 * len(lines))
     axes, names = figure.subplots(), list(dict.fromkeys(name for name, *_ in lines))
     for place, (name, _, line) in enumerate(lines):
         style = STYLES[names.index(name) % len(STYLES)]

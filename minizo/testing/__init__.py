@@ -40,3 +40,7 @@ __all__ = [
     "check_optimizer",
     "check_quantizer",
 ]
+
+
+def __dir__():
+    return __all__

@@ -129,7 +129,8 @@ def corrected(k):
     """The bound that is proved in the module's text.
 
     >>> exact = Known(100, 0.1, 0.5, 1.0, 1.0, 1.0, 2.0)
-    >>> round(float(corrected(exact) - squared(exact)), 6)  # alpha beta b (b-a) G S / (a (1-beta)^2)
+    >>> # alpha beta b (b-a) G S / (a (1-beta)^2)
+    >>> round(float(corrected(exact) - squared(exact)), 6)
     0.4
     >>> float(corrected(exact._replace(beta=0.0)) - squared(exact._replace(beta=0.0)))
     0.0
