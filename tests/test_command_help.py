@@ -7,7 +7,7 @@ import pytest
 
 import minizo
 from minizo import __main__ as listing
-from minizo import cifar, gallery, mnist, quantizers, text
+from minizo import cifar, gallery, learn, mnist, quantizers, text
 from minizo.bench import __main__ as bench
 from minizo.commands import explain, parts
 from minizo.commands.flags import FLAGS, IMAGES, TEXT, written
@@ -40,6 +40,7 @@ COMMANDS = {
     "gallery": (gallery.main, "--pict file"),
     "lab": (partial(runner.main, EXPERIMENTS, PARTS), "A-1 --larg"),
     "microscope": (microscope.main, "--draw 3"),
+    "learn": (learn.main, "--no-ope"),
     "minizo": (listing.main, "--versio"),
 }
 EVERY = pytest.mark.parametrize("main, flags", COMMANDS.values(), ids=COMMANDS)
@@ -172,7 +173,7 @@ def test_the_listing(command):
     code, out, _ = command(listing.main)
     assert code == 0 and max(map(len, out.splitlines())) <= 80
     found = {line[:24].split()[-1] for line in out.splitlines()[2:]}
-    assert found == set(COMMANDS) - {"minizo"}
+    assert found == set(COMMANDS) - {"minizo"} | {"nano"}  # which has no flags
     code, out, _ = command(listing.main, "reproduce")
     assert code == 0 and {line.split()[0] for line in out.splitlines()[2:]} == {"reproduce"}
     assert "did you mean 'mnist'?" in command(listing.main, "minst")[2]

@@ -13,7 +13,8 @@ from minizo.files import published
 
 ROOT = Path(__file__).parent.parent
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())
-SHIPPED = SETTINGS["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+FORCED = SETTINGS["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+SHIPPED = {source: place for source, place in FORCED.items() if source != "notebooks"}
 
 
 def cells(notebook):
