@@ -46,7 +46,7 @@ def test_a_command_is_the_module_of_its_name(command, corners, tmp_path):
 @pytest.mark.parametrize(
     "words, hint",
     [
-        ("mnits", "'mnits'; did you mean 'mnist'? (known: mnist,"),
+        ("mnits", "'mnits'; did you mean 'mnist'? (known: nano,"),
         ("reproduce fgs", "'reproduce fgs'; did you mean 'reproduce fsg'? (known: reproduce mn"),
         ("fsg", "'fsg'; did you mean 'reproduce fsg'?"),
         ("mnits --steps 3", "unknown flag --steps"),
