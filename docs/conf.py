@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+from docutils import nodes
 from latex2mathml.converter import convert
 
 HERE = Path(__file__).resolve().parent
@@ -56,7 +57,7 @@ pygments_style = "friendly"
 
 def resolve(app, env, node, contnode):
     """Link a name by its end if that is unique, and leave any other name as it is written."""
-    if node.get("refdomain") != "py" or node.get("reftype") != "obj":
+    if node.get("refdomain") != "py":
         return None
     domain, end = env.get_domain("py"), "." + node["reftarget"].removesuffix("()").lstrip(".~")
     found = {entry[0] for entry in domain.objects.items() if f".{entry[0]}".endswith(end)}
@@ -66,8 +67,6 @@ def resolve(app, env, node, contnode):
     (name,) = found
     entry = domain.objects[name]
     uri = app.builder.get_relative_uri(node["refdoc"], entry.docname) + "#" + entry.node_id
-    from docutils import nodes
-
     return nodes.reference("", "", contnode, internal=True, refuri=uri, reftitle=name)
 
 
@@ -75,8 +74,6 @@ def mathml(display):
     """Return what writes a formula as MathML, which browsers show without a script."""
 
     def visit(translator, node):
-        from docutils import nodes
-
         tag, kind = ("div", "block") if display else ("span", "inline")
         text = convert(node.astext(), display=kind)
         translator.body.append(f'<{tag} class="math-{kind}">{text}</{tag}>')
@@ -89,8 +86,5 @@ def setup(app):
     """Prepare docstrings before numpydoc reads them, and formulas in MathML."""
     app.connect("autodoc-process-docstring", docstrings.prepare, priority=100)
     app.connect("missing-reference", resolve)
-    app.registry.add_translation_handlers
-    from docutils import nodes
-
     app.add_node(nodes.math, override=True, html=(mathml(False), None))
     app.add_node(nodes.math_block, override=True, html=(mathml(True), None))

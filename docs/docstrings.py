@@ -38,16 +38,27 @@ def rst(lines):
             within = last
             out += [" " * last + "::", "", line]
             continue
+        # `name : type` with its lines below, outside of the sections that numpydoc reads
+        named = re.match(r"\w[\w, .]* : ", line) and here == 0 and not sectioned(lines[:index])
+        if (named or here < last) and not fresh and not sectioned(lines[:index]):
+            out.append("")
         last = here
         out.append(line if line.lstrip().startswith((">>>", "...")) else escaped(line))
     return out
 
 
+def sectioned(lines):
+    """Whether a section of numpydoc's has begun."""
+    return any(line in SECTIONS for line in lines)
+
+
 def escaped(line):
-    """Return a line of prose whose ``|``, and underscores at the end of a word, are escaped."""
-    parts = re.split(r"(``.*?``|`[^`]*`)", line)
-    parts[::2] = [re.sub(r"\||(?<=\w)_(?=\W|$)", r"\\\g<0>", part) for part in parts[::2]]
-    return "".join(parts)
+    """Return a line of prose whose ``|``, lone ``*`` and final underscores are escaped."""
+    kept = r"(``.*?``|`[^`]*`|(?<!\w)\*\*?[^\s*](?:[^*]*[^\s*])?\*\*?(?!\w))"
+    bullet = re.match(r"\s*(\* )?", line).group()
+    parts = re.split(kept, line[len(bullet) :])
+    parts[::2] = [re.sub(r"\||\*|(?<=\w)_(?=\W|$)", r"\\\g<0>", part) for part in parts[::2]]
+    return bullet + "".join(parts)
 
 
 def prepare(app, what, name, thing, options, lines):

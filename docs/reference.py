@@ -28,6 +28,10 @@ GROUPS = {
     "Laboratory": ["minizo.lab"],
 }  # fmt: skip
 
+# the page of a name is reached from that of its group: a menu of 400 entries helps nobody, and
+# makes every page slow
+ORPHAN = [":orphan:", ""]
+
 
 def modules(name):
     """Return the modules of an entry of `GROUPS`: the laboratory has many, any other one."""
@@ -108,13 +112,13 @@ def pages():
     ]  # fmt: skip
     out = {"reference/index.rst": index}
     for title, group in found.items():
-        page, stubs = heading(title), []
+        page = heading(title)
         for module, names in group.items():
             if module.startswith("minizo.lab."):  # one page a module, with all that it has
-                out[f"reference/{module}.rst"] = heading(module) + [
+                out[f"reference/{module}.rst"] = ORPHAN + heading(module) + [
                     f".. automodule:: {module}", "   :members:", "",
                 ]  # fmt: skip
-                stubs.append(module)
+                page += [f"- `{module}`"]
                 continue
             if len(group) > 1 and title != "Laboratory":
                 page += heading(module, "-")
@@ -136,9 +140,7 @@ def pages():
                 page += ["Also here, by a shorter name:", ""]
                 page += [f"- ``{module}.{n}`` is `{home}`" for n, home in elsewhere.items()]
                 page += [""]
-            stubs += [f"{module}.{name}" for name in shown]
             out |= {f"reference/{module}.{name}.rst": stub(module, name) for name in shown}
-        page += [".. toctree::", *([] if title == "Laboratory" else ["   :hidden:"]), "", *(f"   {name}" for name in stubs), ""]
         out[f"reference/{slug(title)}.rst"] = page
     return {path: "\n".join(lines) for path, lines in out.items()}
 
@@ -149,7 +151,7 @@ def stub(module, name):
     kind = "autoclass" if inspect.isclass(thing) else "autofunction"
     if inspect.isclass(thing) and issubclass(thing, BaseException):
         kind = "autoexception"
-    return [
+    return ORPHAN + [
         *heading(f"{module}.{name}"), f".. currentmodule:: {module}", "", f".. {kind}:: {name}",
         *(["   :members:", "   :show-inheritance:"] if kind == "autoclass" else []), "",
     ]  # fmt: skip
