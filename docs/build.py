@@ -10,7 +10,9 @@ import argparse
 import importlib.util
 import sys
 import webbrowser
+from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -81,6 +83,9 @@ def main(argv=None):
     source, html = BUILD / "source", BUILD / "html"
     if failed := sphinx(source, html, assemble(source, arguments.executed)):
         return failed
+    if found := faults(html):
+        print("\n".join(found), file=sys.stderr)
+        return 1
     print(f"pages: {html / 'index.html'}")
     if not arguments.no_open:
         webbrowser.open((html / "index.html").as_uri())
@@ -103,6 +108,42 @@ def sphinx(source, html, ran):
         )  # fmt: skip
         app.build()
     return app.statuscode
+
+
+class Page(HTMLParser):
+    """What an HTML page links to, and the places in it that can be linked to."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.links, self.places, self.nameless = set(), set(), []
+        self.feed(path.read_text())
+
+    def handle_starttag(self, tag, attributes):
+        """Note links, names and pictures without a text in their place."""
+        found = dict(attributes)
+        self.places.add(found.get("id"))
+        self.links |= {found[key] for key in ("href", "src") if found.get(key)}
+        if tag == "img" and not found.get("alt"):
+            self.nameless.append(found.get("src"))
+
+
+def faults(html):
+    """Return sentences on links within the pages that lead nowhere, and pictures without a text."""
+    pages = {path.resolve(): Page(path) for path in html.rglob("*.html")}
+    found = []
+    for path, page in pages.items():
+        name = path.relative_to(html.resolve())
+        found += [f"{name}: the picture {src} has no alt text" for src in page.nameless]
+        for link in page.links:
+            url = urlsplit(link)
+            if url.scheme or url.netloc:
+                continue
+            target = (path.parent / unquote(url.path)).resolve() if url.path else path
+            known = target in pages and (not url.fragment or unquote(url.fragment)
+                                         in pages[target].places)  # fmt: skip
+            if not (known or target not in pages and target.is_file()):
+                found.append(f"{name}: the link {link} leads nowhere")
+    return sorted(found)
 
 
 def refuse(sentence):

@@ -199,7 +199,9 @@ def draw_run(cls):
     if cls is not estimators.STE:
         above.plot(reference.records["step"], reference.records["train_loss"], ":", color="#777777",
                    label="STE")  # fmt: skip
-    above.plot(steps, run.records["train_loss"], color=figures.STYLES[0]["color"], label=cls().label)
+    above.plot(
+        steps, run.records["train_loss"], color=figures.STYLES[0]["color"], label=cls().label
+    )
     for k in range(SHOWN):
         style = figures.STYLES[k]
         below.plot(steps, run.records[f"w{k}"], color=style["color"], linewidth=1.2)
@@ -316,8 +318,11 @@ def quantizer_page(name, cls, noises):
 def cost_of_quantizer(cls):
     """Return the lines on what a quantiser costs."""
     levels = cls().levels
-    bits = f"{levels} levels, {(levels - 1).bit_length()} bits a weight" if levels else (
-        "The levels are not fixed" if cls is not quantizers.FullPrecision else "Real numbers")
+    bits = (
+        f"{levels} levels, {(levels - 1).bit_length()} bits a weight"
+        if levels
+        else ("The levels are not fixed" if cls is not quantizers.FullPrecision else "Real numbers")
+    )
     more = "Cost in addition" in (cls.__doc__ or "") or "Cost: " in (cls.__doc__ or "")
     bits = bits.replace(" 1 bits", " 1 bit")
     return [f"{bits} with the defaults. No pass of the batch beyond those of the estimator"
@@ -397,5 +402,3 @@ def files():
         pages[f"estimator-{name}"] = estimator_page(name, cls)
     written = {f"gallery/{name}.rst": "\n".join(lines).encode() for name, lines in pages.items()}
     return written | {f"gallery/{name}": image for name, image in pictures.items()}
-
-

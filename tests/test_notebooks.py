@@ -1,5 +1,10 @@
-"""Every notebook runs from top to bottom, and its own assertions hold."""
+"""Every notebook runs from top to bottom, and its own assertions hold.
 
+With ``MINIZO_EXECUTED`` it stays, with its outputs, in the folder of that name: `docs/build.py`
+takes it from there, and does not run it again.
+"""
+
+import os
 from pathlib import Path
 
 import pytest
@@ -25,3 +30,7 @@ def test_notebook_runs(path, monkeypatch):
     client = nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3")
     client.execute(cwd=str(path.parent))
     assert all(cell.execution_count for cell in notebook.cells if cell.cell_type == "code")
+    if folder := os.environ.get("MINIZO_EXECUTED"):
+        kept = Path(folder) / path.name
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(notebook, kept)
