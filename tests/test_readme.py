@@ -1,11 +1,15 @@
 """The README's commands and code are those that work."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
 import minizo
+from minizo import __main__ as front
+from minizo.commands import cases, training
+from minizo.commands.sources import settled
 from minizo.data import synthetic_digits
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
@@ -34,3 +38,19 @@ def test_readme_has_the_commands_that_ci_runs():
     assert len(re.findall(r"^python3 -m venv .*-m minizo\.mnist$", README, re.M)) == 1
     assert len(re.findall(r"^python3 -m venv .*-m pytest -n auto$", README, re.M)) == 1
     assert not re.search(r"@[A-Z0-9]+@", README)  # no placeholder is left
+
+
+def test_it_is_a_front_door():
+    assert len(README.splitlines()) <= 130
+
+
+@pytest.mark.parametrize("line", re.findall(r"^minizo (?:mnist|cifar|text).*", README, re.M))
+def test_readme_commands_are_understood(line, monkeypatch, capsys):
+    """Flags, names and settings of each; nothing is trained."""
+    monkeypatch.setattr(training, "train", lambda command, defaults, given, kind: len(
+        cases.cases(settled(defaults, given))) == 0)  # fmt: skip
+    try:
+        code = front.main(shlex.split(line, comments=True)[1:])
+    except SystemExit as stop:  # --help
+        code = stop.code
+    assert code == 0, capsys.readouterr().err
