@@ -107,7 +107,7 @@ def sphinx(source, html, ran):
             source, HERE, html, BUILD / "doctrees", "html", settings, status=None,
             warningiserror=True,
         )  # fmt: skip
-        app.build()
+        app.build(force_all=True)  # a page's menu shows all other pages
     return app.statuscode
 
 
@@ -124,7 +124,7 @@ class Page(HTMLParser):
         found = dict(attributes)
         self.places.add(found.get("id"))
         self.links |= {found[key] for key in ("href", "src") if found.get(key)}
-        if tag == "img" and not found.get("alt"):
+        if tag == "img" and found.get("alt") in (None, "", found.get("src")):
             self.nameless.append(found.get("src"))
 
 

@@ -70,6 +70,23 @@ def resolve(app, env, node, contnode):
     return nodes.reference("", "", contnode, internal=True, refuri=uri, reftitle=name)
 
 
+def public_bases(app, name, thing, options, bases):
+    """Show the public classes that a private base stands on in its place."""
+    while any(base.__name__.startswith("_") for base in bases):
+        bases[:] = [
+            one
+            for base in bases
+            for one in (base.__bases__ if base.__name__.startswith("_") else [base])
+        ]
+
+
+def name_pictures(app, doctree):
+    """Give the pictures that notebooks draw a text in their place."""
+    if app.env.docname.startswith("notebooks/"):
+        for image in doctree.findall(nodes.image):
+            image.setdefault("alt", "Picture that the code above draws")
+
+
 def mathml(display):
     """Return what writes a formula as MathML, which browsers show without a script."""
 
@@ -85,6 +102,8 @@ def mathml(display):
 def setup(app):
     """Prepare docstrings before numpydoc reads them, and formulas in MathML."""
     app.connect("autodoc-process-docstring", docstrings.prepare, priority=100)
+    app.connect("autodoc-process-bases", public_bases)
+    app.connect("doctree-read", name_pictures)
     app.connect("missing-reference", resolve)
     app.add_node(nodes.math, override=True, html=(mathml(False), None))
     app.add_node(nodes.math_block, override=True, html=(mathml(True), None))

@@ -7,6 +7,8 @@ SECTIONS = (
     "Parameters", "Attributes", "Returns", "Raises", "Notes", "References", "Examples", "Yields",
 )  # fmt: skip
 
+TEXT = ".. code-block:: text"  # not "::", which would colour an equation as if it were Python
+
 
 def indent(line):
     """Return the number of spaces that a line begins with."""
@@ -21,7 +23,7 @@ def rst(lines):
     themselves.
 
     >>> rst(["As in", "", "    G = g / ||g||", "", "with |g| = 1."])
-    ['As in', '', '::', '', '    G = g / ||g||', '', 'with \\\\|g\\\\| = 1.']
+    ['As in', '', '.. code-block:: text', '', '    G = g / ||g||', '', 'with \\\\|g\\\\| = 1.']
     """
     out, last, within = [], 0, None
     for index, line in enumerate(lines):
@@ -36,7 +38,7 @@ def rst(lines):
         fresh = index == 0 or not lines[index - 1].strip()
         if index and fresh and here >= last + 4 and not line.lstrip().startswith(">>>"):
             within = last
-            out += [" " * last + "::", "", line]
+            out += [" " * last + TEXT, "", line]
             continue
         # `name : type` with its lines below, outside of the sections that numpydoc reads
         named = re.match(r"\w[\w, .]* : ", line) and here == 0 and not sectioned(lines[:index])

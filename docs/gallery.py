@@ -9,7 +9,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from docstrings import rst, sections
+from docstrings import TEXT, rst, sections
 from matplotlib.figure import Figure
 
 from minizo import Objective, data, estimators, figures, fit, models, optim, quantizers
@@ -33,6 +33,8 @@ RECORDS = {
     "fsg": "Ten seeds of a binary 784-10-10 with batch normalisation on MNIST, 100 steps of 100, "
     "each method at its best rate with SGD, then with Adam (`minizo.reproduce.fsg`).",
 }
+# columns of these that a page has no room for
+LEFT_OUT = ("se", "median", "worst", "diverged", "could show", "minus frozen")
 
 
 # The fair comparisons ---------------------------------------------------------------------------
@@ -229,7 +231,7 @@ def block(text, indent=3):
 def listing(rows):
     """Return a table in reStructuredText."""
     names = list(rows[0])
-    lines = [".. list-table::", "   :header-rows: 1", ""]
+    lines = [".. list-table::", "   :header-rows: 1", "   :class: records", ""]
     for row in [dict(zip(names, names, strict=True)), *rows]:
         for index, name in enumerate(names):
             mark = "* -" if index == 0 else "  -"
@@ -243,7 +245,7 @@ def equation(cls):
     prose = sections(cls)[""]
     first, _, rest = prose.partition("\n")
     formula = re.search(r" = | <- ", first) and not first.startswith("`")
-    lines = ["::", "", *block(first)] if formula else [*rst([first]), ""]
+    lines = [TEXT, "", *block(first)] if formula else [*rst([first]), ""]
     return lines + rst(rest.splitlines()) + [""]
 
 
@@ -275,17 +277,17 @@ def comparison(found):
         if rows:
             path = f"/figures/{name}.txt"
             lines += [RECORDS[name] + f" All of it: :download:`{name}.txt <{path}>`.", ""]
-            lines += listing(rows)
+            lines += listing([{k: row[k] for k in row if k not in LEFT_OUT} for row in rows])
     return lines
 
 
 def three_lines(quantizer, estimator):
     """Return the lines of code that train with a quantiser and an estimator."""
     return ["Three lines", "-----------", "", ".. code-block:: python", ""] + block(
-        "net = minizo.models.mlp(784, 10, 10)\n"
-        f"objective = minizo.Objective(net, minizo.quantizers.{quantizer}())\n"
-        f"run = minizo.fit(objective, minizo.data.mnist(), {estimator}(), minizo.optim.Adam(0.01), "
-        "steps=1200)"
+        "objective = minizo.Objective(\n"
+        f"    minizo.models.mlp(784, 10, 10), minizo.quantizers.{quantizer}()\n)\n"
+        f"rule, optimizer = {estimator}(), minizo.optim.Adam(0.01)\n"
+        "run = minizo.fit(objective, minizo.data.mnist(), rule, optimizer, steps=1200)"
     )
 
 
@@ -307,8 +309,8 @@ def quantizer_page(name, cls, noises):
             f"   {entry.name}. The noise that the slope implies: {noises[index]}."
         )
     lines += heading("Equation", "-") + equation(cls) + file_lines(cls, QUANTIZERS)
-    notes = sections(cls).get("Notes", "")
-    lines += rst(notes.splitlines()) + [""]
+    if notes := sections(cls).get("Notes"):
+        lines += heading("Notes", "-") + rst(notes.splitlines()) + [""]
     lines += heading("Source", "-") + source(cls)
     lines += heading("Cost", "-") + cost_of_quantizer(cls)
     lines += three_lines(cls.__name__, "minizo.STE") + command(f"--quantizer {name}")
@@ -342,8 +344,8 @@ def estimator_page(name, cls):
         "defaults, one seed: how it moves, and no comparison."
     )
     lines += heading("Equation", "-") + equation(cls) + file_lines(cls, ESTIMATORS)
-    notes = sections(cls).get("Notes", "")
-    lines += rst(notes.splitlines()) + [""]
+    if notes := sections(cls).get("Notes"):
+        lines += heading("Notes", "-") + rst(notes.splitlines()) + [""]
     lines += heading("Source", "-") + source(cls)
     lines += heading("Cost", "-") + cost_of_estimator(run)
     using = f"minizo.estimators.{cls.__name__}"
@@ -378,7 +380,7 @@ def index_page():
     }
     names = []
     for title, (kind, table, shows) in told.items():
-        lines += heading(title, "-") + [shows.capitalize() + ".", ""]
+        lines += heading(title, "-") + [shows[0].upper() + shows[1:] + ".", ""]
         lines += [".. container:: thumbnails", ""]
         for name, cls in table.items():
             lines += block(

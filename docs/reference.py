@@ -116,7 +116,7 @@ def pages():
         for module, names in group.items():
             if module.startswith("minizo.lab."):  # one page a module, with all that it has
                 out[f"reference/{module}.rst"] = ORPHAN + heading(module) + [
-                    f".. automodule:: {module}", "   :members:", "",
+                    f".. automodule:: {module}", f"   :{members(module)}:", "",
                 ]  # fmt: skip
                 page += [f"- `{module}`"]
                 continue
@@ -143,6 +143,11 @@ def pages():
             out |= {f"reference/{module}.{name}.rst": stub(module, name) for name in shown}
         out[f"reference/{slug(title)}.rst"] = page
     return {path: "\n".join(lines) for path, lines in out.items()}
+
+
+def members(module):
+    """Return what is shown of a module: all that it has, of a package what it says."""
+    return "no-members" if hasattr(import_module(module), "__path__") else "members"
 
 
 def stub(module, name):
