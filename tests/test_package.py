@@ -1,10 +1,12 @@
 """The package as a whole: what importing it costs, and what it shows."""
 
 import pkgutil
+import re
 import subprocess
 import sys
 from importlib import import_module
 from inspect import ismodule
+from pathlib import Path
 
 import pytest
 
@@ -84,3 +86,11 @@ def test_a_run_is_shown_in_a_few_lines(toy, toy_net):
     assert "seed=0" in text and f"train_loss={run.final('train_loss'):.4g}" in text
     run.settings["estimator"] = "Mine(" + "0.123, " * 1000 + ")"
     assert len(repr(run).splitlines()) <= 12 and " ..." in repr(run)
+
+
+def test_the_citation_is_of_this_version():
+    """And says when it was released."""
+    root = Path(minizo.__file__).parent.parent
+    citation = (root / "CITATION.cff").read_text()
+    assert re.search(r"^version: (.*)$", citation, re.M)[1] == minizo.__version__
+    assert re.search(r"^date-released: \"\d{4}-\d\d-\d\d\"$", citation, re.M)
