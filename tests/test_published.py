@@ -1,5 +1,7 @@
 """Records of published figures: found in a clone and in an installed package alike."""
 
+import json
+import re
 import shutil
 import tomllib
 from pathlib import Path
@@ -14,12 +16,27 @@ SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())
 SHIPPED = SETTINGS["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
 
 
+def cells(notebook):
+    """The code of a notebook, as one text."""
+    held = json.loads(notebook.read_text())["cells"]
+    return "\n".join("".join(cell["source"]) for cell in held if cell["cell_type"] == "code")
+
+
 @pytest.mark.parametrize("source", SHIPPED)
 def test_what_a_wheel_holds_is_found(source):
     """Each is put where `published` looks for it, under its own name."""
     name = Path(source).name
     assert SHIPPED[source] == f"minizo/published/{name}"
     assert published(name).read_bytes() == (ROOT / source).read_bytes()
+
+
+def test_a_wheel_holds_what_is_read():
+    """No notebook and no module reads a record that an installed package has not."""
+    texts = [cells(path) for path in (ROOT / "notebooks").glob("*.ipynb")]
+    texts += [path.read_text() for path in (ROOT / "minizo").rglob("*.py")]
+    read = {name for text in texts for name in re.findall(r"published\(\s*\"([^\"]+)\"", text)}
+    assert read and read <= {Path(source).name for source in SHIPPED}
+    assert not [text for text in texts if re.search(r"open\(\"[./]*figures/", text)]
 
 
 def test_of_an_installed_package(tmp_path, monkeypatch):
