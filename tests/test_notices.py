@@ -7,6 +7,7 @@ import pytest
 from minizo import STE, cifar, data, mnist, optim, sweep, text
 from minizo.data import digits, shapes
 from minizo.reproduce import command as shared
+from minizo.reproduce import transformers_tasks as tasks
 
 CASES = [
     sweep.Case(STE(), optim.Adam(0.02), seed, steps=3, batch=5 + seed, widths=(5,))
@@ -45,3 +46,11 @@ def test_several_sweeps_of_a_command_load_once(tmp_path, capfd):
     for case in CASES:
         assert len(run([case], drawn)) == 1
     assert capfd.readouterr().err.count("continuing") == 1
+
+
+def test_transformers_load_once(places, capfd):
+    """The forecast of the time they take, and every sweep, have the same data."""
+    tasks.shakespeare.cache_clear()
+    found = [tasks.TASKS["llama"].load() for _ in range(3)]
+    tasks.shakespeare.cache_clear()  # other tests may have the real one
+    assert found[0] is found[2] and capfd.readouterr().err.count("continuing with") == 1

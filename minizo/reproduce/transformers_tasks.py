@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from .. import data, models, sweep
@@ -35,11 +35,13 @@ def fewer(found):
     return found.head(train if found.tokens else min(train, EXAMPLES), min(test, HELD_OUT))
 
 
+@cache  # the forecast, the sweeps and the cosines take the same, and tell once what is drawn
 def shakespeare():
     """Tiny Shakespeare by characters, or the language that the package draws."""
     return fewer(data.text("tinyshakespeare", context=CONTEXT, notice=data.to_stderr))
 
 
+@cache
 def images(name):
     """MNIST or CIFAR-10, or what the package draws in their place."""
     return fewer(data.load(name))
