@@ -38,7 +38,7 @@ command, lists them."""
 def main(argv=None):
     """Start a command, or list them; returns the exit code."""
     argv = sys.argv[1:] if argv is None else list(argv)
-    front = "python -m minizo" if Path(sys.argv[0]).name == "__main__.py" else "minizo"
+    front = "python -m minizo" if Path(sys.argv[0]) == Path(__file__) else "minizo"
     name, given = split(argv)
     if completion.asked():
         name, _ = split(completion.words())
