@@ -380,5 +380,6 @@ def part(
     stem = f"fsg_{name}{'_full' if full else ''}"
     write_text(out / f"{stem}.txt", text)
     write_csv(out / f"{stem}.csv", *show.csv_rows(results))
-    figures.save(show.picture(results, title), out / f"{stem}.png")
+    controls = CONTROLS if name == "cifar" else ()
+    figures.save(show.picture(results, title, controls), out / f"{stem}.png")
     return text

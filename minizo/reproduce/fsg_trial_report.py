@@ -9,7 +9,7 @@ from .. import report
 from ..compare.statistics import paired
 from ..figures.canvas import blank
 from ..figures.comparison import dots, mean_interval
-from ..figures.looks import styles
+from ..figures.looks import STYLES
 from ..optim import SGD, Adam
 from .fsg_report import final
 
@@ -138,16 +138,23 @@ HEADERS = [
 ]  # fmt: skip
 
 
+def alike(group, base):
+    """The number of seeds that end with the same loss and accuracy, to the last digit."""
+    pairs = zip(losses(group), losses(base), accuracies(group), accuracies(base), strict=True)
+    return sum(ours == theirs and right == known for ours, theirs, right, known in pairs)
+
+
 def changes_rows(found):
     """The rows of the table of changes to FSG."""
     rate, base = found.adam["FSG"]
     rows = [["as it is", report.spread(losses(base), 3), report.spread(accuracies(base), 2), "", "",
-             ""]]  # fmt: skip
+             "", ""]]  # fmt: skip
     for (what, value), (_, group) in found.changes.items():
         rows.append([
             f"{what}: {value}", report.spread(losses(group), 3),
             report.spread(accuracies(group), 2), in_words(difference(group, base)),
-            in_words(difference(group, base, losses), 3), OF_CHANGES[what],
+            in_words(difference(group, base, losses), 3), alike(group, base) or "-",
+            OF_CHANGES[what],
         ])  # fmt: skip
     return rate, rows
 
@@ -209,7 +216,7 @@ def ablations_text(found, details):
         words = verdict("changed", {"changed": group, "FSG": base}, "FSG", ())
         said.setdefault(words, []).append(f"{what} {value}")
     headers = ["", "training loss", "test accuracy, %", "minus FSG, points",
-               "training loss minus FSG's", "published"]  # fmt: skip
+               "training loss minus FSG's", "seeds the same", "published"]  # fmt: skip
     return "\n".join([
         details,
         "",
@@ -265,17 +272,16 @@ def read(path):
     return Found(adam, sgd, changes, tried)
 
 
-def picture(found, title):
+def picture(found, title, controls=()):
     """Differences of the test accuracy with their intervals: to the STE, and to FSG."""
-    changes = {f"{what}: {v}": own for (what, v), own in found.changes.items()}
-    panels = [
-        ("Adam, each at its best rate:\nminus the STE", found.adam, "STE"),
-        ("SGD .001, and the STE at its best:\nminus the STE", found.sgd, "STE"),
-    ]
-    if changes:
-        base = {"FSG": found.adam["FSG"]}
-        panels = [("Test accuracy minus that of FSG as it is", base | changes, "FSG")]
-    style = styles(["all"])["all"]
+    if found.changes:
+        panels = _near_and_far(found)
+    else:
+        panels = [
+            ("Adam, each at its best rate:\nminus the STE", found.adam, "STE"),
+            ("SGD .001, and the STE at its best:\nminus the STE", found.sgd, "STE"),
+        ]
+    looks = {False: STYLES[-1], True: STYLES[0]}  # of methods, and of controls
     figure = blank(2.5 + 4.5 * len(panels), 5.2)
     places = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, (heading, results, against) in zip(places, panels, strict=True):
@@ -285,6 +291,7 @@ def picture(found, title):
             own = difference(results[name][1], results[against][1])
             if own is None:
                 continue
+            style = looks[name in (*controls, AT_BEST)]
             dots(axes, place, own.values, style)
             mean_interval(axes, place, own.mean, own.interval, style)
         axes.set_yticks(range(len(names)), names)
@@ -293,6 +300,21 @@ def picture(found, title):
         axes.set_xlabel("test accuracy, points (right: better)")
         axes.grid(axis="x", alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-    figure.suptitle(f"{title}\nmean and 95 % interval over seeds; dots: single seeds",
+    marks = f"; circles: controls, {AT_BEST}" if controls else ""
+    figure.suptitle(f"{title}\nmean and 95 % interval over seeds; dots: single seeds{marks}",
                     fontsize="medium")  # fmt: skip
     return figure
+
+
+def _near_and_far(found, points=5.0):
+    # the panels of the changes: what differs little from FSG, and what is far from it
+    base, near, far = found.adam["FSG"], {}, {}
+    for (what, value), own in found.changes.items():
+        apart = difference(own[1], base[1])
+        side = near if apart is None or abs(apart.mean) < points else far
+        side[f"{what}: {value}"] = own
+    named = [
+        ("FSG with one setting changed:\nminus FSG as it is", near),
+        ("The same, far off", far),
+    ]
+    return [(heading, {"FSG": base} | side, "FSG") for heading, side in named if side]
