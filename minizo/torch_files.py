@@ -83,10 +83,10 @@ def read(path):
     Parameters
     ----------
     path : str or path-like
-        A file that ``torch.save`` wrote (with any ``pickle_protocol``): of a state dict, or of a dict that has one among other
-        things (epoch, optimiser ...), as ``state_dict``, ``model_state_dict``, ``model``, ``net``,
-        ``network`` or ``weights``. A prefix that all names share, such as the ``module.`` of
-        parallel training, is left out.
+        A file that ``torch.save`` wrote, with any ``pickle_protocol``: of a state dict, or of a
+        dict that has one among other things (epoch, optimiser ...), as ``state_dict``,
+        ``model_state_dict``, ``model``, ``net``, ``network`` or ``weights``. A prefix that all
+        names share, such as the ``module.`` of parallel training, is left out.
 
     Returns
     -------
@@ -187,11 +187,13 @@ NAMES = {
     # beside the tensors: options, counts of a schedule, bytes, sets, devices, numbers of NumPy
     **dict.fromkeys(
         (
-            "argparse Namespace", "collections Counter", "_codecs encode", "__builtin__ bytes",
+            "argparse Namespace", "pathlib PosixPath", "pathlib WindowsPath",
+            "collections Counter", "_codecs encode", "__builtin__ bytes",
             "__builtin__ set", "__builtin__ frozenset", "builtins set", "builtins frozenset",
-            "torch device", "numpy dtype", "numpy.core.multiarray scalar",
-            "numpy._core.multiarray scalar", "numpy.core.multiarray _reconstruct",
-            "numpy._core.multiarray _reconstruct",
+            "torch device", "numpy dtype",
+            "numpy.core.multiarray scalar", "numpy._core.multiarray scalar",
+            "numpy.core.multiarray _reconstruct", "numpy._core.multiarray _reconstruct",
+            "numpy.core.numeric _frombuffer", "numpy._core.numeric _frombuffer",
         ),
         _beside,
     ),
@@ -257,8 +259,9 @@ def _zip(path, data):
 
 def _old(path, data):
     file, kinds = io.BytesIO(data), {}
-    first = data.startswith(b"\x80\x02\x8a\x0a")  # PROTO 2, LONG1 of ten bytes
-    known = first and pickles.read(path, file, {}, HOLDS) == MAGIC
+    known = (
+        MAGIC.to_bytes(10, "little") in data[:32] and pickles.read(path, file, {}, HOLDS) == MAGIC
+    )
     require_file(
         known, path, "is no file of torch.save",
         "give one, or a checkpoint, an export or a run folder of minizo",
