@@ -1,13 +1,22 @@
 """Pickles of plain data, read without unpickling: nothing is imported and nothing is called.
 
 A pickle is a program for a stack machine, and Python's own reader runs whatever it says. Files of
-arrays, such as the batches of CIFAR or the checkpoints of PyTorch, need three dozen instructions
+arrays, such as the batches of CIFAR or the checkpoints of PyTorch, need four dozen instructions
 and a few names. `read` knows those instructions, and builds dicts, lists, tuples, strings and
 numbers; what a name stands for is told by its caller, in functions of this package. Every other
 instruction or name is refused.
+
+Time and memory stay in proportion to the file, although a pickle may say much in a few bytes:
+
+    the key of a dict is a text, or a number below 2^60: a tuple of tuples of tuples ... is hashed
+        in a time, and on a stack, that no file should decide about; a set is read as a list;
+    what is handed to functions, all calls together, is at most four times what was read so far;
+    what is read is nested at most `DEEPEST` deep, and, written out as a tree (where a thing that
+        stands in two places counts twice), has at most four items an instruction.
 """
 
 import pickletools
+from collections.abc import Sized
 from typing import NamedTuple
 
 from .errors import InputError
@@ -19,21 +28,43 @@ class Name(NamedTuple):
     name: str
 
 
-_CONSTANTS = (
+DEEPEST = 100
+_CONSTANTS = {
     "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINSTRING", "SHORT_BINSTRING",
-    "BINUNICODE",
-)  # fmt: skip
-_LITERALS = {"NONE": None, "NEWFALSE": False, "NEWTRUE": True}
-_EMPTY = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple}
-_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
-_STORE, _FETCH = ("BINPUT", "LONG_BINPUT"), ("BINGET", "LONG_BINGET")
-_KNOWN = {
-    "PROTO", "MARK", "APPEND", "APPENDS", "SETITEM", "SETITEMS", "TUPLE", "GLOBAL", "REDUCE",
-    "BUILD", "BINPERSID", "STOP", *_CONSTANTS, *_LITERALS, *_EMPTY, *_TUPLES, *_STORE, *_FETCH,
+    "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8",
+    "BYTEARRAY8",
 }  # fmt: skip
+_LITERALS = {"NONE": None, "NEWFALSE": False, "NEWTRUE": True}
+_EMPTY = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple, "EMPTY_SET": list}
+_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+_STORE, _FETCH = {"BINPUT", "LONG_BINPUT"}, {"BINGET", "LONG_BINGET"}
+_KNOWN = {
+    "PROTO", "FRAME", "MARK", "APPEND", "APPENDS", "ADDITEMS", "SETITEM", "SETITEMS", "TUPLE",
+    "FROZENSET", "MEMOIZE", "GLOBAL", "STACK_GLOBAL", "REDUCE", "NEWOBJ", "BUILD", "BINPERSID",
+    "STOP", *_CONSTANTS, *_LITERALS, *_EMPTY, *_TUPLES, *_STORE, *_FETCH,
+}  # fmt: skip
+_CODES = {
+    code.code.encode("latin-1"): (code.name, code.arg and code.arg.reader)
+    for code in pickletools.opcodes
+}
 
 
-def read(path, file, names, holds, persistent=None):
+def table(pairs=()):
+    """A dict of pairs whose keys are texts or numbers; ``ValueError`` for others.
+
+    >>> table([("a", 1), (0, 2)])
+    {'a': 1, 0: 2}
+    """
+    made = {}
+    for key, value in pairs:
+        small = isinstance(key, int) and abs(key) < 2**60  # larger ones can share a hash
+        if not (small or isinstance(key, str | bytes | float)):
+            raise ValueError(f"the key of a dict is a {type(key).__name__}")
+        made[key] = value
+    return made
+
+
+def read(path, file, names, holds, persistent=None, remedy="fetch the official file"):
     """The next pickle of a file.
 
     Parameters
@@ -41,8 +72,8 @@ def read(path, file, names, holds, persistent=None):
     path : path-like
         Named in errors.
     file : binary file
-        At the beginning of a pickle of protocol 2; afterwards behind its end. Strings of bytes
-        become ``str``, a character a byte.
+        At the beginning of a pickle of protocol 2 to 5; afterwards behind its end. Strings of
+        Python 2 become ``str``, a character a byte.
     names : dict of str to callable or None
         What the pickle may name, as ``"module name"``, and what takes the place of a call of it; a
         name that may be mentioned only has ``None``. A callable returns what the call makes. Where
@@ -53,6 +84,8 @@ def read(path, file, names, holds, persistent=None):
     persistent : callable, optional
         Given the number, or tuple, that the pickle says of something that lies outside of it;
         returns that thing.
+    remedy : str
+        What an error about an instruction or a name advises.
 
     Returns
     -------
@@ -75,31 +108,33 @@ def read(path, file, names, holds, persistent=None):
     minizo.errors.InputError: file: the pickle asks for '__builtin__.print', which a list of n...
     """
     try:
-        return _run(path, file, names, holds, persistent)
-    except InputError:
-        raise
-    except (ValueError, IndexError, TypeError, AttributeError, KeyError, MemoryError) as error:
+        return _run(file, names, persistent)
+    except _ForeignError as error:
+        raise InputError(
+            f"{path}: the pickle {error}, which {holds} has no use for; it is not read, {remedy}"
+        ) from None
+    except (ValueError, IndexError, TypeError, AttributeError, KeyError, OverflowError) as error:
         # a cut or unknown instruction, or a stack that holds something else
         reason = " ".join(str(error).split())[:80] or type(error).__name__
         raise InputError(f"{path}: the pickle is damaged ({reason}); fetch it again") from error
 
 
-def _instructions(path, file, holds):
+class _ForeignError(Exception):
+    """An instruction or a name that is not known."""
+
+
+def _instructions(file):
     # (name, argument) of each; the argument of one that is not known is not even read
     while code := file.read(1):
-        instruction = pickletools.code2op.get(code.decode("latin-1"))
-        if instruction is None:
+        if code not in _CODES:
             raise ValueError(f"there is no instruction {code!r}")
-        name, argument = instruction.name, instruction.arg
+        name, reader = _CODES[code]
         if name not in _KNOWN:
-            raise InputError(
-                f"{path}: the pickle has the instruction {name}, which {holds} has no use for; it "
-                "is not read, fetch the official file"
-            )
+            raise _ForeignError(f"has the instruction {name}")
         if name == "GLOBAL":
             yield name, _two_lines(file)
         else:
-            yield name, None if argument is None else argument.reader(file)
+            yield name, reader and reader(file)
 
 
 def _two_lines(file):
@@ -110,10 +145,25 @@ def _two_lines(file):
     return b" ".join(line[:-1] for line in lines).decode("latin-1")
 
 
-def _run(path, file, names, holds, persistent):
+def _known(name, names):
+    if name not in names:
+        raise _ForeignError(f"asks for {name[:100].replace(' ', '.')!r}")
+    return Name(name)
+
+
+def _run(file, names, persistent):
     # the content of a list, dict or tuple is put on a new stack, from MARK to what collects it
-    stack, below, memo = [], [], {}
-    for name, argument in _instructions(path, file, holds):
+    stack, below, memo, begin, given = [], [], {}, file.tell(), 0
+
+    def lent(arguments):
+        # what a function is about to be given, and how much all were given
+        nonlocal given
+        given += 1 + sum(len(a) for a in (arguments, *arguments) if isinstance(a, Sized))
+        if given > 4 * (file.tell() - begin) + 100:
+            raise ValueError("it makes more than it holds")
+        return arguments
+
+    for count, (name, argument) in enumerate(_instructions(file)):
         if name in _CONSTANTS:
             stack.append(argument)
         elif name in _LITERALS:
@@ -122,6 +172,8 @@ def _run(path, file, names, holds, persistent):
             stack.append(_EMPTY[name]())
         elif name in _STORE:
             memo[argument] = stack[-1]
+        elif name == "MEMOIZE":
+            memo[len(memo)] = stack[-1]
         elif name in _FETCH:
             stack.append(memo[argument])
         elif name == "MARK":
@@ -130,41 +182,61 @@ def _run(path, file, names, holds, persistent):
         elif name == "APPEND":
             item = stack.pop()
             stack[-1].append(item)
-        elif name == "APPENDS":
+        elif name in ("APPENDS", "ADDITEMS"):
             items, stack = stack, below.pop()
             stack[-1].extend(items)
         elif name == "SETITEM":
             value, key = stack.pop(), stack.pop()
-            stack[-1].update({key: value})
+            stack[-1].update(table([(key, value)]))
         elif name == "SETITEMS":
             items, stack = stack, below.pop()
-            stack[-1].update(zip(items[::2], items[1::2], strict=True))
-        elif name == "TUPLE":
+            stack[-1].update(table(zip(items[::2], items[1::2], strict=True)))
+        elif name in ("TUPLE", "FROZENSET"):
             items, stack = stack, below.pop()
             stack.append(tuple(items))
         elif name in _TUPLES:
-            count = _TUPLES[name]
-            items = tuple(stack[-count:])
-            if len(items) < count:
+            items = tuple(stack[-_TUPLES[name] :])
+            if len(items) < _TUPLES[name]:
                 raise IndexError("a tuple lacks items")
-            stack[-count:] = [items]
-        elif name == "GLOBAL" and argument in names:
-            stack.append(Name(argument))
+            stack[-len(items) :] = [items]
         elif name == "GLOBAL":
-            raise InputError(
-                f"{path}: the pickle asks for {argument.replace(' ', '.')!r}, which {holds} has no "
-                "use for; it is not read, fetch the official file"
-            )
-        elif name == "REDUCE":
+            stack.append(_known(argument, names))
+        elif name == "STACK_GLOBAL":
+            own, module = stack.pop(), stack.pop()
+            if not (isinstance(own, str) and isinstance(module, str)):
+                raise TypeError("a name is no text")
+            stack.append(_known(f"{module[:200]} {own[:200]}", names))
+        elif name in ("REDUCE", "NEWOBJ"):
             arguments, function = stack.pop(), stack.pop()
-            stack.append(names[function.name](*arguments))
+            if not isinstance(function, Name):
+                raise TypeError("what it calls is no name")
+            stack.append(names[function.name](*lent(arguments)))
         elif name == "BUILD":
             state, made = stack.pop(), stack.pop()
-            stack.append(made if isinstance(made, dict) else made.build(state))
+            stack.append(made if isinstance(made, dict) else made.build(lent(state)))
         elif name == "BINPERSID":
             if persistent is None:
                 raise ValueError("it refers to something outside of it")
-            stack.append(persistent(stack.pop()))
+            stack.append(persistent(lent(stack.pop())))
         elif name == "STOP":
+            _measure(stack[-1], 4 * count + 100)
             return stack.pop()
     raise ValueError("no end")
+
+
+def _measure(thing, most):
+    # ValueError unless it is small as a tree: nobody who walks through it meets a surprise
+    level = [thing]
+    for _ in range(DEEPEST):
+        inner = []
+        for item in level:
+            items = item.values() if isinstance(item, dict) else item
+            most -= len(items) if isinstance(item, dict | list | tuple) else 0
+            if most < 0:
+                raise ValueError("it repeats itself without end, or nearly so")
+            if isinstance(item, dict | list | tuple):
+                inner += [i for i in items if isinstance(i, dict | list | tuple)]
+        if not inner:
+            return
+        level = inner
+    raise ValueError(f"it is nested more than {DEEPEST} deep")

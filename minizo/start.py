@@ -6,10 +6,14 @@ a network, the tensor that
 
     has its *role*   weight, bias, scale, shift, mean or variance,
     has its shape,
-    and stands behind a matrix of the same shape: a norm belongs to the product in front of it;
+    stands behind a matrix of the same shape: a norm belongs to the product in front of it;
+
+    and stands equally far behind that matrix, counted in layers;
 
 and of several such tensors the first goes to the first, the second to the second. So it does not
-matter whether a block names its shortcut before or after its body.
+matter whether a block names its shortcut before or after its body. Nothing else is looked at: two
+layers of the same shapes that are swapped in a file, or the layers of another network with the
+same shapes in the same order, cannot be noticed. `Start.table` shows who became who.
 """
 
 import math
@@ -19,7 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import backend, checkpoint, export, report, torch_files
+from . import backend, checkpoint, export, models, report, torch_files
 from .errors import InputError
 from .objective import Objective
 from .quantizers import FullPrecision
@@ -70,7 +74,7 @@ class Start(NamedTuple):
         return report.table(["layer", "in the file", "shape"], rows)
 
 
-def load(place, network):
+def load(place, network, argument=None):
     """The `Start` that a file holds for a network.
 
     Parameters
@@ -79,18 +83,21 @@ def load(place, network):
         A file of ``torch.save``; a checkpoint of a run, or the folder of a run with one; an export
         whose layers are stored as they are.
     network : Network
+    argument : str, optional
+        What errors begin with, such as ``"--start"``.
 
     Returns
     -------
     Start
-        float32 arrays, or float64 where the file has them. A norm that the file has not is new:
+        float32 arrays, or float64 where the file has them; the smaller float16 and bfloat16 become
+        float32. A norm that the file has not is new:
         scale 1, shift 0; then there are no running statistics.
 
     Raises
     ------
     InputError
-        If the file cannot be read, or holds another network: the sentence names the first
-        parameter that is not there, or the tensor that has no place.
+        If the file cannot be read, holds numbers that are not real, or another network: the
+        sentence names the first parameter that is not there, or the tensor that has no place.
 
     Examples
     --------
@@ -109,14 +116,24 @@ def load(place, network):
     >>> bool((start.values["fc1.weight"].reshape(-1) == run.theta[:7840]).all())
     True
     """
-    place = Path(place)
-    found = dict(_arrays(place))
-    for name, value in found.items():
-        if not np.isfinite(value).all():
-            raise InputError(f"{place}: {name} holds NaN or infinite numbers; give another file")
+    try:
+        return _load(Path(place), network)
+    except InputError as error:
+        if argument is None:
+            raise
+        raise InputError(f"{argument} {error}") from None
+
+
+def _load(place, network):
+    found = {name: _real(place, name, value) for name, value in _arrays(place).items()}
     state = network.init_state(np.empty(0, np.float32))
     wanted = network.layer_shapes | {name: value.shape for name, value in state.items()}
-    origins = _matched(place, wanted, {name: value.shape for name, value in found.items()})
+    shapes = {name: value.shape for name, value in found.items()}
+    try:
+        origins = _matched(wanted, shapes)
+    except _OtherError as other:
+        remedy = _remedy(network, wanted, shapes)
+        raise InputError(f"{place}: holds another network: {other}; {remedy}") from None
     fresh = network.views(network.init(0)) | state
     arrays = {n: found[own] if own else fresh[n] for n, own in origins.items()}
     new = any(not origins[name] for name in state)
@@ -124,17 +141,35 @@ def load(place, network):
     return Start({name: arrays[name] for name in network.layer_shapes}, running, origins)
 
 
+def _real(place, name, value):
+    # float32, or float64
+    if value.dtype.kind != "f":
+        raise InputError(
+            f"{place}: {name} holds {value.dtype} numbers, and weights are real; give a file of "
+            "float16, float32 or float64"
+        )
+    if not np.isfinite(value).all():
+        raise InputError(f"{place}: {name} holds NaN or infinite numbers; give another file")
+    return value.astype(np.float32 if value.itemsize <= 4 else np.float64, copy=False)
+
+
 def _arrays(place):
-    # name -> ndarray of real numbers, in their order
+    # name -> ndarray, in their order
     if place.is_dir():
         inside = sorted(place.glob("*.npz"))
         if len(inside) != 1:
-            listed = ": " + ", ".join(path.name for path in inside[:8]) if inside else ""
+            inside = inside or sorted(p for end in ("pth", "pt") for p in place.glob(f"*.{end}"))
+            listed = ", ".join(path.name for path in inside[:8])
+            listed += ", ..." if len(inside) > 8 else ""
+            remedy = f"name one of them, such as {inside[0]}" if inside else "name a file"
             raise InputError(
-                f"{place}: is a folder with {len(inside) or 'no'} checkpoints{listed}; name one "
-                "file, such as FOLDER/ste.npz"
+                f"{place}: is a folder with "
+                f"{f'{len(inside)} files of weights: {listed}' if inside else 'no checkpoints'}; "
+                f"{remedy}"
             )
         place = inside[0]
+    if not place.exists():
+        raise InputError(f"{place}: there is no such file; check the name")
     if place.suffix == ".npz":
         return _own(place)
     return {
@@ -148,11 +183,14 @@ def _own(path):
     # of a checkpoint, or of an export
     try:
         header, arrays = checkpoint.load(path)
-    except InputError as problem:
+    except InputError:
         try:
             found = export.load(path)
         except InputError:
-            raise problem from None
+            raise InputError(
+                f"{path}: is damaged or not a checkpoint, nor an export, of minizo; give another "
+                "file, or copy it again"
+            ) from None
         if isinstance(found, FOLDED):
             raise InputError(
                 f"{path}: is an export whose norms are folded into thresholds; start from the "
@@ -198,7 +236,11 @@ def _keyed(shapes):
     return keyed
 
 
-def _matched(place, wanted, found):
+class _OtherError(Exception):
+    """A file holds another network."""
+
+
+def _matched(wanted, found):
     # name in the network -> name in the file, "" where there is none
     ours, theirs = _keyed(_together(wanted)), _keyed(found)
     origins, left = {}, dict.fromkeys(found)
@@ -212,17 +254,46 @@ def _matched(place, wanted, found):
                 origins[name] = ""
             else:
                 have = f"{len(there)} of the {len(names)}" if there else "none"
-                raise InputError(
-                    f"{place}: holds another network: of tensors like {name} {key[1]} it has "
-                    f"{have} that are wanted; choose the model that it was saved from"
-                )
+                raise _OtherError(f"of tensors like {name} {key[1]} it has {have} that are wanted")
     if left:
-        first = next(iter(left))
-        raise InputError(
-            f"{place}: holds another network: {first} {found[first]} and {len(left) - 1} more of "
-            "its tensors have no place in it; choose the model that it was saved from"
-        )
+        first, more = next(iter(left)), len(left) - 1
+        them = f"{first} {found[first]}" + (f" and {more} more of its tensors" if more else "")
+        raise _OtherError(f"{them} {'have' if more else 'has'} no place in it")
     return {name: origins[name] for name in _together(wanted)}
+
+
+def _fits(wanted, found):
+    try:
+        return bool(_matched(wanted, found))
+    except _OtherError:
+        return False
+
+
+def _remedy(network, wanted, found):
+    # what to do about another network: by its head, and by how many 3x3 kernels it has
+    ours, theirs = (
+        [(n.rpartition(".")[0], s[0]) for n, s in shapes.items() if len(s) == 2][-1:]
+        for shapes in (network.layer_shapes, found)
+    )
+    if not (ours and theirs):
+        return "choose the model that it was saved from"
+    (head, classes), (_, other) = *ours, *theirs
+    heads = f"its head has {other} classes, the data {classes}"
+    changed = {
+        name: (other, *shape[1:]) if name.rpartition(".")[0] == head else shape
+        for name, shape in wanted.items()
+    }
+    if other != classes and _fits(changed, found):
+        return f"{heads}: choose data of {other} classes, or another file"
+    depth = 1 + sum(shape[2:] == (3, 3) for shape in found.values())
+    if f"resnet{depth}" in models.MODELS and len(network.input_shape) == 3:
+        model = models.resnet(depth, other, input_shape=network.input_shape)
+        state = model.init_state(np.empty(0, np.float32))
+        shapes = model.layer_shapes | {name: value.shape for name, value in state.items()}
+        if _fits(shapes, found):
+            also = f" ({heads})" if other != classes else ""
+            return f"it is a ResNet-{depth}, choose --model resnet{depth}{also}"
+    return "choose the model that it was saved from"
 
 
 def _together(shapes):

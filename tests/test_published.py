@@ -23,12 +23,6 @@ def cells(notebook):
     return "\n".join("".join(cell["source"]) for cell in held if cell["cell_type"] == "code")
 
 
-def cells(notebook):
-    """The code of a notebook, as one text."""
-    held = json.loads(notebook.read_text())["cells"]
-    return "\n".join("".join(cell["source"]) for cell in held if cell["cell_type"] == "code")
-
-
 @pytest.mark.parametrize("source", SHIPPED)
 def test_what_a_wheel_holds_is_found(source):
     """Each is put where `published` looks for it, under its own name."""

@@ -146,6 +146,8 @@ def test_a_comparison_follows_a_recipe(command, tmp_path, folder):
     "main, flags, sentence",
     [
         (cifar.main, ["--recipe", "metaqant"], "or one of the recipes metaquant, fsg, proxquant"),
+        (cifar.main, ["--recipe", "metaqant"], "minizo: --recipe metaqant: "),
+        (cifar.main, ["--settings", "metaqant"], "minizo: --settings metaqant: "),
         (cifar.main, ["--recipe", "metaqant"], "; did you mean 'metaquant'?"),
         (cifar.main, ["--recipe", "fsg", "--resume", "run"], "both say which settings"),
         (text.main, ["--recipe", "fsg"], "the recipe fsg is for python -m minizo.cifar"),

@@ -94,7 +94,36 @@ def test_another_network_is_refused(tmp_path):
     ):  # fmt: skip
         message = message_of(path, network)
         assert "holds another network" in message and words in message
-        assert message.endswith("choose the model that it was saved from")
+        head = "its head has 10 classes, the data 100: choose data of 10 classes, or another file"
+        remedy = head if "(100, 8)" in words else "choose the model that it was saved from"
+        assert message.endswith(remedy)
+
+
+def test_the_depth_and_the_classes_of_a_residual_network(tmp_path):
+    """As far as its shapes tell, and for images of the same channels."""
+    path = tmp_path / "a.pth"
+    written(path, models.resnet(32))
+    for network, words in (
+        (models.resnet(20), "; it is a ResNet-32, choose --model resnet32"),
+        (models.resnet(20, 100), "resnet32 (its head has 10 classes, the data 100)"),
+        (models.resnet(20, input_shape=(1, 28, 28)), "; choose the model that it was saved from"),
+    ):
+        assert message_of(path, network).endswith(words)
+
+
+def test_float_types(tmp_path):
+    """float16 becomes float32, float64 stays, and integers are no weights."""
+    network = models.mlp(6, 4, 3)
+    tensors, values = torch_writer.state_dict(network)
+    for kind, wanted in (("f2", "f4"), ("f4", "f4"), ("f8", "f8"), ("i8", None), ("u1", None)):
+        other = tensors["fc2.weight"].storage.numbers.astype(kind).reshape(3, 4)
+        changed = tensors | {"fc2.weight": torch_writer.Tensor(other)}
+        (tmp_path / "a.pth").write_bytes(torch_writer.zipped(changed))
+        if wanted is None:
+            assert "fc2.weight holds " in message_of(tmp_path / "a.pth", network)
+            continue
+        found = start.load(tmp_path / "a.pth", network).values["fc2.weight"]
+        np.testing.assert_array_equal(found, values["fc2.weight"].astype(wanted), strict=True)
 
 
 def test_numbers_that_are_none(tmp_path):
@@ -126,7 +155,9 @@ def test_our_own_runs_and_exports(tmp_path, quantizer):
         for name, value in found.running.items():
             np.testing.assert_array_equal(value, run.state[name])
     export.save(tmp_path / "small.npz", run)
-    assert "a folder with 2 checkpoints: run.npz, small.npz" in message_of(tmp_path, resnet())
+    message = message_of(tmp_path, resnet())
+    assert "is a folder with 2 files of weights: run.npz, small.npz; name one of them" in message
+    assert message.endswith(f"such as {tmp_path / 'run.npz'}")
     found = start.load(tmp_path / "small.npz", resnet())
     for name in found.values:
         np.testing.assert_array_equal(found.values[name], run.weights[name])
@@ -142,6 +173,9 @@ def test_what_cannot_be_a_start(tmp_path):
     assert "there is no such file" in message_of(tmp_path / "no.pth", small)
     (tmp_path / "nothing").mkdir()
     assert "is a folder with no checkpoints" in message_of(tmp_path / "nothing", small)
+    (tmp_path / "nothing" / "a.pth").write_bytes(b"")
+    assert message_of(tmp_path / "nothing", small).endswith("a.pth")
+    assert "there is no such file" in message_of(tmp_path / "no.npz", small)
 
 
 # ------------------------------------------------------------------ the commands
@@ -239,9 +273,11 @@ def test_bad_starts_end_in_a_sentence(begun, tmp_path, capsys):
         ((), tmp_path / "evil.pth", "the pickle asks for '__builtin__.print'"),
         ((), tmp_path / "no.pth", "there is no such file"),
         (("--model", "small"), None, "holds another network"),
+        ((), "pretrane:steps=3", "did you mean pretrain:steps=T or pretrain:epochs=E?"),
     ):
         code, out, err, folder, _ = begun(*flags, place=place)
         assert (code, out) == (2, "") and words in err and err.count("\n") == 1
+        assert err.startswith("minizo: --start ")
         assert not folder.exists()
     assert mnist.main(["--data", "synthetic", "--start", str(tmp_path / "hello.pth")]) == 2
     assert "is no file of torch.save" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """The flags of the training commands, and the parser that reads them as text."""
 
 import argparse
+from pathlib import Path
 from typing import NamedTuple
 
 from .. import backend
@@ -8,7 +9,7 @@ from ..compare.comparison import EQUAL
 from ..compare.results import MEASURES
 from ..data import AUGMENTATIONS, NAMES
 from ..data.texts import NAMES as TEXTS
-from ..errors import InputError, require, spelt
+from ..errors import InputError, close, require, spelt
 from ..models import MODELS, QUANTIZED
 from ..rng import SEEDS, SOURCES
 from ..settings import real, truth, whole
@@ -206,10 +207,13 @@ def read_start(given):
     (('pretrain:epochs=3', {'epochs': 3}), ('full.pth', {}))
     """
     right = isinstance(given, str) and given.strip()
-    remedy = "name a file, or write pretrain:steps=T or pretrain:epochs=E"
+    forms = "pretrain:steps=T or pretrain:epochs=E"
+    remedy = f"name a file, or write {forms}"
     require(right, "--start", given, remedy)
     name, _, length = given.partition(":")
     if name != "pretrain":
+        meant = length and close(name, ["pretrain"]) and not Path(given).exists()
+        require(not meant, "--start", given, f"there is no such file; did you mean {forms}?")
         return given, {}
     unit, _, number = length.partition("=")
     require(unit in ("steps", "epochs"), "--start", given, remedy)
@@ -248,6 +252,21 @@ class _Explain(argparse.Action):
         words = None if topic is None else explain.topic(topic, models_of(parser.kind))
         print(words or parser.format_help().rstrip())
         parser.exit()
+
+
+class Typed(str):
+    """A text, and the flag that it was given by, which errors name."""
+
+    flag = "--settings"
+
+
+class _Settings(argparse.Action):
+    """``--settings`` or ``--recipe``."""
+
+    def __call__(self, parser, namespace, given, option=None):
+        given = Typed(given)
+        given.flag = option
+        setattr(namespace, self.dest, given)
 
 
 class TrainingParser(Parser):
@@ -304,13 +323,14 @@ def parser(prog, description, epilog, defaults, kind):
         if default is not None:
             default = default if isinstance(default, list) else [default]
             words += f" (default: {' '.join(map(str, default))})"
-        several = {"action": "extend", "nargs": "+"} if flag.many else {}
+        how = {"action": "extend", "nargs": "+"} if flag.many else {}
+        how = {"action": _Settings} if name in OTHERWISE else how
         action = group.add_argument(
             written(name),
             *OTHERWISE.get(name, ()),
             metavar=flag.metavar,
             help=words.replace("%", "%%"),
-            **several,
+            **how,
         )
         if among or name == "settings":
             offer(action, among or recipes.NAMES)

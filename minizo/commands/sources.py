@@ -37,7 +37,8 @@ def settled(defaults, given):
     given, below, recipe = read_values(given), read_values(defaults), None
     if given.get("settings") is not None:
         path = given["settings"]
-        below, recipe = over(below, read_file(path)), recipe_of(path)
+        flag = getattr(path, "flag", "--settings")  # or --recipe
+        below, recipe = over(below, read_file(path, flag)), recipe_of(path, flag)
     values = filled(over(below, given))
     refuse_useless(values, given)
     return Settings.of(values | {"recipe": recipe})
@@ -80,7 +81,7 @@ def read_json(path, flag):
         found = json.loads(path.read_text())
     except OSError as error:
         why = error.strerror or error
-        hint = nearest(path.name, recipes.NAMES) if flag == "--settings" else ""
+        hint = nearest(path.name, recipes.NAMES) if flag != "--resume" else ""
         raise InputError(
             f"{flag} {path}: {why}; name a file of settings, or one of the recipes "
             f"{', '.join(recipes.NAMES)}{hint}"

@@ -56,7 +56,7 @@ def train(command, defaults, given, kind):
     check_batch(network, settings.batch)
     begin = None
     if settings.start is not None and not settings.pretraining:
-        begin = start.load(settings.start, network)
+        begin = start.load(settings.start, network, "--start")
     planned = running.runs(settings, compared, data.y_train.shape[0])
     examples = running.evaluation(settings, data)[1]
     for run in planned:  # their numbers alone

@@ -169,7 +169,8 @@ def read_file(path, data, layout):
         labels[entry] = np.array(numbers, np.uint8)
     # (N, 3*32*32) -> (N, 3, 32, 32)
     images = images.reshape(-1, 3, SIDE, SIDE)
-    return Batch(images, labels, str(content.get("batch_label", "")))
+    name = content.get("batch_label", "")
+    return Batch(images, labels, name if isinstance(name, str) else "")
 
 
 def read_entries(path, data=None):

@@ -166,7 +166,7 @@ def known(place):
     for depth in DEPTHS:
         for classes in (10, 100):
             try:
-                start.load(place, models.resnet(depth, classes))
+                start.load(place, models.resnet(depth, classes), "--start")
             except InputError as error:
                 problem = problem or error
             else:

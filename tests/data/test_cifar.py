@@ -116,8 +116,8 @@ def test_only_three_names_are_known(name):
 
 
 OTHERS = {
-    "FLOAT": b"F1.5\n", "BINBYTES": b"B\x01\0\0\0a", "PERSID": b"P1\n", "EXT1": b"\x82\x01",
-    "INST": b"(ios\nsystem\n", "OBJ": b"(o", "NEWOBJ": b"\x81", "POP": b"0", "DUP": b"2",
+    "FLOAT": b"F1.5\n", "PERSID": b"P1\n", "EXT1": b"\x82\x01", "INST": b"(ios\nsystem\n",
+    "OBJ": b"(o", "NEWOBJ_EX": b"\x92", "POP": b"0", "DUP": b"2",
 }  # fmt: skip
 
 
