@@ -38,7 +38,7 @@ def training(runs, title, column="train_loss"):
     """
     groups = by_label(runs)
     many, own = len(groups) > 4, styles(groups)  # too many for a legend on the curves
-    figure = Figure(figsize=(10, 5.2 if many else 4.4), layout="constrained")
+    figure = Figure(figsize=(9, 5.2 if many else 4.4), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     drawn = []
     for label, group in groups.items():
