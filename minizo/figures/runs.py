@@ -75,7 +75,8 @@ def training(runs, title, column="train_loss"):
         axes.spines[["top", "right"]].set_visible(False)
     handles, labels = left.get_legend_handles_labels()
     if many:
-        columns = 5 if len(labels) == 5 else 4
+        widest = max(map(len, labels))
+        columns = 3 if widest > 20 else 5 if len(labels) == 5 else 4
         figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
     elif labels:
         left.legend(frameon=False)
