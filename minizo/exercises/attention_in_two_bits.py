@@ -102,8 +102,8 @@ def judge_rotary(answer):
     got = np.asarray(ask(answer, x, 100.0))
     need(got.shape == x.shape, f"its shape is {got.shape}, and should be {x.shape}")
     length = np.linalg.norm(got, axis=1) / np.linalg.norm(x, axis=1)
-    need(np.allclose(length, 1), f"a rotation keeps lengths, and at place {np.argmax(abs(length - 1))} "
-         "yours does not")  # fmt: skip
+    worst = np.argmax(np.abs(length - 1))
+    need(np.allclose(length, 1), f"a rotation keeps lengths, and at place {worst} yours does not")
     back = np.concatenate([x[:, :3], -x[:, 3:]], axis=1)
     other = rotary(back, 100.0)
     need(not np.allclose(got, np.concatenate([other[:, :3], -other[:, 3:]], axis=1)),
@@ -198,7 +198,7 @@ def judge_merged(answer):
         for shift in (5000.0, -5000.0):
             big = ask(answer, first[0], first[1] + shift, rest[0], rest[1] + shift)
             need(np.isfinite(big[0]).all() and np.isfinite(big[1]).all(),
-                 f"with l near {shift:g} it is not finite: take the larger l out first")  # fmt: skip
+                 f"with l near {shift:g} it is not finite: take the larger out first")  # fmt: skip
             same(f"o with l near {shift:g}", big[0], wanted[0])
         none = ask(answer, 0 * first[0], np.full(4, -np.inf), *rest)
     same("o, where the first keys are all masked,", none[0], rest[0])
