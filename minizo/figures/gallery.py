@@ -3,12 +3,12 @@
 from math import ceil
 
 from .canvas import blank
-from .looks import STYLES
+from .looks import STYLES, heading
 
 COLUMNS = 6
 
 
-def gallery(shown, title):
+def gallery(shown, title, columns=COLUMNS):
     """Above the forward map, below the pseudo-gradient, of every entry.
 
     Parameters
@@ -17,20 +17,23 @@ def gallery(shown, title):
         name -> stages, each with ``progress``, arrays ``x``, ``forward``, ``slope`` and a
         ``smoothing``; as `minizo.gallery.gallery` makes them.
     title : str
+    columns : int
+        Entries beside each other. With three the picture fits into a notebook.
 
     Returns
     -------
     matplotlib.figure.Figure
     """
-    rows = ceil(len(shown) / COLUMNS)
-    figure = blank(2.75 * COLUMNS, 3.0 * rows)
+    rows = ceil(len(shown) / columns)
+    wider = min(COLUMNS / columns, 1.5)  # fewer panels, larger text
+    figure = blank(2.75 * columns, 3.0 * wider * rows)
     panels = figure.subplots(
-        2 * rows, COLUMNS, sharex=True, squeeze=False,
+        2 * rows, columns, sharex=True, squeeze=False,
         gridspec_kw={"height_ratios": [1.0, 1.0] * rows},
     )  # fmt: skip
     entries = [*shown.items()]
-    for index in range(rows * COLUMNS):
-        row, column = divmod(index, COLUMNS)
+    for index in range(rows * columns):
+        row, column = divmod(index, columns)
         above, below = panels[2 * row][column], panels[2 * row + 1][column]
         if index >= len(entries):
             above.axis("off")
@@ -44,18 +47,18 @@ def gallery(shown, title):
             below.plot(stage.x, stage.slope, **line)
         said = [str(stage.smoothing) for stage in stages]
         text = said[0] if len(set(said)) == 1 else f"{said[0]} ...\n... {said[-1]}"
-        above.set_title(name, fontsize="small", fontweight="bold", pad=20)
-        above.text(0.5, 1.02, text, transform=above.transAxes, ha="center", fontsize=6.5)
+        above.set_title(name, fontsize="small", fontweight="bold", pad=20 * wider)
+        above.text(0.5, 1.02, text, transform=above.transAxes, ha="center", fontsize=6.5 * wider)
         for axes in (above, below):
             axes.grid(alpha=0.3)
             axes.spines[["top", "right"]].set_visible(False)
-            axes.tick_params(labelsize=7)
+            axes.tick_params(labelsize=7 * wider)
             axes.margins(y=0.12)
         below.set_ylim(bottom=min(0.0, below.get_ylim()[0]))
         if column == 0:
             above.set_ylabel("Q(x)", fontsize="small")
             below.set_ylabel("dx / dw", fontsize="small")
-        if index + COLUMNS >= len(entries):
+        if index + columns >= len(entries):
             below.set_xlabel("x", fontsize="small")
             below.tick_params(labelbottom=True)
     for style, label in zip(
@@ -65,8 +68,6 @@ def gallery(shown, title):
         panels[0][0].plot([], [], label=f"{label} of a run", **line)
     handles, labels = panels[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
-    figure.suptitle(
-        f"{title}: forward map (above), pseudo-gradient (below), and the noise that the slope "
-        "implies"
-    )
+    says = "forward map (above), pseudo-gradient (below), and the noise that the slope implies"
+    figure.suptitle(heading(f"{title}: {says}", 25 * columns))
     return figure

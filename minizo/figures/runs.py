@@ -36,7 +36,7 @@ def training(runs, title, column="train_loss"):
     """
     groups = by_label(runs)
     many, own = len(groups) > 4, styles(groups)  # too many for a legend on the curves
-    figure = blank(10, 5.2 if many else 4.4)
+    figure = blank(9, 5.2 if many else 4.4)
     left, right = figure.subplots(1, 2, sharey=True)
     drawn = []
     for label, group in groups.items():
@@ -74,7 +74,8 @@ def training(runs, title, column="train_loss"):
         axes.spines[["top", "right"]].set_visible(False)
     handles, labels = left.get_legend_handles_labels()
     if many:
-        columns = 5 if len(labels) == 5 else 4
+        widest = max(map(len, labels))
+        columns = 3 if widest > 20 else 5 if len(labels) == 5 else 4
         figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
     elif labels:
         left.legend(frameon=False)
