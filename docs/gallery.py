@@ -82,6 +82,11 @@ def zoo_rows(wanted):
     return rows
 
 
+def kin(cls):
+    """Return the classes that the page of a quantiser shows: DoReFa has one for activations."""
+    return {cls, quantizers.DoReFaActivation} if cls is quantizers.DoReFa else {cls}
+
+
 def rows_of_quantizer(cls):
     """Return record -> rows of a quantiser, trained by the STE."""
 
@@ -92,7 +97,7 @@ def rows_of_quantizer(cls):
             plain = type(method.estimator) is estimators.STE and method.optimizers == zoo.ADAM
         if cls is quantizers.FullPrecision:
             return method.group == "full precision"
-        return plain and cls in map(type, used)
+        return plain and bool(kin(cls) & set(map(type, used)))
 
     return {"zoo": zoo_rows(wanted)}
 
@@ -135,7 +140,7 @@ def axes_of(height=3.9):
 
 def entries(cls):
     """Return the entries of `minizo.gallery` that show a quantiser."""
-    return [entry for entry in curves.ENTRIES if type(entry.quantizer) is cls]
+    return [entry for entry in curves.ENTRIES if type(entry.quantizer) in kin(cls)]
 
 
 def draw_curve(entry):

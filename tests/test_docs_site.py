@@ -60,7 +60,9 @@ def test_every_public_name_is_in_the_reference(name, reference):
     for home in shown.values():
         page = f"reference/{home}.rst" in pages
         data, inner = f"py:data:: {home}\n" in everything, f"automodule:: {home}\n" in everything
-        assert page or data or inner or f"automodule:: {name}\n   :members:" in everything
+        thing = getattr(importlib.import_module(name), home.rpartition(".")[2], None)
+        where = getattr(thing, "__module__", "")  # the laboratory has a page a module
+        assert page or data or inner or f"automodule:: {where}\n   :members:" in everything
 
 
 def test_a_name_is_documented_once(reference):
