@@ -32,7 +32,8 @@ from minizo.settings import CHECKS, Settings, checks, plain, real, truth, whole,
 
 # Made by the package itself, from what was looked at before
 MADE = ("minizo.bench", "minizo.export", "minizo.figures", "minizo.gallery", "minizo.group",
-        "minizo.hypernets.pieces", "minizo.lab", "minizo.commands", "minizo.compare",
+        "minizo.exercises", "minizo.hypernets.pieces", "minizo.lab", "minizo.learn",
+        "minizo.commands", "minizo.compare",
         "minizo.recipe", "minizo.records", "minizo.reproduce", "minizo.testing")  # fmt: skip
 # Looked at in a way of their own: a number or two of them; one number among arrays
 OWN = {("Conv2d", "kernel"), ("Conv2d", "stride"), ("Conv2d", "padding"), ("Dataset", "classes"),

@@ -163,6 +163,7 @@ def times(factor):
     >>> times(2.0), times(-0.5), times(7.96)
     ('twice', 'minus half of', '7.96 times')
     """
+    factor = float(factor)
     size = abs(factor)
     near = [word for number, word in WORDS.items() if abs(size / number - 1) < 0.02]
     words = near[0] if near else f"{size:.3g} times"
