@@ -1,7 +1,6 @@
 """Exercises of notebook 10, *Write your own estimator*."""
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -144,18 +143,16 @@ def judge_steps_within(answer):
     return "Two looks of AheadSTE halve its steps, and n-SPSA with n = 10 has 20 of 200 left."
 
 
-@dataclass(frozen=True)
 class AheadMomentum(STE):
     """Write the rule AheadMomentum, which looks ahead along an average of past gradients.
 
         m <- mu m + (1 - mu) g(theta),    G = g(theta - h m / ||m||)
 
-    with the settings h = 0.03 and mu = 0.9. Its state is m, which begins as 0; ``init(objective,
+    with the attributes h = 0.03 and mu = 0.9. Its state is m, which begins as 0; ``init(objective,
     theta)`` returns it, and ``estimate`` returns the new one beside the `Estimate`.
     """
 
-    h: float = 0.03
-    mu: float = 0.9
+    h, mu = 0.03, 0.9
     rowwise = True
 
     def init(self, objective, theta):
@@ -185,17 +182,16 @@ def judge_ahead_momentum(answer):
     return "It keeps its contract, too. Put it into the comparison, with Momentum in the grid."
 
 
-@dataclass(frozen=True)
 class AheadIfLower(STE):
     """Write the rule AheadIfLower, which looks ahead only if the loss is lower there.
 
         G = g(theta - h g/||g||)    if F(theta - h g/||g||) < F(theta),    and g(theta) if not
 
-    with the setting h = 0.03. State its cost as it is, and let it work on rows: the loss has the
+    with the attribute h = 0.03. State its cost as it is, and let it work on rows: the loss has the
     shape (..., ) of theta (..., d), and each row decides for itself.
     """
 
-    h: float = 0.03
+    h = 0.03
     rowwise = True
 
     def estimate(self, objective, theta, batch, state, step):
@@ -209,11 +205,13 @@ def judge_ahead_if_lower(answer):
     written(answer)
     objective, thetas, batches = walk(12)
 
-    def far():
-        return answer(h=FAR)
+    def far(of=answer):
+        rule = of()
+        object.__setattr__(rule, "h", FAR)
+        return rule
 
     grads = estimates(far, objective, thetas, batches)
-    wanted = estimates(lambda: AheadIfLower(h=FAR), objective, thetas, batches)
+    wanted = estimates(lambda: far(AheadIfLower), objective, thetas, batches)
     plain = [objective.ste_gradient(*pair).gradient for pair in zip(thetas, batches, strict=True)]
     moved, looked = (
         [not np.allclose(*pair) for pair in zip(found, plain, strict=True)]
@@ -230,7 +228,7 @@ def judge_ahead_if_lower(answer):
     several = rows([Problem(objective, theta, [batch]) for theta, batch in pairs])
     (own,) = estimates(far, several.objective, [several.theta], several.batches)
     (right,) = estimates(
-        lambda: AheadIfLower(h=FAR), several.objective, [several.theta], several.batches
+        lambda: far(AheadIfLower), several.objective, [several.theta], several.batches
     )
     need(
         np.allclose(own, right),
