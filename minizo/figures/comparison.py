@@ -30,7 +30,7 @@ def comparison(table, intervals, title):
     measure = table.measure
     rows = [row for row in table.rows if row.loss is not None]
     style = styles([row.label for row in table.rows])
-    height = 1.6 + 0.34 * len(rows)
+    height = 1.8 + 0.34 * len(rows)
     figure = blank(11, height + 3.9)
     above, below = figure.subfigures(2, 1, height_ratios=[height, 3.9])
     left, right = above.subplots(1, 2, sharey=True)
@@ -47,9 +47,9 @@ def comparison(table, intervals, title):
     left.set_yticks(range(len(rows)), [f"{row.label}\n{row.chosen.words}" for row in rows])
     left.tick_params(axis="y", labelsize="small")
     left.set_ylim(len(rows) - 0.5, -0.5)
-    left.set_xlabel(f"final {measure.name} (a dot a seed; mean, 95 % interval)")
+    left.set_xlabel(f"final {measure.name}\n(a dot a seed; mean, 95 % interval)")
     right.axvline(0.0, color="#555555", linewidth=1)
-    right.set_xlabel(f"minus {table.reference}, seed by seed (mean, 95 % interval)")
+    right.set_xlabel(f"minus {table.reference}, seed by seed\n(mean, 95 % interval)")
     curves = below.subplots(1, 2, sharey=True)
     for axes, column in zip(curves, ("step", "macs"), strict=True):
         drawn = [_curve(axes, row, column, style[row.label]) for row in rows]

@@ -53,7 +53,7 @@ PANELS = (
 )
 
 
-def generated(groups, title):
+def generated(groups, title, columns=3):
     """The trace of `minizo.lab.generated` over training: six panels, one line a method.
 
     Parameters
@@ -63,15 +63,20 @@ def generated(groups, title):
         it. Seeds are lines of one style in the first panel, where their signs matter; in the others
         their mean is.
     title : str
+    columns : int
+        Panels side by side, of 4.4 inches each: 1, 2, 3 or 6.
 
     Returns
     -------
     matplotlib.figure.Figure
     """
-    figure = blank(13, 8)
+    rows = -(-len(PANELS) // columns)
+    figure = blank(4.4 * columns, 4 * rows)
     names = [name for name in groups if _known([r for r in groups[name] if "records" in r], "gain")]
     seen, own = {}, styles(names)
-    for axes, (column, label, scale) in zip(figure.subplots(2, 3).flat, PANELS, strict=True):
+    for axes, (column, label, scale) in zip(
+        figure.subplots(rows, columns).flat, PANELS, strict=True
+    ):
         for name in names:
             runs = [r for r in groups[name] if "records" in r]
             if not _known(runs, column):
@@ -86,7 +91,8 @@ def generated(groups, title):
         if column == "gain":
             axes.axhline(0.0, color="black", linewidth=0.8)
         _plain(axes)
-    figure.legend(seen.values(), seen, loc="outside lower center", ncols=6, frameon=False)
+    columns = 2 * columns
+    figure.legend(seen.values(), seen, loc="outside lower center", ncols=columns, frameon=False)
     figure.suptitle(title)
     return figure
 

@@ -76,7 +76,9 @@ def steps(record, floors):
                 style = styles[cell["library"]] | {"linestyle": ""}
                 axes.plot(1e3 * median(cell["seconds"]), place, markersize=7, **style)
         axes.set(xscale="log", xlabel="milliseconds a step", title=network)
-        axes.xaxis.set_major_locator(ticker("LogLocator", subs=(1.0, 3.0)))
+        low, high = axes.get_xlim()
+        few = high > 1000 * low  # ticks at decades alone, where 3s between them would touch
+        axes.xaxis.set_major_locator(ticker("LogLocator", subs=(1.0,) if few else (1.0, 3.0)))
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_formatter(ticker("NullFormatter"))
         axes.set_yticks(range(len(methods)), methods)
