@@ -188,8 +188,40 @@ def comparison_text(found, sizes, details, controls, rates, tuning):
         "",
         report.table(heads, cost),
         "",
+        *trace(found),
         plainly(found, controls),
     ]) + "\n"  # fmt: skip
+
+
+def trace(found):
+    """The lines on what became of the slow part, where a method has one that was traced."""
+    rows = []
+    for which, results in (("Adam", found.adam), ("SGD .001", found.sgd)):
+        for name, (_, group) in results.items():
+            known = [r["records"] for r in group if math.isfinite(final(r, "slow_share"))]
+            if known:
+                ends = [[own[column][-1] for own in known] for column in TRACE]
+                share, fit, history = ends
+                rows.append([f"{name}, {which}", least_to_greatest(share), f"{min(fit):.6f}",
+                             least_to_greatest(history)])  # fmt: skip
+    if not rows:
+        return []
+    return [
+        "4. The slow part S at the end, least and greatest of the seeds: its share in G, its fit by "
+        "a multiple of",
+        "the newest gradient g in each layer, and how far it moves, of its size, when the "
+        "gradients before g are negated",
+        "",
+        report.table(["", *TRACE.values()], rows),
+        "",
+    ]  # fmt: skip
+
+
+def least_to_greatest(values):
+    """Such as ``3e-05 .. 0.0002``; a dash where there are none."""
+    if not all(map(math.isfinite, values)):
+        return "-"
+    return f"{min(values):.2g} .. {max(values):.2g}"
 
 
 def plainly(found, controls):
@@ -230,7 +262,12 @@ def ablations_text(found, details):
     ]) + "\n"  # fmt: skip
 
 
-COLUMNS = ["step", "seconds", "train_loss", "test_accuracy"]
+TRACE = {  # of the slow part of G at the end; `minizo.lab.generated` says how they are found
+    "slow_share": "share",
+    "slow_r2": "R2 on K g, least",
+    "slow_history": "moved by history",
+}
+COLUMNS = ["step", "seconds", "train_loss", "test_accuracy", *TRACE]
 CSV = ["table", "name", "optimizer", "lr", "seed", *COLUMNS]
 OPTIMIZERS = {"SGD": SGD, "Adam": Adam}
 
@@ -249,7 +286,8 @@ def csv_rows(found):
 
 
 def _row(table, name, rate, record):
-    values = ["" if "error" in record else repr(final(record, c)) for c in COLUMNS]
+    known = {} if "error" in record else record["records"]
+    values = [repr(final(record, c)) if c in known else "" for c in COLUMNS]
     return [table, name, type(rate).__name__, f"{rate.lr:g}", record["seed"], *values]
 
 
