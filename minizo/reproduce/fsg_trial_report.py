@@ -207,8 +207,8 @@ def trace(found):
     if not rows:
         return []
     return [
-        "4. The slow part S at the end, least and greatest of the seeds: its share in G, its fit by "
-        "a multiple of",
+        "4. The slow part S at the end, least and greatest of the seeds: its share in G, its fit "
+        "by a multiple of",
         "the newest gradient g in each layer, and how far it moves, of its size, when the "
         "gradients before g are negated",
         "",
