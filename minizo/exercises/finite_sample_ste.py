@@ -127,8 +127,8 @@ def together(a, k, n):
     """Return the time at sgn(w*) if k weights of a real teacher have one magnitude, a / sqrt(n).
 
     ``a`` is below 1, and all the other weights are larger than 1 / sqrt(n). The latent weights
-    start at equal distances from 0, on the right side (section 5.1). To try: ``teacher.run_teacher
-    (setup, w)`` takes teachers w, (teachers, n), each of length 1.
+    start at equal distances from 0, on the right side (section 5.1). To try it, give teachers of
+    your own to ``teacher.run_teacher(setup, w)``: w is (teachers, n), each row of length 1.
     """
     return 1 - (1 - a) / 2
 
