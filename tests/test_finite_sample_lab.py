@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from minizo import threads
+from minizo.errors import InputError
 from minizo.lab.experiments import EXPERIMENTS
 from minizo.lab.finite_sample import (
     bounds,
@@ -129,6 +130,57 @@ def test_time_at_the_optimum_is_that_of_the_specification():
     assert abs(home.mean() - 0.812) > 3 * home.std(ddof=1) / sqrt(home.size)  # N = 4000's
     assert np.all(np.abs(found["escapes"] - found["returns"]) <= 1)
     assert found["average"].all()
+
+
+def test_the_size_of_the_step_changes_nothing():
+    """Proposition 4 knows no eta: with steps 8 times as large every count is the same, to the bit.
+
+    Control: another start within the step is another run.
+    """
+    asked = (SETUP, STES["identity"], 16, 1000, (0.4,), 2)
+    usual = recurrence.occupancy(*asked, 6, sets=2)
+    large = recurrence.occupancy(*asked, 6, sets=2, move=8 * recurrence.MOVE)
+    assert usual["escapes"].min() > 0
+    for name, values in usual.items():
+        np.testing.assert_array_equal(values, large[name], err_msg=name)
+    other = recurrence.occupancy(*asked, 7, sets=2)
+    assert np.any(other["escapes"] != usual["escapes"])
+    with pytest.raises(InputError, match="move is 0.0, but a step must be above 0"):
+        recurrence.occupancy(*asked, 6, move=0.0)
+
+
+def test_a_teacher_of_ones_own(monkeypatch):
+    """Equal magnitudes go round together: the time at sgn(w*) is 1 - p, and not (1 - p)^4."""
+    monkeypatch.setattr(teacher, "STEPS", 20_000)
+    low = 0.7
+    w = np.repeat([low, np.sqrt(2 - low**2)], 4) * np.resize([1, -1, -1], 8) / np.sqrt(8)
+    found = teacher.run_teacher(SETUP, [w])
+    (row,) = found.rows
+    p = (1 - low) / 2
+    assert row["home"] == pytest.approx(1 - p, abs=1e-3)
+    assert row["product"] == pytest.approx((1 - p) ** 4)
+    assert row["union"] == pytest.approx(1 - 4 * p)
+    exact, product, _, again = (claim.verdict for claim in found.claims)
+    assert (exact, product, again) == ("holds", "FAILS", "holds")
+    assert f"{row['home']:.4f}" in found.table
+    # several at once, of another n, one of which need not be visited: sum_i p_i > 1
+    several = teacher.run_teacher(SETUP, np.array([[1.0, 0.0, 0.0], [0.8, 0.6, 0.0]]))
+    assert [row["n"] for row in several.rows] == [3, 3]
+    assert len(teacher.run_teacher(SETUP, np.eye(3)[:1]).claims) == 3
+
+
+@pytest.mark.parametrize(
+    ("truth", "says"),
+    [
+        (np.ones(4) / 2, r"truth is \(4,\), but its shape must be \(teachers, n\)"),
+        (np.ones((1, 4)), r"truth is \[2.0\], but each teacher must have the length 1"),
+        (np.empty((0, 4)), "each teacher must have the length 1"),
+        (np.full((1, 4), np.nan), "each teacher must have the length 1"),
+    ],
+)
+def test_a_teacher_that_is_none(truth, says):
+    with pytest.raises(InputError, match=says):
+        teacher.run_teacher(SETUP, truth)
 
 
 def test_success_on_other_inputs_is_that_of_the_specification():

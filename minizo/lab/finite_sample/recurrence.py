@@ -16,6 +16,7 @@ from math import sqrt
 import numpy as np
 
 from ... import backend, report
+from ...errors import require
 from ..runner import Report
 from ..verdicts import Claim, close, near
 from .model import STES, gradient, inputs, make_task, own_seed, random_signs, signs, start
@@ -31,7 +32,7 @@ SLACK = 0.03  # for the coordinates' influence on each other
 RELU_CELL, RELU_SIGMA, RELU_DRAWS = (32, 8000), 0.2, 12  # of B-7
 
 
-def occupancy(setup, ste, n, samples, sigmas, draws, experiment, sets=SETS):
+def occupancy(setup, ste, n, samples, sigmas, draws, experiment, sets=SETS, move=MOVE):
     """Runs with label noise, and what Proposition 4 says of each.
 
     Parameters
@@ -44,6 +45,11 @@ def occupancy(setup, ste, n, samples, sigmas, draws, experiment, sets=SETS):
         Noise draws for each sigma and data set.
     experiment : int
         Part of the seed.
+    sets : int
+        Data sets.
+    move : float
+        How far a wrong coordinate moves in a step: eta = move sqrt(n) / (2 c). Runs start within
+        a step or so of 0, so that the result depends on ``move`` by rounding only.
 
     Returns
     -------
@@ -52,6 +58,7 @@ def occupancy(setup, ste, n, samples, sigmas, draws, experiment, sets=SETS):
         e, ``escapes``, ``returns``, ``average`` whether the sign of the time average is right; with
         a last axis n: ``wrong``, ``p``.
     """
+    require(move > 0.0, "move", move, "a step must be above 0")
     xp = backend.namespace(setup.like)
     seed, runs = own_seed(setup.seed, experiment, n, samples), len(sigmas) * draws
     sigma = np.repeat(np.array(sigmas), draws)[:, None]
@@ -61,8 +68,8 @@ def occupancy(setup, ste, n, samples, sigmas, draws, experiment, sets=SETS):
         x = inputs(seed, block, samples, n, setup.like)
         teacher = random_signs(seed, block, runs, n, setup.like)
         task = make_task(x, teacher, sigma, seed, block)
-        w = MOVE * start(seed, block, runs, n, setup.like, "gaussian")
-        found = learn(task, w, step_size(ste, n, MOVE), STEPS, ste, burn=BURN)
+        w = move * start(seed, block, runs, n, setup.like, "gaussian")
+        found = learn(task, w, step_size(ste, n, move), STEPS, ste, burn=BURN)
         noise, optimum = gradient(task, ste, teacher), teacher
         right = xp.all(signs(found.total) == teacher, axis=-1)
         arrays = (found.away, found.escapes, found.returns, right, found.wrong, noise, optimum)
