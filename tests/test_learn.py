@@ -67,3 +67,8 @@ def test_the_map_has_every_lesson_apart(here):
     boxes = [text.get_window_extent() for text in texts]
     for i, box in enumerate(boxes):
         assert not any(box.overlaps(other) for other in boxes[:i])
+
+
+def test_the_map_is_shown_by_a_notebook_without_matplotlib():
+    """IPython asks an object for its PNG where it knows no better way."""
+    assert figures.course(1)._repr_png_().startswith(b"\x89PNG")

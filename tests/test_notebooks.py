@@ -37,6 +37,8 @@ def test_notebook_reads_well(path):
         if re.search(r"plt\.show\(\)|^figures\.(?!style\b)\w+\(", cell.source, re.M):
             alt = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
             assert len(alt) > 20, f"a picture without words for who cannot see it: {lines[0]}"
+            shown = [output for output in cell.outputs if "image/png" in output.get("data", {})]
+            assert shown, f"a picture that was not shown: {lines[0]}"
 
 
 def test_there_are_notebooks():

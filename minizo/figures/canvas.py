@@ -1,11 +1,27 @@
 """matplotlib, imported when the first picture is drawn: no ``--help`` has to wait for it."""
 
+from functools import cache
+from io import BytesIO
+
+
+@cache
+def _picture():
+    from matplotlib.figure import Figure
+
+    class Picture(Figure):
+        """A figure that notebooks show, also before they know matplotlib."""
+
+        def _repr_png_(self):
+            buffer = BytesIO()
+            self.savefig(buffer, format="png")
+            return buffer.getvalue()
+
+    return Picture
+
 
 def blank(width, height):
     """An empty `matplotlib.figure.Figure` of so many inches."""
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
+    return _picture()(figsize=(width, height), layout="constrained")
 
 
 def ticker(kind, *args, **options):
