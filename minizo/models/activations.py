@@ -1,9 +1,12 @@
 """What stands between the layers of a network: by name, as a quantiser, or as the layer it is."""
 
+from typing import Any
+
 import numpy as np
 
 from ..errors import choose, require
 from ..layers import HardTanh, QuantizedActivation, ReLU
+from ..layers.base import Layer
 from ..quantizers import LSQ, QUANTIZERS, DoReFaActivation, MidRise, MidTread, Quantizer, Sign
 
 # What stands between layers: layers as they are, and quantisers, each with a step of its own.
@@ -25,7 +28,7 @@ INPUTS = {
 }
 
 
-def activation_layer(given):
+def activation_layer(given: Any) -> Layer:
     """The layer for an activation: from its name, from a quantiser, or the layer that it is.
 
     >>> activation_layer("hardtanh"), activation_layer(LSQ(bits=4)).quantizer.bits
@@ -71,6 +74,6 @@ def input_layer(inputs, bits=None):
     return None if inputs is None else activation_layer(inputs)
 
 
-def binary():
+def binary() -> Layer:
     """y = sign(x) with the slope of hardtanh: the activation of binarised networks."""
     return activation_layer("sign")
