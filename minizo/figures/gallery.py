@@ -2,13 +2,14 @@
 
 from math import ceil
 
+from ..types import Figure
 from .canvas import blank
 from .looks import STYLES
 
 COLUMNS = 6
 
 
-def gallery(shown, title):
+def gallery(shown: dict[str, list], title: str) -> Figure:
     """Above the forward map, below the pseudo-gradient, of every entry.
 
     Parameters
