@@ -45,7 +45,7 @@ def of_notebook(number):
     return {exercise.name: exercise for exercise in module.EXERCISES}
 
 
-def names():
+def names() -> list[str]:
     """The names of all exercises, in the order of the course.
 
     >>> [name for name in names() if name.startswith("1.")][:2]
@@ -54,7 +54,7 @@ def names():
     return [name for number in MODULES for name in of_notebook(number)]
 
 
-def get(name):
+def get(name: str) -> Exercise:
     """Return an exercise by its name, such as ``"1.2"``: the second one of notebook 1.
 
     Raises
