@@ -90,7 +90,7 @@ class Stream(Settings):
         place = tuple(low + 2**32 * high for low, high in zip(path[::2], path[1::2], strict=True))
         return (self.seed + 2**32 * PURPOSES[self.purpose], len(self.path)), place
 
-    def host(self) -> np.random.Generator:
+    def host(self) -> "np.random.Generator":  # imported when the first one is asked for
         """Return the NumPy generator of this stream (SFC64, NumPy's fastest for float32)."""
         return np.random.Generator(np.random.SFC64(np.random.SeedSequence(self.words())))
 
