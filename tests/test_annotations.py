@@ -13,16 +13,23 @@ import minizo
 
 # modules without __all__: their names with a docstring are public, as on the pages
 WHOLE = ("minizo.rng", "minizo.schedules", "minizo.settings")
-# packages whose names are for those who read them: experiments, measurements, commands
-INNER = ("minizo.bench", "minizo.lab", "minizo.reproduce")
+# the instruments of the laboratory; its experiments are functions that only its command calls
+WHOLE += tuple(
+    f"minizo.lab.{name}"
+    for name in (
+        "beside", "curves", "exact", "flips", "generated", "layerwise", "measure", "runner",
+        "slopes", "verdicts",
+    )
+)  # fmt: skip
 SPECIAL = ("__init__", "__call__")
 
 
 def public_modules():
     """Every module with an ``__all__``, and those of `WHOLE`."""
     names = [one.name for one in pkgutil.walk_packages(minizo.__path__, "minizo.")]
-    names = [n for n in names if not n.startswith(INNER) and not n.endswith("__main__")]
-    modules = [minizo, *map(import_module, names)]
+    inner = ("minizo.bench.", "minizo.lab.", "minizo.reproduce.")
+    names = [n for n in names if n in WHOLE or not n.startswith(inner)]
+    modules = [minizo, *(import_module(n) for n in names if not n.endswith("__main__"))]
     return [module for module in modules if hasattr(module, "__all__") or module.__name__ in WHOLE]
 
 
