@@ -1,9 +1,9 @@
 """What every gradient estimator receives (`Step`) and returns (`Estimate`)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from ..errors import require
 from ..parallel import Pool
@@ -157,6 +157,9 @@ class Estimator(Rule):
     >>> Nothing().update(None, SGD(0.1), np.ones(2), (), np.array([1.0, 2.0]), Step())[0]
     array([0.9, 1.9])
     """
+
+    init: ClassVar[Callable[..., State]]
+    estimate: ClassVar[Callable[..., tuple[Estimate, State]]]
 
     @property
     def label(self) -> str:
