@@ -62,7 +62,7 @@ SHAPES = {
 }
 
 
-def shape_of(argument: str, given: Any) -> Callable:
+def shape_of(argument: str, given: str | Callable) -> Callable:
     """Return the function shape(progress) that a schedule says: by name, by text or as it is.
 
     >>> shape_of("schedule", "linear")(0.25), shape_of("schedule", "milestones:.5")(0.75)
@@ -84,7 +84,7 @@ def _milestones(argument, given):
         ) from None
 
 
-def schedule(shape: Any, start: float, end: float, progress: float) -> float:
+def schedule(shape: str | Callable, start: float, end: float, progress: float) -> float:
     """Return end + (start - end) shape(progress).
 
     Parameters

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import require
+from ..types import Array
 
 SIGMAS = 6.0  # standard errors allowed to one random comparison: false alarm 2e-9
 SIGNED = {"=": abs, "<=": lambda gap: gap, ">=": lambda gap: -gap}
@@ -64,12 +65,12 @@ class Claim:
 def close(
     text: str,
     source: str,
-    measured: Any,
-    predicted: Any,
-    se: Any,
-    wrong: Any,
+    measured: float | Array,
+    predicted: float | Array,
+    se: float | Array,
+    wrong: float | Array,
     control: str,
-    slack: Any = 0.0,
+    slack: float | Array = 0.0,
 ) -> Claim:
     """A claim of equality, within 6 standard errors and a stated slack.
 
@@ -104,10 +105,10 @@ def close(
 def near(
     text: str,
     source: str,
-    measured: Any,
-    predicted: Any,
+    measured: float | Array,
+    predicted: float | Array,
     tolerance: float,
-    wrong: Any,
+    wrong: float | Array,
     control: str,
     unit: str = "absolute",
 ) -> Claim:
@@ -133,9 +134,9 @@ def near(
 def at_most(
     text: str,
     source: str,
-    measured: Any,
-    limit: Any,
-    wrong: Any,
+    measured: float | Array,
+    limit: float | Array,
+    wrong: float | Array,
     control: str,
     tolerance: float = 0.0,
     unit: str = "absolute",

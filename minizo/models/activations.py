@@ -1,7 +1,5 @@
 """What stands between the layers of a network: by name, as a quantiser, or as the layer it is."""
 
-from typing import Any
-
 import numpy as np
 
 from ..errors import choose, require
@@ -28,7 +26,11 @@ INPUTS = {
 }
 
 
-def activation_layer(given: Any) -> Layer:
+# A name of `ACTIVATIONS` (or of `INPUTS`), a quantiser, or a layer as it is.
+Activation = str | Quantizer | Layer
+
+
+def activation_layer(given: Activation) -> Layer:
     """The layer for an activation: from its name, from a quantiser, or the layer that it is.
 
     >>> activation_layer("hardtanh"), activation_layer(LSQ(bits=4)).quantizer.bits

@@ -1,14 +1,13 @@
 """Networks for images without shortcuts: perceptrons and small convolutional networks."""
 
 from math import prod
-from typing import Any
 
 from ..errors import require
 from ..layers import BatchNorm1d, BatchNorm2d, Conv2d, Flatten, Linear, MaxPool2d
 from ..network import Network
 from ..settings import wholes
 from ..types import Shape
-from .activations import activation_layer
+from .activations import Activation, activation_layer
 
 
 def image_shape(shape):
@@ -26,7 +25,7 @@ def _sizes(channels, number=None):
     return channels
 
 
-def mlp(*widths: int, activation: Any = "relu", input_shape: Shape | None = None) -> Network:
+def mlp(*widths: int, activation: Activation = "relu", input_shape: Shape | None = None) -> Network:
     """A multi-layer perceptron with biases: Flatten, then Linear and activation in turn.
 
     Parameters
@@ -65,7 +64,7 @@ def mlp(*widths: int, activation: Any = "relu", input_shape: Shape | None = None
 def lenet(
     channels: tuple[int, int] = (16, 32),
     classes: int = 10,
-    activation: Any = "relu",
+    activation: Activation = "relu",
     input_shape: Shape = (1, 28, 28),
 ) -> Network:
     """5x5 convolution, pool, batch norm, activation; the same again; linear, batch norm.
@@ -117,7 +116,7 @@ def lenet(
 def small(
     channels: tuple[int, ...] = (16, 32, 64),
     classes: int = 10,
-    activation: Any = "relu",
+    activation: Activation = "relu",
     input_shape: Shape = (3, 32, 32),
 ) -> Network:
     """Three times 3x3 convolution, pool, batch norm, activation; then linear, batch norm.
@@ -171,7 +170,7 @@ def small(
 def perceptron(
     hidden: tuple[int, ...] = (10,),
     classes: int = 10,
-    activation: Any = "relu",
+    activation: Activation = "relu",
     input_shape: Shape = (1, 28, 28),
 ) -> Network:
     """`mlp` for images: its inputs are their pixels, its outputs the classes.

@@ -23,7 +23,7 @@ from ..layers import (
 from ..network import Network
 from ..settings import truth, whole
 from ..types import Shape
-from .activations import activation_layer
+from .activations import Activation, activation_layer
 from .images import image_shape
 
 SHORTCUTS = ("conv", "pad")
@@ -108,8 +108,8 @@ def resnet(
     classes: int = 10,
     *,
     width: int = 16,
-    activation: Any = "relu",
-    before: Any = None,
+    activation: Activation = "relu",
+    before: Activation | None = None,
     shortcut: str = "conv",
     final_norm: bool = False,
     input_shape: Shape = (3, 32, 32),
@@ -176,8 +176,8 @@ def resnet18(
     stem: str = "cifar",
     *,
     width: int = 64,
-    activation: Any = "relu",
-    before: Any = None,
+    activation: Activation = "relu",
+    before: Activation | None = None,
     input_shape: Shape | None = None,
 ) -> Network:
     """ResNet-18: four stages of two blocks of two 3x3 convolutions, 64 to 512 channels.
@@ -226,8 +226,8 @@ def resnet50(
     stem: str = "cifar",
     *,
     width: int = 64,
-    activation: Any = "relu",
-    before: Any = None,
+    activation: Activation = "relu",
+    before: Activation | None = None,
     input_shape: Shape | None = None,
 ) -> Network:
     """ResNet-50: stages of 3, 4, 6 and 3 bottlenecks, 1x1, 3x3 and 1x1 convolutions.

@@ -4,8 +4,6 @@ The two transformers are the same stack: a residual block with attention, a resi
 two-layer network, and so on, each with its norm in front ("pre-norm").
 """
 
-from typing import Any
-
 from ..errors import require
 from ..layers import (
     GELU,
@@ -29,7 +27,7 @@ from ..layers import (
 from ..network import Network
 from ..settings import real, truth, whole, wholes
 from ..types import Shape
-from .activations import input_layer
+from .activations import Activation, input_layer
 
 POOLS = ("token", "mean")
 HEAD = {"head.weight": "embedding.weight"}  # of a language model, tied
@@ -59,7 +57,7 @@ def llama(
     context: int = 64,
     shared: int = 1,
     hidden: int | None = None,
-    inputs: Any = None,
+    inputs: Activation | None = None,
     input_bits: int | None = None,
     tied: bool = False,
 ) -> Network:
@@ -230,7 +228,7 @@ def vit(
     heads: int = 4,
     hidden: int | None = None,
     pool: str = "token",
-    inputs: Any = None,
+    inputs: Activation | None = None,
     input_bits: int | None = None,
 ) -> Network:
     """A vision transformer: patches of an image as a sequence, and one vector of it classified.
