@@ -22,6 +22,7 @@ GROUPS = {
     "Compare": ["minizo.compare"],
     "Export": ["minizo.export", "minizo.sampling", "minizo.start"],
     "Testing": ["minizo.testing"],
+    "Exercises": ["minizo.exercises"],
     "Figures": ["minizo.figures"],
     "Machinery": ["minizo.backend", "minizo.rng", "minizo.rules", "minizo.settings",
                   "minizo.commands"],

@@ -8,11 +8,15 @@ array-api-strict share, and finds its namespace with `namespace`. What the libra
 import hashlib
 import sys
 import threading
+from collections.abc import Callable, Iterable
 from math import prod
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 
 from .errors import InputError, require
+from .types import Array, Shape
 
 __all__ = [
     "NAMES",
@@ -47,7 +51,7 @@ def __dir__():
 NAMES = ("numpy", "cupy", "auto")
 
 
-def get(name="numpy"):
+def get(name: str = "numpy") -> ModuleType:
     """The array namespace called ``name``.
 
     Parameters
@@ -94,7 +98,7 @@ def _cupy():
     return cupy, None
 
 
-def namespace(*arrays):
+def namespace(*arrays: Array) -> ModuleType:
     """The namespace that ``arrays`` belong to; arrays of different libraries are refused.
 
     >>> namespace(np.zeros(3)).__name__
@@ -121,17 +125,17 @@ def _namespace_of(x):
     raise InputError(f"expected an array, got {type(x).__name__}; convert it with numpy.asarray")
 
 
-def is_numpy(xp):
+def is_numpy(xp: ModuleType) -> bool:
     """Whether ``xp`` computes on the host, where several threads can share the work."""
     return xp is np
 
 
-def is_cupy(xp):
+def is_cupy(xp: ModuleType) -> bool:
     """Whether ``xp`` is CuPy."""
     return xp.__name__.partition(".")[0] == "cupy"
 
 
-def empty(shape, like, dtype=None):
+def empty(shape: Shape, like: Array, dtype: Any = None) -> Array:
     """Uninitialised array of ``shape`` where ``like`` lives, of its dtype unless one is given."""
     xp = namespace(like)
     dtype = like.dtype if dtype is None else dtype
@@ -140,7 +144,7 @@ def empty(shape, like, dtype=None):
     return xp.empty(shape, dtype=dtype, device=like.device)
 
 
-def zeros(shape, like):
+def zeros(shape: Shape, like: Array) -> Array:
     """Zeros of ``shape`` where ``like`` lives, of its dtype."""
     xp = namespace(like)
     if xp is np or is_cupy(xp):
@@ -151,7 +155,7 @@ def zeros(shape, like):
 _scratch = threading.local()
 
 
-def scratch(name, shape, like):
+def scratch(name: str, shape: Shape, like: Array) -> Array:
     """An uninitialised buffer to be filled, used and forgotten before the same name is asked again.
 
     On the host it is the same memory each time, one buffer a thread and name: fresh memory for
@@ -168,7 +172,7 @@ def scratch(name, shape, like):
     return buffer[:size].reshape(shape)
 
 
-def windows(x, width, step):
+def windows(x: Array, width: int, step: int) -> Array:
     """Neighbouring pixels side by side: (..., W, C) -> (..., W', width * C), a view if possible.
 
     The c-th number of pixel ``w * step + j`` is entry ``j * C + c`` of window w. To be read only:
@@ -186,7 +190,7 @@ def windows(x, width, step):
     return xp.concat([x[..., j : j + end : step, :] for j in range(width)], axis=-1)
 
 
-def has_rows(x):
+def has_rows(x: Array) -> bool:
     """Whether the numbers of a row of ``x`` lie side by side, and not those of a column.
 
     >>> has_rows(np.zeros((2, 3))), has_rows(np.zeros((2, 3)).T)
@@ -196,7 +200,7 @@ def has_rows(x):
     return strides is None or abs(strides[-1]) == x.dtype.itemsize
 
 
-def asarray(values, like, dtype=None):
+def asarray(values: Any, like: Array, dtype: Any = None) -> Array:
     """``values`` (host data) as an array where ``like`` lives.
 
     On a GPU this is a copy from the host: call it outside the training step.
@@ -207,14 +211,14 @@ def asarray(values, like, dtype=None):
     return xp.asarray(values, dtype=dtype, device=like.device)
 
 
-def numpy_dtype(x):
+def numpy_dtype(x: Array) -> np.dtype:
     """NumPy's name for the dtype of ``x``, whatever library it belongs to."""
     if type(x) is np.ndarray:
         return x.dtype
     return np.dtype(str(x.dtype).rpartition(".")[2])
 
 
-def arange(n, like):
+def arange(n: int, like: Array) -> Array:
     """0, 1, ..., n - 1 where ``like`` lives, in its dtype."""
     xp = namespace(like)
     if xp is np or is_cupy(xp):
@@ -222,7 +226,7 @@ def arange(n, like):
     return xp.arange(n, dtype=like.dtype, device=like.device)
 
 
-def concat(arrays, axis=0):
+def concat(arrays: Iterable[Array], axis: int = 0) -> Array:
     """Join any number of arrays along ``axis``; on a GPU without a copy from the host.
 
     CuPy's own ``concat`` of more than 8 arrays copies a list of their addresses to the device.
@@ -244,7 +248,7 @@ def concat(arrays, axis=0):
     return out
 
 
-def stack(arrays, axis=0):
+def stack(arrays: Iterable[Array], axis: int = 0) -> Array:
     """Join any number of arrays along a new axis, as `concat` does.
 
     >>> stack([np.zeros(2), np.ones(2)], axis=-1)
@@ -258,7 +262,7 @@ def stack(arrays, axis=0):
     return concat([xp.expand_dims(x, axis) for x in arrays], axis)
 
 
-def to_numpy(x):
+def to_numpy(x: Any) -> np.ndarray:
     """``x`` as a NumPy array; on a GPU this waits for it and copies to the host."""
     if isinstance(x, np.ndarray | np.generic | float | int):
         return np.asarray(x)  # of an ndarray: itself
@@ -268,7 +272,7 @@ def to_numpy(x):
     return np.from_dlpack(x.to_device(xp.Device("CPU_DEVICE")))
 
 
-def into(out, function, *args):
+def into(out: Array, function: Callable, *args: Any) -> Array:
     """``out[...] = function(*args)``, without a temporary where the library can.
 
     Large populations live in buffers that are written again and again; a fresh array for every
@@ -285,19 +289,19 @@ def into(out, function, *args):
     return out
 
 
-def synchronize(xp):
+def synchronize(xp: ModuleType) -> None:
     """Wait until the device has finished, so that a clock read next is honest."""
     if is_cupy(xp):
         xp.cuda.get_current_stream().synchronize()
 
 
-def release(xp):
+def release(xp: ModuleType) -> None:
     """Give back the memory that CuPy's pool keeps for later."""
     if is_cupy(xp):
         xp.get_default_memory_pool().free_all_blocks()
 
 
-def memory_used(xp):
+def memory_used(xp: ModuleType) -> int | None:
     """Bytes taken so far: what CuPy's pool holds, or the most that this process has held.
 
     ``None`` where the host does not tell.
@@ -312,7 +316,7 @@ def memory_used(xp):
     return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def device_name(xp):
+def device_name(xp: ModuleType) -> str:
     """What tables call the device: ``"cpu"``, or the GPU's own name."""
     if not is_cupy(xp):
         return "cpu"
@@ -320,7 +324,7 @@ def device_name(xp):
     return properties["name"].decode()
 
 
-def sha256(x):
+def sha256(x: Array) -> str:
     """Hexadecimal SHA-256 of the array's bytes in C order, little endian.
 
     >>> sha256(np.zeros(2, dtype=np.float32))[:8]

@@ -5,44 +5,50 @@ hand it, as a `minizo.group.Group`, to `minizo.train.train`.
 """
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from . import parallel
+from .data.dataset import Dataset
 from .errors import require
+from .estimators.base import Estimator
 from .group import Group, groups
 from .inputs import check_call, prepare
 from .memory import in_parts, told
+from .objective import Objective
+from .parallel import Pool
 from .recipe import Recipe
-from .records import Diverged
+from .records import Diverged, Run
 from .settings import whole
 from .train import train
+from .types import Array, Arrays, FilePath, Optimizer
 
 
 @told
 def fit(
-    objective,
-    data,
-    estimator,
-    optimizer,
+    objective: Objective,
+    data: Dataset,
+    estimator: Estimator,
+    optimizer: Optimizer,
     *,
-    steps,
-    batch=100,
-    seed=0,
-    pool=None,
-    record_every=None,
-    loss_examples=None,
-    augment=None,
-    start=None,
-    state=None,
-    path=None,
-    checkpoint_every=None,
-    resume=False,
-    progress=None,
-    watch=None,
-    rng="device",
-):
+    steps: int,
+    batch: int = 100,
+    seed: int = 0,
+    pool: Pool | None = None,
+    record_every: int | None = None,
+    loss_examples: int | None = None,
+    augment: Callable | None = None,
+    start: Array | None = None,
+    state: Arrays | None = None,
+    path: FilePath | None = None,
+    checkpoint_every: int | None = None,
+    resume: bool = False,
+    progress: Callable | None = None,
+    watch: dict[str, Callable] | None = None,
+    rng: str = "device",
+) -> Run:
     """Train a quantised network: theta <- optimizer(theta, G(theta)), G the estimator's gradient.
 
     A rule that owns the update (`minizo.estimators.Estimator`) makes that step in its own way.
@@ -134,21 +140,21 @@ def fit(
 
 @told
 def fit_many(
-    objective,
-    data,
-    estimator,
-    pairs,
+    objective: Objective,
+    data: Dataset,
+    estimator: Estimator,
+    pairs: Sequence[tuple[Optimizer, int]],
     *,
-    start=None,
-    state=None,
-    watch=None,
-    workers=1,
-    path=None,
-    checkpoint_every=None,
-    resume=False,
-    progress=None,
-    **options,
-):
+    start: Array | list[Array] | None = None,
+    state: Arrays | list[Arrays] | None = None,
+    watch: dict[str, Callable] | list[dict[str, Callable]] | None = None,
+    workers: int = 1,
+    path: FilePath | None = None,
+    checkpoint_every: int | None = None,
+    resume: bool = False,
+    progress: Callable | None = None,
+    **options: Any,
+) -> list[Run | Diverged]:
     """Train with each of several pairs of an optimiser and a seed, as `fit` would.
 
         theta_s <- optimizer_s(theta_s, G(theta_s; batch_s)),    s = 1, ..., S

@@ -24,6 +24,7 @@ import numpy as np
 
 from . import backend
 from .settings import Settings
+from .surrogates import Surrogate
 
 __all__ = [
     "Design",
@@ -232,13 +233,13 @@ class Design(NamedTuple):
         divided by the gain.
     """
 
-    law: object
+    law: Law | None
     epsbar: float | None
     why: str
     gain: float = 1.0
 
 
-def law_for(surrogate):
+def law_for(surrogate: Surrogate) -> Design:
     """Design the law whose two-point estimator averages to a surrogate's slope, if there is one.
 
     For a sign, E[G] = 2 q(x / epsbar) / epsbar with q the zero-bias density of the law (not its own

@@ -11,12 +11,14 @@ from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from math import prod
 from operator import getitem
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple, Self
 
 from .errors import InputError, require
 from .layers import Layer, Stack
 from .layers.stack import Composite, shapes_through
+from .rng import Stream
 from .settings import Settings
+from .types import Array, Arrays, Shape
 
 
 class Place(NamedTuple):
@@ -96,22 +98,22 @@ class Layered(Settings):
         _ = self.stack  # what is wrong is refused when it is built, not when it runs
 
     @cached_property
-    def stack(self):
+    def stack(self) -> Stack:
         """The layers as one, each of which knows what it is fed."""
         return rebuilt(Stack(self.layers), lambda layer, shape: layer.fed(shape), self.input_shape)
 
     @cached_property
-    def shapes_between(self):
+    def shapes_between(self) -> list[Shape]:
         """Shapes of an example before the first layer, between them, and after the last."""
         return shapes_through(self.layers, self.input_shape)
 
     @cached_property
-    def output_shape(self):
+    def output_shape(self) -> Shape:
         """Shape of the output for one example."""
         return self.shapes_between[-1]
 
     @cached_property
-    def places(self):
+    def places(self) -> list[Place]:
         """A `Place` for every layer, inside composites too."""
         return places(self.stack, self.input_shape, wanted=False)
 
@@ -124,37 +126,37 @@ class Layered(Settings):
         }
 
     @cached_property
-    def running(self):
+    def running(self) -> tuple[str, ...]:
         """Names of the running statistics, such as ``"bn1.mean"``; empty for most networks."""
         return tuple(place.name + part for place in self.places for part in place.layer.running)
 
     @cached_property
-    def random(self):
+    def random(self) -> tuple[str, ...]:
         """Names of the random arrays that layers need in training, such as ``"drop1.mask"``."""
         return tuple(place.name + part for place in self.places for part in place.layer.random)
 
     @cached_property
-    def cuts(self):
+    def cuts(self) -> bool:
         """Whether a batch may be cut into blocks of examples: all layers allow it."""
         return all(place.layer.cuts for place in self.places)
 
     @cached_property
-    def scheduled(self):
+    def scheduled(self) -> bool:
         """Whether a layer depends on the part of the run that is over."""
         return any(place.layer.scheduled for place in self.places)
 
     @cached_property
-    def least_batch(self):
+    def least_batch(self) -> int:
         """Examples that a batch needs in training: 2 where one alone has nothing to normalise."""
         return max((place.layer.least_batch(place.shape) for place in self.places), default=1)
 
     @cached_property
-    def macs(self):
+    def macs(self) -> int:
         """Multiply-accumulates of one forward, per example."""
         return sum(place.layer.macs(place.shape) for place in self.places)
 
     @cached_property
-    def backward_macs(self):
+    def backward_macs(self) -> int:
         """Multiply-accumulates of one backward, per example.
 
         dx is not computed below the lowest layer that has parameters.
@@ -162,7 +164,7 @@ class Layered(Settings):
         return sum(place.layer.backward_macs(place.shape, place.wanted) for place in self._above)
 
     @cached_property
-    def widest(self):
+    def widest(self) -> int:
         """Size of the largest output that depends on theta, per example."""
         outputs = [place.layer.output_shape(place.shape) for place in self._above]
         return max((prod(shape) for shape in outputs), default=1)
@@ -172,7 +174,7 @@ class Layered(Settings):
         # the layers whose outputs depend on theta
         return [place for place in self.places if place.wanted or place.layer.shapes]
 
-    def at(self, progress):
+    def at(self, progress: float) -> Self:
         """This network at a point of the run; itself where no layer depends on it."""
         if not self.scheduled:
             return self
@@ -181,14 +183,14 @@ class Layered(Settings):
 
     # Running statistics, and random arrays
 
-    def init_state(self, like):
+    def init_state(self, like: Array) -> Arrays:
         """Running statistics before the first batch: name -> array, where ``like`` lives.
 
         Empty for a network without any. `minizo.fit` starts from those of the first batch.
         """
         return self._named([place.layer.init_state(like) for place in self.places])
 
-    def next_state(self, state, statistics):
+    def next_state(self, state: Arrays, statistics: Mapping[str, Array]) -> Arrays:
         """Running statistics after a batch whose own `statistics` are given."""
         if not self.running:
             return state
@@ -215,7 +217,7 @@ class Layered(Settings):
             )
         return found
 
-    def statistics(self, caches):
+    def statistics(self, caches: Any) -> Arrays:
         """What the batch of these ``caches`` says about the running statistics: name -> array."""
         if not self.running:
             return {}
@@ -227,7 +229,7 @@ class Layered(Settings):
             found.append(self._all_running(name, layer, "statistics", seen) if seen else seen)
         return self._named(found)
 
-    def noise(self, stream, examples, like):
+    def noise(self, stream: Stream, examples: int, like: Array) -> Arrays:
         """Random arrays that layers (Dropout) need in training on a batch: name -> array."""
         if not self.random:
             return {}

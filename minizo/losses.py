@@ -10,9 +10,11 @@ loss : ndarray of shape (...), the mean over the N examples
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from . import backend
 from .errors import InputError
+from .types import Array
 
 __all__ = [
     "LOSSES",
@@ -27,7 +29,7 @@ def __dir__():
     return __all__
 
 
-def one_hot(labels, classes, like):
+def one_hot(labels: Array, classes: int, like: Array) -> Array:
     """Encode labels (..., N) as rows of zeros and one 1: (..., N, K), in the dtype of ``like``.
 
     A comparison, unlike a scatter, has no write conflicts, and a label out of range gives a row of
@@ -73,7 +75,7 @@ class SoftmaxCrossEntropy:
     2.3026
     """
 
-    def forward(self, outputs, labels):
+    def forward(self, outputs: Array, labels: Array) -> tuple[Array, Any]:
         """Return the loss (...) of logits (..., N, K), and the cache."""
         xp = backend.namespace(outputs, labels)
         target = one_hot(labels, outputs.shape[-1], outputs)
@@ -85,7 +87,7 @@ class SoftmaxCrossEntropy:
         total = xp.sum(e, axis=-1, keepdims=True)
         return xp.mean(xp.log(total[..., 0]) - own, axis=-1), (e, total, target)
 
-    def backward(self, cache):
+    def backward(self, cache: Any) -> Array:
         """Return dL/dz = (softmax(z) - onehot) / N."""
         e, total, target = cache
         dz = e / total
@@ -109,14 +111,14 @@ class SquaredHinge:
     (0.25, array([[-0.,  1.,  0.]]))
     """
 
-    def forward(self, outputs, labels):
+    def forward(self, outputs: Array, labels: Array) -> tuple[Array, Any]:
         """Return the loss (...) of scores (..., N, K), and the cache."""
         xp = backend.namespace(outputs, labels)
         sign = 2.0 * one_hot(labels, outputs.shape[-1], outputs) - 1.0
         slack = xp.clip(1.0 - sign * outputs, 0.0, None)
         return xp.mean(xp.sum(slack * slack, axis=-1), axis=-1), (slack, sign)
 
-    def backward(self, cache):
+    def backward(self, cache: Any) -> Array:
         """Return dL/dz = -2 t max(0, 1 - t z) / N."""
         slack, sign = cache
         return -2.0 * sign * slack / sign.shape[-2]
@@ -134,13 +136,13 @@ class MeanSquaredError:
     (0.125, array([[0.5, 0. ]]))
     """
 
-    def forward(self, outputs, labels):
+    def forward(self, outputs: Array, labels: Array) -> tuple[Array, Any]:
         """Return the loss (...) of outputs (..., N, K), and the cache."""
         xp = backend.namespace(outputs, labels)
         residual = outputs - one_hot(labels, outputs.shape[-1], outputs)
         return xp.mean(0.5 * xp.sum(residual * residual, axis=-1), axis=-1), residual
 
-    def backward(self, cache):
+    def backward(self, cache: Any) -> Array:
         """Return dL/dz = (z - onehot) / N."""
         return cache / cache.shape[-2]
 

@@ -7,6 +7,8 @@ is cut in two and tried again, with a notice; what was done stays done.
 
 import functools
 import warnings
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 
 from . import backend
 from .errors import InputError
@@ -75,7 +77,11 @@ def in_parts(function, count, what, like, most=None, key=()):
     return results
 
 
-def told(function):
+P = ParamSpec("P")  # what a function takes
+T = TypeVar("T")  # what it gives
+
+
+def told(function: Callable[P, T]) -> Callable[P, T]:
     """Decorate ``function``: where memory ends, it raises an `InputError` of one sentence.
 
     What can be done in smaller parts has been (`in_parts`); this is for everything else.

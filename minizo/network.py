@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,9 @@ from .batch_blocks import cut, even_slices, joined
 from .errors import InputError, require
 from .layered import Layered
 from .parallel import together
+from .quantizers.base import Quantizer
 from .settings import Positive
+from .types import Array, Arrays, Shape, Shapes
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,12 +69,12 @@ class Network(Layered):
             require(right and other not in self.tied, "tied", name, remedy)
 
     @cached_property
-    def layer_shapes(self):
+    def layer_shapes(self) -> Shapes:
         """Name -> shape of the parameters of the layers, without those `tied` to others."""
         return {n: shape for n, shape in self.stack.shapes.items() if n not in self.tied}
 
     @cached_property
-    def shapes(self):
+    def shapes(self) -> Shapes:
         """Parameter name -> shape, in the order of theta."""
         return self.layer_shapes | {
             f"{name}.{part}": shape
@@ -80,7 +83,7 @@ class Network(Layered):
         }
 
     @cached_property
-    def least(self):
+    def least(self) -> dict[str, float]:
         """Parameter name -> the value that training keeps it at or above, such as LSQ's steps."""
         return self._named([place.layer.least for place in self.places]) | {
             f"{name}.{part}": value
@@ -88,7 +91,7 @@ class Network(Layered):
             for part, value in companion.least.items()
         }
 
-    def rows(self, name, quantizer):
+    def rows(self, name: str, quantizer: Quantizer) -> Shape:
         """Shape in which ``quantizer`` sees a parameter: (m,), or (F, n) if it works by filter.
 
         >>> from minizo import models, quantizers
@@ -101,7 +104,7 @@ class Network(Layered):
         return shape[0], prod(shape[1:])
 
     @cached_property
-    def slices(self):
+    def slices(self) -> dict[str, slice]:
         """Parameter name -> the slice of theta that holds it."""
         slices, start = {}, 0
         for name, shape in self.shapes.items():
@@ -110,11 +113,11 @@ class Network(Layered):
         return slices
 
     @cached_property
-    def d(self):
+    def d(self) -> int:
         """Number of parameters."""
         return sum(prod(shape) for shape in self.shapes.values())
 
-    def init(self, seed=0, like=None, values=None):
+    def init(self, seed: int = 0, like: Array | None = None, values: Arrays | None = None) -> Array:
         """Initial theta: (d,) in the library and dtype of ``like`` (NumPy float32 by default).
 
         Drawn on the host, so that one seed starts from the same weights on every backend.
@@ -152,11 +155,11 @@ class Network(Layered):
             theta[part] = values[name].reshape(-1)
         return backend.asarray(theta, like)
 
-    def is_weight(self, name):
+    def is_weight(self, name: str) -> bool:
         """Whether a parameter is called ``weight`` and has two axes or more."""
         return name.endswith(".weight") and len(self.layer_shapes.get(name, ())) > 1
 
-    def project(self, theta):
+    def project(self, theta: Array) -> Array:
         """theta with what must not fall below a value raised to it; theta itself where nothing is.
 
         The training loop does this after every step.
@@ -170,7 +173,7 @@ class Network(Layered):
             own[...] = xp.clip(own, value, None)
         return new
 
-    def views(self, theta):
+    def views(self, theta: Array) -> Arrays:
         """Named views of theta: name -> (..., *shape). They share its memory."""
         xp = backend.namespace(theta)
         if theta.shape[-1] != self.d:
@@ -183,7 +186,7 @@ class Network(Layered):
             for name, shape in self.shapes.items()
         }
 
-    def flatten(self, named):
+    def flatten(self, named: Arrays) -> Array:
         """The inverse of `views`: name -> (..., *shape) to one new array (..., d)."""
         values = [named[name] for name in self.shapes]
         xp = backend.namespace(*values)
@@ -196,11 +199,11 @@ class Network(Layered):
             axis=-1,
         )
 
-    def with_tied(self, params):
+    def with_tied(self, params: Arrays) -> Arrays:
         """The parameters with those that are tied to others."""
         return {**params, **{n: params[other] for n, other in self.tied.items()}}
 
-    def forward(self, params, x):
+    def forward(self, params: Arrays, x: Array) -> tuple[Array, Any]:
         """Outputs (..., N, *output_shape) and the caches that `backward` takes.
 
         Parameters
@@ -216,14 +219,14 @@ class Network(Layered):
         outputs, caches = zip(*found, strict=True)
         return joined(outputs, len(self.output_shape)), caches
 
-    def predict(self, params, x):
+    def predict(self, params: Arrays, x: Array) -> Array:
         """`forward` without the caches, whose memory is then free at once."""
         blocks = cut(self, self.with_tied(params), x)
         walk = self.stack.predict
         outputs = together(lambda k, reduce: walk(*blocks[k], reduce), len(blocks))
         return joined(outputs, len(self.output_shape))
 
-    def backward(self, params, caches, dy):
+    def backward(self, params: Arrays, caches: Any, dy: Array) -> Arrays:
         """Gradients of every parameter of the layers: name -> (..., *shape)."""
         params = self.with_tied(params)
         after = (slice(None),) * len(self.output_shape)
@@ -240,7 +243,7 @@ class Network(Layered):
             grads[other] = grads[other] + grads.pop(name)
         return grads
 
-    def describe(self):
+    def describe(self) -> str:
         """A short table of the layers, for people.
 
         >>> from minizo.models import mlp

@@ -6,6 +6,7 @@ norms of rows whose squares are ordinary numbers keep their bits, and norm(2^k x
 """
 
 from . import backend
+from .types import Array
 
 
 def rescaled(x, axis=-1):
@@ -58,7 +59,7 @@ def unit(x):
     return x / xp.where(length > 0.0, length, xp.ones_like(length))
 
 
-def rms(x, axis=-1):
+def rms(x: Array, axis: int | None = -1) -> Array:
     """Return the root mean square over the last axis (``None``: all), kept: (..., m) -> (..., 1).
 
     Examples

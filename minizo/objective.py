@@ -1,13 +1,13 @@
 """F(theta) = L(Q(theta); batch): the loss that is trained, and the gradients one can ask of it."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .contracts import check_part
 from .layers.base import rows, unrolled
 from .losses import SoftmaxCrossEntropy
 from .quantized import QuantizedNetwork
+from .types import Array, Arrays, Loss
 
 
 class Batch(NamedTuple):
@@ -21,9 +21,9 @@ class Batch(NamedTuple):
         F(theta; batch) is a function: two evaluations differ by their theta alone.
     """
 
-    x: object
-    labels: object
-    noise: Mapping | None = None
+    x: Array
+    labels: Array
+    noise: Arrays | None = None
 
 
 class Gradient(NamedTuple):
@@ -36,9 +36,9 @@ class Gradient(NamedTuple):
         running statistics.
     """
 
-    loss: object
-    gradient: object
-    statistics: Mapping
+    loss: Array
+    gradient: Any
+    statistics: Arrays
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,18 +62,18 @@ class Objective(QuantizedNetwork):
     `outputs` is the network in use: it takes the running statistics.
     """
 
-    loss: object = field(default_factory=SoftmaxCrossEntropy)
+    loss: Loss = field(default_factory=SoftmaxCrossEntropy)
 
     def __post_init__(self):
         check_part("loss", self.loss)
         super().__post_init__()
 
-    def training_params(self, theta, batch):
+    def training_params(self, theta: Array, batch: Batch) -> Arrays:
         """What the network is given in training: the quantised weights, and the batch's noise."""
         weights = self.quantize(theta, batch.noise)
         return weights if batch.noise is None else {**weights, **batch.noise}
 
-    def evaluate(self, theta, batch):
+    def evaluate(self, theta: Array, batch: Batch) -> Array:
         """F(theta), the loss in training: () for (d,), or (..., P) for (..., P, d).
 
         Batch normalisation takes the batch's statistics, dropout its masks. Cost: 1 forward for
@@ -83,7 +83,7 @@ class Objective(QuantizedNetwork):
         loss = self.loss_of(self.network.predict(params, batch.x), batch.labels)[0]
         return loss + self.penalty(params)[0] if self._penalised else loss
 
-    def loss_of(self, outputs, labels):
+    def loss_of(self, outputs: Array, labels: Array) -> tuple[Array, Any]:
         """The loss (...) of the network's outputs, and the cache that the loss's backward takes.
 
         Of a sequence every place counts as an example: outputs (..., N, T, K) and labels (..., N,
@@ -92,7 +92,7 @@ class Objective(QuantizedNetwork):
         axes = len(self.network.output_shape)
         return self.loss.forward(rows(outputs, axes), rows(labels, axes - 1, kept=0))
 
-    def statistics(self, theta, batch):
+    def statistics(self, theta: Array, batch: Batch) -> Arrays:
         """What a forward at theta sees of the batch, for `Network.next_state`.
 
         Returns
@@ -105,7 +105,7 @@ class Objective(QuantizedNetwork):
         _, caches = self.network.forward(self.training_params(theta, batch), batch.x)
         return self.network.statistics(caches)
 
-    def weight_gradient(self, theta, batch):
+    def weight_gradient(self, theta: Array, batch: Batch) -> Gradient:
         """The exact gradient at the quantised weights, dL/dw at w = Q(theta).
 
         Returns
@@ -124,7 +124,7 @@ class Objective(QuantizedNetwork):
             gradient = {**gradient, **{name: gradient[name] + dw for name, dw in own.items()}}
         return Gradient(loss, gradient, self.network.statistics(caches))
 
-    def ste_gradient(self, theta, batch):
+    def ste_gradient(self, theta: Array, batch: Batch) -> Gradient:
         """The straight-through gradient g = J(theta)^T dL/dw, w = Q(theta).
 
         J is what the backward rule of the quantiser says; mostly it is diagonal, the derivative of
@@ -140,12 +140,12 @@ class Objective(QuantizedNetwork):
         g = self.straight_through(theta, found.gradient, batch.noise)
         return found._replace(gradient=g)
 
-    def footprint(self, batch):
+    def footprint(self, batch: Batch) -> int:
         """Numbers in the largest array that `evaluate` makes of one theta: of d, or of outputs."""
         examples = batch.labels.shape[-len(self.network.output_shape)]
         return max(self.network.d, examples * self.network.widest)
 
-    def cost(self, forwards, backwards, examples):
+    def cost(self, forwards: int, backwards: int, examples: int) -> int:
         """Multiply-accumulates of so many forwards and backwards on batches of ``examples``."""
         net = self.network
         return examples * (forwards * net.macs + backwards * net.backward_macs)

@@ -21,6 +21,7 @@ from .errors import require
 from .rules import Rule
 from .schedules import schedule, shape_of
 from .settings import Positive, Share
+from .types import Array, Objective, State
 
 __all__ = [
     "Adam",
@@ -114,18 +115,18 @@ class SGD(Rule):
         super().__post_init__()
         shape_of("schedule", self.schedule)
 
-    def rate(self, progress):
+    def rate(self, progress: float) -> float:
         """Return lr(p) at progress p = t / T."""
         if progress < self.warmup:
             return self.lr * progress / self.warmup
         fallen = (progress - self.warmup) / (1.0 - self.warmup)
         return schedule(self.schedule, self.lr, self.floor * self.lr, fallen)
 
-    def init(self, theta, objective=None):
+    def init(self, theta: Array, objective: Objective | None = None) -> State:
         """Return the state of a new run, which is empty."""
         return ()
 
-    def followed(self, grad, theta):
+    def followed(self, grad: Array, theta: Array) -> Array:
         """Return the gradient that the rule follows: (..., d), (..., d) -> (..., d)."""
         if self.clip is not None:
             xp = backend.namespace(grad)
@@ -138,7 +139,9 @@ class SGD(Rule):
         # g + decay theta
         return grad + self.decay * theta if self.coupled and self.decay else grad
 
-    def update(self, grad, state, theta, progress=0.0):
+    def update(
+        self, grad: Array, state: State, theta: Array, progress: float = 0.0
+    ) -> tuple[Array, State]:
         """Take one step: return the new theta and the next state."""
         return theta - self.rate(progress) * self.followed(grad, theta), state
 
@@ -146,7 +149,7 @@ class SGD(Rule):
 class MomentumState(NamedTuple):
     """State of `Momentum`: m, the velocity, an ndarray like theta."""
 
-    m: object
+    m: Array
 
 
 @dataclass(frozen=True)
@@ -186,11 +189,13 @@ class Momentum(SGD):
     nesterov: bool = field(default=False, kw_only=True)
     rowwise = True
 
-    def init(self, theta, objective=None):
+    def init(self, theta: Array, objective: Objective | None = None) -> MomentumState:
         """Return the state of a new run: m = 0."""
         return MomentumState(backend.namespace(theta).zeros_like(theta))
 
-    def update(self, grad, state, theta, progress=0.0):
+    def update(
+        self, grad: Array, state: State, theta: Array, progress: float = 0.0
+    ) -> tuple[Array, MomentumState]:
         """Take one step: return the new theta and the next state."""
         grad = self.followed(grad, theta)
         m = self.mu * state.m + grad
@@ -201,8 +206,8 @@ class Momentum(SGD):
 class AdamState(NamedTuple):
     """State of `Adam`: m and v, running means of g and g^2, like theta; t, updates so far."""
 
-    m: object
-    v: object
+    m: Array
+    v: Array
     t: int
 
 
@@ -246,12 +251,14 @@ class Adam(SGD):
     eps: Positive = 1e-8
     rowwise = True
 
-    def init(self, theta, objective=None):
+    def init(self, theta: Array, objective: Objective | None = None) -> AdamState:
         """Return the state of a new run: m = v = 0, t = 0."""
         zeros = backend.namespace(theta).zeros_like
         return AdamState(zeros(theta), zeros(theta), 0)
 
-    def update(self, grad, state, theta, progress=0.0):
+    def update(
+        self, grad: Array, state: State, theta: Array, progress: float = 0.0
+    ) -> tuple[Array, AdamState]:
         """Take one step: return the new theta and the next state."""
         xp = backend.namespace(theta)
         grad, t = self.followed(grad, theta), state.t + 1
@@ -266,10 +273,10 @@ class Adam(SGD):
 class AdamWState(NamedTuple):
     """State of `AdamW`: m, v, t of Adam; decays, 1 where a parameter decays, else 0."""
 
-    m: object
-    v: object
+    m: Array
+    v: Array
     t: int
-    decays: object
+    decays: Array
 
 
 @dataclass(frozen=True)
@@ -308,7 +315,7 @@ class AdamW(Adam):
     rowwise = True
     coupled = False
 
-    def init(self, theta, objective=None):
+    def init(self, theta: Array, objective: Objective | None = None) -> AdamWState:
         """Return the state of a new run of ``objective``; without one every parameter decays."""
         decays = backend.namespace(theta).ones_like(theta)
         if objective is not None:
@@ -316,7 +323,9 @@ class AdamW(Adam):
                 decays[..., part] = float(objective.network.is_weight(name))
         return AdamWState(*super().init(theta), decays)
 
-    def update(self, grad, state, theta, progress=0.0):
+    def update(
+        self, grad: Array, state: State, theta: Array, progress: float = 0.0
+    ) -> tuple[Array, AdamWState]:
         """Take one step: return the new theta and the next state."""
         new, adam = super().update(grad, AdamState(*state[:3]), theta, progress)
         new = new - self.rate(progress) * self.decay * state.decays * theta
@@ -326,11 +335,11 @@ class AdamW(Adam):
 class BopState(NamedTuple):
     """State of `Bop`: m, v, t of Adam; mean, of g; binary, 1 where weights flip, else 0."""
 
-    m: object
-    v: object
+    m: Array
+    v: Array
     t: int
-    mean: object
-    binary: object
+    mean: Array
+    binary: Array
 
 
 @dataclass(frozen=True)
@@ -381,7 +390,7 @@ class Bop(Adam):
     threshold: Annotated[float, "[0, inf)"] = 1e-8
     rowwise = True
 
-    def init(self, theta, objective=None):
+    def init(self, theta: Array, objective: Objective | None = None) -> BopState:
         """Return the state of a new run of ``objective``; without one every parameter is binary."""
         xp = backend.namespace(theta)
         zeros = xp.zeros_like(theta)
@@ -396,7 +405,9 @@ class Bop(Adam):
             binary[..., objective.network.slices[name]] = 1.0
         return BopState(*super().init(theta), zeros, binary)
 
-    def update(self, grad, state, theta, progress=0.0):
+    def update(
+        self, grad: Array, state: State, theta: Array, progress: float = 0.0
+    ) -> tuple[Array, BopState]:
         """Take one step: return the new theta and the next state."""
         xp = backend.namespace(theta)
         new, adam = super().update(grad, AdamState(*state[:3]), theta, progress)

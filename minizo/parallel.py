@@ -12,6 +12,7 @@ import itertools
 import os
 import threading
 from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
@@ -66,7 +67,7 @@ class Pool(Settings):
     in_flight: Count = 1
     memory: Count = 256 * 2**20
 
-    def map(self, function, calls, nbytes=1):
+    def map(self, function: Callable, calls: Iterable[tuple], nbytes: int = 1) -> Iterator:
         """Results of ``function(*call)`` in the order of ``calls``, few enough at a time.
 
         Parameters
@@ -121,7 +122,7 @@ def _run(home, errors, function, *call):
 
 
 @contextmanager
-def threads(workers=None):
+def threads(workers: int | None = None) -> Iterator[Pool]:
     """A `Pool` of ``workers`` threads (by default one a processor) for a ``with`` block.
 
     NumPy lets go of the interpreter lock inside its loops and products, so threads share the work:

@@ -29,10 +29,12 @@ quantization", AISTATS 2021 (tanh as a mirror map).
 """
 
 from math import exp, inf
+from typing import Any
 
 from . import backend
 from .errors import choose
 from .settings import plain, real
+from .types import Array
 
 __all__ = [
     "CONVENTIONS",
@@ -56,7 +58,7 @@ def __dir__():
 CONVENTIONS = {"half": 1.0, "full": 2.0}
 
 
-def w_l1(x, q):
+def w_l1(x: Array, q: Array) -> Array:
     """Return R_1(x) = sum_i |x_i - q_i|: (..., m) -> (...).
 
     Examples
@@ -69,7 +71,7 @@ def w_l1(x, q):
     return xp.sum(xp.abs(x - q), axis=-1)
 
 
-def w_l2(x, q, convention="half"):
+def w_l2(x: Array, q: Array, convention: str = "half") -> Array:
     """Return R_2(x) = 1/2 sum_i (x_i - q_i)^2, or without the 1/2: (..., m) -> (...).
 
     Examples
@@ -83,7 +85,7 @@ def w_l2(x, q, convention="half"):
     return 0.5 * factor * backend.namespace(x).sum(e * e, axis=-1)
 
 
-def prox_l1(x, q, lam):
+def prox_l1(x: Array, q: Array, lam: float | Array) -> Array:
     """Return prox_{lam R_1}(x): a step of lam towards the nearest level, and not beyond it.
 
     Parameters
@@ -117,7 +119,7 @@ def prox_l1(x, q, lam):
     return xp.where(xp.abs(e) <= lam, q, x - xp.clip(e, -lam, lam))
 
 
-def share(lam, convention="half"):
+def share(lam: float, convention: str = "half") -> float:
     """Return rho = lam / (1 + lam), the share of the way to the level that `prox_l2` goes.
 
     Examples
@@ -129,7 +131,7 @@ def share(lam, convention="half"):
     return 1.0 if lam == inf else lam / (1.0 + lam)
 
 
-def blend(x, q, rho):
+def blend(x: Array, q: Array, rho: float) -> Array:
     """Return (1 - rho) x + rho q, exactly x for rho = 0 and exactly q for rho = 1.
 
     Examples
@@ -142,7 +144,7 @@ def blend(x, q, rho):
     return (1.0 - rho) * x + rho * q
 
 
-def prox_l2(x, q, lam, convention="half"):
+def prox_l2(x: Array, q: Array, lam: float, convention: str = "half") -> Array:
     """Return prox_{lam R_2}(x) = (x + lam q) / (1 + lam): part of the way to the nearest level.
 
     Parameters
@@ -164,7 +166,7 @@ def prox_l2(x, q, lam, convention="half"):
     return blend(x, q, share(lam, convention))
 
 
-def piecewise_affine(x, q, half, iota):
+def piecewise_affine(x: Array, q: Array, half: float | Array, iota: float) -> Array:
     """Return PARQ's map: each step of the staircase becomes a ramp of slope 1/iota.
 
         u = clip(mid + (x - mid) / iota, q_k, q_k+1)   for x between the levels q_k and q_k+1
@@ -202,7 +204,7 @@ def piecewise_affine(x, q, half, iota):
     return q + xp.sign(e) * xp.minimum(t, xp.zeros_like(t) + half)
 
 
-def ramp(x, quantizer, alpha, iota):
+def ramp(x: Array, quantizer: Any, alpha: Array, iota: float) -> Array:
     """Apply `piecewise_affine` for a quantiser with equal steps, clipped to its end levels.
 
     Examples
@@ -220,7 +222,7 @@ def ramp(x, quantizer, alpha, iota):
     return piecewise_affine(inside, q, alpha * quantizer.half_step, iota)
 
 
-def soft_staircase(x, quantizer, alpha, sharpness):
+def soft_staircase(x: Array, quantizer: Any, alpha: Array, sharpness: float) -> Array:
     """Return the staircase with every sign replaced by tanh.
 
         u = alpha (sum_k h tanh(sharpness (x/alpha - t_k) / h) + centre),  h half a step
@@ -242,7 +244,7 @@ def soft_staircase(x, quantizer, alpha, sharpness):
     return alpha * (total + quantizer.centre)
 
 
-def logistic_fall(progress, steepness=10.0, centre=0.5):
+def logistic_fall(progress: float, steepness: float = 10.0, centre: float = 0.5) -> float:
     """Return PARQ's iota, which falls from 1 to 0 along a logistic curve.
 
         s(p) = 1 / (1 + exp(steepness (p - centre))),

@@ -6,13 +6,17 @@ Quantisation is a map on theta, so no layer knows that its weights are quantised
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Self
 
 from . import backend
 from .contracts import check_backward, check_learned, check_part
 from .errors import InputError, require
+from .laws import Law
 from .network import Network
 from .norms import rms
-from .quantizers.base import advances, deployed, penalises
+from .quantizers.base import Quantizer, advances, deployed, penalises
+from .rng import Stream
+from .types import Array, Arrays, Scale
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,9 +54,9 @@ class QuantizedNetwork:
     """
 
     network: Network
-    quantizer: object
+    quantizer: Quantizer
     quantized: tuple = None
-    scales: Mapping = field(default=None, kw_only=True)
+    scales: Mapping = field(default=None, kw_only=True)  # type: ignore[arg-type]
     exceptions: Mapping = field(default_factory=dict, kw_only=True)
 
     def __post_init__(self):
@@ -86,17 +90,17 @@ class QuantizedNetwork:
         if not same_companions(companions, self.network.companions):
             object.__setattr__(self, "network", replace(self.network, companions=companions))
 
-    def quantizer_of(self, name):
+    def quantizer_of(self, name: str) -> Quantizer:
         """The quantiser of a parameter: its own exception, or ``quantizer``."""
         return self.exceptions.get(name, self.quantizer)
 
     @property
-    def quantizers(self):
+    def quantizers(self) -> tuple[Quantizer, ...]:
         """Every quantiser that is in use: ``quantizer``, and those of ``exceptions``."""
         return (self.quantizer, *self.exceptions.values())
 
     @property
-    def law(self):
+    def law(self) -> Law:
         """The law of the noise that turns the quantisers into their surrogates.
 
         Raises
@@ -110,7 +114,7 @@ class QuantizedNetwork:
         require(not others, "law is 'matched' and the quantisers' laws", names, remedy)
         return law
 
-    def calibrate(self, theta):
+    def calibrate(self, theta: Array) -> Self:
         """The same with the scales that fit ``theta``; itself where it has them already."""
         if self.scales is not None:
             return self
@@ -140,14 +144,14 @@ class QuantizedNetwork:
             for name, learned in self._learned.items()
         }
 
-    def cut(self, theta, name):
+    def cut(self, theta: Array, name: str) -> Array:
         """A quantised tensor as its quantiser sees it: (..., d) -> (..., m), or (..., F, n)."""
         part = theta[..., self.network.slices[name]]
         if not self.quantizer_of(name).by_filter:
             return part
         return backend.namespace(theta).reshape(part, (*part.shape[:-1], *self._rows(name)))
 
-    def beside(self, name, views, noise=None):
+    def beside(self, name: str, views: Arrays, noise: Arrays | None = None) -> Scale:
         """What the quantiser is given beside a tensor, its argument ``scale``: see `Quantizer`.
 
         Parameters
@@ -165,7 +169,7 @@ class QuantizedNetwork:
         own = {part: source[full] for part, full in given if full in source}
         return {"alpha": self.scales[name], **own}
 
-    def quantize(self, theta, noise=None):
+    def quantize(self, theta: Array, noise: Arrays | None = None) -> Arrays:
         """The weights that the network computes with: name -> (..., *shape).
 
         Parameters
@@ -185,7 +189,7 @@ class QuantizedNetwork:
             weights[name] = xp.reshape(q, weights[name].shape)
         return weights
 
-    def refresh(self, theta):
+    def refresh(self, theta: Array) -> Array:
         """theta with what the quantiser keeps made anew; theta itself where it keeps nothing.
 
         The training loop does this at the beginning of every epoch.
@@ -203,7 +207,7 @@ class QuantizedNetwork:
         return new
 
     @property
-    def kept(self):
+    def kept(self) -> tuple[str, ...]:
         """Names of the entries of theta that only `refresh` changes."""
         return tuple(f"{n}.{part}" for n in self.quantized for part in self.quantizer_of(n).kept)
 
@@ -214,11 +218,11 @@ class QuantizedNetwork:
             )
 
     @cached_property
-    def scheduled(self):
+    def scheduled(self) -> bool:
         """Whether anything depends on the part of the run that is over."""
         return any(map(advances, self.quantizers)) or self.network.scheduled
 
-    def at(self, progress):
+    def at(self, progress: float) -> Self:
         """The same when the part ``progress`` in [0, 1] of a run is over.
 
         Quantisers and layers with a schedule are advanced (their ``at``); where there are none it
@@ -233,7 +237,7 @@ class QuantizedNetwork:
             exceptions={name: own.at(progress) for name, own in self.exceptions.items()},
         )
 
-    def noise(self, stream, examples, like):
+    def noise(self, stream: Stream, examples: int, like: Array) -> Arrays | None:
         """Random arrays for `Batch`: name -> array where ``like`` lives, or ``None`` if none are.
 
         Parameters
@@ -250,7 +254,7 @@ class QuantizedNetwork:
                 noise |= {f"{name}.{part}": value for part, value in own.items()}
         return noise or None
 
-    def outputs(self, theta, x, state=None):
+    def outputs(self, theta: Array, x: Array, state: Arrays | None = None) -> Array:
         """Outputs of the quantised network in use, (..., N, *output_shape). Cost: 1 forward.
 
         Parameters
@@ -262,7 +266,7 @@ class QuantizedNetwork:
         """
         return self.network.predict(self.weights_in_use(theta, state), x)
 
-    def weights_in_use(self, theta, state=None):
+    def weights_in_use(self, theta: Array, state: Arrays | None = None) -> Arrays:
         """The quantised weights together with the running statistics ``state``, by name."""
         missing = [name for name in self.network.running if name not in (state or {})]
         if missing:
@@ -272,7 +276,7 @@ class QuantizedNetwork:
             )
         return self.in_use().quantize(theta) | (state or {})
 
-    def in_use(self):
+    def in_use(self) -> Self:
         """The same with quantisers that give the weights in use, where those of training are soft.
 
         It is the object itself where they are not.
@@ -286,7 +290,7 @@ class QuantizedNetwork:
     def _penalised(self):
         return tuple(name for name in self.quantized if penalises(self.quantizer_of(name)))
 
-    def penalty(self, weights):
+    def penalty(self, weights: Arrays) -> tuple[Array, Arrays]:
         """What the quantisers add to the loss for the quantised weights, and its gradient.
 
         Parameters
@@ -309,7 +313,9 @@ class QuantizedNetwork:
             value, gradient[name] = value + own, xp.reshape(dw, w.shape)
         return value, gradient
 
-    def straight_through(self, theta, gradient, noise=None):
+    def straight_through(
+        self, theta: Array, gradient: Arrays, noise: Arrays | None = None
+    ) -> Array:
         """J(theta)^T dL/dw, like theta: what the quantisers' backward rules make of dL/dw.
 
         Parameters
@@ -332,7 +338,7 @@ class QuantizedNetwork:
             grads |= {f"{name}.{part}": value for part, value in own.items()}
         return self.network.flatten(grads)
 
-    def matched_eps(self, theta):
+    def matched_eps(self, theta: Array) -> Array:
         """Perturbation sizes that the surrogates imply: like theta.
 
             eps = alpha epsbar,   where a quantiser has an epsbar

@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isfinite, prod
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from . import backend
 from .errors import choose
 from .memory import in_parts, told
 from .objective import Objective
+from .types import Array, Arrays
 
 COLUMNS = (
     "step", "train_loss", "test_accuracy", "test_loss", "forwards", "backwards", "macs",
@@ -44,17 +46,17 @@ class Run:
     """
 
     objective: Objective
-    theta: object
+    theta: Array
     records: dict
     settings: dict = field(default_factory=dict)
     state: dict = field(default_factory=dict)
 
     @property
-    def weights(self):
+    def weights(self) -> Arrays:
         """The quantised weights by name, as the network computes with them."""
         return self.objective.quantize(self.theta)
 
-    def final(self, column):
+    def final(self, column: str) -> Any:
         """The last entry of a column of the records.
 
         ``"train_loss"`` is the loss of the quantised network over the training examples (the first

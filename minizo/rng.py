@@ -6,13 +6,14 @@ workers, and a resumed run draws the numbers of an uninterrupted one.
 """
 
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import Annotated, Any, Self
 
 import numpy as np
 
 from . import backend, kernels
 from .errors import choose, require
 from .settings import Settings
+from .types import Array
 
 CHUNK = 2**16  # numbers drawn at a time; part of what a seed means
 
@@ -62,18 +63,18 @@ class Stream(Settings):
         choose("purpose", self.purpose, PURPOSES)
         require(self.source in SOURCES, "rng", self.source, f"choose from {SOURCES}")
 
-    def child(self, *path):
+    def child(self, *path: int) -> Self:
         """Return the stream below, with ``path`` at the end of its own.
 
         Draw either from a stream or from its children, not from both.
         """
         return replace(self, path=(*self.path, *path))
 
-    def words(self):
+    def words(self) -> tuple[int, ...]:
         """Return the integers that identify this stream."""
         return (self.seed, PURPOSES[self.purpose], *self.path)
 
-    def philox(self):
+    def philox(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Return (key, place) of this stream in Philox 4x64-10, for `minizo.kernels.fill`.
 
         key = (seed + 2^32 purpose, length of the path) and place = the path, two of its numbers a
@@ -89,11 +90,11 @@ class Stream(Settings):
         place = tuple(low + 2**32 * high for low, high in zip(path[::2], path[1::2], strict=True))
         return (self.seed + 2**32 * PURPOSES[self.purpose], len(self.path)), place
 
-    def host(self):
+    def host(self) -> "np.random.Generator":  # imported when the first one is asked for
         """Return the NumPy generator of this stream (SFC64, NumPy's fastest for float32)."""
         return np.random.Generator(np.random.SFC64(np.random.SeedSequence(self.words())))
 
-    def uniform(self, out):
+    def uniform(self, out: Array) -> Array:
         """Fill ``out`` with uniform numbers on [-1, 1], symmetric, never 0 and never +-1.
 
         c = k / 2^m, k uniform on the odd integers of (-2^m, 2^m); m = 24 for float32 and 53 for
@@ -121,7 +122,7 @@ class Stream(Settings):
             c *= 2.0**-m
         return _deliver(host, out)
 
-    def normal(self, out):
+    def normal(self, out: Array) -> Array:
         """Fill ``out`` with standard normal numbers; otherwise as `uniform`."""
         xp = backend.namespace(out)
         if self.source == "device" and backend.is_cupy(xp):
@@ -143,20 +144,20 @@ class Rows:
 
     streams: tuple
 
-    def uniform(self, out):
+    def uniform(self, out: Array) -> Array:
         """Fill ``out`` row by row as `Stream.uniform` does."""
         for row, stream in enumerate(self.streams):
             stream.uniform(out[row, ...])
         return out
 
-    def normal(self, out):
+    def normal(self, out: Array) -> Array:
         """Fill ``out`` row by row as `Stream.normal` does."""
         for row, stream in enumerate(self.streams):
             stream.normal(out[row, ...])
         return out
 
 
-def at(seed, purpose, *path, source="device"):
+def at(seed: int | tuple[int, ...], purpose: str, *path: int, source: str = "device") -> Any:
     """Return the stream for ``purpose`` at ``path`` of the run with ``seed``; see `Stream`.
 
     For a tuple of seeds it returns a stream for each, as `Rows`.

@@ -5,8 +5,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from . import rng
+from .data.texts import Vocabulary
 from .errors import require
+from .network import Network
 from .settings import real, whole
+from .types import Arrays
 
 __all__ = [
     "TEMPERATURE",
@@ -21,7 +24,15 @@ def __dir__():
 TEMPERATURE = 0.8
 
 
-def write(network, params, text, begin, length=300, temperature=TEMPERATURE, seed=0):
+def write(
+    network: Network,
+    params: Arrays,
+    text: Vocabulary,
+    begin: str,
+    length: int = 300,
+    temperature: float = TEMPERATURE,
+    seed: int = 0,
+) -> str:
     """Continue a text: each token is drawn from softmax(logits / temperature).
 
     Parameters

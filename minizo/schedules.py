@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from math import cos, pi
+from typing import Any
 
 from .errors import InputError, require, resolve
 from .settings import Positive, Settings, real
@@ -36,7 +37,7 @@ class Milestones(Settings):
     [1.0, 1.0, 0.1, 0.01, 0.001]
     """
 
-    at: object = (0.5,)
+    at: Any = (0.5,)
     factor: Positive = 0.1
 
     def __post_init__(self):
@@ -47,7 +48,7 @@ class Milestones(Settings):
         require(list(at) == sorted(set(at)), "Milestones.at", self.at, remedy)
         object.__setattr__(self, "at", at)
 
-    def __call__(self, progress):
+    def __call__(self, progress: float) -> float:
         """Return what is left of the rate at this progress."""
         return self.factor ** sum(progress >= share for share in self.at)
 
@@ -61,7 +62,7 @@ SHAPES = {
 }
 
 
-def shape_of(argument, given):
+def shape_of(argument: str, given: str | Callable) -> Callable:
     """Return the function shape(progress) that a schedule says: by name, by text or as it is.
 
     >>> shape_of("schedule", "linear")(0.25), shape_of("schedule", "milestones:.5")(0.75)
@@ -83,7 +84,7 @@ def _milestones(argument, given):
         ) from None
 
 
-def schedule(shape, start, end, progress):
+def schedule(shape: str | Callable, start: float, end: float, progress: float) -> float:
     """Return end + (start - end) shape(progress).
 
     Parameters

@@ -26,7 +26,7 @@ from functools import cache, cached_property, wraps
 from math import inf
 from numbers import Integral, Real
 from types import UnionType
-from typing import Annotated, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import numpy as np
 
@@ -38,7 +38,7 @@ Positive = Annotated[float, "(0, inf)"]
 Share = Annotated[float, "[0, 1]"]
 
 
-def plain(value):
+def plain(value: Any) -> Any:
     """Convert a NumPy scalar or host array of shape () to a Python number; keep anything else.
 
     >>> plain(np.float64(0.5)), plain(np.array(3)), plain("x")
@@ -51,7 +51,7 @@ def plain(value):
     return value
 
 
-def real(argument, value, interval="(-inf, inf)"):
+def real(argument: str, value: Any, interval: str = "(-inf, inf)") -> float:
     """Convert ``value`` to a Python float.
 
     Parameters
@@ -79,7 +79,7 @@ def real(argument, value, interval="(-inf, inf)"):
     return number
 
 
-def whole(argument, value, interval="[1, inf)"):
+def whole(argument: str, value: Any, interval: str = "[1, inf)") -> int:
     """Convert ``value`` to a Python int, as `real` does to a float. 3.0 is not a whole number."""
     number = value if type(value) is int else _converted(int, Integral, argument, value, interval)
     if not _inside(number, interval):
@@ -87,7 +87,7 @@ def whole(argument, value, interval="[1, inf)"):
     return number
 
 
-def wholes(argument, values, interval="[1, inf)"):
+def wholes(argument: str, values: Any, interval: str = "[1, inf)") -> tuple[int, ...]:
     """Convert ``values`` to a tuple of Python ints, of any length; otherwise as `whole`."""
     if isinstance(values, np.ndarray) and values.ndim == 1:
         values = values.tolist()
@@ -102,7 +102,7 @@ def wholes(argument, values, interval="[1, inf)"):
         raise _refusal(argument, values, tuple, interval) from None
 
 
-def truth(argument, value, interval=None):
+def truth(argument: str, value: Any, interval: str | None = None) -> bool:
     """Convert ``value`` to Python's True or False; nothing else counts as one of them."""
     value = plain(value)
     if not isinstance(value, bool):
@@ -181,7 +181,7 @@ CHECKS = {float: real, int: whole, tuple: wholes, bool: truth}
 
 
 @cache
-def checks(cls):
+def checks(cls: type) -> tuple:
     """Return (name, check, interval) of each field whose annotation asks for a check.
 
     A class that gives a field another default, but is no dataclass anew, is refused: its instances

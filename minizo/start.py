@@ -17,17 +17,19 @@ same shapes in the same order, cannot be noticed. `Start.table` shows who became
 """
 
 import math
-from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 
 from . import backend, checkpoint, export, models, report, torch_files
+from .data.dataset import Dataset
 from .errors import InputError
+from .network import Network
 from .objective import Objective
 from .quantizers import FullPrecision
-from .records import evaluate
+from .records import Run, evaluate
+from .types import Array, Arrays, FilePath
 
 FOLDED = export.Exported
 ROLES = {"running_mean": "mean", "running_var": "var", "gamma": "scale", "beta": "shift"}
@@ -44,23 +46,23 @@ class Start(NamedTuple):
         empty where there is no file.
     """
 
-    values: Mapping
-    running: Mapping | None
-    origins: Mapping
+    values: Arrays
+    running: Arrays | None
+    origins: dict[str, str]
 
     @classmethod
-    def of(cls, run):
+    def of(cls, run: Run) -> Self:
         """The latent parameters of a `minizo.Run`; running statistics fit its quantiser alone."""
         return cls(run.objective.network.views(run.theta), None, {})
 
-    def state(self, like):
+    def state(self, like: Array) -> Arrays | None:
         """The running statistics in the library and dtype of ``like``, or ``None``."""
         if self.running is None:
             return None
         dtype = backend.numpy_dtype(like)
         return {n: backend.asarray(np.asarray(v, dtype), like) for n, v in self.running.items()}
 
-    def table(self):
+    def table(self) -> str:
         """Which layer of the network is which of the file, as text."""
         layers = {}
         for name, origin in self.origins.items():
@@ -74,7 +76,7 @@ class Start(NamedTuple):
         return report.table(["layer", "in the file", "shape"], rows)
 
 
-def load(place, network, argument=None):
+def load(place: FilePath, network: Network, argument: str | None = None) -> Start:
     """The `Start` that a file holds for a network.
 
     Parameters
@@ -305,7 +307,7 @@ def _together(shapes):
     return {name: shapes[name] for names in grouped.values() for name in names}
 
 
-def accuracy(begin, network, images):
+def accuracy(begin: Start, network: Network, images: Dataset) -> float:
     """Share of test images that a `Start` has right in full precision; NaN without its statistics.
 
     >>> from minizo import data, models

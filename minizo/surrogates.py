@@ -90,7 +90,7 @@ class Surrogate(Settings):
     schedule: Callable | None = None
     gain: Positive = 1.0
 
-    def at(self, progress):
+    def at(self, progress: float) -> "Surrogate":
         """Return this surrogate at the point ``progress`` in [0, 1] of a run."""
         return self if self.schedule is None else self.schedule(progress)
 
@@ -154,7 +154,7 @@ def _swish_derivative(x, beta=5.0):
     return 0.5 * beta * (2.0 - beta * x * t) * (1.0 - t * t)
 
 
-def geometric(start, end, progress):
+def geometric(start: float, end: float, progress: float) -> float:
     """Return start (end / start)^progress.
 
     >>> geometric(0.1, 10.0, 0.5)
@@ -164,7 +164,7 @@ def geometric(start, end, progress):
     return 10.0 ** (log10(start) + progress * log10(end / start))
 
 
-def ede(progress):
+def ede(progress: float) -> Surrogate:
     """Return k tanh(t x), t from 0.1 to 10, k = max(1/t, 1): from the identity to the sign."""
     t = geometric(0.1, 10.0, progress)
     k = max(1.0 / t, 1.0)
@@ -193,7 +193,7 @@ def _tent(name, schedule, t, k):
     return Surrogate(name, value, derivative, "triangular", c / sqrt(6.0), schedule, k)
 
 
-def rbnn(progress):
+def rbnn(progress: float) -> Surrogate:
     """Return the surrogate of slope max(k (sqrt2 t - t^2 |x|), 0).
 
     t grows from 0.01 to 10 over the run, and k = max(1/t, 1).
@@ -202,13 +202,13 @@ def rbnn(progress):
     return _tent("rbnn", rbnn, t, max(1.0 / t, 1.0))
 
 
-def rbnn_activation(progress):
+def rbnn_activation(progress: float) -> Surrogate:
     """Return `rbnn` for activations: k = 1, t at least 1."""
     t = max(1.0, geometric(0.01, 10.0, progress))
     return _tent("rbnn-activation", rbnn_activation, t, 1.0)
 
 
-def reste(progress, last=3.0, low=0.1, high=1.5):
+def reste(progress: float, last: float = 3.0, low: float = 0.1, high: float = 1.5) -> Surrogate:
     """Return sign(x) |x|^(1/o), its slope constant on |x| <= 0.1 and 0 beyond 1.5.
 
     o = 1 + (1 - cos(pi/2 progress)) (last - 1): the clipped identity at the start.
@@ -235,7 +235,7 @@ def reste(progress, last=3.0, low=0.1, high=1.5):
     return Surrogate("reste", value, derivative, schedule=reste, gain=high ** (1.0 / o))
 
 
-def fda(progress, omega=0.1):
+def fda(progress: float, omega: float = 0.1) -> Surrogate:
     """Return 4/pi sum_{i<=n} sin((2i+1) w x)/(2i+1) on |x| <= 1, the sign's Fourier series.
 
     n grows from 9 to 18 over the run. With w = 0.1 the series is a square wave of period 20 pi, of

@@ -231,7 +231,12 @@ def test_executed_notebooks_are_taken(monkeypatch, tmp_path):
     build = module_of("build", monkeypatch)
     one, *others = build.notebooks()
     assert others == sorted(others) and one.name.startswith("0")
-    (tmp_path / one).write_text("{}")
+    (tmp_path / one).write_text('{"execution_count": 1}')
+    (tmp_path / others[0]).write_text('{"execution_count": null}')
     found = build.notebooks(tmp_path)
     assert found[one] == (tmp_path / one, True)
-    assert found[others[0]] == (ROOT / "notebooks" / others[0], False)
+    assert found[others[0]] == (tmp_path / others[0], False)
+    # the others as they are committed, with their outputs
+    assert {found[name] for name in others[1:]} == {
+        (ROOT / "notebooks" / name, True) for name in others[1:]
+    }

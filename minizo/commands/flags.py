@@ -31,7 +31,7 @@ class Flag(NamedTuple):
     """
 
     group: str
-    metavar: str
+    metavar: str | None
     text: str
     kind: str = "text"
     among: tuple = ()

@@ -266,7 +266,9 @@ def _types(parameter):
 def _members(annotation):
     if get_origin(annotation) in (Union, UnionType):
         return {kind for member in get_args(annotation) for kind in _members(member)}
-    return {get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation}
+    if get_origin(annotation) is Annotated:
+        return {get_args(annotation)[0]}
+    return {get_origin(annotation) or annotation}  # tuple[int, ...] -> tuple
 
 
 def _value(item, parameter, part):

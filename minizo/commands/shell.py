@@ -3,8 +3,10 @@
 import argparse
 import sys
 import textwrap
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any, NoReturn
 
 from .. import __version__, memory
 from ..errors import InputError, close
@@ -30,7 +32,7 @@ def notice(line):
     print(line, file=sys.stderr, flush=True)
 
 
-def guarded(command):
+def guarded(command: Callable) -> int | str | None:
     """Run ``command()``; turn bad input into one sentence on standard error and exit code 2.
 
     Standard output that is full or closed does not stop the work; it is told at its end, with code
@@ -87,7 +89,7 @@ class Parser(argparse.ArgumentParser):
     ``prog`` is how the command is called by its module, unless it was `called` otherwise.
     """
 
-    def __init__(self, prog, **options):
+    def __init__(self, prog: str, **options: Any) -> None:
         prog = _words.get() or prog
         super().__init__(prog, formatter_class=_Format, allow_abbrev=False, **options)
         self.add_argument(
@@ -96,11 +98,13 @@ class Parser(argparse.ArgumentParser):
         )  # fmt: skip
 
     @property
-    def flags(self):
+    def flags(self) -> list[str]:
         """Every flag that the command has."""
         return [flag for action in self._actions for flag in action.option_strings]
 
-    def parse_args(self, args=None, namespace=None):
+    def parse_args(
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> argparse.Namespace:
         """The arguments; an `InputError` for one that there is not. Answers a shell that asks."""
         completion.answer(self)
         found, rest = self.parse_known_args(args, namespace)
@@ -108,7 +112,7 @@ class Parser(argparse.ArgumentParser):
             raise InputError(self.unknown(rest[0].partition("=")[0]))
         return found
 
-    def unknown(self, word):
+    def unknown(self, word: str) -> str:
         """What is said about an argument that the command has not."""
         if not word.startswith("-"):
             return f"unexpected argument {word!r} (--help lists what there is)"
@@ -117,6 +121,6 @@ class Parser(argparse.ArgumentParser):
         hint = "" if alike is None else f"; did you mean {alike}?"
         return f"unknown flag {word}{hint} (--help lists what there is)"
 
-    def error(self, message):
+    def error(self, message: str) -> NoReturn:
         """Raise an `InputError`, with argparse's words."""
         raise InputError(message.removeprefix("argument "))

@@ -1,11 +1,14 @@
 """What is compared: cases, and the settings that each may choose from."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..contracts import check_part
 from ..errors import InputError, require
+from ..estimators.base import Estimator
 from ..objective import Objective
+from ..types import Optimizer
 
 
 class Candidate(NamedTuple):
@@ -15,13 +18,13 @@ class Candidate(NamedTuple):
     setting : tuple of (name, value), what tells it from the case's other candidates.
     """
 
-    estimator: object
+    estimator: Estimator
     objective: Objective
-    optimizer: object
+    optimizer: Optimizer
     setting: tuple
 
     @property
-    def words(self):
+    def words(self) -> str:
         """The setting as text: ``adam, lr 0.01``."""
         return ", ".join(
             str(value) if name == "optimizer" else f"{name} {_short(value)}"
@@ -64,7 +67,7 @@ class Case:
         object.__setattr__(self, "candidates", given)
 
     @property
-    def groups(self):
+    def groups(self) -> list[list[int]]:
         """Indices of candidates, in lists of those that differ in their optimiser alone."""
         found = {}
         for index, candidate in enumerate(self.candidates):
@@ -73,7 +76,12 @@ class Case:
         return list(found.values())
 
 
-def case(estimator, objective, optimizers, label=None):
+def case(
+    estimator: Estimator,
+    objective: Objective,
+    optimizers: Sequence[Optimizer],
+    label: str | None = None,
+) -> Case:
     """Return the `Case` of an estimator that is tuned over several optimisers.
 
     Parameters

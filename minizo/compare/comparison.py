@@ -11,18 +11,22 @@ the more. Here it cannot.
 
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from statistics import fmean
 from threading import Lock
+from typing import Any
 
 from .. import backend
+from ..data.dataset import Dataset
 from ..errors import InputError, choose, require
 from ..files import make_folder
 from ..memory import told
 from ..progress import progress_bar
 from ..rng import SEEDS
 from ..settings import plain, whole, wholes
-from .cases import check_cases, edges
+from ..types import FilePath
+from .cases import Case, check_cases, edges
 from .costs import budget_of, effort, length, probe, with_seconds
 from .results import Comparison, Row, Table, judged, measure_of
 from .trials import Trials
@@ -34,22 +38,22 @@ OPTIONS = ("batch", "loss_examples", "augment", "rng")
 
 @told
 def compare(
-    cases,
-    data,
+    cases: Sequence[Case],
+    data: Dataset,
     *,
-    steps,
-    seeds=20,
-    tuning_seeds=5,
-    reference=None,
-    measure=None,
-    equal=("steps",),
-    folder=None,
-    workers=None,
-    records=20,
-    quiet=False,
-    settings=None,
-    **options,
-):
+    steps: int,
+    seeds: int | Sequence[int] = 20,
+    tuning_seeds: int | Sequence[int] = 5,
+    reference: str | None = None,
+    measure: str | None = None,
+    equal: str | Sequence[str] = ("steps",),
+    folder: FilePath | None = None,
+    workers: int | None = None,
+    records: int = 20,
+    quiet: bool = False,
+    settings: dict | None = None,
+    **options: Any,
+) -> Comparison:
     """Compare cases on equal terms.
 
     Parameters

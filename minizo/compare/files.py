@@ -13,9 +13,10 @@ import numpy as np
 from .. import __version__, figures
 from ..files import make_folder, write_atomically, write_csv, write_text
 from ..records import COLUMNS
+from ..types import FilePath
 from .page import page
 from .report import text
-from .results import intervals
+from .results import Comparison, intervals
 from .statistics import spread
 
 
@@ -107,7 +108,7 @@ def _ends(comparison):
                 yield [table.equal, row.label, row.chosen.words, seed], end
 
 
-def write(folder, comparison):
+def write(folder: FilePath, comparison: Comparison) -> str:
     """Write everything about a comparison into a folder, and return its tables as text.
 
     Parameters

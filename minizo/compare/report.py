@@ -4,6 +4,7 @@ import math
 import textwrap
 
 from .. import report
+from .results import Comparison
 from .statistics import CONFIDENCE, FEW, FEWEST, POWER
 
 SAME = 1e-4  # of a loss: what rounding may grow to in a run
@@ -15,7 +16,7 @@ EQUALLY = {
 }
 
 
-def text(comparison):
+def text(comparison: Comparison) -> str:
     """The whole report: for each table results, costs, tuning and warnings."""
     head = [comparison.settings["title"], ""] if "title" in comparison.settings else []
     parts = ["\n".join(table_text(comparison, table)) for table in comparison.tables]

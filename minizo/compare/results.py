@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ..errors import InputError, choose
 from ..losses import SoftmaxCrossEntropy
 from .cases import Candidate
-from .statistics import Difference, interval, paired, spread
+from .statistics import Difference, Spread, interval, paired, spread
 
 MEASURES = ("train_loss", "test_loss")
 
@@ -94,17 +94,17 @@ class Row:
     difference: Difference | None = None
     difference_beside: Difference | None = None
 
-    def ends(self, column):
+    def ends(self, column: str) -> tuple[float | None, ...]:
         """The last record of a column for each seed; ``None`` where the run, or it, diverged."""
         last = (None if "error" in end else end["records"][column][-1] for end in self.outcomes)
         return tuple(v if v is not None and math.isfinite(v) else None for v in last)
 
     @property
-    def loss(self):
+    def loss(self) -> Spread | None:
         """`Spread` of the final losses that are judged; ``None`` if all seeds diverged."""
         return spread(self.ends(self.measure.column))
 
-    def mean(self, column):
+    def mean(self, column: str) -> float:
         """Mean of the last record of a column over the seeds that ended; NaN if none did."""
         good = [value for value in self.ends(column) if value is not None]
         return fmean(good) if good else math.nan
@@ -122,11 +122,11 @@ class Table:
     rows: tuple
 
     @property
-    def measure(self):
+    def measure(self) -> Measure:
         """The `Measure` by which all rows are judged."""
         return self.rows[0].measure
 
-    def row(self, label):
+    def row(self, label: str) -> Row:
         """The row of a case."""
         return choose("label", label, {row.label: row for row in self.rows})
 
@@ -175,7 +175,7 @@ def judged(rows, reference):
     return tuple(found)
 
 
-def intervals(table):
+def intervals(table: Table) -> dict[str, tuple[float, float] | None]:
     """Interval of the mean loss of each case, by label; ``None`` for too few seeds."""
     found = {}
     for row in table.rows:

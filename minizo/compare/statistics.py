@@ -21,6 +21,7 @@ P. Hall, "On symmetric bootstrap confidence intervals", Journal of the Royal Sta
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist, fmean, stdev
 
@@ -36,7 +37,7 @@ RESAMPLES = 10_000
 STREAM = 19_930  # of the bootstrap, the same for every comparison
 
 
-def interval(values, confidence=CONFIDENCE):
+def interval(values: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, float] | None:
     """Interval of the mean, or ``None`` for fewer than `FEWEST` values.
 
     Parameters
@@ -157,7 +158,7 @@ class Difference:
     smallest: float | None
 
     @property
-    def verdict(self):
+    def verdict(self) -> str:
         """``lower``, ``higher``, ``not different``, or why there is none."""
         if self.interval is None:
             count = len(self.values)
@@ -165,7 +166,7 @@ class Difference:
         low, high = self.interval
         return "lower" if high < 0.0 else "higher" if low > 0.0 else "not different"
 
-    def in_words(self, digits=2, unit=1.0):
+    def in_words(self, digits: int = 2, unit: float = 1.0) -> str:
         """Mean and interval in units of ``unit``: ``+0.32 (+0.24 .. +0.41)``."""
         if not self.values:
             return "-"
@@ -173,12 +174,12 @@ class Difference:
         return f"{mean} ({' .. '.join(ends)})" if ends else mean
 
     @property
-    def star(self):
+    def star(self) -> str:
         """``" *"`` where 0 lies outside of the interval, else nothing."""
         return " *" if self.verdict in ("lower", "higher") else ""
 
 
-def paired(ours, theirs):
+def paired(ours: Sequence[float | None], theirs: Sequence[float | None]) -> Difference:
     """The `Difference` of two methods over their common seeds.
 
     Parameters
@@ -222,7 +223,7 @@ class Spread:
     diverged: int
 
 
-def spread(values):
+def spread(values: Sequence[float | None]) -> Spread | None:
     """The `Spread` of the values of seeds, ``None`` where a run diverged; ``None`` if all did."""
     good = sorted(value for value in values if value is not None)
     if not good:

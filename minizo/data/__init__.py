@@ -6,10 +6,14 @@ Dataset('synthetic digits (seed 0)': 100 + 50 images of shape (1, 28, 28), float
 
 import os
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from numpy.typing import DTypeLike
 
 from ..errors import InputError, nearest
+from ..types import FilePath
 from . import cifar, cifar_100, moments
 from .augment import AUGMENTATIONS, CropFlip
 from .checks import channel_numbers, float_dtype
@@ -89,7 +93,15 @@ def to_stderr(line):
         print(line, file=sys.stderr, flush=True)
 
 
-def load(name, *, mean=None, std=None, dtype="float32", progress=True, notice=to_stderr):
+def load(
+    name: FilePath,
+    *,
+    mean: float | Sequence[float] | None = None,
+    std: float | Sequence[float] | None = None,
+    dtype: DTypeLike = "float32",
+    progress: bool = True,
+    notice: Callable = to_stderr,
+) -> Dataset:
     """Load a data set by its name, or from a folder.
 
     Public data sets are looked for in the folder ``$MINIZO_DATA/<name>``, then in the user's cache,
@@ -228,7 +240,7 @@ def _read_cifar100(title, place, given, coarse):
     return from_bytes(title, *arrays, **own | given)
 
 
-def mnist(**options):
+def mnist(**options: Any) -> Dataset:
     """MNIST, handwritten digits; ``load("mnist", **options)``.
 
     Parameters
@@ -249,7 +261,7 @@ def mnist(**options):
     return load("mnist", **options)
 
 
-def fashion_mnist(**options):
+def fashion_mnist(**options: Any) -> Dataset:
     """Fashion-MNIST, pictures of clothes in MNIST's format; ``load("fashion-mnist", **options)``.
 
     Parameters
@@ -270,7 +282,7 @@ def fashion_mnist(**options):
     return load("fashion-mnist", **options)
 
 
-def cifar10(**options):
+def cifar10(**options: Any) -> Dataset:
     """CIFAR-10, small colour photographs of ten things; ``load("cifar10", **options)``.
 
     Parameters
@@ -291,7 +303,7 @@ def cifar10(**options):
     return load("cifar10", **options)
 
 
-def cifar100(coarse=False, **options):
+def cifar100(coarse: bool = False, **options: Any) -> Dataset:
     """CIFAR-100, photographs of 100 things in 20 superclasses; ``load("cifar100", **options)``.
 
     Parameters

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 
 from .. import backend
+from ..rng import Stream
 from ..settings import Natural, Settings
+from ..types import Array
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class CropFlip(Settings):
     pad: Natural = 4
     flip: bool = True
 
-    def __call__(self, x, stream):
+    def __call__(self, x: Array, stream: Stream) -> Array:
         """Changed copies of the images x (N, C, H, W).
 
         Parameters

@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import InputError
+from ..types import FilePath
 from .packed import names_in, read, require_file, unpack
 from .pickles import read_pickle
 
@@ -104,7 +105,7 @@ def _layout_inside(path):
         return CIFAR10
 
 
-def read_batches(place):
+def read_batches(place: FilePath) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Read CIFAR-10 from a folder or an archive.
 
     Parameters

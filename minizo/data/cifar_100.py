@@ -12,8 +12,11 @@ Reference: A. Krizhevsky, "Learning multiple layers of features from tiny images
 University of Toronto, 2009.
 """
 
+from typing import Any
+
 import numpy as np
 
+from ..types import FilePath
 from .cifar import CIFAR100, read_entries, read_layout, sources
 from .packed import require_file
 
@@ -28,7 +31,9 @@ STD = (0.2673, 0.2564, 0.2762)
 HALF = (0.5, 0.5, 0.5)
 
 
-def read_cifar100(place, coarse=False):
+def read_cifar100(
+    place: FilePath, coarse: bool = False
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Read CIFAR-100, or a part of it, from a folder or an archive.
 
     Parameters
@@ -85,7 +90,7 @@ def _require_agreement(place, batches):
         require_file(False, place, fault, "a class lies in one superclass: fetch it again")
 
 
-def class_names(place, coarse=False):
+def class_names(place: FilePath, coarse: bool = False) -> tuple[str, ...]:
     """Names of the classes, or of the superclasses, from the file ``meta`` of CIFAR-100.
 
     Parameters
@@ -108,7 +113,7 @@ def class_names(place, coarse=False):
     [(path, data)] = sources(place, CIFAR100, ("meta",))
     content = read_entries(path, data)
     entry, count = ("coarse_label_names", COARSE) if coarse else ("fine_label_names", FINE)
-    names = content.get(entry) if isinstance(content, dict) else None
+    names: Any = content.get(entry) if isinstance(content, dict) else None
     good = isinstance(names, list) and all(isinstance(name, str) for name in names)
     require_file(
         good and len(names) == count, path, f"has no {count} {entry}", "fetch the official file"

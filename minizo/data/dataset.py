@@ -4,13 +4,16 @@ import hashlib
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from math import prod
-from typing import Any
+from types import ModuleType
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from .. import backend
 from ..errors import require
 from ..settings import whole
+from ..types import Array
 from . import checks
 from .checks import float_dtype
 from .scaling import channel_moments, scaled
@@ -107,7 +110,7 @@ class Dataset:
         object.__setattr__(self, "dtype", dtype)
 
     @property
-    def tokens(self):
+    def tokens(self) -> bool:
         """Whether x holds tokens, and not images."""
         return checks.are_tokens(self.x_train)
 
@@ -117,7 +120,7 @@ class Dataset:
         return "sequence" if self.tokens else "image"
 
     @property
-    def like(self):
+    def like(self) -> Array:
         """An empty array with the library, the device and the dtype of what is trained with it."""
         xp = backend.namespace(self.x_train)
         return backend.empty((0,), self.x_train, getattr(xp, self.dtype))
@@ -136,20 +139,20 @@ class Dataset:
         )
 
     @cached_property
-    def digest(self):
+    def digest(self) -> str:
         """16 hexadecimal digits of a SHA-256 over images, labels and number of classes.
 
         What tells data sets of one name apart. Computed when it is first asked for (a quarter of a
         second for MNIST) and the same on every backend; it takes the arrays for constant.
         """
-        parts = [self.classes]
+        parts: list = [self.classes]
         for x, labels in (self.x_train, self.y_train), (self.x_test, self.y_test):
             labels = backend.to_numpy(labels).astype(np.int64, copy=False)
             parts += [tuple(x.shape), backend.numpy_dtype(x).name, backend.sha256(x)]
             parts += [backend.sha256(labels)]
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
-    def to(self, xp=np):
+    def to(self, xp: ModuleType = np) -> Self:
         """The same data set as arrays of another namespace.
 
         Parameters
@@ -167,7 +170,7 @@ class Dataset:
 
         return self._with({name: move(getattr(self, name)) for name in ARRAYS})
 
-    def astype(self, dtype):
+    def astype(self, dtype: DTypeLike) -> Self:
         """The same data set for training in another floating-point type; labels stay int64.
 
         Parameters
@@ -185,7 +188,7 @@ class Dataset:
         x_train, x_test = (x.astype(dtype, copy=False) for x in (self.x_train, self.x_test))
         return replace(self, x_train=x_train, x_test=x_test, dtype=dtype.name)
 
-    def standardized(self):
+    def standardized(self) -> Self:
         """Return the data set with (x - mean_c) / std_c for x, c the channel.
 
         Mean and standard deviation are those of the training images, for the test images, too, in
@@ -218,7 +221,7 @@ class Dataset:
         x_train, x_test = (scaled(x, *moments) for x in (self.x_train, self.x_test))
         return replace(self, name=f"{self.name}, standardised", x_train=x_train, x_test=x_test)
 
-    def head(self, n_train, n_test):
+    def head(self, n_train: int, n_test: int) -> Self:
         """The first images only, for quick experiments.
 
         Parameters

@@ -10,8 +10,9 @@ matrix product of a (28, K) and a (K, 28) matrix, and hundreds of images are one
 """
 
 import numpy as np
+from numpy.typing import DTypeLike
 
-from .dataset import from_bytes
+from .dataset import Dataset, from_bytes
 from .drawn import draw_sets
 
 SIZE = 28  # pixels a side, like MNIST
@@ -64,7 +65,14 @@ GLYPHS = [
 # fmt: on
 
 
-def synthetic_digits(n_train=60000, n_test=10000, seed=0, dtype="float32", mean=None, std=None):
+def synthetic_digits(
+    n_train: int = 60000,
+    n_test: int = 10000,
+    seed: int = 0,
+    dtype: DTypeLike = "float32",
+    mean: float | None = None,
+    std: float | None = None,
+) -> Dataset:
     """Draw a data set of digits, 28 x 28 like MNIST.
 
     Parameters

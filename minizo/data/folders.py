@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import InputError
+from ..types import FilePath
 from .idx import NAMES, read_idx
 from .packed import names_in, require_file
 
@@ -64,7 +65,7 @@ class FileSet(NamedTuple):
         return [name for role, name in zip(ROLES, usual, strict=True) if role not in self.paths]
 
 
-def read_folder(folder):
+def read_folder(folder: FilePath) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Read a data set in MNIST's format: four IDX files in a folder.
 
     Parameters

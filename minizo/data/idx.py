@@ -17,6 +17,7 @@ import numpy as np
 
 from ..errors import require
 from ..files import write_atomically
+from ..types import FilePath
 from .packed import read, require_file, unpack
 
 # The usual names, in the order of `minizo.data.read_folder`'s result.
@@ -27,10 +28,10 @@ NAMES = (
     "t10k-labels-idx1-ubyte",
 )
 # Number of axes -> (magic number, type of the numbers).
-KINDS = {1: ("00000801", np.uint8), 2: ("00000c02", ">i4"), 3: ("00000803", np.uint8)}
+KINDS: dict = {1: ("00000801", np.uint8), 2: ("00000c02", ">i4"), 3: ("00000803", np.uint8)}
 
 
-def read_idx(path, ndim=None):
+def read_idx(path: FilePath, ndim: int | tuple[int, ...] | None = None) -> np.ndarray:
     """Read one IDX file, plain or packed with gzip.
 
     Parameters
@@ -87,7 +88,7 @@ def read_idx(path, ndim=None):
     return array.astype(kind.newbyteorder("="))
 
 
-def write_idx(path, array):
+def write_idx(path: FilePath, array: np.ndarray) -> None:
     """Write one IDX file; it appears whole or not at all.
 
     Parameters

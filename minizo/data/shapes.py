@@ -13,12 +13,15 @@ of ten hues, k % 10 tenths of the way round the circle of colours, and the groun
 it. Five neighbouring hues of a shape, k // 5, make one of 20 superclasses.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
+from numpy.typing import DTypeLike
 
 from ..errors import require
 from . import cifar, cifar_100
 from .cifar import SIDE
-from .dataset import from_bytes
+from .dataset import Dataset, from_bytes
 from .drawn import draw_sets
 
 ANGLES = 360  # entries of an outline
@@ -51,8 +54,14 @@ NAMES = tuple(name for name, _, _ in _SHAPES)
 
 
 def synthetic_shapes(
-    n_train=50000, n_test=10000, seed=0, dtype="float32", classes=10, mean=None, std=None
-):
+    n_train: int = 50000,
+    n_test: int = 10000,
+    seed: int = 0,
+    dtype: DTypeLike = "float32",
+    classes: int = 10,
+    mean: float | Sequence[float] | None = None,
+    std: float | Sequence[float] | None = None,
+) -> Dataset:
     """Draw a data set of coloured shapes, 3 x 32 x 32 like CIFAR-10 and CIFAR-100.
 
     Parameters

@@ -9,15 +9,18 @@ import hashlib
 import os
 import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from ..errors import InputError, nearest, require
 from ..settings import whole
+from ..types import Array, FilePath
 from .dataset import Dataset
 from .download import Unavailable, fetch
 from .packed import read, require_file, unpack
@@ -54,11 +57,11 @@ class Vocabulary:
     level: str = "characters"
 
     @property
-    def unit(self):
+    def unit(self) -> str:
         """What a token is called: ``"character"`` or ``"word"``."""
         return self.level[:-1]
 
-    def encode(self, text):
+    def encode(self, text: str) -> np.ndarray:
         """Tokens (T,) of a text, int64 on the host.
 
         Raises
@@ -77,7 +80,7 @@ class Vocabulary:
         require(not unknown, "the text", text if len(text) < 40 else f"{text[:37]}...", remedy)
         return np.array([number[piece] for piece in pieces], dtype=np.int64)
 
-    def decode(self, tokens):
+    def decode(self, tokens: Array) -> str:
         """The text of tokens (T,); words come back with one space between them."""
         known = range(len(self.vocabulary))
         bad = next((int(token) for token in tokens if int(token) not in known), None)
@@ -114,7 +117,7 @@ class Text(Vocabulary, Dataset):
     entropy: Any = None
 
     @cached_property
-    def digest(self):
+    def digest(self) -> str:
         """16 hexadecimal digits over tokens and what they are called."""
         whole = repr((super().digest, tuple(self.vocabulary), self.level))
         return hashlib.sha256(whole.encode()).hexdigest()[:16]
@@ -143,8 +146,16 @@ def windows(tokens, context):
     return tokens[:cut].reshape(count, context), tokens[1 : cut + 1].reshape(count, context)
 
 
-def text(name=PUBLIC, *, context=64, level="characters", words=10_000, dtype="float32",
-         progress=True, notice=print):  # fmt: skip
+def text(
+    name: FilePath = PUBLIC,
+    *,
+    context: int = 64,
+    level: str = "characters",
+    words: int = 10_000,
+    dtype: DTypeLike = "float32",
+    progress: bool = True,
+    notice: Callable = print,
+) -> Text:
     """A text by its name, or from a file or a folder.
 
     Tiny Shakespeare is looked for in ``$MINIZO_DATA/tinyshakespeare``, then in the user's cache,
@@ -220,7 +231,15 @@ def _checked(context, level, words):
     return {"context": whole("context", context), "level": level, "words": words}
 
 
-def read_text(path, *, context=64, level="characters", words=10_000, dtype="float32", title=None):
+def read_text(
+    path: FilePath,
+    *,
+    context: int = 64,
+    level: str = "characters",
+    words: int = 10_000,
+    dtype: DTypeLike = "float32",
+    title: str | None = None,
+) -> Text:
     """A text from a file or a folder; everything as in `text`."""
     context, level, words = _checked(context, level, words).values()
     path = Path(path)
@@ -338,7 +357,14 @@ def entropy_of(probabilities, weights):
     return float(-np.sum(weights[..., None] * probabilities * logs))
 
 
-def synthetic_text(*, context=64, n_train=8000, n_test=1000, seed=0, dtype="float32"):
+def synthetic_text(
+    *,
+    context: int = 64,
+    n_train: int = 8000,
+    n_test: int = 1000,
+    seed: int = 0,
+    dtype: DTypeLike = "float32",
+) -> Text:
     """A language that the package draws itself, whose best possible loss is known.
 
     A letter depends on the two before it, with probabilities drawn from the seed (a Markov chain of

@@ -1,14 +1,15 @@
 """What every gradient estimator receives (`Step`) and returns (`Estimate`)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from ..errors import require
 from ..parallel import Pool
 from ..rules import Rule
 from ..settings import Count, Natural, Settings
+from ..types import Array, Objective, Optimizer, State
 
 
 class Estimate(NamedTuple):
@@ -37,8 +38,8 @@ class Estimate(NamedTuple):
     (1, 0)
     """
 
-    grad: object
-    loss: object
+    grad: Array
+    loss: Array
     forwards: int
     backwards: int
     statistics: Mapping = MappingProxyType({})
@@ -79,17 +80,17 @@ class Step(Settings):
     total: Count = 1
     pool: Pool = field(default_factory=Pool)
     per_epoch: Count = 1
-    optimizer: object = None
-    optimizer_state: object = None
+    optimizer: Any = None
+    optimizer_state: State = None
     rng: str = "device"
 
     @property
-    def lr(self):
+    def lr(self) -> float:
         """The optimiser's learning rate at this step."""
         self._require_optimizer()
         return self.optimizer.rate(self.progress)
 
-    def ahead(self, grad, theta):
+    def ahead(self, grad: Array, theta: Array) -> Array:
         """Return where the optimiser would move ``theta`` if it were given ``grad`` now."""
         self._require_optimizer()
         return self.optimizer.update(grad, self.optimizer_state, theta, self.progress)[0]
@@ -102,12 +103,12 @@ class Step(Settings):
         require(self.optimizer is not None, "step.optimizer", None, remedy)
 
     @property
-    def progress(self):
+    def progress(self) -> float:
         """t / T in [0, 1)."""
         return self.index / self.total
 
     @property
-    def epoch(self):
+    def epoch(self) -> int:
         """Number of the epoch, from 0."""
         return self.index // self.per_epoch
 
@@ -157,12 +158,23 @@ class Estimator(Rule):
     array([0.9, 1.9])
     """
 
+    init: ClassVar[Callable[..., State]]
+    estimate: ClassVar[Callable[..., tuple[Estimate, State]]]
+
     @property
-    def label(self):
+    def label(self) -> str:
         """Return the name that tables and legends show: the class's unless a rule says more."""
         return type(self).__name__
 
-    def update(self, objective, optimizer, grad, state, theta, step):
+    def update(
+        self,
+        objective: Objective,
+        optimizer: Optimizer,
+        grad: Array,
+        state: State,
+        theta: Array,
+        step: Step,
+    ) -> tuple[Array, State]:
         """Return theta <- optimizer(theta, g), and the optimiser's next state.
 
         Parameters

@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 
 from .. import prox
+from ..quantizers.base import Quantizer
 from ..settings import Share
+from ..types import Array
+from .base import Step
 from .proximal import Proximal
 
 
@@ -39,18 +42,18 @@ class BlendedCoarseGradient(Proximal):
     rho: Share = 1e-5
 
     @property
-    def label(self):
+    def label(self) -> str:
         """Return the label that tables and legends show."""
         return "Blended coarse gradient"
 
-    def seen(self, x, quantizer, alpha, step):
+    def seen(self, x: Array, quantizer: Quantizer, alpha: Array, step: Step) -> Array:
         """Return Q(x)."""
         return quantizer.quantize(x, alpha)
 
-    def sees_levels(self, step):
+    def sees_levels(self, step: Step) -> bool:
         """Return True: `seen` is always Q."""
         return True
 
-    def before(self, x, quantizer, alpha, step):
+    def before(self, x: Array, quantizer: Quantizer, alpha: Array, step: Step) -> Array:
         """Return (1 - rho) x + rho Q(x)."""
         return prox.blend(x, quantizer.quantize(x, alpha), self.rho)

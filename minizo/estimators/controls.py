@@ -54,11 +54,11 @@ class Gain(Learned):
     hyper_lr: Positive = 1e-3
 
     @property
-    def label(self):
+    def label(self) -> str:
         """Return the label that tables and legends show."""
         return "learned gain"
 
-    def parts(self, layers):
+    def parts(self, layers: int) -> tuple[Term, ...]:
         """Return one term with one k."""
         return (Term(OneGain(), 1.0, True, self.hyper_lr),)
 
@@ -75,11 +75,11 @@ class LayerGain(Gain):
     """
 
     @property
-    def label(self):
+    def label(self) -> str:
         """Return the label that tables and legends show."""
         return "learned gain by layer"
 
-    def parts(self, layers):
+    def parts(self, layers: int) -> tuple[Term, ...]:
         """Return one term with k_1, ..., k_n."""
         return (Term(OneGain(layers), 1.0, True, self.hyper_lr),)
 

@@ -20,7 +20,10 @@ from math import exp, log
 from typing import Annotated
 
 from .. import prox
+from ..quantizers.base import Quantizer
 from ..settings import Positive, Share
+from ..types import Array, Objective, State
+from .base import Step
 from .proximal import Homotopy, Proximal, needs_equal_steps
 
 
@@ -52,15 +55,15 @@ class BinaryConnect(Proximal):
     tosses = True
 
     @property
-    def label(self):
+    def label(self) -> str:
         """Return the label that tables and legends show."""
         return "BinaryConnect"
 
-    def seen(self, x, quantizer, alpha, step):
+    def seen(self, x: Array, quantizer: Quantizer, alpha: Array, step: Step) -> Array:
         """Return Q(x)."""
         return quantizer.quantize(x, alpha)
 
-    def sees_levels(self, step):
+    def sees_levels(self, step: Step) -> bool:
         """Return True: `seen` is always Q."""
         return True
 
@@ -93,15 +96,15 @@ class ProxConnect(Homotopy):
     harden: Share = 1.0
 
     @property
-    def label(self):
+    def label(self) -> str:
         """Return the label that tables and legends show."""
         return f"ProxConnect {self.prox.upper()}"
 
-    def sees_levels(self, step):
+    def sees_levels(self, step: Step) -> bool:
         """Return whether the run has passed ``harden``."""
         return step.progress >= self.harden
 
-    def seen(self, x, quantizer, alpha, step):
+    def seen(self, x: Array, quantizer: Quantizer, alpha: Array, step: Step) -> Array:
         """Return prox_{lam_t R}(x), and Q(x) after ``harden``."""
         if self.sees_levels(step):
             return quantizer.quantize(x, alpha)
@@ -138,7 +141,7 @@ class BinaryRelax(ProxConnect):
     harden: Share = 0.8
 
     @property
-    def label(self):
+    def label(self) -> str:
         """Return the label that tables and legends show."""
         return "BinaryRelax"
 
@@ -179,16 +182,16 @@ class PARQ(Proximal):
     centre: Share = 0.5
 
     @property
-    def label(self):
+    def label(self) -> str:
         """Return the label that tables and legends show."""
         return "PARQ"
 
-    def init(self, objective, theta):
+    def init(self, objective: Objective, theta: Array) -> State:
         """Return the empty state; refuse levels at unequal distances."""
         needs_equal_steps(self.label, objective)
         return super().init(objective, theta)
 
-    def seen(self, x, quantizer, alpha, step):
+    def seen(self, x: Array, quantizer: Quantizer, alpha: Array, step: Step) -> Array:
         """Return x mapped through the ramps at iota(t)."""
         iota = prox.logistic_fall(step.progress, self.steepness, self.centre)
         return prox.ramp(x, quantizer, alpha, iota)
@@ -231,22 +234,22 @@ class MirrorDescent(Proximal):
     final_sharpness: Positive = 100.0
 
     @property
-    def label(self):
+    def label(self) -> str:
         """Return the label that tables and legends show."""
         return "Mirror descent"
 
-    def init(self, objective, theta):
+    def init(self, objective: Objective, theta: Array) -> State:
         """Return the empty state; refuse levels at unequal distances."""
         needs_equal_steps(self.label, objective)
         return super().init(objective, theta)
 
-    def sharpness_at(self, progress):
+    def sharpness_at(self, progress: float) -> float:
         """Return sharpness (final_sharpness / sharpness)^progress."""
         if progress == 0:
             return self.sharpness
         share = log(self.final_sharpness / self.sharpness)
         return self.sharpness * exp(share * progress)
 
-    def seen(self, x, quantizer, alpha, step):
+    def seen(self, x: Array, quantizer: Quantizer, alpha: Array, step: Step) -> Array:
         """Return x mapped through the tanh at the sharpness of this step."""
         return prox.soft_staircase(x, quantizer, alpha, self.sharpness_at(step.progress))

@@ -14,7 +14,8 @@ from ..errors import require
 from ..norms import unit
 from ..schedules import schedule, shape_of
 from ..settings import Settings, Share
-from .base import Estimate
+from ..types import Array, Batch, Objective, State
+from .base import Estimate, Step
 from .spsa import SPSA, Noise, two_point_gradient
 
 GUIDES = ("gradient", "scaled")
@@ -46,7 +47,7 @@ class Guided(Settings):
     """
 
     u: Noise
-    ghat: object
+    ghat: Array
     beta: Share
 
     def __call__(self, block, theta, count):
@@ -134,22 +135,24 @@ class FOGZO(SPSA):
         require(self.guide in GUIDES, "guide", self.guide, f"choose from {GUIDES}")
 
     @property
-    def label(self):
+    def label(self) -> str:
         """Return the label that tables and legends show."""
         return f"FOGZO n={self.n}"
 
-    def beta_at(self, progress):
+    def beta_at(self, progress: float) -> float:
         """Return beta at this point of the run."""
         if self.beta_schedule == "constant":
             return self.beta
         return schedule(self.beta_schedule, 1.0, self.beta, progress)
 
-    def ghat(self, g, state):
+    def ghat(self, g: Array, state: State) -> Array:
         """Return the guide for a gradient g like theta: a unit vector over what is perturbed."""
         # ghat = g / ||g||, or eps g / ||eps g||: the gradient's unit vector in phi = theta / eps
         return unit(state.moved * (g if self.guide == "gradient" else state.eps * g))
 
-    def estimate(self, objective, theta, batch, state, step):
+    def estimate(
+        self, objective: Objective, theta: Array, batch: Batch, state: State, step: Step
+    ) -> tuple[Estimate, State]:
         """Estimate the gradient at theta (d,) or (S, 1, d); return it and the next state."""
         loss, g, seen = objective.ste_gradient(theta, batch)
         if step.progress < self.ste_share:

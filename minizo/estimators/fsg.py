@@ -40,6 +40,7 @@ from ..hypernets import LSTM, MLP, Mamba
 from ..hypernets.generators import LSTMFC, Average, Factor, Gain
 from ..hypernets.slow import LAYOUTS, SlowNet
 from ..settings import Count, Positive, Share
+from ..types import Array
 from .learned import Learned, Term
 
 COMMITS = ("fsg", "fast_only")
@@ -145,7 +146,7 @@ class FSG(Learned):
         self.parts(1)  # building the networks checks their settings
 
     @property
-    def label(self):
+    def label(self) -> str:
         """Return the label that tables and legends show."""
         if self.slow_net == "none":
             return "fast-net alone"
@@ -156,7 +157,7 @@ class FSG(Learned):
         kind += "" if self.embedding else " without embedding"
         return f"FSG{kind}{' (fast only)' if self.commit == 'fast_only' else ''}"
 
-    def parts(self, layers):
+    def parts(self, layers: int) -> tuple[Term, ...]:
         """Return the two terms c(W) F and S."""
         fast = Factor(MLP((1, self.units, self.units, 1), self.start), by_weight=True)
         slow = self._slow(layers)
@@ -175,6 +176,6 @@ class FSG(Learned):
         simple = {"lstmfc": LSTMFC(LSTM(1, self.units)), "gain": Gain(), "ema": Average(self.mu)}
         return simple.get(self.slow_net)
 
-    def committed(self, terms, plain):
+    def committed(self, terms: list[Array], plain: list[Array]) -> Array:
         """Return G, or c(W) F alone and with its full weight."""
         return sum(terms) if self.commit == "fsg" else plain[0]

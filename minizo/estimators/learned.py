@@ -17,14 +17,16 @@ the state of the optimisers are constant in the derivative: its horizon is one s
 The first iteration draws the networks, stores its gradient, and changes nothing else.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from .. import backend, rng
 from ..errors import choose, require
 from ..hypernets.generators import Given
 from ..optim import OPTIMIZERS
-from .base import Estimate, Estimator
+from ..types import Array, Batch, Objective, Optimizer, State
+from .base import Estimate, Estimator, Step
 
 LOOKAHEADS = ("refined", "raw", "stale")
 LAYER_BYTES = 2**26  # memory of one layer's generator; layers share the workers
@@ -33,7 +35,7 @@ LAYER_BYTES = 2**26  # memory of one layer's generator; layers share the workers
 class Term(NamedTuple):
     """One term of G: a generator, its weight, whether c(W) multiplies it, its learning rate."""
 
-    net: object
+    net: Any
     weight: float
     calibrated: bool
     lr: float
@@ -61,9 +63,9 @@ class LearnedState(NamedTuple):
     phi: tuple
     optimizers: tuple
     carried: tuple
-    history: object
-    squashed: object
-    refined: object
+    history: Array
+    squashed: Array
+    refined: Any
     seen: int
 
 
@@ -87,6 +89,7 @@ class Learned(Estimator):
     lookahead: str = "raw"
     hyper_optimizer: str = "adam"
 
+    parts: ClassVar[Callable[..., tuple[Term, ...]]]
     length = 1  # gradients in the history
 
     def __post_init__(self):
@@ -97,7 +100,7 @@ class Learned(Estimator):
         if isinstance(self.hyper_optimizer, str):
             choose("hyper_optimizer", self.hyper_optimizer, OPTIMIZERS)
 
-    def committed(self, terms, plain):
+    def committed(self, terms: list[Array], plain: list[Array]) -> Array:
         """Return what the optimiser is given for a layer: G.
 
         Parameters
@@ -107,7 +110,7 @@ class Learned(Estimator):
         """
         return sum(terms)
 
-    def init(self, objective, theta):
+    def init(self, objective: Objective, theta: Array) -> State:
         """Return the state before the first step, which draws the networks from the run's seed."""
         require(theta.ndim == 1, "theta.ndim", theta.ndim, "a learned gradient trains one theta")
         names = objective.quantized
@@ -136,7 +139,7 @@ class Learned(Estimator):
             return self.hyper_optimizer
         return OPTIMIZERS[self.hyper_optimizer](lr=term.lr, schedule="constant")
 
-    def macs(self, objective, seen):
+    def macs(self, objective: Objective, seen: int) -> int:
         """Count a step's multiply-accumulates beside its passes, with ``seen`` gradients stored."""
         slices = _slices(objective)
         length = min(seen, self.length)
@@ -146,13 +149,23 @@ class Learned(Estimator):
             for layer in slices
         )
 
-    def update(self, objective, optimizer, grad, state, theta, step):
+    def update(
+        self,
+        objective: Objective,
+        optimizer: Optimizer,
+        grad: Array,
+        state: State,
+        theta: Array,
+        step: Step,
+    ) -> tuple[Array, State]:
         """Return theta <- optimizer(theta, g), but theta itself in the first iteration."""
         if step.index == 0:
             return theta, state
         return super().update(objective, optimizer, grad, state, theta, step)
 
-    def estimate(self, objective, theta, batch, state, step):
+    def estimate(
+        self, objective: Objective, theta: Array, batch: Batch, state: State, step: Step
+    ) -> tuple[Estimate, State]:
         """Estimate the gradient at theta (d,); the reported loss is that of the look-ahead."""
         if state.seen == 0:
             return self._first(objective, theta, batch, state, step)
@@ -218,7 +231,7 @@ class Learned(Estimator):
         estimate = Estimate(nothing, here.loss, 1, 1, statistics=here.statistics)
         return estimate, _stored(objective, theta, g, state)
 
-    def known(self, objective, state):
+    def known(self, objective: Objective, state: State) -> list[Given]:
         """Return what the generators may see in the next step: a list of `Given`, one a layer."""
         length = min(state.seen, self.length)
         history = state.history[self.length - length :, :]

@@ -19,7 +19,9 @@ S. Chen, W. Wang, S. J. Pan, "MetaQuant: learning to quantize by learning to pen
 non-differentiable quantization", NeurIPS 2019, and its code.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from ..hypernets import LSTM, MLP
 from ..hypernets.generators import LSTMFC as LSTMGenerator
@@ -45,13 +47,14 @@ class MetaQuant(Learned):
     lookahead: str = "refined"
     hyper_lr: Positive = 1e-3
     units: Count = 100
+    net: ClassVar[Callable[..., Any]]
 
     @property
-    def label(self):
+    def label(self) -> str:
         """Return the label that tables and legends show."""
         return type(self).__name__
 
-    def parts(self, layers):
+    def parts(self, layers: int) -> tuple[Term, ...]:
         """Return the one term."""
         return (Term(self.net(layers), 1.0, True, self.hyper_lr),)
 
@@ -77,7 +80,7 @@ class FCGrad(MetaQuant):
     (5, True)
     """
 
-    def net(self, layers):
+    def net(self, layers: int) -> Any:
         """Return the generator c g."""
         return Factor(MLP((1, self.units, 1)), by_weight=False)
 
@@ -102,7 +105,7 @@ class MultiFC(MetaQuant):
     (5, 5)
     """
 
-    def net(self, layers):
+    def net(self, layers: int) -> Any:
         """Return the generator c g Wh."""
         return Factor(MLP((1, self.units, self.units, 1)), by_weight=True)
 
@@ -125,6 +128,6 @@ class LSTMFC(MetaQuant):
     (5, 5)
     """
 
-    def net(self, layers):
+    def net(self, layers: int) -> Any:
         """Return the generator g fc(h)."""
         return LSTMGenerator(LSTM(1, self.units))

@@ -30,9 +30,11 @@ from typing import Annotated
 from .. import backend, prox
 from ..errors import InputError, choose, require, resolve
 from ..quantizers import FullPrecision
+from ..quantizers.base import Quantizer
 from ..quantizers.fitted import Fitted
 from ..settings import Count
-from .base import Estimate, Estimator
+from ..types import Array, Batch, Objective, Optimizer, State
+from .base import Estimate, Estimator, Step
 
 PROX = ("l1", "l2")
 MOST = 700.0  # exp of more overflows
@@ -96,23 +98,23 @@ class Proximal(Estimator):
 
     tosses = False  # whether `seen` is Q alone, so that Q may draw its levels
 
-    def seen(self, x, quantizer, alpha, step):
+    def seen(self, x: Array, quantizer: Quantizer, alpha: Array, step: Step) -> Array:
         """Return the weights at which the gradient is taken: (..., m) -> (..., m)."""
         return x
 
-    def sees_levels(self, step):
+    def sees_levels(self, step: Step) -> bool:
         """Return whether `seen` is Q in this step: its forward is then the quantised network's."""
         return False
 
-    def before(self, x, quantizer, alpha, step):
+    def before(self, x: Array, quantizer: Quantizer, alpha: Array, step: Step) -> Array:
         """Return where the optimiser's step begins: (..., m) -> (..., m)."""
         return x
 
-    def after(self, x, quantizer, alpha, step, rate):
+    def after(self, x: Array, quantizer: Quantizer, alpha: Array, step: Step, rate: float) -> Array:
         """Return where the step, of learning rate ``rate``, ends: (..., m) -> (..., m)."""
         return x
 
-    def init(self, objective, theta):
+    def init(self, objective: Objective, theta: Array) -> State:
         """Return the empty state; refuse a quantiser that learns or draws."""
         learning = [type(own).__name__ for own in objective.network.companions.values()]
         if learning:
@@ -128,13 +130,15 @@ class Proximal(Estimator):
             )
         return ()
 
-    def freezes(self, step):
+    def freezes(self, step: Step) -> int:
         """Return the number of the first step with frozen weights."""
         if self.freeze is None:
             return step.total + 1
         return max(1, round(self.freeze * step.total))
 
-    def estimate(self, objective, theta, batch, state, step):
+    def estimate(
+        self, objective: Objective, theta: Array, batch: Batch, state: State, step: Step
+    ) -> tuple[Estimate, State]:
         """Estimate the gradient at theta (d,) or (S, 1, d); return it and the next state.
 
         Cost: 1 forward, 1 backward. A network with running statistics takes one more forward, at
@@ -156,7 +160,15 @@ class Proximal(Estimator):
         seen = objective.statistics(theta, batch)
         return Estimate(grad, loss, forwards=2, backwards=1, statistics=seen), state
 
-    def update(self, objective, optimizer, grad, state, theta, step):
+    def update(
+        self,
+        objective: Objective,
+        optimizer: Optimizer,
+        grad: Array,
+        state: State,
+        theta: Array,
+        step: Step,
+    ) -> tuple[Array, State]:
         """Return the next theta and the optimiser's next state; see `Estimator.update`."""
         slices = objective.network.slices
         start = on_quantized(
@@ -225,12 +237,12 @@ class Homotopy(Proximal):
         resolve("homotopy", self.homotopy, HOMOTOPIES, Callable)
         choose("convention", self.convention, prox.CONVENTIONS)
 
-    def strength(self, step):
+    def strength(self, step: Step) -> float:
         """Return lam_t."""
         factor = resolve("homotopy", self.homotopy, HOMOTOPIES, Callable)(step, self.growth)
         return self.lam * factor if factor else 0.0  # also for an infinite lam
 
-    def towards(self, x, quantizer, alpha, strength):
+    def towards(self, x: Array, quantizer: Quantizer, alpha: Array, strength: float) -> Array:
         """Return the prox of ``strength`` times the regulariser: (..., m) -> (..., m)."""
         u = x
         for _ in range(self.rounds if isinstance(quantizer, Fitted) else 1):

@@ -3,6 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Annotated
 
+from ..quantizers.base import Quantizer
+from ..types import Array
+from .base import Step
 from .proximal import Homotopy
 
 
@@ -56,10 +59,10 @@ class ProxQuant(Homotopy):
     freeze: Annotated[float, "(0, 1]"] | None = field(default=2 / 3, kw_only=True)
 
     @property
-    def label(self):
+    def label(self) -> str:
         """Return the label that tables and legends show."""
         return f"ProxQuant {self.prox.upper()}"
 
-    def after(self, x, quantizer, alpha, step, rate):
+    def after(self, x: Array, quantizer: Quantizer, alpha: Array, step: Step, rate: float) -> Array:
         """Return prox_{eta_t lam_t R}(x)."""
         return self.towards(x, quantizer, alpha, rate * self.strength(step))

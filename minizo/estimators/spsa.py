@@ -18,7 +18,8 @@ from ..errors import fitting, require, resolve
 from ..laws import LAWS, Law
 from ..parallel import blocks
 from ..settings import Count, Natural, Positive, Settings, whole
-from .base import Estimate, Estimator
+from ..types import Array, Batch, Objective, State
+from .base import Estimate, Estimator, Step
 
 
 @dataclass(frozen=True)
@@ -279,23 +280,25 @@ class SPSA(Estimator):
         require(given, "perturb", self.perturb, remedy)
 
     @property
-    def label(self):
+    def label(self) -> str:
         """Return the label that tables and legends show."""
         return f"n-SPSA n={self.n}"
 
-    def init(self, objective, theta):
+    def init(self, objective: Objective, theta: Array) -> State:
         """Return the perturbation sizes, from the calibrated objective, and what is perturbed."""
         ones = backend.namespace(theta).ones_like(theta)
         eps = objective.matched_eps(theta) if self.eps is None else self.eps * ones
         return SPSAState(self.eps_scale * eps, moved(objective, theta, self.perturb))
 
-    def noise(self, objective, state, step):
+    def noise(self, objective: Objective, state: State, step: Step) -> Noise:
         """Return the directions u of this step."""
         matched = self.law == "matched"
         law = objective.law if matched else resolve("law", self.law, LAWS, Law)
         return Noise(law, step.seed, step.index, step.rng, state.moved)
 
-    def estimate(self, objective, theta, batch, state, step):
+    def estimate(
+        self, objective: Objective, theta: Array, batch: Batch, state: State, step: Step
+    ) -> tuple[Estimate, State]:
         """Estimate the gradient at theta (d,) or (S, 1, d); return it and the next state."""
         u = self.noise(objective, state, step)
         grad, loss = two_point_gradient(objective, theta, batch, state.eps, u, self.n, step.pool)

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from ..norms import unit
-from .base import Estimate, Estimator
+from ..types import Array, Batch, Objective, State
+from .base import Estimate, Estimator, Step
 from .spsa import moved
 
 
@@ -35,11 +36,13 @@ class STE(Estimator):
 
     rowwise = True
 
-    def init(self, objective, theta):
+    def init(self, objective: Objective, theta: Array) -> State:
         """Return the empty state."""
         return ()
 
-    def estimate(self, objective, theta, batch, state, step):
+    def estimate(
+        self, objective: Objective, theta: Array, batch: Batch, state: State, step: Step
+    ) -> tuple[Estimate, State]:
         """Estimate the gradient at theta (d,) or (S, 1, d); return it and the next state."""
         loss, grad, seen = objective.ste_gradient(theta, batch)
         return Estimate(grad, loss, forwards=1, backwards=1, statistics=seen), state
@@ -86,15 +89,17 @@ class NormalisedSTE(STE):
     rowwise = True
 
     @property
-    def label(self):
+    def label(self) -> str:
         """Return the label that tables and legends show."""
         return "normalised STE"
 
-    def init(self, objective, theta):
+    def init(self, objective: Objective, theta: Array) -> State:
         """Return the state: 1 where a parameter is normalised, 0 where it is not, like theta."""
         return moved(objective, theta, self.over)
 
-    def estimate(self, objective, theta, batch, state, step):
+    def estimate(
+        self, objective: Objective, theta: Array, batch: Batch, state: State, step: Step
+    ) -> tuple[Estimate, State]:
         """Estimate the gradient at theta (d,) or (S, 1, d); return it and the next state."""
         estimate, state = super().estimate(objective, theta, batch, state, step)
         g, m = estimate.grad, state

@@ -22,6 +22,11 @@ from .exercise import Exercise, Verdict
 
 __all__ = ["Exercise", "Verdict", "get", "names"]
 
+
+def __dir__():
+    return __all__
+
+
 # Notebook -> the module with its exercises
 MODULES = {
     "0": "backpropagation",
@@ -45,7 +50,7 @@ def of_notebook(number):
     return {exercise.name: exercise for exercise in module.EXERCISES}
 
 
-def names():
+def names() -> list[str]:
     """The names of all exercises, in the order of the course.
 
     >>> [name for name in names() if name.startswith("1.")][:2]
@@ -54,7 +59,7 @@ def names():
     return [name for number in MODULES for name in of_notebook(number)]
 
 
-def get(name):
+def get(name: str) -> Exercise:
     """Return an exercise by its name, such as ``"1.2"``: the second one of notebook 1.
 
     Raises

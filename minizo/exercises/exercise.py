@@ -4,7 +4,7 @@ import inspect
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..errors import require
 from .judging import Unwritten, Wrong, taken
@@ -93,23 +93,23 @@ class Exercise:
         return f"{self.name}  {self.title} ({self.level}): {self.wanted}"
 
     @property
-    def question(self):
+    def question(self) -> Shown:
         """The question, as the worked answer's docstring has it."""
         return Shown(inspect.getdoc(self.worked))
 
     @property
-    def signature(self):
+    def signature(self) -> str | None:
         """The function to write, ``"midrise(x, alpha)"``; ``None`` where a value is asked for."""
         signature = inspect.signature(self.worked)
         asked = signature.parameters or inspect.isclass(self.worked)
         return f"{self.worked.__name__}{signature}" if asked else None
 
     @property
-    def wanted(self):
+    def wanted(self) -> str:
         """What to write, in some words."""
         return f"write {self.signature}" if self.signature else "give the value"
 
-    def check(self, answer):
+    def check(self, answer: Any) -> Verdict:
         """Return a `Verdict` of ``answer``: a function (or class) as asked for, or a value."""
         try:
             remark = self.judge(taken(answer, self.signature))
@@ -119,12 +119,12 @@ class Exercise:
             return Verdict(False, f"{wrong}.")
         return Verdict(True, remark or "")
 
-    def hint(self, number=1):
+    def hint(self, number: int = 1) -> Shown:
         """Return a hint: the first, or the one of that number, as text that prints itself."""
         count = len(self.hints)
         require(number in range(1, count + 1), "number", number, f"there are hints 1 to {count}")
         return Shown(f"Hint {number} of {count}: {self.hints[number - 1]}")
 
-    def answer(self):
+    def answer(self) -> Shown:
         """Return the source of a worked answer, as text that prints itself."""
         return Shown(textwrap.dedent(inspect.getsource(self.worked)).rstrip())

@@ -16,14 +16,18 @@ import numpy as np
 from .. import layers, quantizers
 from ..checkpoint import DAMAGE
 from ..data import Vocabulary
+from ..data.texts import Text
 from ..errors import InputError
 from ..files import write_atomically
 from ..layers.stack import Composite
 from ..network import Network
+from ..records import Run
+from ..types import FilePath
 from . import steps
 from .fold import fold, folds
 from .layers import ExportedLayers
 from .pack import Codes, layout, pack, signed, unpack
+from .steps import Exported
 from .trained import Trained
 
 FORMAT = "minizo export"
@@ -129,7 +133,9 @@ def _text(header):
     return json.dumps(header, separators=(",", ":")).encode()
 
 
-def save(path, run, pixels=True, text=None):
+def save(
+    path: FilePath, run: Run | Trained, pixels: bool = True, text: Text | Vocabulary | None = None
+) -> Exported | ExportedLayers:
     """Write a trained network to ``path``, and return it as `Exported` or `ExportedLayers`.
 
     Networks of whole numbers are folded (`minizo.export.fold.folds` says which); of the others the
@@ -186,7 +192,7 @@ def save(path, run, pixels=True, text=None):
     return exported
 
 
-def load(path):
+def load(path: FilePath) -> Exported | ExportedLayers:
     """The network in the file at ``path``, `Exported` or `ExportedLayers`.
 
     Raises

@@ -9,16 +9,19 @@ bit for bit, on the same machine and with the same examples in one call.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 
 from ..data import Vocabulary
 from ..data.checks import tokens
-from ..data.texts import LEVELS
+from ..data.texts import LEVELS, Text
 from ..errors import InputError, require
 from ..network import Network
 from ..sampling import TEMPERATURE, write
+from ..types import Array, Arrays
 from .pack import Codes, exactly
+from .trained import Trained
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +88,7 @@ class ExportedLayers:
             require(right, "the number of different tokens", len(set(words)), remedy)
 
     @classmethod
-    def of(cls, trained, text=None):
+    def of(cls, trained: Trained, text: Text | Vocabulary | None = None) -> Self:
         """From a `Trained` network and, where it reads tokens, its `minizo.data.Text`."""
         known = {**trained.weights, **trained.running}
         few = {name: exactly(known[name]) for name in trained.quantized}
@@ -104,17 +107,17 @@ class ExportedLayers:
         }
 
     @property
-    def codes(self):
+    def codes(self) -> int | None:
         """How many tokens the network knows; ``None`` where it does not read any."""
         return self.network.places[0].layer.codes
 
     @property
-    def weights(self):
+    def weights(self) -> Arrays:
         """All parameters by name, as the network was trained with them."""
         return {name: self._arrays[name] for name in self.network.layer_shapes}
 
     @property
-    def bits(self):
+    def bits(self) -> float:
         """Mean number of bits a weight, including those that are not quantised."""
         sizes = [
             (own.k.size, own.bits) if isinstance(own, Codes) else (own.size, 8 * own.itemsize)
@@ -123,7 +126,7 @@ class ExportedLayers:
         ]
         return sum(n * bits for n, bits in sizes) / max(1, sum(n for n, _ in sizes))
 
-    def outputs(self, x):
+    def outputs(self, x: Array) -> np.ndarray:
         """Outputs (N, *output_shape), as in training.
 
         Parameters
@@ -140,11 +143,13 @@ class ExportedLayers:
         require(x.dtype.kind == "f", "x's dtype", str(x.dtype), remedy)
         return self.network.predict(self._arrays, x.astype(self.dtype, copy=False))
 
-    def predict(self, x):
+    def predict(self, x: Array) -> np.ndarray:
         """The class of the largest output, int (N,); of tokens the likeliest next, (N, T)."""
         return np.argmax(self.outputs(x), axis=-1)
 
-    def write(self, begin, length=300, temperature=TEMPERATURE, seed=0):
+    def write(
+        self, begin: str, length: int = 300, temperature: float = TEMPERATURE, seed: int = 0
+    ) -> str:
         """Continue a text, as `minizo.sampling.write`.
 
         Raises

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import InputError, require
 from ..layers import Conv2d, Layer, Linear
+from ..types import Array, Arrays
 from . import xnor
 from .pack import Codes, signed
 
@@ -247,28 +248,28 @@ class Exported:
     dtype: str
 
     @property
-    def products(self):
+    def products(self) -> dict[str, Product]:
         """Its `Product` steps by the name of their weight."""
         return {step.name: step for step in self.steps if isinstance(step, Product)}
 
     @property
-    def weights(self):
+    def weights(self) -> Arrays:
         """The quantised weights by name, as the network was trained with them."""
         return {name: step.value.astype(self.dtype) for name, step in self.products.items()}
 
     @property
-    def bits(self):
+    def bits(self) -> float:
         """Mean number of bits a weight."""
         sizes = [(step.weight.size, step.bits) for step in self.products.values()]
         return sum(n * bits for n, bits in sizes) / sum(n for n, _ in sizes)
 
     @property
-    def thresholds(self):
+    def thresholds(self) -> tuple[int, int]:
         """(comparisons of whole numbers, how many of them are close to rounding)."""
         own = [step for step in self.steps if isinstance(step, Thresholds)]
         return sum(step.t.size for step in own), sum(step.close for step in own)
 
-    def outputs(self, x):
+    def outputs(self, x: Array) -> np.ndarray:
         """Outputs (N, K), real numbers.
 
         Parameters
@@ -292,6 +293,6 @@ class Exported:
             parts.append(y)
         return np.concatenate(parts)
 
-    def predict(self, x):
+    def predict(self, x: Array) -> np.ndarray:
         """The class of the largest output, int (N,)."""
         return np.argmax(self.outputs(x), axis=-1)

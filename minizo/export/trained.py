@@ -2,11 +2,16 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
+
+import numpy as np
 
 from .. import backend, checkpoint
 from ..errors import InputError
+from ..network import Network
 from ..recipe import in_words
+from ..records import Run
+from ..types import Array, FilePath
 
 
 class Trained(NamedTuple):
@@ -21,14 +26,14 @@ class Trained(NamedTuple):
     running : dict of str to ndarray, running statistics
     """
 
-    network: object
+    network: Network
     latent: Mapping
     weights: Mapping
     quantized: tuple
     running: Mapping
 
     @classmethod
-    def of(cls, run):
+    def of(cls, run: Run) -> Self:
         """From what `minizo.fit` gave, as NumPy arrays."""
 
         def host(named):
@@ -40,11 +45,11 @@ class Trained(NamedTuple):
         return cls(network, latent, weights, objective.quantized, running)
 
     @property
-    def numbers(self):
+    def numbers(self) -> int:
         """How many numbers it takes to use the network: parameters and running statistics."""
         return sum(value.size for value in (*self.weights.values(), *self.running.values()))
 
-    def outputs(self, x):
+    def outputs(self, x: Array) -> np.ndarray:
         """Outputs of the network in use, as in training: (N, K)."""
         return self.network.predict({**self.weights, **self.running}, x)
 
@@ -55,7 +60,7 @@ def in_use(network, named):
     return {name: value for name, value in named.items() if name in known}
 
 
-def read_run(folder, network):
+def read_run(folder: FilePath, network: Network) -> dict[str, Trained]:
     """What is trained in a run folder, by the name of the checkpoint.
 
     Parameters

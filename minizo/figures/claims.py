@@ -1,10 +1,11 @@
 """A claim: predicted curves and what was measured."""
 
+from ..types import Figure
 from .canvas import blank
 from .looks import STYLES, endless
 
 
-def claim(panels, title):
+def claim(panels: list, title: str) -> Figure:
     """Predicted curves as lines, measured ones as markers of the same colour order.
 
     Three panels a row.

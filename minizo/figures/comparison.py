@@ -2,6 +2,8 @@
 
 from statistics import fmean
 
+from ..compare.results import Table
+from ..types import Figure
 from .canvas import blank, ticker
 from .looks import heading, styles
 from .runs import MANY, band, scale_losses
@@ -9,7 +11,9 @@ from .runs import MANY, band, scale_losses
 EQUALLY = {"steps": "equal steps", "compute": "equal compute", "time": "equal time"}
 
 
-def comparison(table, intervals, title):
+def comparison(
+    table: Table, intervals: dict[str, tuple[float, float] | None], title: str
+) -> Figure:
     """Final losses and paired differences of the seeds, and the loss on the way.
 
     Parameters

@@ -2,6 +2,7 @@
 
 import textwrap
 
+from ..types import Figure
 from .canvas import blank
 from .looks import BLACK, BLUE, GREEN, ORANGE, PINK
 
@@ -10,7 +11,7 @@ WIDTH, HEIGHT = 1.0, 0.74  # of a box, in columns and rows
 STEP = 1.32  # from column to column
 
 
-def course(here=None):
+def course(here: int | None = None) -> Figure:
     """Draw the map of the course.
 
     Parameters

@@ -1,10 +1,11 @@
 """Estimators under the microscope."""
 
+from ..types import Figure
 from .canvas import blank
 from .looks import styles
 
 
-def microscope(rows, title):
+def microscope(rows: list[dict], title: str) -> Figure:
     """Cosine of one estimate with the reference against its cost, one panel for each step.
 
     Parameters

@@ -1,5 +1,6 @@
 """How often quantised weights flip while they are trained."""
 
+from ..types import Figure
 from .canvas import blank
 from .looks import styles
 from .runs import by_label, ticks
@@ -7,7 +8,9 @@ from .runs import by_label, ticks
 ERROR = ("test_error", "test error of the quantised network (%)", "log")
 
 
-def flips(runs, title, measure=ERROR, of="signs"):
+def flips(
+    runs: list, title: str, measure: tuple[str, str, str] = ERROR, of: str = "signs"
+) -> Figure:
     """How good, SignChange since the start, and weights that flip in a step, against steps.
 
     Parameters

@@ -2,13 +2,14 @@
 
 from math import ceil
 
+from ..types import Figure
 from .canvas import blank
 from .looks import STYLES, heading
 
 COLUMNS = 6
 
 
-def gallery(shown, title, columns=COLUMNS):
+def gallery(shown: dict[str, list], title: str, columns: int = COLUMNS) -> Figure:
     """Above the forward map, below the pseudo-gradient, of every entry.
 
     Parameters

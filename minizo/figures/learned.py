@@ -2,12 +2,13 @@
 
 from math import isfinite, nan
 
+from ..types import Figure
 from .canvas import blank
 from .looks import styles
 from .runs import by_label, ticks
 
 
-def learned_curves(curves, title):
+def learned_curves(curves: dict[str, list], title: str) -> Figure:
     """Training loss against steps, a panel for each optimiser.
 
     Parameters
@@ -53,7 +54,7 @@ PANELS = (
 )
 
 
-def generated(groups, title, columns=3):
+def generated(groups: dict[str, list], title: str, columns: int = 3) -> Figure:
     """The trace of `minizo.lab.generated` over training: six panels, one line a method.
 
     Parameters

@@ -2,8 +2,10 @@
 
 import io
 import textwrap
+from collections.abc import Iterable
 
 from ..files import write_atomically
+from ..types import Figure, FilePath
 
 # Okabe and Ito's colours, then three of Tol's, told apart by readers of every colour vision; with a
 # marker and a line style of its own, a curve is also told apart in grey.
@@ -26,7 +28,7 @@ BLUE, ORANGE, RED, SKY, GREEN, PINK, BLACK = (style["color"] for style in STYLES
 
 # For pictures of a notebook. They are at most 9 inches wide, and a page of 700 pixels shows them at
 # three quarters or more of their size, so that 12 points of text are still 9.
-NOTEBOOK = {
+NOTEBOOK: dict = {
     "figure.dpi": 96,
     "figure.figsize": (7.5, 4.2),
     "figure.constrained_layout.use": True,
@@ -58,7 +60,7 @@ METHODS = {
 MARKERS = "o^sDv<>PXhp*"
 
 
-def style():
+def style() -> None:
     """Let the pictures that follow look like those of the notebooks: their setup, in one line.
 
     >>> import matplotlib.pyplot as plt
@@ -72,7 +74,7 @@ def style():
     plt.rcParams.update(NOTEBOOK)
 
 
-def styles(labels):
+def styles(labels: Iterable[str]) -> dict[str, dict]:
     """A style for each label: the colour of its method, told apart by shade, marker and line.
 
     The first variant of a method has the method's own style; what is no method of `METHODS` takes
@@ -128,14 +130,14 @@ def endless(items):
         yield from items
 
 
-def png(figure):
+def png(figure: Figure) -> bytes:
     """``figure`` as the bytes of a PNG file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=150)
     return buffer.getvalue()
 
 
-def save(figure, path):
+def save(figure: Figure, path: FilePath) -> None:
     """Write ``figure`` to ``path`` as PNG, whole or not at all."""
     image = png(figure)
     write_atomically(path, lambda file: file.write(image))

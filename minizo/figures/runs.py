@@ -2,11 +2,12 @@
 
 from statistics import quantiles
 
+from ..types import Figure
 from .canvas import blank, ticker
 from .looks import heading, styles
 
 
-def by_label(runs):
+def by_label(runs: list) -> dict[str, list]:
     """Runs of the same label (its seeds), in order of appearance: label -> list of records."""
     groups = {}
     for label, records in runs:
@@ -17,7 +18,7 @@ def by_label(runs):
 MEASURES = {"train_loss": "training loss", "test_loss": "validation loss"}
 
 
-def training(runs, title, column="train_loss"):
+def training(runs: list, title: str, column: str = "train_loss") -> Figure:
     """A loss against steps and against compute.
 
     Parameters

@@ -2,11 +2,12 @@
 
 from statistics import median
 
+from ..types import Figure
 from .canvas import blank, ticker
 from .looks import STYLES
 
 
-def scaling(record):
+def scaling(record: dict) -> Figure:
     """Seconds of one n-SPSA gradient against n and against d, both axes logarithmic.
 
     Parameters

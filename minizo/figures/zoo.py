@@ -2,11 +2,12 @@
 
 from statistics import fmean
 
+from ..types import Figure
 from .canvas import blank, ticker
 from .looks import STYLES, endless
 
 
-def zoo(rows, title):
+def zoo(rows: list, title: str) -> Figure:
     """Every method at its best setting, one dot a seed, grouped; a line at the group's first.
 
     Parameters

@@ -3,12 +3,15 @@
 And the linear maps of every row and time that they are made of, each one matrix product.
 """
 
+from collections.abc import Callable
 from math import prod
+from typing import ClassVar
 
 import numpy as np
 
 from .. import backend
 from ..settings import Settings
+from ..types import Array, Arrays, Shapes
 
 
 class Hypernet(Settings):
@@ -23,12 +26,14 @@ class Hypernet(Settings):
     phi, to which the optimisers of `minizo.optim` apply.
     """
 
+    shapes: ClassVar[Shapes]
+
     @property
-    def size(self):
+    def size(self) -> int:
         """Number of parameters."""
         return sum(prod(shape) for shape in self.shapes.values())
 
-    def views(self, phi):
+    def views(self, phi: Array) -> Arrays:
         """Return phi (size,) as name -> array; the arrays share its memory."""
         xp = backend.namespace(phi)
         named, start = {}, 0
@@ -37,13 +42,13 @@ class Hypernet(Settings):
             start += prod(shape)
         return named
 
-    def flatten(self, named):
+    def flatten(self, named: Arrays) -> Array:
         """Return the inverse of `views`: one new vector (size,)."""
         values = [named[name] for name in self.shapes]
         xp = backend.namespace(*values)
         return backend.concat([xp.reshape(value, (-1,)) for value in values])
 
-    def draw(self, fill, like):
+    def draw(self, fill: Callable, like: Array) -> Arrays:
         """Draw random numbers for every parameter on the host, in one go: name -> ndarray.
 
         ``fill`` is a stream's ``uniform`` or ``normal``. One draw, because a stream starts at its
@@ -51,7 +56,7 @@ class Hypernet(Settings):
         """
         return self.views(fill(np.empty(self.size, dtype=backend.numpy_dtype(like))))
 
-    def placed(self, values, like):
+    def placed(self, values: Arrays, like: Array) -> Arrays:
         """Convert host arrays by name to the dtype and device of ``like``."""
         dtype = backend.numpy_dtype(like)
         return {name: backend.asarray(values[name].astype(dtype), like) for name in self.shapes}

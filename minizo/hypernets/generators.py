@@ -27,6 +27,7 @@ from typing import Annotated, NamedTuple
 
 from .. import backend
 from ..settings import Count
+from ..types import Array
 from .base import Hypernet
 from .lstm import LSTM
 from .mlp import MLP
@@ -46,9 +47,9 @@ class Given(NamedTuple):
     """
 
     layer: int
-    gradient: object
-    squashed: object
-    history: object
+    gradient: Array
+    squashed: Array
+    history: Array
 
 
 class Generator(Hypernet):

@@ -7,10 +7,13 @@ MetaQuant and FSG use.
 
 from dataclasses import dataclass
 from math import sqrt
+from typing import Any
 
 from .. import backend
 from ..layers.lstm import recur, recur_back
+from ..rng import Stream
 from ..settings import Count
+from ..types import Array, Arrays, Shapes
 from .base import Hypernet, summed
 
 
@@ -44,7 +47,7 @@ class LSTM(Hypernet):
     hidden: Count = 100
 
     @property
-    def shapes(self):
+    def shapes(self) -> Shapes:
         """Names and shapes of the parameters."""
         gates = 4 * self.hidden
         return {
@@ -54,21 +57,23 @@ class LSTM(Hypernet):
             "bhh": (gates,),
         }
 
-    def macs(self, tokens):
+    def macs(self, tokens: int) -> int:
         """Count the multiply-accumulates of one forward, ``tokens`` steps and rows in all."""
         return tokens * 4 * self.hidden * (self.inputs + self.hidden)
 
-    def init(self, stream, like):
+    def init(self, stream: Stream, like: Array) -> Arrays:
         """Draw initial parameters in the dtype and on the device of ``like``."""
         numbers = self.draw(stream.uniform, like)
         return self.placed({name: v / sqrt(self.hidden) for name, v in numbers.items()}, like)
 
-    def rest(self, x):
+    def rest(self, x: Array) -> tuple[Array, Array]:
         """Return the state (h, c) before the first step: zeros (..., hidden)."""
         zeros = backend.namespace(x).zeros_like(backend.empty((*x.shape[:-2], self.hidden), x))
         return zeros, zeros
 
-    def forward(self, params, x, state=None):
+    def forward(
+        self, params: Arrays, x: Array, state: tuple[Array, Array] | None = None
+    ) -> tuple[Array, tuple[Array, Array], Any]:
         """Return all outputs, the last state, and the cache.
 
         Parameters
@@ -91,7 +96,9 @@ class LSTM(Hypernet):
         y, state, cache = recur(driven, recurrent, *(self.rest(x) if state is None else state))
         return y, state, (x, cache)
 
-    def backward(self, params, cache, dy, dstate=None):
+    def backward(
+        self, params: Arrays, cache: Any, dy: Array, dstate: tuple[Array, Array] | None = None
+    ) -> tuple[Array, tuple[Array, Array], Arrays]:
         """Return the derivatives of `forward`, through every step.
 
         Parameters

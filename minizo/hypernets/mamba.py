@@ -42,14 +42,16 @@ models", NeurIPS 2022 (A = -(1, ..., N)).
 from dataclasses import dataclass
 from functools import partial
 from math import ceil, log, sqrt
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import backend
 from ..errors import require
+from ..rng import Stream
 from ..settings import Count
 from ..special import silu, silu_slope, softplus
+from ..types import Array, Arrays, Shapes
 from . import chunked
 from .base import Hypernet, product, product_back, summed, with_one
 from .pieces import Pieces
@@ -210,17 +212,17 @@ class Mamba(Hypernet):
     chunk: Count | None = None
 
     @property
-    def channels(self):
+    def channels(self) -> int:
         """E."""
         return self.expand * self.width
 
     @property
-    def rank(self):
+    def rank(self) -> int:
         """R = ceil(D / 16), through which the step sizes pass."""
         return ceil(self.width / 16)
 
     @property
-    def shapes(self):
+    def shapes(self) -> Shapes:
         """Names and shapes of the parameters."""
         d, e, n, r = self.width, self.channels, self.states, self.rank
         return {
@@ -235,7 +237,7 @@ class Mamba(Hypernet):
             "Wout": (d, e),
         }
 
-    def macs(self, tokens, read=None):
+    def macs(self, tokens: int, read: int | None = None) -> int:
         """Count the multiply-accumulates of one forward, ``tokens`` steps and rows in all.
 
         The outputs of ``read`` of them are wanted, by default of all. The scan counts for 5 E N of
@@ -247,7 +249,7 @@ class Mamba(Hypernet):
         there = self._projections + 3 * n
         return e * (tokens * there + read * (2 * d + 3 * n + 2))
 
-    def backward_macs(self, tokens, read=None):
+    def backward_macs(self, tokens: int, read: int | None = None) -> int:
         """Count the multiply-accumulates of one backward: two a product, plus the scan's own.
 
         Of the scan 15 E N a token that is read, and 8 E N a token elsewhere; fewer where decays
@@ -263,7 +265,7 @@ class Mamba(Hypernet):
         # a channel and a token on the way to the scan, C left out
         return self.kernel * self.width + 1 + 2 * self.rank + 1 + self.states
 
-    def init(self, stream, like):
+    def init(self, stream: Stream, like: Array) -> Arrays:
         """Draw initial parameters in the dtype and on the device of ``like``."""
         u = self.draw(stream.uniform, like)
         fans = {"Win": self.width, "wc": self.kernel, "bc": self.kernel, "Wx": self.channels}
@@ -277,7 +279,7 @@ class Mamba(Hypernet):
         values["Dsk"] = np.ones(self.channels)
         return self.placed(values, like)
 
-    def forward(self, params, x, last=None):
+    def forward(self, params: Arrays, x: Array, last: int | None = None) -> tuple[Array, Any]:
         """Return out (..., last, D), the last outputs, and the cache.
 
         Parameters
@@ -307,7 +309,7 @@ class Mamba(Hypernet):
         shape = (*x.shape[:-2], last, x.shape[-1])
         return backend.namespace(x).reshape(out, shape), (x, kept)
 
-    def backward(self, params, cache, dout):
+    def backward(self, params: Arrays, cache: Any, dout: Array) -> tuple[Array, Arrays]:
         """Return dx (..., L, D) and the gradients, for dout (..., last, D).
 
         Cost: `backward_macs`. Memory beside x and dx: some 20 (piece, E).

@@ -19,12 +19,14 @@ deep linear neural networks", ICLR 2014 (gradients of such a product; the orthog
 from dataclasses import dataclass
 from itertools import pairwise
 from math import sqrt
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 
 from .. import backend
 from ..errors import require
+from ..rng import Stream
+from ..types import Array, Arrays, Shapes
 from .base import Hypernet, summed
 
 STARTS = ("uniform", "orthogonal")
@@ -68,15 +70,15 @@ class MLP(Hypernet):
         require(self.start in STARTS, "start", self.start, f"choose from {STARTS}")
 
     @property
-    def shapes(self):
+    def shapes(self) -> Shapes:
         """W1, W2, ...: names and shapes of the parameters, from the input up."""
         return {f"W{i}": (out, into) for i, (into, out) in enumerate(pairwise(self.widths), 1)}
 
-    def macs(self, rows):
+    def macs(self, rows: int) -> int:
         """Count the multiply-accumulates of one forward of ``rows`` rows; twice for a backward."""
         return rows * self.size
 
-    def init(self, stream, like):
+    def init(self, stream: Stream, like: Array) -> Arrays:
         """Draw initial parameters in the dtype and on the device of ``like``."""
         if self.start == "uniform":
             numbers = self.draw(stream.uniform, like)
@@ -84,7 +86,7 @@ class MLP(Hypernet):
         numbers = self.draw(stream.normal, like)
         return self.placed({name: orthogonal(w) for name, w in numbers.items()}, like)
 
-    def forward(self, params, x):
+    def forward(self, params: Arrays, x: Array) -> tuple[Array, Any]:
         """Return y (..., outputs) for x (..., inputs), layer by layer, and the cache."""
         xp = backend.namespace(x)
         cache = []
@@ -94,7 +96,7 @@ class MLP(Hypernet):
             x = xp.matmul(x, xp.matrix_transpose(params[name]))
         return x, cache
 
-    def backward(self, params, cache, dy):
+    def backward(self, params: Arrays, cache: Any, dy: Array) -> tuple[Array, Arrays]:
         """Return dx (..., inputs) and the gradients, for dy (..., outputs)."""
         xp = backend.namespace(dy)
         grads = {}
@@ -104,7 +106,7 @@ class MLP(Hypernet):
             dy = xp.matmul(dy, params[name])
         return dy, grads
 
-    def product(self, params):
+    def product(self, params: Arrays) -> Array:
         """Return M = W_k ... W_1 (outputs, inputs), for ``size`` multiply-accumulates an input."""
         xp = backend.namespace(params["W1"])
         m = params["W1"]
@@ -112,7 +114,7 @@ class MLP(Hypernet):
             m = xp.matmul(params[name], m)
         return m
 
-    def product_backward(self, params, dm):
+    def product_backward(self, params: Arrays, dm: Array) -> Arrays:
         """Return the gradients for dM (outputs, inputs): for y = M x over rows, dM = sum dy x^T.
 
         Cost: 2 ``size`` multiply-accumulates for one input and output, whatever the rows.

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 from ..estimators import Estimator
+from ..estimators.base import Step
+from ..types import Array, Objective, Optimizer, State
 
 
 @dataclass(frozen=True)
@@ -25,18 +27,26 @@ class Beside(Estimator):
     ('FOGZO n=10', True)
     """
 
-    rule: object
+    rule: Estimator
 
     @property
-    def rowwise(self):
+    def rowwise(self) -> bool:
         """Whether the rule is."""
         return self.rule.rowwise
 
     @property
-    def label(self):
+    def label(self) -> str:
         """Return the label of the rule."""
         return self.rule.label
 
-    def update(self, objective, optimizer, grad, state, theta, step):
+    def update(
+        self,
+        objective: Objective,
+        optimizer: Optimizer,
+        grad: Array,
+        state: State,
+        theta: Array,
+        step: Step,
+    ) -> tuple[Array, State]:
         """Return the rule's own update."""
         return self.rule.update(objective, optimizer, grad, state, theta, step)

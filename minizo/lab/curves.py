@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..figures import claim as draw
+from ..types import Array, Figure
 from .runner import Report
 
 OURS = "this package"
@@ -18,8 +19,8 @@ class Curve(NamedTuple):
     """Points (x, y) of a picture; predicted ones are drawn as a line, measured ones as markers."""
 
     label: str
-    x: object
-    y: object
+    x: Array
+    y: Array
     predicted: bool = False
 
 
@@ -34,7 +35,7 @@ class Panel(NamedTuple):
     yscale: str = "linear"
 
 
-def with_panels(claims, panels):
+def with_panels(claims: list, panels: list) -> Report:
     """A `Report` of claims and panels; a row of its CSV is a point of a curve."""
     rows = [
         {
@@ -51,16 +52,16 @@ def with_panels(claims, panels):
     return Report(claims, rows, "", {"panels": panels})
 
 
-def picture(report, title):
+def picture(report: Report, title: str) -> Figure:
     """The picture of a report made by `with_panels`."""
     return draw(report.curves["panels"], title)
 
 
-def generator(seed, *words):
+def generator(seed: int, *words: int) -> "np.random.Generator":
     """NumPy's generator for one use of ``seed``."""
     return np.random.default_rng((seed, *words))
 
 
-def sign(x):
+def sign(x: Array) -> np.ndarray:
     """sign(x) with sign(0) = +1."""
     return np.where(x >= 0.0, 1.0, -1.0)

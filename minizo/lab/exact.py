@@ -7,13 +7,15 @@ losses only.
 
 import itertools
 from math import erf, pi, sqrt
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import backend
 from ..errors import InputError, choose, require
-from ..laws import LAWS
+from ..estimators.spsa import SPSA
+from ..laws import LAWS, Law
+from ..types import Array, Batch, Objective
 
 SIGN_COORDINATES = 16
 LEVEL_COMBINATIONS = 2**16
@@ -39,26 +41,26 @@ CDFS = {
 class Moments(NamedTuple):
     """mean : ndarray (d,), E[G];  second : float, E||G||^2 of one direction."""
 
-    mean: object
+    mean: Array
     second: float
 
-    def variance(self, n=1):
+    def variance(self, n: int = 1) -> float:
         """E||G - E G||^2 = (second - ||mean||^2) / n of the mean of n directions."""
         return (self.second - float(self.mean @ self.mean)) / n
 
 
-def law_of(estimator, objective):
+def law_of(estimator: SPSA, objective: Objective) -> Law:
     """The law of the directions of an n-SPSA or FOGZO."""
     return objective.law if estimator.law == "matched" else LAWS[estimator.law]
 
 
-def sizes(estimator, objective, theta):
+def sizes(estimator: SPSA, objective: Objective, theta: Array) -> np.ndarray:
     """Return eps of each parameter, 0 where it is not perturbed: a host array (d,)."""
     state = estimator.init(objective, theta)
     return backend.to_numpy(state.eps * state.moved)
 
 
-def sign_moments(estimator, objective, theta, batch):
+def sign_moments(estimator: SPSA, objective: Objective, theta: Array, batch: Batch) -> Moments:
     """Exact moments of n-SPSA with Rademacher directions, by all 2^m sign vectors.
 
         E[G] = 2^-m sum_u [F(theta + eps u) - F(theta - eps u)] / (2 eps) u
@@ -92,7 +94,9 @@ def sign_moments(estimator, objective, theta, batch):
     return Moments(g.mean(axis=0), float(np.mean(np.sum(g * g, axis=1))))
 
 
-def level_mean(estimator, objective, theta, batch, smoothing="q"):
+def level_mean(
+    estimator: SPSA, objective: Objective, theta: Array, batch: Batch, smoothing: str = "q"
+) -> Array:
     """Exact gradient of the smoothed quantised loss, by all combinations of reachable levels.
 
     F depends on the levels of the weights alone. Weight j is at a level when u_j lies between the
@@ -127,7 +131,8 @@ def level_mean(estimator, objective, theta, batch, smoothing="q"):
     for name in objective.quantized:
         x, part = objective.cut(theta, name), objective.network.slices[name]
         alpha[part] = np.broadcast_to(objective.scales[name], x.shape).reshape(-1)
-        edges = np.array(objective.quantizer_of(name).thresholds())  # in units of alpha
+        quantizer: Any = objective.quantizer_of(name)
+        edges = np.array(quantizer.thresholds())  # in units of alpha
         edges_of |= dict.fromkeys(range(part.start, part.stop), edges)
     moved = np.flatnonzero(eps)
     if np.any(alpha[moved] == 0.0):
@@ -159,7 +164,7 @@ def level_mean(estimator, objective, theta, batch, smoothing="q"):
     return gradient
 
 
-def effective_dimension(eps, squares):
+def effective_dimension(eps: Array, squares: Array) -> float:
     """||eps g||^2 ||1 / eps||^2 / ||g||^2 over the perturbed parameters; d where all eps are equal.
 
     It takes the place of d in the variance of n-SPSA: the noise of every parameter is the loss
@@ -185,7 +190,15 @@ class Prediction(NamedTuple):
     progress: float
 
 
-def predict(gradient, eps, n, kurtosis, guide=None, beta=0.0, squares=None):
+def predict(
+    gradient: Array,
+    eps: Array,
+    n: int,
+    kurtosis: float,
+    guide: Array | None = None,
+    beta: float = 0.0,
+    squares: Array | None = None,
+) -> Prediction:
     """What FOGZO (without a guide: n-SPSA) does on a linear or quadratic loss.
 
     With h = eps g, a = 1 / eps and gamma = ghat . h (elementwise products), one direction has

@@ -11,11 +11,13 @@ from math import prod
 from typing import NamedTuple
 
 from .. import backend
+from ..estimators.base import Estimate, Step
 from ..quantizers.fitted import Fitted
+from ..types import Array, Arrays, Batch, Objective, State
 from .beside import Beside
 
 
-def levels_of(objective, theta):
+def levels_of(objective: Objective, theta: Array) -> Arrays:
     """What tells the levels of each quantised tensor apart: name -> array of the tensor's size.
 
     The quantised weights; but where the levels are fitted to the weights, and so move with every
@@ -32,7 +34,7 @@ def levels_of(objective, theta):
     return found
 
 
-def level_change(objective, first, second):
+def level_change(objective: Objective, first: Array, second: Array) -> Array:
     """Share of the quantised weights whose level differs between two thetas (..., d): (...).
 
     For binary weights this is SignChange = ||sign(x) - sign(y)||_1 / (2 d) of the ProxQuant paper,
@@ -52,9 +54,9 @@ def level_change(objective, first, second):
 class FlipState(NamedTuple):
     """rule : its own state; last : ndarray (..., d), theta one step ago; flips : ndarray (...)."""
 
-    rule: object
-    last: object
-    flips: object
+    rule: State
+    last: Array
+    flips: Array
 
 
 @dataclass(frozen=True)
@@ -74,12 +76,14 @@ class CountFlips(Beside):
 
     rowwise = Beside.rowwise
 
-    def init(self, objective, theta):
+    def init(self, objective: Objective, theta: Array) -> State:
         """State of a new run."""
         xp = backend.namespace(theta)
         return FlipState(self.rule.init(objective, theta), theta, 0.0 * xp.sum(theta, axis=-1))
 
-    def estimate(self, objective, theta, batch, state, step):
+    def estimate(
+        self, objective: Objective, theta: Array, batch: Batch, state: State, step: Step
+    ) -> tuple[Estimate, State]:
         """The rule's own estimate."""
         flips = state.flips + level_change(objective, state.last, theta)
         estimate, rule = self.rule.estimate(objective, theta, batch, state.rule, step)

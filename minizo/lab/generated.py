@@ -15,18 +15,22 @@ FSG's slow gradient S, over all quantised layers i:
 A change of the history that changes nothing in S says that the slow-net does not read it.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from math import nan
+from typing import Any
 
 from .. import backend
+from ..estimators.base import Estimator
 from ..estimators.learned import Learned, layer_slopes
 from ..hypernets.slow import SlowNet
+from ..types import Objective, State
 
 COLUMNS = ("gain", "r2", "fast_gain", "slow_gain", "slow_r2", "slow_share", "slow_history",
            "slow_embedding")  # fmt: skip
 
 
-def trace(estimator, objective, state):
+def trace(estimator: Learned, objective: Objective, state: State) -> dict[str, float]:
     """The numbers of the module by name, for the step after ``state``; NaN where there is none.
 
     Parameters
@@ -87,7 +91,7 @@ def trace(estimator, objective, state):
     return found
 
 
-def watches(estimator):
+def watches(estimator: Estimator) -> dict[str, Callable]:
     """`trace` as columns for ``minizo.fit(watch=...)``; nothing for estimators that learn nothing.
 
     The columns of one record share one computation.
@@ -107,10 +111,11 @@ def watches(estimator):
     return {name: column(name) for name in COLUMNS}
 
 
-def frozen(estimator):
+def frozen(estimator: Learned) -> Learned:
     """The same estimator whose networks stay as they were drawn: learning rates of 1e-30."""
     names = [n for n in ("hyper_lr", "fast_lr", "slow_lr") if hasattr(estimator, n)]
-    return replace(estimator, **dict.fromkeys(names, 1e-30))
+    rates: dict[str, Any] = dict.fromkeys(names, 1e-30)
+    return replace(estimator, **rates)
 
 
 def _generated(net, params, known, carried):

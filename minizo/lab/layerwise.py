@@ -1,24 +1,27 @@
 """n-SPSA, one layer at a time: the same mean, without the noise of the other layers."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .. import backend
 from ..errors import require
 from ..estimators import SPSA, Estimate
+from ..estimators.base import Step
 from ..parallel import blocks
+from ..types import Array, Batch, Objective, State
 
 
 class LayerwiseState(NamedTuple):
     """`SPSAState`, and masks : ndarray (L, d), 1 where a parameter is in the group, else 0."""
 
-    eps: object
-    moved: object
-    masks: object
+    eps: Array
+    moved: Array
+    masks: Array
 
 
-def allocate(n, sizes):
+def allocate(n: int, sizes: Sequence[int]) -> list[int]:
     """Directions of each group, n in all but for rounding: n_l ~ sqrt(d_l), at least 1.
 
     Where the slopes are alike this makes the sum of the variances d_l / n_l least.
@@ -30,7 +33,16 @@ def allocate(n, sizes):
     return [max(1, round(n * sqrt(size) / total)) for size in sizes]
 
 
-def group_sum(objective, theta, batch, eps, directions, mask, block, count):
+def group_sum(
+    objective: Objective,
+    theta: Array,
+    batch: Batch,
+    eps: Array,
+    directions: Any,
+    mask: Array,
+    block: int,
+    count: int,
+) -> tuple[Array, Array]:
     """Sum of [F(theta + eps u) - F(theta + eps u')] u over one block: (d,), and of F: ().
 
     u' is u with the sign turned in the group of ``mask``. Cost: 2 count forwards.
@@ -66,11 +78,11 @@ class LayerwiseSPSA(SPSA):
     """
 
     @property
-    def label(self):
+    def label(self) -> str:
         """Return the label that tables and legends show."""
         return f"n-SPSA by layer n={self.n}"
 
-    def init(self, objective, theta):
+    def init(self, objective: Objective, theta: Array) -> State:
         """The perturbation sizes, and which parameters share one."""
         xp = backend.namespace(theta)
         eps, moved = super().init(objective, theta)
@@ -79,7 +91,9 @@ class LayerwiseSPSA(SPSA):
         masks = xp.stack([xp.astype(eps * moved == e, eps.dtype) for e in sizes])
         return LayerwiseState(eps, moved, masks)
 
-    def estimate(self, objective, theta, batch, state, step):
+    def estimate(
+        self, objective: Objective, theta: Array, batch: Batch, state: State, step: Step
+    ) -> tuple[Estimate, State]:
         """The `Estimate` at theta (d,), and the next state."""
         xp, u = backend.namespace(theta), self.noise(objective, state, step)
         masks = [state.masks[group, :] for group in range(state.masks.shape[0])]

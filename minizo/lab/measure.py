@@ -31,6 +31,7 @@ NeurIPS 2025.
 B. Efron, C. Stein, "The jackknife estimate of variance", Annals of Statistics, 1981.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from math import sqrt
 from statistics import NormalDist
@@ -41,7 +42,9 @@ import numpy as np
 from .. import backend
 from ..errors import InputError, require
 from ..estimators import SPSA, Step
+from ..estimators.base import Estimator
 from ..settings import whole
+from ..types import Array, Batch, Objective
 from .layerwise import LayerwiseSPSA
 
 PARTS = 20  # independent parts of a reference
@@ -55,7 +58,7 @@ class Sample(NamedTuple):
     forwards, backwards : int, cost of one estimate
     """
 
-    vectors: object
+    vectors: Array
     forwards: int
     backwards: int
 
@@ -88,7 +91,7 @@ class Measurement(NamedTuple):
     cost: float
 
     @property
-    def bias(self):
+    def bias(self) -> float:
         """||E G - g|| / ||g||, 0 where the estimate of its square is below 0."""
         return sqrt(max(0.0, self.bias2.value))
 
@@ -97,8 +100,16 @@ class Measurement(NamedTuple):
 
 
 def draw(
-    estimator, objective, theta, batch, count, seed=0, purpose=ESTIMATES, step=None, tick=None
-):
+    estimator: Estimator,
+    objective: Objective,
+    theta: Array,
+    batch: Batch,
+    count: int,
+    seed: int = 0,
+    purpose: int = ESTIMATES,
+    step: Step | None = None,
+    tick: Callable | None = None,
+) -> Sample:
     """``count`` independent estimates at theta, each with a fresh state and a seed of its own.
 
     Parameters
@@ -138,7 +149,16 @@ def draw(
     return Sample(vectors, estimate.forwards, estimate.backwards)
 
 
-def reference(objective, theta, batch, directions, spsa=None, seed=0, step=None, tick=None):
+def reference(
+    objective: Objective,
+    theta: Array,
+    batch: Batch,
+    directions: int,
+    spsa: SPSA | None = None,
+    seed: int = 0,
+    step: Step | None = None,
+    tick: Callable | None = None,
+) -> Sample:
     """The mean of n-SPSA from very many directions, as `PARTS` independent means.
 
     It is computed by `LayerwiseSPSA`, which has the mean of `SPSA` and, where layers have different
@@ -165,7 +185,7 @@ def reference(objective, theta, batch, directions, spsa=None, seed=0, step=None,
     return draw(mean, objective, theta, batch, PARTS, seed, REFERENCE, step, tick)
 
 
-def exactly(gradient):
+def exactly(gradient: Array) -> Sample:
     """A known gradient (d,) as a reference without error."""
     return Sample(np.tile(np.asarray(gradient, np.float64), (3, 1)), 0, 0)
 
@@ -176,12 +196,12 @@ def exactly(gradient):
 # in turn ("leave-one-out"): (1 + R,).
 
 
-def means(x):
+def means(x: Array) -> np.ndarray:
     """Mean of numbers (R,), and without each: (1 + R,)."""
     return np.concatenate([[x.mean()], (x.sum() - x) / (len(x) - 1)])
 
 
-def squared_norms(vectors):
+def squared_norms(vectors: np.ndarray) -> np.ndarray:
     """Unbiased estimate of ||E v||^2 from R vectors, and without each: (R, d) -> (1 + R,).
 
         mean_{r != s} <v_r, v_s> = (||sum v||^2 - sum ||v||^2) / (R (R - 1))
@@ -198,12 +218,12 @@ def squared_norms(vectors):
     )
 
 
-def jackknife(without):
+def jackknife(without: np.ndarray) -> float:
     """Variance of a statistic from its leave-one-out values: (R - 1) / R sum (x_r - mean)^2."""
     return (len(without) - 1) * float(np.var(without))
 
 
-def student(level, freedom):
+def student(level: float, freedom: int) -> float:
     """Two-sided quantile of Student's t, by its expansion in 1 / freedom (1 % from freedom 5 on).
 
     >>> round(student(0.95, 19), 3)
@@ -231,7 +251,7 @@ class Quality(NamedTuple):
     reliability: float
 
 
-def quality(sample, level=0.95):
+def quality(sample: Sample, level: float = 0.95) -> Quality:
     """The `Quality` of a reference, from the differences between its parts.
 
     Raises
@@ -257,7 +277,7 @@ def quality(sample, level=0.95):
     )  # fmt: skip
 
 
-def measure(sample, target):
+def measure(sample: Sample, target: Sample) -> Measurement:
     """Compare estimates with a reference that is independent of them.
 
     Parameters

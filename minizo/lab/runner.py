@@ -5,9 +5,10 @@ prints their tables and claims, and writes for each a CSV and a picture; a claim
 as failed. The same seed gives the same numbers on the same backend, whatever the workers.
 """
 
+import argparse
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -24,6 +25,7 @@ from ..figures import save
 from ..files import write_csv, write_text
 from ..parallel import Pool, threads
 from ..progress import progress_bar
+from ..types import Array, FilePath
 from .verdicts import describe
 
 
@@ -44,7 +46,7 @@ class Setup:
         ``say(text)``: what is being done now.
     """
 
-    like: object
+    like: Array
     seed: int = 0
     large: bool = False
     pool: Pool = Pool()
@@ -89,12 +91,12 @@ class Experiment:
     picture: Callable
 
 
-def part(name):
+def part(name: str) -> str:
     """The part an experiment's name begins with: ``A`` of ``A-1``."""
     return name.partition("-")[0]
 
 
-def chosen(names, table):
+def chosen(names: Sequence[str], table: dict) -> list:
     """The experiments called ``names``, in the table's order; a part's letter means all of it.
 
     Raises
@@ -117,7 +119,7 @@ def chosen(names, table):
     ]
 
 
-def listing(table, parts):
+def listing(table: dict, parts: dict) -> str:
     """Parts, names, times and titles as text."""
     width = max(len(name) for name in table)
     lines = []
@@ -132,7 +134,7 @@ def listing(table, parts):
     return "\n".join(lines[1:])
 
 
-def work(arguments, table, parts):
+def work(arguments: argparse.Namespace, table: dict, parts: dict) -> int:
     """List, or run, print and write; returns the exit code."""
     whole = 0 <= arguments.seed < 2**32
     require(whole, "--seed", arguments.seed, "it must lie between 0 and 2^32 - 1")
@@ -187,7 +189,7 @@ def work(arguments, table, parts):
     return 0 if held == len(claims) else 1
 
 
-def write_report(folder, experiment, report):
+def write_report(folder: FilePath, experiment: Experiment, report: Report) -> None:
     """CSV and picture of one experiment into ``folder``."""
     folder = Path(folder)
     header = list(report.rows[0])
@@ -196,7 +198,7 @@ def write_report(folder, experiment, report):
     save(experiment.picture(report, title), folder / f"{experiment.name}.png")
 
 
-def build_parser(table, parts):
+def build_parser(table: dict, parts: dict) -> Parser:
     """The command's flags, and the names that a shell may offer."""
     parser = Parser(
         prog="python -m minizo.lab",
@@ -220,7 +222,7 @@ def build_parser(table, parts):
     return parser
 
 
-def main(table, parts, argv=None):
+def main(table: dict, parts: dict, argv: Sequence[str] | None = None) -> int | str | None:
     """The command for the experiments of ``table``; returns its exit code.
 
     Parameters

@@ -15,20 +15,22 @@ from typing import NamedTuple
 
 from .. import backend
 from ..estimators import Estimate
+from ..estimators.base import Step
 from ..estimators.fogzo import FOGZO
 from ..estimators.spsa import SPSAState, both_sides
+from ..types import Array, Batch, Objective, State
 from .beside import Beside
 
 
 class SlopeState(NamedTuple):
     """rule : its own state; fogzo : `SPSAState`; negative : ndarray (...), steps so far."""
 
-    rule: object
+    rule: State
     fogzo: SPSAState
-    negative: object
+    negative: Array
 
 
-def slope_along(objective, theta, batch, eps, ghat):
+def slope_along(objective: Objective, theta: Array, batch: Batch, eps: Array, ghat: Array) -> Array:
     """Return the slope (...) of F along ghat at theta, both (..., d). Cost: 2 forwards."""
     # one direction: (d,) -> (1, d); (S, 1, d) is one direction a row already
     v = ghat if ghat.ndim > 1 else ghat[None, :]
@@ -68,14 +70,16 @@ class CountNegativeSlopes(Beside):
     fogzo: FOGZO = FOGZO(perturb="quantized")
     rowwise = Beside.rowwise
 
-    def init(self, objective, theta):
+    def init(self, objective: Objective, theta: Array) -> State:
         """Return the state of a new run."""
         xp = backend.namespace(theta)
         zero = xp.zeros_like(xp.sum(theta, axis=-1))
         fogzo = self.fogzo.init(objective, theta)
         return SlopeState(self.rule.init(objective, theta), fogzo, zero)
 
-    def estimate(self, objective, theta, batch, state, step):
+    def estimate(
+        self, objective: Objective, theta: Array, batch: Batch, state: State, step: Step
+    ) -> tuple[Estimate, State]:
         """Return the rule's own estimate, and the next state."""
         g = objective.ste_gradient(theta, batch).gradient
         ghat = self.fogzo.ghat(g, state.fogzo)
@@ -116,11 +120,13 @@ class LengthAlone(FOGZO):
     rowwise = True
 
     @property
-    def label(self):
+    def label(self) -> str:
         """Return the label that tables and legends show."""
         return "FOGZO's length alone"
 
-    def estimate(self, objective, theta, batch, state, step):
+    def estimate(
+        self, objective: Objective, theta: Array, batch: Batch, state: State, step: Step
+    ) -> tuple[Estimate, State]:
         """Estimate the gradient at theta (d,) or (S, 1, d); return it and the next state."""
         loss, g, seen = objective.ste_gradient(theta, batch)
         ghat = self.ghat(g, state)

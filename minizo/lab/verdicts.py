@@ -6,10 +6,12 @@ measurement and must exceed that bound: a comparison that would pass anything ha
 """
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
 from ..errors import require
+from ..types import Array
 
 SIGMAS = 6.0  # standard errors allowed to one random comparison: false alarm 2e-9
 SIGNED = {"=": abs, "<=": lambda gap: gap, ">=": lambda gap: -gap}
@@ -49,18 +51,27 @@ class Claim:
     control_distance: float
 
     @property
-    def verdict(self):
+    def verdict(self) -> str:
         """``"holds"``, ``"FAILS"``, or ``"control passes too"``; a distance of NaN fails."""
         if not self.distance <= self.bound:
             return "FAILS"
         return "holds" if self.control_distance > self.bound else "control passes too"
 
-    def row(self):
+    def row(self) -> dict:
         """The claim as a flat dict, verdict included."""
         return {"verdict": self.verdict} | asdict(self)
 
 
-def close(text, source, measured, predicted, se, wrong, control, slack=0.0):
+def close(
+    text: str,
+    source: str,
+    measured: float | Array,
+    predicted: float | Array,
+    se: float | Array,
+    wrong: float | Array,
+    control: str,
+    slack: float | Array = 0.0,
+) -> Claim:
     """A claim of equality, within 6 standard errors and a stated slack.
 
         distance = max_i (|measured_i - predicted_i| - slack_i) / se_i
@@ -91,7 +102,16 @@ def close(text, source, measured, predicted, se, wrong, control, slack=0.0):
     )  # fmt: skip
 
 
-def near(text, source, measured, predicted, tolerance, wrong, control, unit="absolute"):
+def near(
+    text: str,
+    source: str,
+    measured: float | Array,
+    predicted: float | Array,
+    tolerance: float,
+    wrong: float | Array,
+    control: str,
+    unit: str = "absolute",
+) -> Claim:
     """A claim of equality up to a stated tolerance: max_i |measured_i - predicted_i| <= tolerance.
 
     Parameters
@@ -111,7 +131,16 @@ def near(text, source, measured, predicted, tolerance, wrong, control, unit="abs
     )  # fmt: skip
 
 
-def at_most(text, source, measured, limit, wrong, control, tolerance=0.0, unit="absolute"):
+def at_most(
+    text: str,
+    source: str,
+    measured: float | Array,
+    limit: float | Array,
+    wrong: float | Array,
+    control: str,
+    tolerance: float = 0.0,
+    unit: str = "absolute",
+) -> Claim:
     """A claim of an inequality: max_i (measured_i - limit_i) <= tolerance.
 
     Parameters
@@ -133,9 +162,16 @@ def at_most(text, source, measured, limit, wrong, control, tolerance=0.0, unit="
 
 
 def compare(
-    text, source, predicted, measured, control, control_measured, relation="=", slack=0.0,
-    unit="absolute",
-):  # fmt: skip
+    text: str,
+    source: str,
+    predicted: float,
+    measured: float,
+    control: str,
+    control_measured: float,
+    relation: str = "=",
+    slack: float = 0.0,
+    unit: str = "absolute",
+) -> Claim:
     """A claim about one number, whose control is the same number, measured with a wrong setting.
 
         distance = |measured - predicted|  (=),  measured - predicted  (<=),  its negative  (>=)
@@ -165,7 +201,7 @@ def compare(
     )  # fmt: skip
 
 
-def show(values):
+def show(values: Any) -> str:
     """Numbers as text: one as itself, several as their range.
 
     >>> show(0.12341), show(np.array([1.0, 3.0])), show([2.0, 2.0])
@@ -176,7 +212,7 @@ def show(values):
     return low if low == high else f"{low} ... {high}"
 
 
-def describe(claim):
+def describe(claim: Claim) -> str:
     """A claim as lines of text."""
     passes = "passes too" if claim.control_distance <= claim.bound else "rejected"
     return "\n".join([

@@ -1,16 +1,20 @@
 """Activations, elementwise; among them those that quantise."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from math import pi, sqrt
+from typing import Any
 
 import numpy as np
 
 from .. import backend
 from ..errors import InputError, require
 from ..parallel import alone
-from ..quantizers.base import advances
+from ..quantizers.base import Quantizer, advances
+from ..rng import Stream
 from ..settings import Natural, Positive
 from ..special import erf, sigmoid, silu, silu_slope
+from ..types import Array, Arrays, Shape, Shapes
 from .base import Layer
 
 FAR = 1e6  # GELU is 0 or x to rounding long before
@@ -32,14 +36,16 @@ class ReLU(Layer):
 
     cuts = True
 
-    def forward(self, params, x, reduce=alone):
+    def forward(self, params: Arrays, x: Array, reduce: Callable = alone) -> tuple[Array, Any]:
         """y, elementwise."""
         xp = backend.namespace(x)
         # against zeros of one example: faster than against a number
         y = xp.maximum(x, xp.zeros_like(x[:1, ...]))
         return y, y
 
-    def backward(self, params, cache, dy, wanted=True, reduce=alone):
+    def backward(
+        self, params: Arrays, cache: Any, dy: Array, wanted: bool = True, reduce: Callable = alone
+    ) -> tuple[Array, Arrays]:
         """dx = dy where x > 0, else 0."""
         return dy * backend.namespace(dy).astype(cache > 0.0, dy.dtype), {}
 
@@ -59,11 +65,13 @@ class HardTanh(Layer):
 
     cuts = True
 
-    def forward(self, params, x, reduce=alone):
+    def forward(self, params: Arrays, x: Array, reduce: Callable = alone) -> tuple[Array, Any]:
         """y, elementwise."""
         return backend.namespace(x).clip(x, -1.0, 1.0), x
 
-    def backward(self, params, cache, dy, wanted=True, reduce=alone):
+    def backward(
+        self, params: Arrays, cache: Any, dy: Array, wanted: bool = True, reduce: Callable = alone
+    ) -> tuple[Array, Arrays]:
         """dx = dy where |x| <= 1, else 0."""
         xp = backend.namespace(dy)
         return dy * xp.astype(xp.abs(cache) <= 1.0, dy.dtype), {}
@@ -116,13 +124,13 @@ class GELU(Layer):
         phi += 0.5
         return phi, square
 
-    def predict(self, params, x, reduce=alone):
+    def predict(self, params: Arrays, x: Array, reduce: Callable = alone) -> Array:
         """y alone."""
         y, _ = self._phi(x)
         y *= x
         return y
 
-    def forward(self, params, x, reduce=alone):
+    def forward(self, params: Arrays, x: Array, reduce: Callable = alone) -> tuple[Array, Any]:
         """y, elementwise; the slope Phi(x) + x Phi'(x) is kept in place of x."""
         xp, (phi, slope) = backend.namespace(x), self._phi(x)
         y = x * phi
@@ -141,7 +149,9 @@ class GELU(Layer):
         slope += phi
         return y, slope
 
-    def backward(self, params, cache, dy, wanted=True, reduce=alone):
+    def backward(
+        self, params: Arrays, cache: Any, dy: Array, wanted: bool = True, reduce: Callable = alone
+    ) -> tuple[Array, Arrays]:
         """dx = dy (Phi(x) + x Phi'(x))."""
         return dy * cache, {}
 
@@ -166,18 +176,20 @@ class SiLU(Layer):
 
     cuts = True
 
-    def predict(self, params, x, reduce=alone):
+    def predict(self, params: Arrays, x: Array, reduce: Callable = alone) -> Array:
         """y alone."""
         y = sigmoid(x)
         y *= x
         return y
 
-    def forward(self, params, x, reduce=alone):
+    def forward(self, params: Arrays, x: Array, reduce: Callable = alone) -> tuple[Array, Any]:
         """y, elementwise; the slope is kept in place of x."""
         y, s = silu(x)
         return y, silu_slope(y, s)
 
-    def backward(self, params, cache, dy, wanted=True, reduce=alone):
+    def backward(
+        self, params: Arrays, cache: Any, dy: Array, wanted: bool = True, reduce: Callable = alone
+    ) -> tuple[Array, Arrays]:
         """dx = dy s (1 + x (1 - s)),   s = sigmoid(x)."""
         return dy * cache, {}
 
@@ -226,7 +238,7 @@ class QuantizedActivation(Layer):
     (array([[-1.,  1.]]), array([[1., 0.]]))
     """
 
-    quantizer: object
+    quantizer: Quantizer
     scale: Positive = 1.0
     axes: Natural | None = field(default=None, kw_only=True, repr=False)
 
@@ -241,35 +253,35 @@ class QuantizedActivation(Layer):
         require(right, "QuantizedActivation.quantizer", q, remedy)
 
     @property
-    def cuts(self):
+    def cuts(self) -> bool:
         """Not where something is learned: its gradient looks at all numbers of the layer."""
         return not self.shapes
 
     @property
-    def shapes(self):
+    def shapes(self) -> Shapes:
         """What the quantiser learns: LSQ's step, one for the whole layer."""
         return self.quantizer.shapes((1,))
 
     @property
-    def least(self):
+    def least(self) -> Mapping[str, float]:
         """The quantiser's."""
         return self.quantizer.least
 
-    def init(self, stream, like):
+    def init(self, stream: Stream, like: Array) -> Arrays:
         """Initial values of what the quantiser learns."""
         return self.quantizer.init(np.ones(1), stream)
 
     @property
-    def scheduled(self):
+    def scheduled(self) -> bool:
         """The quantiser's."""
         return advances(self.quantizer)
 
-    def at(self, progress):
+    def at(self, progress: float) -> Layer:
         """With the quantiser at this point of the run."""
         quantizer = self.quantizer.at(progress)
         return self if quantizer is self.quantizer else replace(self, quantizer=quantizer)
 
-    def fed(self, shape):
+    def fed(self, shape: Shape) -> Layer:
         """With ``axes``, where they matter."""
         if self.quantizer.live and len(shape) > 2:
             raise InputError(
@@ -280,12 +292,14 @@ class QuantizedActivation(Layer):
         same = not self.shapes or self.axes == len(shape)
         return self if same else replace(self, axes=len(shape))
 
-    def forward(self, params, x, reduce=alone):
+    def forward(self, params: Arrays, x: Array, reduce: Callable = alone) -> tuple[Array, Any]:
         """y, elementwise."""
         scale = self._beside(params)
         return self._unrolled(self.quantizer.quantize(self._rows(x), scale), x), x
 
-    def backward(self, params, cache, dy, wanted=True, reduce=alone):
+    def backward(
+        self, params: Arrays, cache: Any, dy: Array, wanted: bool = True, reduce: Callable = alone
+    ) -> tuple[Array, Arrays]:
         """dx by the quantiser's backward rule, and the gradients of what it learns."""
         x, scale = cache, self._beside(params)
         dx, grads = self.quantizer.backward(self._rows(x), scale, self._rows(dy))

@@ -1,12 +1,15 @@
 """Multi-head attention, with rotary positions."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import sqrt
+from typing import Any
 
 from .. import backend
 from ..errors import InputError, require
 from ..parallel import alone
 from ..settings import Count, Positive
+from ..types import Array, Arrays, Shape
 from .base import Layer, column_sums, row_sums
 
 BLOCK = 128  # queries at a time: the scores of a head are a matrix (BLOCK, T) and not (T, T)
@@ -129,16 +132,16 @@ class Attention(Layer):
         require(even, "Attention.size", self.size, "rotary positions turn pairs: it must be even")
 
     @property
-    def keys(self):
+    def keys(self) -> int:
         """K, the number of heads that have a key and a value of their own."""
         return self.heads // self.shared
 
     @property
-    def inputs(self):
+    def inputs(self) -> int:
         """Numbers of a place that comes in: (H + 2 K) D."""
         return (self.heads + 2 * self.keys) * self.size
 
-    def output_shape(self, shape):
+    def output_shape(self, shape: Shape) -> Shape:
         """(T, (H + 2 K) D) -> (T, H D)."""
         if len(shape) != 2 or shape[-1] != self.inputs:
             raise InputError(
@@ -147,12 +150,12 @@ class Attention(Layer):
             )
         return (shape[0], self.heads * self.size)
 
-    def macs(self, shape):
+    def macs(self, shape: Shape) -> int:
         """H D for the product with a key and as much with a value, in all blocks of queries."""
         pairs = sum((own.stop - own.start) * seen.stop for own, seen in self._blocks(shape[0]))
         return 2 * pairs * self.heads * self.size
 
-    def backward_macs(self, shape, wanted=True):
+    def backward_macs(self, shape: Shape, wanted: bool = True) -> int:
         """Four products in place of two, or five; none where dx is not wanted."""
         products = 4 if shape[0] <= BLOCK else 5
         return products * self.macs(shape) // 2 if wanted else 0
@@ -188,7 +191,7 @@ class Attention(Layer):
             backend.into(scores, xp.minimum, scores, most)
         return scores
 
-    def forward(self, params, x, reduce=alone):
+    def forward(self, params: Arrays, x: Array, reduce: Callable = alone) -> tuple[Array, Any]:
         """y (..., N, T, H D) for x (..., N, T, (H + 2 K) D)."""
         xp, length = backend.namespace(x), x.shape[-2]
         q, k, v = self._parts(x)
@@ -213,7 +216,9 @@ class Attention(Layer):
             kept.append((e, total))
         return y, (q, k, v, y, kept, angles)
 
-    def backward(self, params, cache, dy, wanted=True, reduce=alone):
+    def backward(
+        self, params: Arrays, cache: Any, dy: Array, wanted: bool = True, reduce: Callable = alone
+    ) -> tuple[Array, Arrays]:
         """dx, from do = dy head by head.
 
         dv = p^T do,   dp = do v^T,   ds = p (dp - sum_s p dp),   sum_s p dp = do . o

@@ -1,13 +1,17 @@
 """What all layers share: the answers of one that has no parameters and no state."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from math import prod
+from typing import Any, ClassVar
 
 import numpy as np
 
 from .. import backend
 from ..parallel import alone
+from ..rng import Stream
 from ..settings import Settings
+from ..types import Array, Arrays, Shape, Shapes
 
 
 class Layer(Settings):
@@ -73,18 +77,20 @@ class Layer(Settings):
            [2., 1.]])
     """
 
-    cuts = False
-    shapes = {}
-    least = {}
-    running = ()
-    random = ()
-    codes = None
+    cuts: ClassVar[bool] = False
+    shapes: ClassVar[Shapes] = {}
+    least: ClassVar[Mapping[str, float]] = {}
+    running: ClassVar[tuple[str, ...]] = ()
+    random: ClassVar[tuple[str, ...]] = ()
+    codes: ClassVar[int | None] = None
+    forward: ClassVar[Callable[..., tuple[Array, Any]]]
+    backward: ClassVar[Callable[..., tuple[Array, Arrays]]]
 
-    def init(self, stream, like):
+    def init(self, stream: Stream, like: Array) -> Arrays:
         """Initial parameters in the dtype of ``like``, NumPy arrays by name."""
         return {}
 
-    def init_state(self, like):
+    def init_state(self, like: Array) -> Arrays:
         """Running statistics before the first batch, by name, where ``like`` lives.
 
         Their names, shapes and dtype count, and their values for whoever has no first batch:
@@ -92,15 +98,15 @@ class Layer(Settings):
         """
         return {}
 
-    def statistics(self, cache):
+    def statistics(self, cache: Any) -> Arrays:
         """What the batch of this ``cache`` says about the running statistics, by name."""
         return {}
 
-    def next_state(self, state, statistics):
+    def next_state(self, state: Arrays, statistics: Arrays) -> Arrays:
         """Running statistics after a batch with these ``statistics``."""
         return {}
 
-    def noise(self, stream, shape, examples, like):
+    def noise(self, stream: Stream, shape: Shape, examples: int, like: Array) -> Arrays:
         """Random arrays for one batch, by name.
 
         Parameters
@@ -115,36 +121,36 @@ class Layer(Settings):
         """
         return {}
 
-    def fed(self, shape):
+    def fed(self, shape: Shape) -> "Layer":
         """This layer where the examples that come in have this shape: itself."""
         return self
 
-    def least_batch(self, shape):
+    def least_batch(self, shape: Shape) -> int:
         """How many examples of this shape a batch needs in training: 1."""
         return 1
 
     @property
-    def scheduled(self):
+    def scheduled(self) -> bool:
         """Whether `at` may give another layer: where a class has an ``at`` of its own."""
         return type(self).at is not Layer.at
 
-    def at(self, progress):
+    def at(self, progress: float) -> "Layer":
         """This layer when the part ``progress`` in [0, 1] of a run is over: itself."""
         return self
 
-    def output_shape(self, shape):
+    def output_shape(self, shape: Shape) -> Shape:
         """Shape of one example that goes out: unchanged."""
         return shape
 
-    def predict(self, params, x, reduce=alone):
+    def predict(self, params: Arrays, x: Array, reduce: Callable = alone) -> Array:
         """What `forward` gives, without the cache: for a layer that can do with less work then."""
         return self.forward(params, x, reduce)[0]
 
-    def macs(self, shape):
+    def macs(self, shape: Shape) -> int:
         """Multiply-accumulates of one forward, per example: 0, only matrix products are counted."""
         return 0
 
-    def backward_macs(self, shape, wanted=True):
+    def backward_macs(self, shape: Shape, wanted: bool = True) -> int:
         """Multiply-accumulates of one backward: as many again for the gradients, and for dx."""
         return self.macs(shape) * (2 if wanted else 1)
 

@@ -1,14 +1,18 @@
 """The two-dimensional convolution."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import sqrt
+from typing import Any
 
 import numpy as np
 
 from .. import backend
 from ..errors import InputError, require
 from ..parallel import alone
+from ..rng import Stream
 from ..settings import Count, plain, whole, wholes
+from ..types import Array, Arrays, Shape, Shapes
 from .base import Layer
 from .patches import gradients, matrices, product, row_patches, weight_gradient
 
@@ -82,19 +86,19 @@ class Conv2d(Layer):
             object.__setattr__(self, name, both)
 
     @property
-    def shapes(self):
+    def shapes(self) -> Shapes:
         """Names and shapes of the parameters."""
         weight = {"weight": (self.outputs, self.inputs, *self.kernel)}
         return weight | {"bias": (self.outputs,)} if self.bias else weight
 
-    def init(self, stream, like):
+    def init(self, stream: Stream, like: Array) -> Arrays:
         """Initial parameters in the dtype of ``like``, NumPy arrays."""
         weight = stream.normal(np.empty(self.shapes["weight"], dtype=like.dtype))
         weight *= sqrt(2.0 / (self.inputs * self.kernel[0] * self.kernel[1]))
         bias = {"bias": np.zeros(self.outputs, dtype=like.dtype)} if self.bias else {}
         return {"weight": weight} | bias
 
-    def output_shape(self, shape):
+    def output_shape(self, shape: Shape) -> Shape:
         """(C, H, W) -> (F, H', W')."""
         if len(shape) != 3 or shape[0] != self.inputs:
             raise InputError(
@@ -114,12 +118,12 @@ class Conv2d(Layer):
             )
         return (self.outputs, *size)
 
-    def macs(self, shape):
+    def macs(self, shape: Shape) -> int:
         """Multiply-accumulates of one forward, per example."""
         _, rows, columns = self.output_shape(shape)
         return rows * columns * self.outputs * self.inputs * self.kernel[0] * self.kernel[1]
 
-    def forward(self, params, x, reduce=alone):
+    def forward(self, params: Arrays, x: Array, reduce: Callable = alone) -> tuple[Array, Any]:
         """y (..., N, F, H', W') for x (..., N, C, H, W)."""
         xp = backend.namespace(x)
         # (..., N, C, H, W) -> (..., N, H, W, C)
@@ -131,7 +135,9 @@ class Conv2d(Layer):
         # (..., N, H', W', F) -> (..., N, F, H', W')
         return xp.moveaxis(y, -1, -3), x
 
-    def backward(self, params, cache, dy, wanted=True, reduce=alone):
+    def backward(
+        self, params: Arrays, cache: Any, dy: Array, wanted: bool = True, reduce: Callable = alone
+    ) -> tuple[Array, Arrays]:
         """dx and the gradients, for dy (..., N, F, H', W')."""
         xp, x = backend.namespace(dy), cache
         # (..., N, C, H, W) -> (..., N, H, W, C)

@@ -1,10 +1,13 @@
 """Dropout, with its mask drawn by the caller."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from .. import backend
 from ..parallel import alone
+from ..rng import Stream
+from ..types import Array, Arrays, Shape
 from .base import Layer
 
 
@@ -42,7 +45,7 @@ class Dropout(Layer):
     rate: Annotated[float, "[0, 1)"] = 0.5
     random = ("mask",)
 
-    def noise(self, stream, shape, examples, like):
+    def noise(self, stream: Stream, shape: Shape, examples: int, like: Array) -> Arrays:
         """The mask m (N, *shape)."""
         xp = backend.namespace(like)
         u = stream.uniform(backend.empty((examples, *shape), like))
@@ -50,11 +53,13 @@ class Dropout(Layer):
         kept = xp.astype(u >= 2.0 * self.rate - 1.0, u.dtype)
         return {"mask": kept / (1.0 - self.rate)}
 
-    def forward(self, params, x, reduce=alone):
+    def forward(self, params: Arrays, x: Array, reduce: Callable = alone) -> tuple[Array, Any]:
         """y, elementwise."""
         mask = params.get("mask")
         return (x if mask is None else x * mask), mask
 
-    def backward(self, params, cache, dy, wanted=True, reduce=alone):
+    def backward(
+        self, params: Arrays, cache: Any, dy: Array, wanted: bool = True, reduce: Callable = alone
+    ) -> tuple[Array, Arrays]:
         """dx = dy m."""
         return (dy if cache is None else dy * cache), {}

@@ -1,7 +1,9 @@
 """Tokens to vectors."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -9,7 +11,9 @@ from .. import backend
 from ..errors import InputError
 from ..losses import one_hot
 from ..parallel import alone
+from ..rng import Stream
 from ..settings import Count
+from ..types import Array, Arrays, Shape, Shapes
 from .base import Layer, small_normal
 
 
@@ -48,20 +52,20 @@ class Embedding(Layer):
     width: Count
 
     @property
-    def codes(self):
+    def codes(self) -> int:
         """How many tokens there are."""
         return self.vocabulary
 
     @property
-    def shapes(self):
+    def shapes(self) -> Shapes:
         """Names and shapes of the parameters."""
         return {"weight": (self.vocabulary, self.width)}
 
-    def init(self, stream, like):
+    def init(self, stream: Stream, like: Array) -> Arrays:
         """W ~ N(0, 0.02^2)."""
         return {"weight": small_normal(stream, self.shapes["weight"], like)}
 
-    def output_shape(self, shape):
+    def output_shape(self, shape: Shape) -> Shape:
         """(T,) -> (T, C)."""
         if len(shape) != 1:
             raise InputError(
@@ -70,11 +74,11 @@ class Embedding(Layer):
             )
         return (*shape, self.width)
 
-    def backward_macs(self, shape, wanted=True):
+    def backward_macs(self, shape: Shape, wanted: bool = True) -> int:
         """V C a token; a token has no derivative."""
         return prod(shape) * self.vocabulary * self.width
 
-    def forward(self, params, x, reduce=alone):
+    def forward(self, params: Arrays, x: Array, reduce: Callable = alone) -> tuple[Array, Any]:
         """y (..., N, T, C) for tokens x (..., N, T)."""
         xp, table = backend.namespace(x), params["weight"]
         tokens = xp.astype(x, xp.int64, copy=False)
@@ -89,7 +93,9 @@ class Embedding(Layer):
         found = xp.take(tables, xp.reshape(tokens + first, (-1,)), axis=0)
         return xp.reshape(found, (*lead, *tokens.shape[-2:], width)), (tokens, size)
 
-    def backward(self, params, cache, dy, wanted=True, reduce=alone):
+    def backward(
+        self, params: Arrays, cache: Any, dy: Array, wanted: bool = True, reduce: Callable = alone
+    ) -> tuple[Array, Arrays]:
         """dW = onehot(x)^T dy, a sum over all tokens; dx is None."""
         xp, (tokens, size) = backend.namespace(dy), cache
         flat = xp.reshape(tokens, (*tokens.shape[:-2], prod(tokens.shape[-2:])))

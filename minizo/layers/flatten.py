@@ -1,12 +1,15 @@
 """Images to vectors."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 from .. import backend
 from ..errors import InputError
 from ..parallel import alone
 from ..settings import Count
+from ..types import Array, Arrays, Shape
 from .base import Layer
 
 
@@ -30,7 +33,7 @@ class Flatten(Layer):
 
     axes: Count = 3
 
-    def output_shape(self, shape):
+    def output_shape(self, shape: Shape) -> Shape:
         """(C, H, W) -> (C*H*W,)."""
         if len(shape) != self.axes:
             raise InputError(
@@ -39,14 +42,16 @@ class Flatten(Layer):
             )
         return (prod(shape),)
 
-    def forward(self, params, x, reduce=alone):
+    def forward(self, params: Arrays, x: Array, reduce: Callable = alone) -> tuple[Array, Any]:
         """y (..., N, C*H*W)."""
         xp = backend.namespace(x)
         kept = x.shape[: x.ndim - self.axes]
         # (..., N, C, H, W) -> (..., N, C*H*W)
         return xp.reshape(x, (*kept, prod(x.shape[len(kept) :]))), x.shape
 
-    def backward(self, params, cache, dy, wanted=True, reduce=alone):
+    def backward(
+        self, params: Arrays, cache: Any, dy: Array, wanted: bool = True, reduce: Callable = alone
+    ) -> tuple[Array, Arrays]:
         """dx in the shape that came in (with dy's population axes)."""
         xp = backend.namespace(dy)
         # (..., N, C*H*W) -> (..., N, C, H, W)

@@ -1,15 +1,18 @@
 """Normalisation of one example, or of one place of a sequence, over its own numbers."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import prod
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 
 from .. import backend
 from ..errors import InputError, require
 from ..parallel import alone
+from ..rng import Stream
 from ..settings import Count, Positive
+from ..types import Array, Arrays, Shape, Shapes
 from .base import Layer, column_sums, row_sums, rows, unrolled, with_axes
 
 
@@ -58,22 +61,22 @@ class LayerNorm(Layer):
         require(prod(self.shape) > 1, "LayerNorm.shape", self.shape, remedy)
 
     @property
-    def shapes(self):
+    def shapes(self) -> Shapes:
         """Names and shapes of the parameters."""
         return {"scale": tuple(self.shape), "shift": tuple(self.shape)}
 
-    def init(self, stream, like):
+    def init(self, stream: Stream, like: Array) -> Arrays:
         """Scale 1, shift 0."""
         ones = np.ones(self.shape, dtype=like.dtype)
         return {"scale": ones, "shift": np.zeros_like(ones)}
 
-    def output_shape(self, shape):
+    def output_shape(self, shape: Shape) -> Shape:
         """Unchanged."""
         if tuple(shape)[-len(self.shape) :] != tuple(self.shape):
             raise InputError(f"LayerNorm({self.shape}) is fed examples of shape {shape}")
         return shape
 
-    def fed(self, shape):
+    def fed(self, shape: Shape) -> Layer:
         """With ``axes``."""
         return with_axes(self, shape)
 
@@ -93,7 +96,7 @@ class LayerNorm(Layer):
         lead, axes = y.shape[:-2], self.axes or len(self.shape)
         return backend.namespace(y).reshape(y, (*lead, *x.shape[x.ndim - 1 - axes :]))
 
-    def forward(self, params, x, reduce=alone):
+    def forward(self, params: Arrays, x: Array, reduce: Callable = alone) -> tuple[Array, Any]:
         """y in the shape of x, (..., N, *places, *shape)."""
         xp, own, count = backend.namespace(x), self._rows(x), prod(self.shape)
         xhat = own - row_sums(own) * (1.0 / count)
@@ -103,7 +106,9 @@ class LayerNorm(Layer):
         y += self._flat(params["shift"])
         return self._unrolled(y, x), (xhat, inverse)
 
-    def backward(self, params, cache, dy, wanted=True, reduce=alone):
+    def backward(
+        self, params: Arrays, cache: Any, dy: Array, wanted: bool = True, reduce: Callable = alone
+    ) -> tuple[Array, Arrays]:
         """dx, and the gradients of scale and shift, as sums over all rows n.
 
         g  = dy scale,   dscale = sum_n dy xhat,   dshift = sum_n dy
@@ -159,15 +164,15 @@ class RMSNorm(Layer):
     axes: Count = field(default=1, kw_only=True, repr=False)
 
     @property
-    def shapes(self):
+    def shapes(self) -> Shapes:
         """Names and shapes of the parameters."""
         return {"scale": (self.width,)}
 
-    def init(self, stream, like):
+    def init(self, stream: Stream, like: Array) -> Arrays:
         """Scale 1."""
         return {"scale": np.ones(self.width, dtype=like.dtype)}
 
-    def output_shape(self, shape):
+    def output_shape(self, shape: Shape) -> Shape:
         """Unchanged."""
         if not shape or shape[-1] != self.width:
             raise InputError(
@@ -176,11 +181,11 @@ class RMSNorm(Layer):
             )
         return shape
 
-    def fed(self, shape):
+    def fed(self, shape: Shape) -> Layer:
         """With ``axes``."""
         return with_axes(self, shape)
 
-    def forward(self, params, x, reduce=alone):
+    def forward(self, params: Arrays, x: Array, reduce: Callable = alone) -> tuple[Array, Any]:
         """y in the shape of x, (..., N, *places, C)."""
         xp, own = backend.namespace(x), rows(x, self.axes)
         inverse = 1.0 / xp.sqrt(row_sums(own * own) * (1.0 / self.width) + self.eps)
@@ -188,7 +193,9 @@ class RMSNorm(Layer):
         y = xhat * params["scale"][..., None, :]
         return unrolled(y, x, self.axes), (xhat, inverse)
 
-    def backward(self, params, cache, dy, wanted=True, reduce=alone):
+    def backward(
+        self, params: Arrays, cache: Any, dy: Array, wanted: bool = True, reduce: Callable = alone
+    ) -> tuple[Array, Arrays]:
         """dx, and the gradient of scale, a sum over all rows n.
 
         g  = dy scale,   dscale = sum_n dy xhat

@@ -1,14 +1,18 @@
 """The fully connected layer."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import prod, sqrt
+from typing import Any
 
 import numpy as np
 
 from .. import backend
 from ..errors import InputError
 from ..parallel import alone
+from ..rng import Stream
 from ..settings import Count, Positive
+from ..types import Array, Arrays, Shape, Shapes
 from .base import Layer, column_sums, rows, unrolled, with_axes
 
 # Multiply-accumulates up to which a BLAS does many small products at full speed. Above, those of a
@@ -58,18 +62,18 @@ class Linear(Layer):
     axes: Count = field(default=1, kw_only=True, repr=False)
 
     @property
-    def shapes(self):
+    def shapes(self) -> Shapes:
         """Names and shapes of the parameters."""
-        weight = {"weight": (self.outputs, self.inputs)}
+        weight: Shapes = {"weight": (self.outputs, self.inputs)}
         return weight | {"bias": (self.outputs,)} if self.bias else weight
 
-    def init(self, stream, like):
+    def init(self, stream: Stream, like: Array) -> Arrays:
         """Initial parameters in the dtype of ``like``, NumPy arrays."""
         weight = stream.normal(np.empty(self.shapes["weight"], dtype=like.dtype))
         weight *= sqrt(self.variance / self.inputs)
         return {"weight": weight} | ({"bias": np.zeros_like(weight[:, 0])} if self.bias else {})
 
-    def output_shape(self, shape):
+    def output_shape(self, shape: Shape) -> Shape:
         """(..., inputs) -> (..., outputs)."""
         if not shape or shape[-1] != self.inputs:
             raise InputError(
@@ -78,15 +82,15 @@ class Linear(Layer):
             )
         return (*shape[:-1], self.outputs)
 
-    def fed(self, shape):
+    def fed(self, shape: Shape) -> Layer:
         """With ``axes``."""
         return with_axes(self, shape)
 
-    def macs(self, shape):
+    def macs(self, shape: Shape) -> int:
         """Multiply-accumulates of one forward, per example."""
         return prod(shape) * self.outputs
 
-    def forward(self, params, x, reduce=alone):
+    def forward(self, params: Arrays, x: Array, reduce: Callable = alone) -> tuple[Array, Any]:
         """y (..., N, *places, outputs) for x (..., N, *places, inputs)."""
         xp = backend.namespace(x)
         w = params["weight"]
@@ -110,7 +114,9 @@ class Linear(Layer):
             yt += params["bias"][..., None]
         return xp.matrix_transpose(yt), x
 
-    def backward(self, params, cache, dy, wanted=True, reduce=alone):
+    def backward(
+        self, params: Arrays, cache: Any, dy: Array, wanted: bool = True, reduce: Callable = alone
+    ) -> tuple[Array, Arrays]:
         """Gradients for dy (..., N, *places, outputs), as sums over all rows n of x.
 
         dW = sum_n dy_n x_n^T,   db = sum_n dy_n,   dx = dy W

@@ -19,16 +19,20 @@ S. Hochreiter, J. Schmidhuber, "Long short-term memory", Neural Computation, 199
 F. A. Gers, J. Schmidhuber, F. Cummins, "Learning to forget", Neural Computation, 2000 (the gate f).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import sqrt
+from typing import Any
 
 import numpy as np
 
 from .. import backend
 from ..errors import InputError
 from ..parallel import alone
+from ..rng import Stream
 from ..settings import Count
 from ..special import sigmoid
+from ..types import Array, Arrays, Shape, Shapes
 from .base import Layer, rows, unrolled
 
 
@@ -128,7 +132,7 @@ class LSTM(Layer):
     hidden: Count
 
     @property
-    def shapes(self):
+    def shapes(self) -> Shapes:
         """Names and shapes of the parameters."""
         gates = 4 * self.hidden
         return {
@@ -137,7 +141,7 @@ class LSTM(Layer):
             "bias": (gates,),
         }
 
-    def init(self, stream, like):
+    def init(self, stream: Stream, like: Array) -> Arrays:
         """W and R ~ N(0, 1 / hidden), b = 0, of the gate f 1."""
         made = {}
         for index, name in enumerate(("input.weight", "recurrent.weight")):
@@ -147,7 +151,7 @@ class LSTM(Layer):
         bias[self.hidden : 2 * self.hidden] = 1.0
         return made | {"bias": bias}
 
-    def output_shape(self, shape):
+    def output_shape(self, shape: Shape) -> Shape:
         """(T, inputs) -> (T, hidden)."""
         if len(shape) != 2 or shape[-1] != self.inputs:
             raise InputError(
@@ -156,16 +160,16 @@ class LSTM(Layer):
             )
         return (shape[0], self.hidden)
 
-    def macs(self, shape):
+    def macs(self, shape: Shape) -> int:
         """Multiply-accumulates of one forward, per example."""
         return shape[0] * 4 * self.hidden * (self.inputs + self.hidden)
 
-    def backward_macs(self, shape, wanted=True):
+    def backward_macs(self, shape: Shape, wanted: bool = True) -> int:
         """As many for W and R, for dh, and for dx where it is wanted."""
         products = self.inputs * (2 if wanted else 1) + 2 * self.hidden
         return shape[0] * 4 * self.hidden * products
 
-    def forward(self, params, x, reduce=alone):
+    def forward(self, params: Arrays, x: Array, reduce: Callable = alone) -> tuple[Array, Any]:
         """y (..., N, T, hidden) for x (..., N, T, inputs)."""
         xp = backend.namespace(x)
         # all x_t W^T + b at once: (..., N*T, 4H) -> (..., N, T, 4H)
@@ -176,7 +180,9 @@ class LSTM(Layer):
         y, _, cache = recur(driven, recurrent, zeros, zeros)
         return y, (x, cache)
 
-    def backward(self, params, cache, dy, wanted=True, reduce=alone):
+    def backward(
+        self, params: Arrays, cache: Any, dy: Array, wanted: bool = True, reduce: Callable = alone
+    ) -> tuple[Array, Arrays]:
         """dx, and the gradients of W, R and b, as sums over examples and steps."""
         xp, (x, steps) = backend.namespace(dy), cache
         zeros = backend.zeros((*dy.shape[:-2], self.hidden), dy)

@@ -1,14 +1,18 @@
 """Batch normalisation, whose running statistics are the caller's."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
+from typing import Any, ClassVar
 
 import numpy as np
 
 from .. import backend
 from ..errors import InputError, require
 from ..parallel import alone
+from ..rng import Stream
 from ..settings import Count, Positive, Share
+from ..types import Array, Arrays, Shape, Shapes
 from .base import Layer
 
 
@@ -17,6 +21,7 @@ class _BatchNorm(Layer):
     """What `BatchNorm1d` and `BatchNorm2d` share; ``pixels`` is the number of axes behind C."""
 
     cuts = True  # a batch may come in blocks of examples
+    pixels: ClassVar[int]
 
     channels: Count
     eps: Positive = 1e-5
@@ -24,38 +29,38 @@ class _BatchNorm(Layer):
     running = ("mean", "var")
 
     @property
-    def shapes(self):
+    def shapes(self) -> Shapes:
         """Names and shapes of the parameters."""
         return {"scale": (self.channels,), "shift": (self.channels,)}
 
-    def init(self, stream, like):
+    def init(self, stream: Stream, like: Array) -> Arrays:
         """Scale 1, shift 0."""
         ones = np.ones(self.channels, dtype=like.dtype)
         return {"scale": ones, "shift": np.zeros_like(ones)}
 
-    def init_state(self, like):
+    def init_state(self, like: Array) -> Arrays:
         """Mean 0, variance 1."""
         xp = backend.namespace(like)
         zeros = xp.zeros_like(backend.empty((self.channels,), like))
         return {"mean": zeros, "var": xp.ones_like(zeros)}
 
-    def statistics(self, cache):
+    def statistics(self, cache: Any) -> Arrays:
         """Mean of the batch, and its variance divided by m - 1: (..., C)."""
         _, _, m, mean, var = cache
         return {} if m is None else {"mean": mean, "var": var * (m / (m - 1))}
 
-    def next_state(self, state, statistics):
+    def next_state(self, state: Arrays, statistics: Arrays) -> Arrays:
         """r <- (1 - momentum) r + momentum s."""
         return {
             name: (1.0 - self.momentum) * state[name] + self.momentum * statistics[name]
             for name in self.running
         }
 
-    def least_batch(self, shape):
+    def least_batch(self, shape: Shape) -> int:
         """Two examples where each has one value a channel: of one value, y is always the shift."""
         return 1 if prod(shape[1:]) > 1 else 2
 
-    def output_shape(self, shape):
+    def output_shape(self, shape: Shape) -> Shape:
         """Unchanged."""
         if len(shape) != 1 + self.pixels or shape[0] != self.channels:
             wanted = (str(self.channels), *("H", "W")[: self.pixels])
@@ -65,7 +70,7 @@ class _BatchNorm(Layer):
             )
         return shape
 
-    def forward(self, params, x, reduce=alone):
+    def forward(self, params: Arrays, x: Array, reduce: Callable = alone) -> tuple[Array, Any]:
         """y in the shape of x.
 
         In training mean and var are those of the batch, all blocks of examples together:
@@ -88,7 +93,9 @@ class _BatchNorm(Layer):
         y += self._wide(params["shift"], rows)
         return self._back(y, x.shape), (centred, inverse, m, mean, var)
 
-    def backward(self, params, cache, dy, wanted=True, reduce=alone):
+    def backward(
+        self, params: Arrays, cache: Any, dy: Array, wanted: bool = True, reduce: Callable = alone
+    ) -> tuple[Array, Arrays]:
         """dx, and the block's share of the gradients of scale and shift.
 
             dscale = sum dy xhat,   dshift = sum dy

@@ -4,12 +4,14 @@ A square is pooled along its rows first and along its columns then, each time ov
 image that hold the first, second, ... pixel of every square.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from .. import backend
 from ..errors import InputError, require
 from ..parallel import alone
+from ..types import Array, Arrays, Shape
 from .base import Layer, zeros
 
 
@@ -26,7 +28,7 @@ class _Pool2d(Layer):
         if self.stride is None:
             object.__setattr__(self, "stride", self.size)
 
-    def output_shape(self, shape):
+    def output_shape(self, shape: Shape) -> Shape:
         """(C, H, W) -> (C, H', W'), H' = floor((H + 2 padding - size) / stride) + 1."""
         least = self.size - 2 * self.around
         if len(shape) != 3 or min(shape[1:]) < max(1, least):
@@ -34,7 +36,8 @@ class _Pool2d(Layer):
                 f"{type(self).__name__}({self.size}) is fed examples of shape {shape}; it takes "
                 f"(C, H, W) of at least {max(1, least)} x {max(1, least)} pixels"
             )
-        return (shape[0], *((pixels - least) // self.stride + 1 for pixels in shape[1:]))
+        stride = self.stride or self.size
+        return (shape[0], *((pixels - least) // stride + 1 for pixels in shape[1:]))
 
     def _slices(self, x, axis):
         # the first, second, ... pixel of every square along an axis
@@ -90,17 +93,19 @@ class MaxPool2d(_Pool2d):
         require(half, "MaxPool2d.padding", self.padding, remedy)
 
     @property
-    def around(self):
+    def around(self) -> int:
         """Pixels of padding on every side."""
         return self.padding
 
-    def forward(self, params, x, reduce=alone):
+    def forward(self, params: Arrays, x: Array, reduce: Callable = alone) -> tuple[Array, Any]:
         """y (..., N, C, H', W') for x (..., N, C, H, W)."""
         between = self._largest(x, -1)
         y = self._largest(between, -2)
         return y, (x, between, y)
 
-    def backward(self, params, cache, dy, wanted=True, reduce=alone):
+    def backward(
+        self, params: Arrays, cache: Any, dy: Array, wanted: bool = True, reduce: Callable = alone
+    ) -> tuple[Array, Arrays]:
         """dx = dy at the place of the largest number, 0 elsewhere."""
         x, between, y = cache
         return self._to_place(self._to_place(dy, y, between, -2), between, x, -1), {}
@@ -165,7 +170,7 @@ class AvgPool2d(_Pool2d):
     1.5
     """
 
-    def forward(self, params, x, reduce=alone):
+    def forward(self, params: Arrays, x: Array, reduce: Callable = alone) -> tuple[Array, Any]:
         """y (..., N, C, H', W') for x (..., N, C, H, W)."""
         y = x
         for axis in (-1, -2):
@@ -175,7 +180,9 @@ class AvgPool2d(_Pool2d):
                 y += (1.0 / self.size) * other
         return y, x.shape[-2:]
 
-    def backward(self, params, cache, dy, wanted=True, reduce=alone):
+    def backward(
+        self, params: Arrays, cache: Any, dy: Array, wanted: bool = True, reduce: Callable = alone
+    ) -> tuple[Array, Arrays]:
         """dx = dy / size^2, added up where squares overlap."""
         for axis, pixels in zip((-2, -1), cache, strict=True):
             share = (1.0 / self.size) * dy
@@ -198,7 +205,7 @@ class GlobalAvgPool(Layer):
 
     cuts = True
 
-    def output_shape(self, shape):
+    def output_shape(self, shape: Shape) -> Shape:
         """(C, H, W) -> (C,)."""
         if len(shape) != 3:
             raise InputError(
@@ -206,11 +213,13 @@ class GlobalAvgPool(Layer):
             )
         return (shape[0],)
 
-    def forward(self, params, x, reduce=alone):
+    def forward(self, params: Arrays, x: Array, reduce: Callable = alone) -> tuple[Array, Any]:
         """y (..., N, C)."""
         return backend.namespace(x).mean(x, axis=(-2, -1)), x.shape[-2:]
 
-    def backward(self, params, cache, dy, wanted=True, reduce=alone):
+    def backward(
+        self, params: Arrays, cache: Any, dy: Array, wanted: bool = True, reduce: Callable = alone
+    ) -> tuple[Array, Arrays]:
         """dx = dy / (H W), the same for every pixel."""
         xp = backend.namespace(dy)
         rows, columns = cache

@@ -1,12 +1,14 @@
 """Two ways from one input, added (residual blocks) or multiplied; a shortcut without parameters."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any, ClassVar
 
 from ..errors import InputError, require
 from ..parallel import alone
 from ..settings import Count
+from ..types import Array, Arrays, Shape
 from .base import Layer, zeros
 from .stack import (
     Composite,
@@ -26,6 +28,10 @@ class TwoWays(Composite):
     give different shapes; `both` is what came out of them.
     """
 
+    body: Mapping
+    second: ClassVar[str]
+    unequal: ClassVar[str]
+
     def __post_init__(self):
         super().__post_init__()
         free = self.second not in self.body
@@ -33,11 +39,11 @@ class TwoWays(Composite):
         require(free, "body", list(self.body), remedy)
 
     @cached_property
-    def ways(self):
+    def ways(self) -> tuple[Mapping, ...]:
         """The layers of the body, and the second way as one layer."""
         return self.body, {self.second: Stack(getattr(self, self.second))}
 
-    def output_shape(self, shape):
+    def output_shape(self, shape: Shape) -> Shape:
         """Shape of one example that goes out, the same along both ways."""
         found = (self.body, getattr(self, self.second))
         ours, theirs = (shapes_through(way, shape)[-1] for way in found)
@@ -48,19 +54,21 @@ class TwoWays(Composite):
             )
         return ours
 
-    def both(self, params, x, reduce):
+    def both(self, params: Arrays, x: Array, reduce: Callable) -> tuple[Array, Array, list]:
         """Return what comes out of each way, and the caches of all layers."""
         given, (body, second) = by_layer(params), self.ways
         y, caches = forward_through(body, given, x, reduce)
         z, others = forward_through(second, given, x, reduce)
         return y, z, caches + others
 
-    def both_predicted(self, params, x, reduce):
+    def both_predicted(self, params: Arrays, x: Array, reduce: Callable) -> list[Array]:
         """`both` without caches."""
         given = by_layer(params)
         return [predict_through(way, given, x, reduce) for way in self.ways]
 
-    def both_back(self, params, caches, dy, dz, wanted, reduce):
+    def both_back(
+        self, params: Arrays, caches: Any, dy: Array, dz: Array, wanted: bool, reduce: Callable
+    ) -> tuple[Array, Arrays]:
         """dx = the sum of what comes back along both ways, and the gradients of all layers."""
         given, (body, second) = by_layer(params), self.ways
         dx, grads = backward_through(body, given, caches[: len(body)], dy, wanted, reduce)
@@ -97,17 +105,19 @@ class Residual(TwoWays):
     second = "shortcut"
     unequal = "use a 1 x 1 convolution or a ZeroPad as shortcut"
 
-    def forward(self, params, x, reduce=alone):
+    def forward(self, params: Arrays, x: Array, reduce: Callable = alone) -> tuple[Array, Any]:
         """y, and the caches along both ways."""
         y, z, caches = self.both(params, x, reduce)
         return y + z, caches
 
-    def predict(self, params, x, reduce=alone):
+    def predict(self, params: Arrays, x: Array, reduce: Callable = alone) -> Array:
         """y alone."""
         y, z = self.both_predicted(params, x, reduce)
         return y + z
 
-    def backward(self, params, cache, dy, wanted=True, reduce=alone):
+    def backward(
+        self, params: Arrays, cache: Any, dy: Array, wanted: bool = True, reduce: Callable = alone
+    ) -> tuple[Array, Arrays]:
         """dx = what comes back along the body and along the shortcut, of dy each."""
         return self.both_back(params, cache, dy, dy, wanted, reduce)
 
@@ -143,17 +153,19 @@ class Gated(TwoWays):
     second = "gate"
     unequal = "they are multiplied number by number and must be the same"
 
-    def forward(self, params, x, reduce=alone):
+    def forward(self, params: Arrays, x: Array, reduce: Callable = alone) -> tuple[Array, Any]:
         """y; the cache is that of both ways, and what they gave."""
         y, z, caches = self.both(params, x, reduce)
         return y * z, [*caches, (y, z)]
 
-    def predict(self, params, x, reduce=alone):
+    def predict(self, params: Arrays, x: Array, reduce: Callable = alone) -> Array:
         """y alone."""
         y, z = self.both_predicted(params, x, reduce)
         return y * z
 
-    def backward(self, params, cache, dy, wanted=True, reduce=alone):
+    def backward(
+        self, params: Arrays, cache: Any, dy: Array, wanted: bool = True, reduce: Callable = alone
+    ) -> tuple[Array, Arrays]:
         """dx = what comes back along the body, of dy gate(x), and along the gate, of dy body(x)."""
         *caches, (y, z) = cache
         return self.both_back(params, caches, dy * z, dy * y, wanted, reduce)
@@ -193,7 +205,7 @@ class ZeroPad(Layer):
         enough = self.outputs >= self.inputs
         require(enough, "ZeroPad.outputs", self.outputs, f"it must be at least {self.inputs}")
 
-    def output_shape(self, shape):
+    def output_shape(self, shape: Shape) -> Shape:
         """(inputs, H, W) -> (outputs, H', W')."""
         if len(shape) != 3 or shape[0] != self.inputs:
             raise InputError(
@@ -207,14 +219,16 @@ class ZeroPad(Layer):
         first = (self.outputs - self.inputs) // 2
         return y[..., first : first + self.inputs, :, :]
 
-    def forward(self, params, x, reduce=alone):
+    def forward(self, params: Arrays, x: Array, reduce: Callable = alone) -> tuple[Array, Any]:
         """y (..., N, outputs, H', W') for x (..., N, inputs, H, W)."""
         kept = x[..., :: self.stride, :: self.stride]
         y = zeros((*x.shape[:-3], self.outputs, *kept.shape[-2:]), x)
         self._kept(y)[...] = kept
         return y, x.shape[-3:]
 
-    def backward(self, params, cache, dy, wanted=True, reduce=alone):
+    def backward(
+        self, params: Arrays, cache: Any, dy: Array, wanted: bool = True, reduce: Callable = alone
+    ) -> tuple[Array, Arrays]:
         """dx: dy where a pixel of a channel was kept, 0 elsewhere."""
         dx = zeros((*dy.shape[:-3], *cache), dy)
         dx[..., :: self.stride, :: self.stride] = self._kept(dy)

@@ -1,11 +1,13 @@
 """Layers made of named layers: what they share, and the stack, one on top of the other."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, ClassVar
 
 from ..errors import InputError, require
 from ..parallel import alone
+from ..types import Array, Arrays, Shape, Shapes
 from .base import Layer
 
 
@@ -22,7 +24,8 @@ class Composite:
     the layers.
     """
 
-    ways = ()  # mappings of layers, each from what the composite is fed to what it gives
+    # mappings of layers, each from what the composite is fed to what it gives
+    ways: ClassVar[tuple[Mapping, ...]] = ()
 
     def __post_init__(self):
         for way in self.ways:
@@ -32,7 +35,7 @@ class Composite:
                 check_layer(name, layer)
 
     @cached_property
-    def shapes(self):
+    def shapes(self) -> Shapes:
         """Names and shapes of the parameters of all layers."""
         return {
             f"{name}.{part}": shape
@@ -143,22 +146,24 @@ class Stack(Composite):
     layers: Mapping
 
     @property
-    def ways(self):
+    def ways(self) -> tuple[Mapping, ...]:
         """One, through all layers."""
         return (self.layers,)
 
-    def output_shape(self, shape):
+    def output_shape(self, shape: Shape) -> Shape:
         """Shape of one example that goes out."""
         return shapes_through(self.layers, shape)[-1]
 
-    def forward(self, params, x, reduce=alone):
+    def forward(self, params: Arrays, x: Array, reduce: Callable = alone) -> tuple[Array, Any]:
         """Outputs, and the caches of all layers."""
         return forward_through(self.layers, by_layer(params), x, reduce)
 
-    def predict(self, params, x, reduce=alone):
+    def predict(self, params: Arrays, x: Array, reduce: Callable = alone) -> Array:
         """`forward` without the caches, whose memory is then free at once."""
         return predict_through(self.layers, by_layer(params), x, reduce)
 
-    def backward(self, params, cache, dy, wanted=True, reduce=alone):
+    def backward(
+        self, params: Arrays, cache: Any, dy: Array, wanted: bool = True, reduce: Callable = alone
+    ) -> tuple[Array, Arrays]:
         """dx, and the gradients of all layers."""
         return backward_through(self.layers, by_layer(params), cache, dy, wanted, reduce)

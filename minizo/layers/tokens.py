@@ -1,13 +1,17 @@
 """Sequences from images, their positions, and one vector from a sequence again."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from .. import backend
 from ..errors import InputError, require
 from ..parallel import alone
+from ..rng import Stream
 from ..settings import Count
+from ..types import Array, Arrays, Shape, Shapes
 from .base import Layer, small_normal
 
 
@@ -47,7 +51,7 @@ class Patches(Layer):
 
     size: Count
 
-    def output_shape(self, shape):
+    def output_shape(self, shape: Shape) -> Shape:
         """(C, H, W) -> (H W / size^2, C size^2)."""
         if len(shape) != 3 or shape[1] % self.size or shape[2] % self.size:
             raise InputError(
@@ -57,7 +61,7 @@ class Patches(Layer):
         channels, height, width = shape
         return (height * width // self.size**2, channels * self.size**2)
 
-    def forward(self, params, x, reduce=alone):
+    def forward(self, params: Arrays, x: Array, reduce: Callable = alone) -> tuple[Array, Any]:
         """y (..., N, T, C size^2)."""
         xp, s = backend.namespace(x), self.size
         *lead, channels, height, width = x.shape
@@ -66,7 +70,9 @@ class Patches(Layer):
         patches = xp.moveaxis(cut, (-4, -2), (-5, -4))
         return xp.reshape(patches, (*lead, *self.output_shape(x.shape[-3:]))), x.shape[-3:]
 
-    def backward(self, params, cache, dy, wanted=True, reduce=alone):
+    def backward(
+        self, params: Arrays, cache: Any, dy: Array, wanted: bool = True, reduce: Callable = alone
+    ) -> tuple[Array, Arrays]:
         """dx: every number goes back to its pixel."""
         xp, s, (channels, height, width) = backend.namespace(dy), self.size, cache
         lead = dy.shape[:-2]
@@ -104,26 +110,28 @@ class Positions(Layer):
     width: Count
 
     @property
-    def shapes(self):
+    def shapes(self) -> Shapes:
         """Names and shapes of the parameters."""
         return {"table": (self.length, self.width)}
 
-    def init(self, stream, like):
+    def init(self, stream: Stream, like: Array) -> Arrays:
         """P ~ N(0, 0.02^2)."""
         return {"table": small_normal(stream, self.shapes["table"], like)}
 
-    def output_shape(self, shape):
+    def output_shape(self, shape: Shape) -> Shape:
         """Unchanged."""
         _need_sequence(self, shape, self.width)
         require(shape[0] <= self.length, "the length of a sequence", shape[0],
                 f"{self} has {self.length} places")  # fmt: skip
         return shape
 
-    def forward(self, params, x, reduce=alone):
+    def forward(self, params: Arrays, x: Array, reduce: Callable = alone) -> tuple[Array, Any]:
         """y (..., N, T, C)."""
         return x + params["table"][..., None, : x.shape[-2], :], None
 
-    def backward(self, params, cache, dy, wanted=True, reduce=alone):
+    def backward(
+        self, params: Arrays, cache: Any, dy: Array, wanted: bool = True, reduce: Callable = alone
+    ) -> tuple[Array, Arrays]:
         """dx = dy,   dP = sum_n dy."""
         grad = backend.zeros((*dy.shape[:-3], self.length, self.width), dy)
         grad[..., : dy.shape[-2], :] = backend.namespace(dy).sum(dy, axis=-3)
@@ -156,20 +164,20 @@ class ClassToken(Layer):
     width: Count
 
     @property
-    def shapes(self):
+    def shapes(self) -> Shapes:
         """Names and shapes of the parameters."""
         return {"token": (self.width,)}
 
-    def init(self, stream, like):
+    def init(self, stream: Stream, like: Array) -> Arrays:
         """Zeros."""
         return {"token": np.zeros(self.width, dtype=like.dtype)}
 
-    def output_shape(self, shape):
+    def output_shape(self, shape: Shape) -> Shape:
         """(T, C) -> (1 + T, C)."""
         _need_sequence(self, shape, self.width)
         return (1 + shape[0], self.width)
 
-    def forward(self, params, x, reduce=alone):
+    def forward(self, params: Arrays, x: Array, reduce: Callable = alone) -> tuple[Array, Any]:
         """y (..., N, 1 + T, C)."""
         xp, token = backend.namespace(x), params["token"]
         lead = np.broadcast_shapes(token.shape[:-1], x.shape[:-3])
@@ -177,7 +185,9 @@ class ClassToken(Layer):
         rest = xp.broadcast_to(x, (*lead, *x.shape[-3:]))
         return xp.concat([first, rest], axis=-2), None
 
-    def backward(self, params, cache, dy, wanted=True, reduce=alone):
+    def backward(
+        self, params: Arrays, cache: Any, dy: Array, wanted: bool = True, reduce: Callable = alone
+    ) -> tuple[Array, Arrays]:
         """dx = dy without its first place, whose sum over examples is the token's gradient."""
         xp = backend.namespace(dy)
         grads = {"token": xp.sum(dy[..., 0, :], axis=-2)}
@@ -189,7 +199,7 @@ class _OneVector(Layer):
 
     cuts = True
 
-    def output_shape(self, shape):
+    def output_shape(self, shape: Shape) -> Shape:
         """(T, C) -> (C,)."""
         _need_sequence(self, shape)
         return shape[1:]
@@ -205,11 +215,13 @@ class FirstToken(_OneVector):
     array([[1., 2.]])
     """
 
-    def forward(self, params, x, reduce=alone):
+    def forward(self, params: Arrays, x: Array, reduce: Callable = alone) -> tuple[Array, Any]:
         """y (..., N, C)."""
         return x[..., 0, :], x.shape[-2]
 
-    def backward(self, params, cache, dy, wanted=True, reduce=alone):
+    def backward(
+        self, params: Arrays, cache: Any, dy: Array, wanted: bool = True, reduce: Callable = alone
+    ) -> tuple[Array, Arrays]:
         """dx = dy at the first place, 0 elsewhere."""
         dx = backend.zeros((*dy.shape[:-1], cache, dy.shape[-1]), dy)
         dx[..., 0, :] = dy
@@ -226,11 +238,13 @@ class MeanToken(_OneVector):
     array([[2., 3.]])
     """
 
-    def forward(self, params, x, reduce=alone):
+    def forward(self, params: Arrays, x: Array, reduce: Callable = alone) -> tuple[Array, Any]:
         """y (..., N, C)."""
         return backend.namespace(x).mean(x, axis=-2), x.shape[-2]
 
-    def backward(self, params, cache, dy, wanted=True, reduce=alone):
+    def backward(
+        self, params: Arrays, cache: Any, dy: Array, wanted: bool = True, reduce: Callable = alone
+    ) -> tuple[Array, Arrays]:
         """dx_t = dy / T for every place."""
         xp = backend.namespace(dy)
         return xp.broadcast_to(

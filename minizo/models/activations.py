@@ -4,6 +4,7 @@ import numpy as np
 
 from ..errors import choose, require
 from ..layers import HardTanh, QuantizedActivation, ReLU
+from ..layers.base import Layer
 from ..quantizers import LSQ, QUANTIZERS, DoReFaActivation, MidRise, MidTread, Quantizer, Sign
 
 # What stands between layers: layers as they are, and quantisers, each with a step of its own.
@@ -25,7 +26,11 @@ INPUTS = {
 }
 
 
-def activation_layer(given):
+# A name of `ACTIVATIONS` (or of `INPUTS`), a quantiser, or a layer as it is.
+Activation = str | Quantizer | Layer
+
+
+def activation_layer(given: Activation) -> Layer:
     """The layer for an activation: from its name, from a quantiser, or the layer that it is.
 
     >>> activation_layer("hardtanh"), activation_layer(LSQ(bits=4)).quantizer.bits
@@ -71,6 +76,6 @@ def input_layer(inputs, bits=None):
     return None if inputs is None else activation_layer(inputs)
 
 
-def binary():
+def binary() -> Layer:
     """y = sign(x) with the slope of hardtanh: the activation of binarised networks."""
     return activation_layer("sign")

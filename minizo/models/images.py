@@ -6,7 +6,8 @@ from ..errors import require
 from ..layers import BatchNorm1d, BatchNorm2d, Conv2d, Flatten, Linear, MaxPool2d
 from ..network import Network
 from ..settings import wholes
-from .activations import activation_layer
+from ..types import Shape
+from .activations import Activation, activation_layer
 
 
 def image_shape(shape):
@@ -24,7 +25,7 @@ def _sizes(channels, number=None):
     return channels
 
 
-def mlp(*widths, activation="relu", input_shape=None):
+def mlp(*widths: int, activation: Activation = "relu", input_shape: Shape | None = None) -> Network:
     """A multi-layer perceptron with biases: Flatten, then Linear and activation in turn.
 
     Parameters
@@ -60,7 +61,12 @@ def mlp(*widths, activation="relu", input_shape=None):
     return Network(layers, input_shape)
 
 
-def lenet(channels=(16, 32), classes=10, activation="relu", input_shape=(1, 28, 28)):
+def lenet(
+    channels: tuple[int, int] = (16, 32),
+    classes: int = 10,
+    activation: Activation = "relu",
+    input_shape: Shape = (1, 28, 28),
+) -> Network:
     """5x5 convolution, pool, batch norm, activation; the same again; linear, batch norm.
 
     Parameters
@@ -107,7 +113,12 @@ def lenet(channels=(16, 32), classes=10, activation="relu", input_shape=(1, 28, 
     return Network(layers, image)
 
 
-def small(channels=(16, 32, 64), classes=10, activation="relu", input_shape=(3, 32, 32)):
+def small(
+    channels: tuple[int, ...] = (16, 32, 64),
+    classes: int = 10,
+    activation: Activation = "relu",
+    input_shape: Shape = (3, 32, 32),
+) -> Network:
     """Three times 3x3 convolution, pool, batch norm, activation; then linear, batch norm.
 
     What a laptop without a GPU trains on CIFAR-10 in minutes, with binary weights to more than
@@ -115,7 +126,7 @@ def small(channels=(16, 32, 64), classes=10, activation="relu", input_shape=(3, 
 
     Parameters
     ----------
-    channels : sequence of int
+    channels : tuple of int
         One number a convolution; each halves the image.
     classes : int
     activation : name of `ACTIVATIONS`, quantizer or layer
@@ -156,7 +167,12 @@ def small(channels=(16, 32, 64), classes=10, activation="relu", input_shape=(3, 
     return Network(layers, image)
 
 
-def perceptron(hidden=(10,), classes=10, activation="relu", input_shape=(1, 28, 28)):
+def perceptron(
+    hidden: tuple[int, ...] = (10,),
+    classes: int = 10,
+    activation: Activation = "relu",
+    input_shape: Shape = (1, 28, 28),
+) -> Network:
     """`mlp` for images: its inputs are their pixels, its outputs the classes.
 
     Parameters

@@ -7,7 +7,7 @@ with norms beside a shortcut, and an activation after the sum. (K. He, X. Zhang,
 """
 
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..errors import require
 from ..layers import (
@@ -22,7 +22,8 @@ from ..layers import (
 )
 from ..network import Network
 from ..settings import truth, whole
-from .activations import activation_layer
+from ..types import Shape
+from .activations import Activation, activation_layer
 from .images import image_shape
 
 SHORTCUTS = ("conv", "pad")
@@ -103,16 +104,16 @@ def _residual(
 
 
 def resnet(
-    depth=20,
-    classes=10,
+    depth: int = 20,
+    classes: int = 10,
     *,
-    width=16,
-    activation="relu",
-    before=None,
-    shortcut="conv",
-    final_norm=False,
-    input_shape=(3, 32, 32),
-):
+    width: int = 16,
+    activation: Activation = "relu",
+    before: Activation | None = None,
+    shortcut: str = "conv",
+    final_norm: bool = False,
+    input_shape: Shape = (3, 32, 32),
+) -> Network:
     """The residual network for CIFAR of 6n + 2 layers: 20, 32, 44, 56, 110.
 
     A 3x3 convolution, three stages of n blocks with ``width``, 2 ``width`` and 4 ``width``
@@ -161,7 +162,7 @@ def resnet(
     )  # fmt: skip
 
 
-def small_resnet(classes=10, input_shape=(3, 32, 32), **options):
+def small_resnet(classes: int = 10, input_shape: Shape = (3, 32, 32), **options: Any) -> Network:
     """`resnet` of depth 8 and width 8: a twelfth of ResNet-20's work, for a laptop without a GPU.
 
     >>> round(small_resnet().macs / resnet(20).macs, 2)
@@ -171,8 +172,14 @@ def small_resnet(classes=10, input_shape=(3, 32, 32), **options):
 
 
 def resnet18(
-    classes=10, stem="cifar", *, width=64, activation="relu", before=None, input_shape=None
-):
+    classes: int = 10,
+    stem: str = "cifar",
+    *,
+    width: int = 64,
+    activation: Activation = "relu",
+    before: Activation | None = None,
+    input_shape: Shape | None = None,
+) -> Network:
     """ResNet-18: four stages of two blocks of two 3x3 convolutions, 64 to 512 channels.
 
     The second, third and fourth stage halve the image; where the shape changes, the shortcut is a
@@ -215,8 +222,14 @@ def resnet18(
 
 
 def resnet50(
-    classes=10, stem="cifar", *, width=64, activation="relu", before=None, input_shape=None
-):
+    classes: int = 10,
+    stem: str = "cifar",
+    *,
+    width: int = 64,
+    activation: Activation = "relu",
+    before: Activation | None = None,
+    input_shape: Shape | None = None,
+) -> Network:
     """ResNet-50: stages of 3, 4, 6 and 3 bottlenecks, 1x1, 3x3 and 1x1 convolutions.
 
     The last convolution of a bottleneck has four times as many channels as the others, 256 to 2048

@@ -3,12 +3,14 @@
 from dataclasses import replace
 
 from ..errors import fitting, require
+from ..network import Network
+from ..quantizers.base import Quantizer
 
 # Which weights are quantised: name -> with those of the first and the last layer?
 QUANTIZED = {"all": True, "inner": False}
 
 
-def chosen(network, which, argument="quantized"):
+def chosen(network: Network, which: str, argument: str = "quantized") -> tuple[str, ...]:
     """Names of the weights that a text says: ``"all"``, ``"inner"``, or patterns with commas.
 
     Parameters
@@ -34,7 +36,13 @@ def chosen(network, which, argument="quantized"):
     return fitting(weights(network), which, argument, special)
 
 
-def bit_widths(network, quantizer, widths, quantized=None, argument="widths"):
+def bit_widths(
+    network: Network,
+    quantizer: Quantizer,
+    widths: dict[str, int],
+    quantized: tuple[str, ...] | None = None,
+    argument: str = "widths",
+) -> dict[str, Quantizer]:
     """Quantisers of bit widths of their own, for ``Objective(..., exceptions=...)``.
 
     Parameters
@@ -73,12 +81,12 @@ def bit_widths(network, quantizer, widths, quantized=None, argument="widths"):
         outside = [name for name in names if name not in quantized]
         known = f"{', '.join(outside)} is not quantised"
         require(len(outside) < len(names), argument, pattern, known)
-        own = replace(quantizer, bits=bits)
+        own = replace(quantizer, bits=bits)  # type: ignore[call-arg]
         found |= {name: own for name in names if name in quantized}
     return found
 
 
-def weights(network, ends=True, shortcuts=True):
+def weights(network: Network, ends: bool = True, shortcuts: bool = True) -> tuple[str, ...]:
     """Names of the weights of a network, for ``Objective(..., quantized=...)``.
 
     Parameters

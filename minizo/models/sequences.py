@@ -26,7 +26,8 @@ from ..layers import (
 )
 from ..network import Network
 from ..settings import real, truth, whole, wholes
-from .activations import input_layer
+from ..types import Shape
+from .activations import Activation, input_layer
 
 POOLS = ("token", "mean")
 HEAD = {"head.weight": "embedding.weight"}  # of a language model, tied
@@ -48,18 +49,18 @@ def _quantized(inputs, bits):
 
 
 def llama(
-    vocabulary,
+    vocabulary: int,
     *,
-    width=64,
-    layers=2,
-    heads=4,
-    context=64,
-    shared=1,
-    hidden=None,
-    inputs=None,
-    input_bits=None,
-    tied=False,
-):
+    width: int = 64,
+    layers: int = 2,
+    heads: int = 4,
+    context: int = 64,
+    shared: int = 1,
+    hidden: int | None = None,
+    inputs: Activation | None = None,
+    input_bits: int | None = None,
+    tied: bool = False,
+) -> Network:
     """A language model after LLaMA: what comes after each token of a sequence.
 
     Embedding; ``layers`` times attention (causal, rotary positions) and SwiGLU, each a residual
@@ -154,7 +155,15 @@ def llama(
     )
 
 
-def lstm_lm(vocabulary, *, width=128, layers=1, context=64, dropout=0.0, tied=False):
+def lstm_lm(
+    vocabulary: int,
+    *,
+    width: int = 128,
+    layers: int = 1,
+    context: int = 64,
+    dropout: float = 0.0,
+    tied: bool = False,
+) -> Network:
     """A language model of LSTM layers: embedding, LSTMs, and a linear head.
 
     Parameters
@@ -210,18 +219,18 @@ def lstm_lm(vocabulary, *, width=128, layers=1, context=64, dropout=0.0, tied=Fa
 
 
 def vit(
-    input_shape=(1, 28, 28),
-    classes=10,
+    input_shape: Shape = (1, 28, 28),
+    classes: int = 10,
     *,
-    patch=4,
-    width=64,
-    layers=4,
-    heads=4,
-    hidden=None,
-    pool="token",
-    inputs=None,
-    input_bits=None,
-):
+    patch: int = 4,
+    width: int = 64,
+    layers: int = 4,
+    heads: int = 4,
+    hidden: int | None = None,
+    pool: str = "token",
+    inputs: Activation | None = None,
+    input_bits: int | None = None,
+) -> Network:
     """A vision transformer: patches of an image as a sequence, and one vector of it classified.
 
     Patches, linear, class token and learned positions; ``layers`` times attention and a two-layer

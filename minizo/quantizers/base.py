@@ -9,13 +9,18 @@ The default rule is diagonal, dx = Q_smooth'(x) dw (`Quantizer.derivative`). A q
 statistics, rotations or steps enter the gradient replaces `Quantizer.backward`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import ClassVar, Self
 
 from .. import backend, laws
 from ..errors import InputError, choose, resolve
+from ..laws import Law
 from ..norms import rms
+from ..rng import Stream
 from ..settings import Positive, Settings, Share, plain
 from ..surrogates import SURROGATES, Surrogate
+from ..types import Array, Arrays, Scale, Shape, Shapes
 
 
 def mean_abs(w):
@@ -120,6 +125,7 @@ class Quantizer(Settings):
     levels = None
     epsbar = None
     default_eps = 0.25
+    quantize: ClassVar[Callable[..., Array]]
 
     def __post_init__(self):
         super().__post_init__()
@@ -132,7 +138,7 @@ class Quantizer(Settings):
         resolve("surrogate", self.surrogate, SURROGATES, Surrogate)
 
     @property
-    def curve(self):
+    def curve(self) -> Surrogate:
         """The `minizo.surrogates.Surrogate` at this point of the run."""
         return self._start.at(self.progress)
 
@@ -141,27 +147,27 @@ class Quantizer(Settings):
         return resolve("surrogate", self.surrogate, SURROGATES, Surrogate)
 
     @property
-    def law(self):
+    def law(self) -> Law:
         """The `minizo.laws.Law` that the surrogate implies (uniform where it implies none)."""
         return laws.LAWS[self.curve.law]
 
     @property
-    def scheduled(self):
+    def scheduled(self) -> bool:
         """Whether anything depends on the part of the run that is over."""
         return self._start.schedule is not None
 
-    def at(self, progress):
+    def at(self, progress: float) -> Self:
         """Return this quantiser at the point ``progress`` in [0, 1] of a run.
 
         It returns itself if nothing is scheduled.
         """
         return replace(self, progress=progress) if self.scheduled else self
 
-    def squash(self, x):
+    def squash(self, x: Array) -> Array:
         """Return A(x), to which the staircase is applied: x itself, except for DoReFa."""
         return x
 
-    def shapes(self, shape):
+    def shapes(self, shape: Shape) -> Shapes:
         """Return the shapes of what is learned or kept for a tensor, by name.
 
         Parameters
@@ -171,19 +177,19 @@ class Quantizer(Settings):
         """
         return {}
 
-    def init(self, w, stream):
+    def init(self, w: Array, stream: Stream) -> Arrays:
         """Return initial values of `shapes` for the initial weights w: NumPy arrays by name."""
         return {}
 
-    def noise(self, stream, shape, like):
+    def noise(self, stream: Stream, shape: Shape, like: Array) -> Arrays:
         """Draw the `random` arrays for one batch, by name, on the device of ``like``."""
         return {}
 
-    def refresh(self, x, scale):
+    def refresh(self, x: Array, scale: Scale) -> Arrays:
         """Return new values of `kept` at the beginning of an epoch, by name."""
         return {}
 
-    def penalty(self, w, alpha):
+    def penalty(self, w: Array, alpha: Array) -> tuple[Array, Array]:
         """Return what is added to the loss in training for weights w = Q(x), and its gradient.
 
         Parameters
@@ -201,18 +207,18 @@ class Quantizer(Settings):
         xp = backend.namespace(w)
         return xp.sum(0.0 * w, axis=(-2, -1) if self.by_filter else -1), xp.zeros_like(w)
 
-    def scale(self, w):
+    def scale(self, w: Array) -> Array:
         """Return the unit of length of the initial weights, constant from then on: 1 here.
 
         (..., m) -> (..., 1).
         """
         return backend.namespace(w).ones_like(w[..., :1])
 
-    def derivative(self, x, scale):
+    def derivative(self, x: Array, scale: Scale) -> Array | None:
         """Return the diagonal of the backward rule; ``None`` stands for all ones."""
         return None
 
-    def backward(self, x, scale, dw):
+    def backward(self, x: Array, scale: Scale, dw: Array) -> tuple[Array, Arrays]:
         """Return dx for dw, and the gradients of what is learned.
 
         Parameters
@@ -265,7 +271,7 @@ class PerRow(Quantizer):
         choose("per", self.per, PER)
 
     @property
-    def by_filter(self):
+    def by_filter(self) -> bool:
         """Whether a row of x is one filter."""
         return PER[self.per]
 
@@ -296,8 +302,9 @@ class InitialScale(PerRow):
     """
 
     alpha_scale: Positive = field(default=1.0, kw_only=True)
+    rms_factor: ClassVar[float]
 
-    def scale(self, w):
+    def scale(self, w: Array) -> Array:
         """Return alpha for the initial weights ``w``: (..., m) -> (..., 1)."""
         # alpha = alpha_scale c RMS(w)
         return self.alpha_scale * self.rms_factor * rms(w)
@@ -321,11 +328,11 @@ class FullPrecision(Quantizer):
     surrogate: str = field(default="identity", repr=False)  # it has no effect
     default_eps = 1e-3
 
-    def quantize(self, x, scale):
+    def quantize(self, x: Array, scale: Scale) -> Array:
         """Return x itself."""
         return x
 
-    def smooth(self, x, scale):
+    def smooth(self, x: Array, scale: Scale) -> Array:
         """Return x itself."""
         return x
 

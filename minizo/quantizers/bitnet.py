@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from .. import backend
+from ..types import Array, Scale
 from .base import mean_abs
 from .fitted import Ternary
 from .staircase import MidTread
@@ -37,7 +38,7 @@ class AbsMean(Ternary):
     array([-0.8,  0. ,  0. ,  0.8,  0.8])
     """
 
-    def fit(self, x):
+    def fit(self, x: Array) -> tuple[Array, Array]:
         """Return the levels (..., 3) and thresholds (..., 2)."""
         xp, g = backend.namespace(x), mean_abs(x)
         # clip(floor(x/g + 1/2), -1, 1) jumps at x = -g/2 and g/2
@@ -83,7 +84,7 @@ class AbsMax(MidTread):
     pointwise = False
     live = True
 
-    def step(self, x, scale):
+    def step(self, x: Array, scale: Scale) -> Array:
         """Return s = max|x| / hi, 1 where all x are 0."""
         xp = backend.namespace(x)
         s = xp.max(xp.abs(x), axis=-1, keepdims=True) / self.bounds[1]

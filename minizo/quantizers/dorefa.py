@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from .. import backend
+from ..types import Array
 from .staircase import KBit
 
 
@@ -51,37 +52,37 @@ class DoReFa(KBit):
     epsbar = None
 
     @property
-    def half_step(self):
+    def half_step(self) -> float:
         """Half the distance of two levels, in 2 A(x) - 1."""
         return 1.0 / (self.levels - 1)
 
-    def thresholds(self):
+    def thresholds(self) -> tuple[float, ...]:
         """Return where the staircase jumps, in 2 A(x) - 1: midway between its levels."""
         w = self.half_step
         return tuple(-1.0 + w * (2 * k + 1) for k in range(self.levels - 1))
 
-    def scale(self, w):
+    def scale(self, w: Array) -> Array:
         """Return M of the initial weights, which must not all be 0: (..., m) -> (..., 1)."""
         xp = backend.namespace(w)
         return xp.max(xp.abs(xp.tanh(w)), axis=-1, keepdims=True)
 
-    def squash(self, x):
+    def squash(self, x: Array) -> Array:
         """Return A(x) in [0, 1]; the largest |x| of the tensor gives 0 or 1."""
         t, largest = _largest_tanh(x)
         return t / (2.0 * largest) + 0.5
 
-    def quantize(self, x, alpha):
+    def quantize(self, x: Array, alpha: Array) -> Array:
         """Return Q(x); see `Quantizer`."""
         xp = backend.namespace(x)
         n = self.levels - 1
         # Q(x) = 2 round(n A(x)) / n - 1
         return 2.0 / n * xp.round(n * self.squash(x)) - 1.0
 
-    def smooth(self, x, alpha):
+    def smooth(self, x: Array, alpha: Array) -> Array:
         """Return the surrogate's staircase at 2 A(x) - 1 (2 A(x) - 1 itself for the identity)."""
         return self.smooth_unit(2.0 * self.squash(x) - 1.0)
 
-    def derivative(self, x, alpha):
+    def derivative(self, x: Array, alpha: Array) -> Array | None:
         """Return c(x) times the surrogate's slope at 2 A(x) - 1."""
         t, largest = _largest_tanh(x)
         calibration = (1.0 - t * t) / largest
@@ -122,20 +123,20 @@ class DoReFaActivation(KBit):
     centre = 0.5
 
     @property
-    def half_step(self):
+    def half_step(self) -> float:
         """Half the distance of two levels, in units of alpha."""
         return 0.5 / (self.levels - 1)
 
-    def thresholds(self):
+    def thresholds(self) -> tuple[float, ...]:
         """Return where the staircase jumps, in units of alpha."""
         return tuple(self.half_step * (2 * k + 1) for k in range(self.levels - 1))
 
-    def scale(self, w):
+    def scale(self, w: Array) -> Array:
         """Return the largest |x|, over activations of an earlier batch: (..., m) -> (..., 1)."""
         xp = backend.namespace(w)
         return xp.max(xp.abs(w), axis=-1, keepdims=True)
 
-    def quantize(self, x, alpha):
+    def quantize(self, x: Array, alpha: Array) -> Array:
         """Return Q(x); see `Quantizer`."""
         xp, n = backend.namespace(x), self.levels - 1
         # Q(x) = alpha floor(n clip(x/alpha, 0, 1) + 1/2) / n

@@ -7,6 +7,8 @@ from typing import Annotated
 import numpy as np
 
 from .. import backend
+from ..rng import Stream
+from ..types import Array, Arrays, Scale, Shape, Shapes
 from .base import Quantizer, mean_abs, sign
 
 
@@ -61,29 +63,29 @@ class FDA(Quantizer):
     scheduled = True
 
     @property
-    def a(self):
+    def a(self) -> float:
         """a at this point of the run, the weight of the network eta."""
         # a = amplitude (1 + cos(pi t/T))
         return self.amplitude * (1.0 + cos(pi * self.progress))
 
-    def shapes(self, shape):
+    def shapes(self, shape: Shape) -> Shapes:
         """Return the shapes of V1 (r, n) and V2 (n, r)."""
         n = shape[-1]
         r = max(1, n // (64 if n >= 64 else 4))
         return {"V1": (r, n), "V2": (n, r)}
 
-    def init(self, w, stream):
+    def init(self, w: Array, stream: Stream) -> Arrays:
         """Draw V1 and V2 uniformly on +-1/sqrt(inputs)."""
         return {
             name: stream.child(i).uniform(np.empty(shape)) / shape[1] ** 0.5
             for i, (name, shape) in enumerate(self.shapes(w.shape).items())
         }
 
-    def quantize(self, x, scale):
+    def quantize(self, x: Array, scale: Scale) -> Array:
         """Return Q(x); see `Quantizer`."""
         return mean_abs(x) * (sign(x) + self.a * self._eta(x, scale))
 
-    def smooth(self, x, scale):
+    def smooth(self, x: Array, scale: Scale) -> Array:
         """Return m (s(x) + a eta(x))."""
         return mean_abs(x) * (self.curve.value(x) + self.a * self._eta(x, scale))
 
@@ -93,7 +95,7 @@ class FDA(Quantizer):
         hidden = xp.clip(x @ xp.matrix_transpose(scale["V1"]), 0.0, None)
         return hidden @ xp.matrix_transpose(scale["V2"]) + 0.1 * xp.sin(x)
 
-    def backward(self, x, scale, dw):
+    def backward(self, x: Array, scale: Scale, dw: Array) -> tuple[Array, Arrays]:
         """Return dx and the gradients of the network; see `Quantizer`."""
         xp = backend.namespace(x)
         v1, v2, a, turn = scale["V1"], scale["V2"], self.a, xp.matrix_transpose

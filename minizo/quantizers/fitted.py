@@ -9,11 +9,13 @@ that are stated in units of alpha elsewhere. All values of a row (the last axis)
 with ``per="filter"``, as in ProxQuant's LSTM, every output has its own.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from .. import backend
 from ..settings import Natural
+from ..types import Array
 from .base import PerRow, mean_abs
 
 
@@ -36,16 +38,17 @@ class Fitted(PerRow):
     """
 
     pointwise = False
+    fit: ClassVar[Callable[..., tuple[Array, Array]]]
 
-    def scale(self, w):
+    def scale(self, w: Array) -> Array:
         """Return the mean absolute weight, a unit of length: (..., m) -> (..., 1)."""
         return mean_abs(w)
 
-    def squash(self, x):
+    def squash(self, x: Array) -> Array:
         """Return A(x), to which the staircase is applied: x itself."""
         return x
 
-    def quantize(self, x, alpha=None):
+    def quantize(self, x: Array, alpha: Array | None = None) -> Array:
         """Return Q(x), with levels fitted to x itself: (..., m) -> (..., m). alpha is not used."""
         levels, thresholds = self.fit(x)
         return staircase(x, levels, thresholds)
@@ -58,7 +61,7 @@ class Fitted(PerRow):
             h = 0.5 * (levels[..., j + 1 : j + 2] - levels[..., j : j + 1])
             yield thresholds[..., j : j + 1], h, xp.where(h > 0.0, h, xp.ones_like(h))
 
-    def smooth(self, x, alpha=None):
+    def smooth(self, x: Array, alpha: Array | None = None) -> Array:
         """Return lowest level + sum_j h_j (1 + s((x - t_j) / h_j)), h_j half of jump j."""
         if self.surrogate == "identity":
             return 1.0 * x
@@ -68,7 +71,7 @@ class Fitted(PerRow):
             total = total + h * (1.0 + s((x - t) / width))
         return total
 
-    def derivative(self, x, alpha=None):
+    def derivative(self, x: Array, alpha: Array | None = None) -> Array | None:
         """Return the derivative of `smooth` with the levels held; ``None`` stands for all ones."""
         if self.surrogate == "identity":
             return None
@@ -110,7 +113,7 @@ class Ternary(Fitted):
 
     levels = 3
 
-    def fit(self, x):
+    def fit(self, x: Array) -> tuple[Array, Array]:
         """Return the levels (..., 3) and thresholds (..., 2)."""
         xp = backend.namespace(x)
         # D = 0.7 mean|x|
@@ -145,7 +148,7 @@ class TWN(Ternary):
     array([-1.05, -1.05,  0.  ,  1.05,  1.05])
     """
 
-    def fit(self, x):
+    def fit(self, x: Array) -> tuple[Array, Array]:
         """Return the levels (..., 3) and thresholds (..., 2)."""
         xp = backend.namespace(x)
         _, thresholds = super().fit(x)
@@ -195,11 +198,11 @@ class MultiBit(Fitted):
     refinements: Natural = 2
 
     @property
-    def levels(self):
+    def levels(self) -> int:
         """Number of levels, 2^bits."""
         return 2**self.bits
 
-    def fit(self, x):
+    def fit(self, x: Array) -> tuple[Array, Array]:
         """Return the levels (..., 2^k) in ascending order, and the midpoints between them."""
         alpha = self.greedy(x)
         for _ in range(self.refinements):
@@ -207,7 +210,7 @@ class MultiBit(Fitted):
         levels, _ = self.table(alpha)
         return levels, midpoints(levels)
 
-    def greedy(self, x):
+    def greedy(self, x: Array) -> Array:
         """Return the k scales of the greedy start, (..., k)."""
         xp = backend.namespace(x)
         r, scales = x, []
@@ -218,7 +221,7 @@ class MultiBit(Fitted):
             scales.append(a)
         return xp.concat(scales, axis=-1)
 
-    def table(self, alpha):
+    def table(self, alpha: Array) -> tuple[Array, Array]:
         """Return the levels (..., 2^k), ascending, and their signs (..., 2^k, k)."""
         xp = backend.namespace(alpha)
         k, count = self.bits, 2**self.bits
@@ -232,7 +235,7 @@ class MultiBit(Fitted):
         signs = xp.reshape(xp.take(signs, xp.reshape(order, (-1,)), axis=0), (*levels.shape, k))
         return xp.sort(levels, axis=-1), signs
 
-    def refit(self, x, alpha):
+    def refit(self, x: Array, alpha: Array) -> Array:
         """Return least-squares scales for the nearest levels of x: (..., m) -> (..., k)."""
         xp = backend.namespace(x)
         levels, signs = self.table(alpha)

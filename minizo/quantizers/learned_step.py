@@ -10,7 +10,9 @@ import numpy as np
 from .. import backend
 from ..errors import require
 from ..norms import rms
+from ..rng import Stream
 from ..settings import Count
+from ..types import Array, Arrays, Scale, Shape, Shapes
 from .base import Quantizer, mean_abs, total
 from .staircase import MidRise, MidTread
 
@@ -72,34 +74,34 @@ class LSQ(MidTread):
     least = MappingProxyType({"step": 2.0**-10})
 
     @property
-    def bounds(self):
+    def bounds(self) -> tuple[float, float]:
         """(lo, hi), the integer codes at the ends."""
         return super().bounds if self.signed else (0.0, 2.0**self.bits - 1.0)
 
     @property
-    def centre(self):
+    def centre(self) -> float:
         """Middle of the levels, in units of the step."""
         return 0.5 * sum(self.bounds)
 
-    def scale(self, w):
+    def scale(self, w: Array) -> Array:
         """Return 2 mean|w| / sqrt(hi): (..., m) -> (..., 1)."""
         return 2.0 / sqrt(self.bounds[1]) * mean_abs(w)
 
-    def shapes(self, shape):
+    def shapes(self, shape: Shape) -> Shapes:
         """Return the shape of r: (1,), or (F, 1)."""
         return {"step": (*shape[:-1], 1)}
 
-    def init(self, w, stream):
+    def init(self, w: Array, stream: Stream) -> Arrays:
         """Return r = 1."""
         return {"step": np.ones((*w.shape[:-1], 1))}
 
-    def step(self, x, scale):
+    def step(self, x: Array, scale: Scale) -> Array:
         """Return s = alpha r, where r is at least its least value, so that levels stay in order."""
         xp = backend.namespace(scale["step"])
         # s = alpha r
         return scale["alpha"] * xp.clip(scale["step"], self.least["step"], None)
 
-    def backward(self, x, scale, dw):
+    def backward(self, x: Array, scale: Scale, dw: Array) -> tuple[Array, Arrays]:
         """Return dx, and the gradient of r; see `Quantizer`."""
         xp = backend.namespace(x)
         dx, _ = Quantizer.backward(self, x, scale, dw)
@@ -192,16 +194,16 @@ class QuEST(MidRise):
         require(power, "QuEST.block", self.block, "it must be a power of two, such as 128")
 
     @property
-    def diagonal(self):
+    def diagonal(self) -> bool:
         """Whether the backward is the diagonal rule of `derivative`: without a transform."""
         return self.block == 1
 
     @property
-    def levels(self):
+    def levels(self) -> int | None:
         """Number of levels in a row, 2^bits; None where they are transformed back."""
         return 2**self.bits if self.block == 1 else None
 
-    def transform(self, x):
+    def transform(self, x: Array) -> Array:
         """Return H x, which is also its inverse: (..., n) -> (..., n)."""
         xp, n = backend.namespace(x), x.shape[-1]
         size = min(self.block, n & -n)  # n & -n is the largest power of two that divides n
@@ -211,28 +213,28 @@ class QuEST(MidRise):
         blocks = xp.reshape(x, (*x.shape[:-1], -1, size))
         return xp.reshape(xp.matmul(blocks, hadamard(size, x)), x.shape)
 
-    def step(self, x, scale):
+    def step(self, x: Array, scale: Scale) -> Array:
         """Return s = c_b RMS(x), 1 where all x are 0; x are transformed weights."""
         xp = backend.namespace(x)
         s = self.rms_factor * rms(x)
         return xp.where(s > 0.0, s, xp.ones_like(s))
 
     @property
-    def end(self):
+    def end(self) -> float:
         """The largest |z| with |z - q(z)| <= trust s/2, in units of s; as trust >= 1, all below."""
         return 2.0 ** (self.bits - 1) - 0.5 + 0.5 * self.trust
 
-    def quantize(self, x, scale):
+    def quantize(self, x: Array, scale: Scale) -> Array:
         """Return Q(x); see `Quantizer`."""
         return self.transform(super().quantize(self.transform(x), scale))
 
-    def smooth(self, x, scale):
+    def smooth(self, x: Array, scale: Scale) -> Array:
         """Return H q_smooth(clip(H x, -end s, end s)), s held."""
         xp, z = backend.namespace(x), self.transform(x)
         s = self.step(z, scale)
         return self.transform(s * self.smooth_unit(xp.clip(z / s, -self.end, self.end)))
 
-    def derivative(self, x, scale):
+    def derivative(self, x: Array, scale: Scale) -> Array | None:
         """Return 1[|x - q(x)| <= trust s/2] q_smooth'(x), of weights that are transformed."""
         xp = backend.namespace(x)
         trusted = xp.abs(x) <= self.end * self.step(x, scale)
@@ -240,7 +242,7 @@ class QuEST(MidRise):
         trusted = xp.astype(trusted, x.dtype)
         return trusted if slope is None else trusted * slope
 
-    def backward(self, x, scale, dw):
+    def backward(self, x: Array, scale: Scale, dw: Array) -> tuple[Array, Arrays]:
         """Return dx; see `Quantizer`."""
         # dx = H (q_smooth'(H x) H dw)
         slope = self.derivative(self.transform(x), scale)

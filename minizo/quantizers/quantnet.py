@@ -6,7 +6,9 @@ from typing import Annotated
 import numpy as np
 
 from .. import backend
+from ..rng import Stream
 from ..settings import Positive
+from ..types import Array, Arrays, Scale, Shape, Shapes
 from .base import InitialScale, sign
 
 
@@ -75,25 +77,25 @@ class QuantNet(InitialScale):
     scheduled = True
     soft = True
 
-    def shapes(self, shape):
+    def shapes(self, shape: Shape) -> Shapes:
         """Return the shapes of V1 (r, g) and V2 (g, r)."""
         g = shape[-1] if self.by_filter else 1
         r = max(1, round(self.expand * g))
         return {"V1": (r, g), "V2": (g, r)}
 
-    def init(self, w, stream):
+    def init(self, w: Array, stream: Stream) -> Arrays:
         """Draw V1 and V2 uniformly on +-1/sqrt(inputs)."""
         return {
             name: stream.child(i).uniform(np.empty(shape)) / shape[1] ** 0.5
             for i, (name, shape) in enumerate(self.shapes(w.shape).items())
         }
 
-    def quantize(self, x, scale):
+    def quantize(self, x: Array, scale: Scale) -> Array:
         """Return Q(x): soft weights, and binary ones at the end of a run."""
         u = self._forward(x, scale)[-1]
         return scale["alpha"] * (sign(u) if self.progress >= 1.0 else u)
 
-    def smooth(self, x, scale):
+    def smooth(self, x: Array, scale: Scale) -> Array:
         """Return alpha u."""
         return scale["alpha"] * self._forward(x, scale)[-1]
 
@@ -108,7 +110,7 @@ class QuantNet(InitialScale):
         u = xp.tanh(read + h @ turn(scale["V2"]))
         return read, h, xp.reshape(u, x.shape)
 
-    def backward(self, x, scale, dw):
+    def backward(self, x: Array, scale: Scale, dw: Array) -> tuple[Array, Arrays]:
         """Return dx and the gradients of the network; see `Quantizer`."""
         xp, turn = backend.namespace(x), backend.namespace(x).matrix_transpose
         read, h, u = self._forward(x, scale)
@@ -118,7 +120,7 @@ class QuantNet(InitialScale):
         dx = xp.reshape(dy + da @ scale["V1"], x.shape) / scale["alpha"]
         return dx, {"V1": turn(da) @ read, "V2": turn(dy) @ h}
 
-    def penalty(self, w, alpha):
+    def penalty(self, w: Array, alpha: Array) -> tuple[Array, Array]:
         """Return R(w) and dR/dw; see `Quantizer.penalty`."""
         xp, rows = backend.namespace(w), (-2, -1) if self.by_filter else (-1,)
         u = w / alpha

@@ -17,6 +17,7 @@ from typing import ClassVar
 
 from .. import backend
 from ..errors import choose
+from ..types import Array, Arrays, Scale
 from .base import PER, Quantizer, mean_abs, sign, total
 from .staircase import Sign
 
@@ -75,30 +76,30 @@ class Xnor(Quantizer):
         choose("rule", self.rule, dict.fromkeys(RULES))
 
     @property
-    def by_filter(self):
+    def by_filter(self) -> bool:
         """Whether a row of x is one filter."""
         return PER[self.per]
 
     @property
-    def diagonal(self):
+    def diagonal(self) -> bool:
         """Whether the backward is the diagonal rule of `derivative`."""
         return self.rule != "exact"
 
     @property
-    def epsbar(self):
+    def epsbar(self) -> float | None:
         """Standard deviation of the noise, in the units of x."""
         return None if self.scheduled else self.curve.epsbar
 
-    def quantize(self, x, scale):
+    def quantize(self, x: Array, scale: Scale) -> Array:
         """Return Q(x); see `Quantizer`."""
         # Q(x) = mean|x| sign(x)
         return mean_abs(x) * sign(x)
 
-    def smooth(self, x, scale):
+    def smooth(self, x: Array, scale: Scale) -> Array:
         """Return a s(x)."""
         return mean_abs(x) * self.curve.value(x)
 
-    def derivative(self, x, scale):
+    def derivative(self, x: Array, scale: Scale) -> Array | None:
         """Return the diagonal of the rule; for ``exact``, its part with a held."""
         slope = self.curve.derivative(x)
         if self.rule == "plain":
@@ -107,7 +108,7 @@ class Xnor(Quantizer):
         slope = mean_abs(x) * slope
         return slope + 1.0 / x.shape[-1] if self.rule == "paper" else slope
 
-    def backward(self, x, scale, dw):
+    def backward(self, x: Array, scale: Scale, dw: Array) -> tuple[Array, Arrays]:
         """Return dx by the rule; see `Quantizer`."""
         dx, grads = super().backward(x, scale, dw)
         if self.rule == "exact":
@@ -228,6 +229,6 @@ class BNN(Sign):
     alpha_scale: ClassVar = 1.0  # no settings: the levels are +-1
     per: ClassVar = "layer"
 
-    def scale(self, w):
+    def scale(self, w: Array) -> Array:
         """Return 1: (..., m) -> (..., 1)."""
         return backend.namespace(w).ones_like(w[..., :1])

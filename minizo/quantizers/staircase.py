@@ -30,11 +30,13 @@ A. Panferov et al., "QuEST: stable training of LLMs with 1-bit weights and activ
 (step 0.9957 RMS for 2 bits).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import pi, sqrt
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from .. import backend
+from ..types import Array, Scale
 from .base import InitialScale, PerRow, sign
 
 
@@ -50,37 +52,41 @@ class Staircase(PerRow):
         As in `PerRow`.
     """
 
+    half_step: ClassVar[float]
+    centre: ClassVar[float]
+    thresholds: ClassVar[Callable[..., tuple[float, ...]]]
+
     @property
-    def epsbar(self):
+    def epsbar(self) -> float | None:
         """Standard deviation of the noise in units of alpha; eps = alpha epsbar."""
         unit = None if self.scheduled else self.curve.epsbar
         return None if unit is None else self.half_step * unit
 
-    def step(self, x, scale):
+    def step(self, x: Array, scale: Scale) -> Array:
         """Return the unit of the staircase for x: (..., m) -> (..., 1). It is alpha here."""
         return scale
 
-    def smooth(self, x, scale):
+    def smooth(self, x: Array, scale: Scale) -> Array:
         """Return Q_smooth(x) = E[Q(x + alpha epsbar u)] (x itself for the identity surrogate)."""
         if self.surrogate == "identity":
             return 1.0 * x
         alpha = self.step(x, scale)
         return alpha * self.smooth_unit(x / alpha)
 
-    def derivative(self, x, scale):
+    def derivative(self, x: Array, scale: Scale) -> Array | None:
         """Return Q_smooth'(x), the diagonal of the Jacobian; ``None`` stands for all ones."""
         if self.surrogate == "identity":
             return None
         return self.slope_unit(x / self.step(x, scale))
 
-    def smooth_unit(self, z):
+    def smooth_unit(self, z: Array) -> Array:
         """Return Q_smooth in units of the step: sum_k s((z - t_k)/w) w + const."""
         if self.surrogate == "identity":
             return z
         s, w = self.curve.value, self.half_step
         return sum(w * s((z - t) / w) for t in self.thresholds()) + self.centre
 
-    def slope_unit(self, z):
+    def slope_unit(self, z: Array) -> Array:
         """Return its derivative: sum_k s'((z - t_k)/w)."""
         ds, w = self.curve.derivative, self.half_step
         return sum(ds((z - t) / w) for t in self.thresholds())
@@ -119,11 +125,11 @@ class Sign(InitialScale, Staircase):
     levels = 2
     rms_factor = sqrt(2.0 / pi)
 
-    def thresholds(self):
+    def thresholds(self) -> tuple[float, ...]:
         """Return where the staircase jumps, in units of alpha."""
         return (0.0,)
 
-    def quantize(self, x, alpha):
+    def quantize(self, x: Array, alpha: Array) -> Array:
         """Return Q(x); see `Quantizer`."""
         # Q(x) = alpha sign(x)
         return alpha * sign(x)
@@ -144,7 +150,7 @@ class KBit(Staircase):
     bits: Annotated[int, "[1, 8]"] = 2
 
     @property
-    def levels(self):
+    def levels(self) -> int:
         """Number of levels, 2^bits."""
         return 2**self.bits
 
@@ -152,14 +158,15 @@ class KBit(Staircase):
 @dataclass(frozen=True)
 class _Codes(InitialScale, KBit):
     half_step = 0.5
+    gaussian_step: ClassVar[tuple[float, ...]]
 
     @property
-    def bounds(self):
+    def bounds(self) -> tuple[float, float]:
         """(lo, hi) = (-2^(b-1), 2^(b-1) - 1), the integer codes at the ends."""
         return -(2.0 ** (self.bits - 1)), 2.0 ** (self.bits - 1) - 1.0
 
     @property
-    def rms_factor(self):
+    def rms_factor(self) -> float:
         """c_b, the step of least squared error for Gaussian weights in units of their RMS."""
         return self.gaussian_step[self.bits - 1]
 
@@ -196,12 +203,12 @@ class MidRise(_Codes):
     # Information Theory, 1960, table II gives the even numbers of levels to 36.
     gaussian_step = (1.5958, 0.9957, 0.5860, 0.3352, 0.1881, 0.1041, 0.0569, 0.0308)
 
-    def thresholds(self):
+    def thresholds(self) -> tuple[float, ...]:
         """Return where the staircase jumps, in units of alpha: lo + 1, ..., hi."""
         lo, hi = self.bounds
         return tuple(float(k) for k in range(int(lo) + 1, int(hi) + 1))
 
-    def quantize(self, x, scale):
+    def quantize(self, x: Array, scale: Scale) -> Array:
         """Return Q(x); see `Quantizer`."""
         xp, (lo, hi), alpha = backend.namespace(x), self.bounds, self.step(x, scale)
         # Q(x) = alpha (clip(floor(x/alpha), lo, hi) + 1/2)
@@ -237,12 +244,12 @@ class MidTread(_Codes):
     # c_b for 1 to 8 bits, found by minimising E[(z - Q(z))^2] for standard normal z
     gaussian_step = (1.2240, 1.0484, 0.6018, 0.3386, 0.1888, 0.1042, 0.0569, 0.0308)
 
-    def thresholds(self):
+    def thresholds(self) -> tuple[float, ...]:
         """Return where the staircase jumps, in units of alpha: lo + 1/2, ..., hi - 1/2."""
         lo, hi = self.bounds
         return tuple(k - 0.5 for k in range(int(lo) + 1, int(hi) + 1))
 
-    def quantize(self, x, scale):
+    def quantize(self, x: Array, scale: Scale) -> Array:
         """Return Q(x); see `Quantizer`."""
         xp, (lo, hi), alpha = backend.namespace(x), self.bounds, self.step(x, scale)
         # Q(x) = alpha clip(floor(x/alpha + 1/2), lo, hi)

@@ -17,6 +17,8 @@ import numpy as np
 from .. import backend
 from ..errors import require
 from ..norms import rescaled
+from ..rng import Stream
+from ..types import Array, Arrays, Scale, Shape, Shapes
 from .base import Quantizer, mean_abs, sign, total
 
 
@@ -51,7 +53,7 @@ class Standardised(Quantizer):
     diagonal = False
     levels = 2
 
-    def scale(self, w):
+    def scale(self, w: Array) -> Array:
         """Return 1; refuse a filter of one weight: (..., n) -> (..., 1)."""
         remedy = (
             f"{type(self).__name__} standardises a filter, and one weight alone always becomes 0: "
@@ -93,17 +95,17 @@ class IRNet(Standardised):
 
     surrogate: str = "ede"
 
-    def quantize(self, x, scale):
+    def quantize(self, x: Array, scale: Scale) -> Array:
         """Return Q(x); see `Quantizer`."""
         z, _ = standardise(x)
         return _shift(z) * sign(z)
 
-    def smooth(self, x, scale):
+    def smooth(self, x: Array, scale: Scale) -> Array:
         """Return a s(z)."""
         z, _ = standardise(x)
         return _shift(z) * self.curve.value(z)
 
-    def backward(self, x, scale, dw):
+    def backward(self, x: Array, scale: Scale, dw: Array) -> tuple[Array, Arrays]:
         """Return dx through the surrogate and the standardisation; see `Quantizer`."""
         z, s = standardise(x)
         # dz = a dw s'(z)
@@ -170,13 +172,13 @@ class RBNN(Standardised):
 
     ROUNDS = 3  # of the alternating update of the rotations
 
-    def shapes(self, shape):
+    def shapes(self, shape: Shape) -> Shapes:
         """Return the shapes of R1 (a, a), R2 (b, b), angle (F, 1) and gain (F, 1)."""
         filters, n = shape
         a, b = sides(n)
         return {"R1": (a, a), "R2": (b, b), "angle": (filters, 1), "gain": (filters, 1)}
 
-    def init(self, w, stream):
+    def init(self, w: Array, stream: Stream) -> Arrays:
         """Draw rotations from the Haar measure; return them, angles pi/2 and gains mean|w|."""
         shapes = self.shapes(w.shape)
         rotations = {
@@ -185,7 +187,7 @@ class RBNN(Standardised):
         }
         return rotations | {"angle": np.full((w.shape[0], 1), pi / 2), "gain": mean_abs(w)}
 
-    def refresh(self, x, scale):
+    def refresh(self, x: Array, scale: Scale) -> Arrays:
         """Return R1 and R2 after three rounds that never lower sum_f <B_f, R1^T Z_f R2>."""
         xp = backend.namespace(x)
         r1, r2 = scale["R1"], scale["R2"]
@@ -211,17 +213,17 @@ class RBNN(Standardised):
         share = xp.abs(xp.sin(scale["angle"]))
         return z, s, share, moved, z + share * moved
 
-    def quantize(self, x, scale):
+    def quantize(self, x: Array, scale: Scale) -> Array:
         """Return Q(x); see `Quantizer`."""
         *_, y = self._turned(x, scale)
         return scale["gain"] * sign(y)
 
-    def smooth(self, x, scale):
+    def smooth(self, x: Array, scale: Scale) -> Array:
         """Return g s(y)."""
         *_, y = self._turned(x, scale)
         return scale["gain"] * self.curve.value(y)
 
-    def backward(self, x, scale, dw):
+    def backward(self, x: Array, scale: Scale, dw: Array) -> tuple[Array, Arrays]:
         """Return dx and the gradients of angle and gain; those of the rotations are 0."""
         xp = backend.namespace(x)
         r1, r2, h = scale["R1"], scale["R2"], scale["angle"]

@@ -5,6 +5,8 @@ from math import sqrt
 
 from .. import backend
 from ..errors import require
+from ..rng import Stream
+from ..types import Array, Arrays, Scale, Shape
 from .base import InitialScale, sign
 
 IN_USE = ("real", "sign")
@@ -59,15 +61,15 @@ class Stochastic(InitialScale):
         require(self.in_use in IN_USE, "in_use", self.in_use, f"choose from {IN_USE}")
 
     @property
-    def epsbar(self):
+    def epsbar(self) -> float | None:
         """Standard deviation of the noise in units of alpha."""
         return None if self.scheduled else self.curve.epsbar
 
-    def noise(self, stream, shape, like):
+    def noise(self, stream: Stream, shape: Shape, like: Array) -> Arrays:
         """Draw c, one number a weight."""
         return {"coins": stream.uniform(backend.empty(shape, like))}
 
-    def quantize(self, x, scale):
+    def quantize(self, x: Array, scale: Scale) -> Array:
         """Return Q(x), or the weights in use where no coins are given; see `Quantizer`."""
         xp = backend.namespace(x)
         given = isinstance(scale, dict)
@@ -79,12 +81,12 @@ class Stochastic(InitialScale):
             return alpha * sign(x)
         return xp.minimum(xp.maximum(x, -alpha), alpha)
 
-    def smooth(self, x, scale):
+    def smooth(self, x: Array, scale: Scale) -> Array:
         """Return E[Q(x)] for hardtanh: alpha s(x/alpha)."""
         alpha = scale["alpha"] if isinstance(scale, dict) else scale
         return alpha * self.curve.value(x / alpha)
 
-    def derivative(self, x, scale):
+    def derivative(self, x: Array, scale: Scale) -> Array | None:
         """Return s'(x/alpha); ``None`` for the identity."""
         alpha = scale["alpha"] if isinstance(scale, dict) else scale
         return None if self.surrogate == "identity" else self.curve.derivative(x / alpha)

@@ -1,10 +1,12 @@
 """Checks of an estimator: its contract, its rows, what it costs, and its bias."""
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 
 from ..contracts import check_part
+from ..estimators.base import Estimator
 from .bias import check_bias
 from .common import (
     DTYPES,
@@ -17,14 +19,16 @@ from .common import (
     state_in_dtype,
     unchanged,
 )
-from .findings import Fault, Unjudged, name_of, require, run_checks
+from .findings import Fault, Findings, Unjudged, name_of, require, run_checks
 from .problems import EXAMPLES, Flat, accepted, alone_of, metered, rows, walk
 
 SEEDS = (5, 6, 7)
 TOLERANCE = 1e-6  # of a row beside the same run alone, in float64
 
 
-def check_estimator(rule, *, unbiased_for=None, forwards=60_000):
+def check_estimator(
+    rule: Estimator, *, unbiased_for: str | Callable | None = None, forwards: int = 60_000
+) -> Findings:
     """Check an estimator: return `Findings`, or raise `CheckFailed`.
 
     Parameters

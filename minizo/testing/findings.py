@@ -35,7 +35,7 @@ class CheckFailed(AssertionError):
     Upwards.rate(0.0) is -0.1, but a learning rate is a number, finite and at least 0
     """
 
-    def __init__(self, findings):
+    def __init__(self, findings: "Findings") -> None:
         faults = [finding.sentence for finding in findings.checks if finding.passed is False]
         super().__init__("\n".join(faults))
         self.findings = findings

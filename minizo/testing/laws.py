@@ -8,14 +8,14 @@ import numpy as np
 from .. import rng
 from ..laws import Law
 from .common import DTYPES, again, check_pickle, quiet
-from .findings import Unjudged, require, run_checks
+from .findings import Findings, Unjudged, require, run_checks
 
 DRAWS = 200_000
 SIGMAS = 6.0
 GRID = np.linspace(-60.0, 60.0, 600_001)  # of a density: steps of 2e-4
 
 
-def check_law(law):
+def check_law(law: Law) -> Findings:
     """Check a law: return `Findings`, or raise `CheckFailed`.
 
     Its numbers must have mean 0, variance 1, no skewness and the kurtosis that it states, and its

@@ -7,11 +7,13 @@ import numpy as np
 from .. import rng
 from ..contracts import check_like
 from ..errors import InputError
+from ..layers.base import Layer
 from ..layers.stack import Composite
 from ..network import Network
+from ..types import Shape
 from .common import DTYPES, again, apart, check_pickle, closeness, member, quiet, unchanged
 from .derivatives import BOUND, gradient_error, jumps
-from .findings import Fault, Unjudged, name_of, require, run_checks
+from .findings import Fault, Findings, Unjudged, name_of, require, run_checks
 
 EXAMPLES = 7
 TOLERANCE = 1e-9  # of a member of a population beside itself alone, in float64
@@ -19,7 +21,7 @@ LEADS = ((3,), (2, 3), (2, 1))  # a population; seeds and a population; seeds
 SIGMA, DRAWS = 6.0, 2000
 
 
-def check_layer(layer, shape):
+def check_layer(layer: Layer, shape: Shape) -> Findings:
     """Check a layer: return `Findings`, or raise `CheckFailed`.
 
     Parameters

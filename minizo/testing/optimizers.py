@@ -9,6 +9,7 @@ import numpy as np
 from ..contracts import check_like, check_pair, check_part, check_state
 from ..group import row_of
 from ..settings import plain
+from ..types import Optimizer
 from .common import (
     DTYPES,
     again,
@@ -19,14 +20,14 @@ from .common import (
     state_in_dtype,
     unchanged,
 )
-from .findings import Unjudged, name_of, require, run_checks
+from .findings import Findings, Unjudged, name_of, require, run_checks
 from .problems import STEPS, accepted, rows
 
 RUNS = 3
 TOLERANCE = 1e-9  # of a row beside the same run alone, in float64
 
 
-def check_optimizer(rule):
+def check_optimizer(rule: Optimizer) -> Findings:
     """Check an optimiser: return `Findings`, or raise `CheckFailed`.
 
     Parameters

@@ -7,9 +7,10 @@ import numpy as np
 from .. import rng
 from ..contracts import check_backward, check_learned, check_like, check_part
 from ..errors import InputError
+from ..quantizers.base import Quantizer
 from .common import DTYPES, again, apart, check_pickle, closeness, member, quiet, unchanged
 from .derivatives import BOUND, central, gradient_error, jumps
-from .findings import Fault, Unjudged, name_of, require, run_checks
+from .findings import Fault, Findings, Unjudged, name_of, require, run_checks
 
 FILTERS, SIZE = 4, 24
 TOLERANCE = 1e-9  # of a member of a population beside itself alone, in float64
@@ -17,7 +18,7 @@ LEADS = ((3,), (2, 3), (2, 1))  # a population; seeds and a population; seeds
 SIGMA, POINTS, DRAWS = 6.0, 15, 20_000
 
 
-def check_quantizer(quantizer):
+def check_quantizer(quantizer: Quantizer) -> Findings:
     """Check a quantiser: return `Findings`, or raise `CheckFailed`.
 
     Parameters
