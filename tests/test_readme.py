@@ -40,6 +40,18 @@ def test_readme_has_the_commands_that_ci_runs():
     assert not re.search(r"@[A-Z0-9]+@", README)  # no placeholder is left
 
 
+def test_the_rule_is_compared(command, corners, tmp_path):
+    """README's class as a file of its own, through README's command, on small images."""
+    (rule,) = re.findall(r"^class ClippedSTE.*?(?=\n\n\n)", README, re.M | re.S)
+    (tmp_path / "my_rule.py").write_text(f"import minizo\n\n\n{rule}\n")
+    (line,) = re.findall(r"`minizo (compare .*?)`", README)
+    small = ["--data", corners, "--steps", 10, "--batch", 30, "--seeds", 5, "--tuning-seeds", 1]
+    small += ["--workers", 1, "--quiet", "--out", "run"]
+    code, out, err = command(front.main, *line.split(), *small)
+    assert (code, err) == (0, "") and "ClippedSTE" in out and "minus STE" in out
+    assert (tmp_path / "run" / "report.html").exists()
+
+
 def test_it_is_a_front_door():
     assert len(README.splitlines()) <= 130
 
