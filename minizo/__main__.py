@@ -45,7 +45,9 @@ def main(argv=None):
         if name is not None:
             completion.skip(len(name.split(".")))
     if name is None:
-        return listed(front, argv)
+        named = argv and not argv[0].startswith("-")  # `minizo lern --help`: the name comes first
+        words = [word for word in argv if word not in ("-h", "--help")] if named else argv
+        return listed(front, words)
     with called(f"{front} {name.replace('.', ' ')}"):
         return module(name).main(given)
 

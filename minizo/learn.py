@@ -9,6 +9,7 @@ from subprocess import run
 from . import exercises, report
 from .commands import Parser, guarded
 from .commands.shell import notice
+from .errors import require
 from .files import make_folder, write_atomically
 
 DESCRIPTION = """\
@@ -120,8 +121,10 @@ def main(argv=None):
 
 def learn(args):
     """Print the course, copy its notebooks, and open them where JupyterLab is installed."""
-    print(table())
+    remedy = "name one, such as minizo-course"
+    require(args.folder.strip() != "", "FOLDER", args.folder, remedy)
     copied, kept = copy(args.folder)
+    print(table())
     print(f"\n{copied} notebooks copied to {args.folder}" + f", {kept} were there" * (kept > 0))
     if find_spec("jupyterlab") is None:
         print("To open them: pip install jupyter, then jupyter lab " + args.folder)

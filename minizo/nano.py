@@ -146,7 +146,7 @@ def main(argv=None, steps=1200):
 
     data = load("mnist").astype("float64")
     x, y = data.x_test.reshape(-1, INPUTS), data.y_test
-    print(f"{data.name}: 784-10-10, weights of 2 bits, {steps} steps of 100")
+    print(f"{data.name}: 784-10-10, weights of 2 bits, {steps} steps of 100, one rate, one seed")
     print("rule             test loss  accuracy  seconds")
     for name, rule in (("STE", ste), ("n-SPSA, n = 10", spsa), ("FOGZO, n = 10", fogzo)):
         began = time.perf_counter()

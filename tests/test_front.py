@@ -134,3 +134,15 @@ def test_the_library_is_not_imported_unasked(command, monkeypatch):
     with pytest.raises(ImportError):
         importlib.import_module("argcomplete")
     assert command(front.main)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("lern --help", "did you mean 'learn'?"),
+        ("reproduce fgs -h", "did you mean 'reproduce fsg'?"),
+    ],
+)
+def test_a_wrong_name_comes_before_help(command, words, sentence):
+    code, out, err = command(front.main, *words.split())
+    assert (code, out) == (2, "") and sentence in err

@@ -52,6 +52,8 @@ def test_a_folder_that_cannot_be_made(command, tmp_path):
     (tmp_path / "file").write_text("")
     code, _, err = command(learn.main, tmp_path / "file", "--no-open")
     assert code == 2 and "cannot be made" in err
+    code, out, err = command(learn.main, "", "--no-open")
+    assert (code, out) == (2, "") and "FOLDER is ''" in err
 
 
 @pytest.mark.parametrize("here", [None, 0, 5, 11])

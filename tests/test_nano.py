@@ -80,7 +80,9 @@ def test_the_command_prints_a_table(monkeypatch, capsys, digits):
     monkeypatch.setattr(data, "load", lambda name: digits)
     nano.main([], steps=3)
     out = capsys.readouterr().out.splitlines()
-    assert out[0] == f"{digits.name}: 784-10-10, weights of 2 bits, 3 steps of 100"
+    assert (
+        out[0] == f"{digits.name}: 784-10-10, weights of 2 bits, 3 steps of 100, one rate, one seed"
+    )
     assert [line.split("  ")[0] for line in out[2:]] == ["STE", "n-SPSA, n = 10", "FOGZO, n = 10"]
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .exercise import Exercise
-from .judging import ask, need, same
+from .judging import ask, is_pair, need, same
 
 
 def _convolution(W, x):
@@ -117,7 +117,7 @@ def judge_threshold(answer):
     gamma, beta, mean, deviation = random.standard_normal((4, 9))
     deviation = np.abs(deviation) + 0.3
     got = ask(answer, gamma, beta, mean, deviation)
-    need(isinstance(got, tuple) and len(got) == 2, "two things are to be returned, t and s")
+    need(is_pair(got), "two things are to be returned, t and s")
     t, s = threshold(gamma, beta, mean, deviation)
     need(
         np.shape(got[0]) != t.shape or not np.allclose(got[0], 2 * mean - t),

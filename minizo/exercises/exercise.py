@@ -101,8 +101,9 @@ class Exercise:
     def signature(self) -> str | None:
         """The function to write, ``"midrise(x, alpha)"``; ``None`` where a value is asked for."""
         signature = inspect.signature(self.worked)
-        asked = signature.parameters or inspect.isclass(self.worked)
-        return f"{self.worked.__name__}{signature}" if asked else None
+        if inspect.isclass(self.worked):
+            return f"class {self.worked.__name__}"
+        return f"{self.worked.__name__}{signature}" if signature.parameters else None
 
     @property
     def wanted(self) -> str:
@@ -112,11 +113,14 @@ class Exercise:
     def check(self, answer: Any) -> Verdict:
         """Return a `Verdict` of ``answer``: a function (or class) as asked for, or a value."""
         try:
-            remark = self.judge(taken(answer, self.signature))
+            remark = self.judge(taken(answer, self.worked, self.signature))
         except Unwritten:
             return Verdict(False, f"nothing is there yet; {self.wanted}.")
         except Wrong as wrong:
             return Verdict(False, f"{wrong}.")
+        except Exception as error:  # what came back is of a kind that nobody can compute with
+            says = " ".join(f"{type(error).__name__}: {error}".split())
+            return Verdict(False, f"your answer is of another kind than asked for ({says}).")
         return Verdict(True, remark or "")
 
     def hint(self, number: int = 1) -> Shown:

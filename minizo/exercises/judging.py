@@ -12,6 +12,7 @@ Traceback (most recent call last):
 minizo.exercises.judging.Wrong: your slope is twice what it should be
 """
 
+import inspect
 import traceback
 
 import numpy as np
@@ -39,17 +40,55 @@ def need(condition, sentence):
         raise Wrong(sentence)
 
 
-def taken(answer, signature):
-    """``answer``, if it is of the kind asked for: a function of that signature, or a value."""
+def taken(answer, worked, signature):
+    """``answer``, if it is of the kind of the worked one: a function, a class, or a value."""
     if answer is None or answer is ...:
         raise Unwritten
-    need(
-        callable(answer) == (signature is not None),
-        f"a function is asked for, {signature}, and this is a {type(answer).__name__}"
-        if signature
-        else "a value is asked for, and this is a function",
-    )
+    if signature is None:
+        need(not inspect.isroutine(answer), "a value is asked for, and this is a function")
+        return value(answer, worked())
+    kind = "class" if inspect.isclass(worked) else "function"
+    right = inspect.isclass(answer) if kind == "class" else callable(answer)
+    this = "a function" if inspect.isroutine(answer) else f"{answer!r:.40}"
+    need(right, f"a {kind} is asked for, {signature.removeprefix('class ')}, and this is {this}")
     return answer
+
+
+def value(answer, like):
+    """An answer as a name in lower case, a number, or several, as the worked one is.
+
+    >>> value(" Logistic ", "uniform"), value(np.array(2), 1.0), value([1, 2], (3.0, 4.0))
+    ('logistic', 2.0, (1.0, 2.0))
+    >>> value("2", 1.0)
+    Traceback (most recent call last):
+    minizo.exercises.judging.Wrong: a number is asked for, and this is '2'
+    """
+    if isinstance(like, str):
+        name = getattr(answer, "name", answer)
+        need(isinstance(name, str), f"a name is asked for, and this is {answer!r:.40}")
+        return name.strip().lower()
+    shape = np.shape(like)
+    what = "a number" if shape == () else f"{shape[0]} numbers"
+    sentence = f"{what} is asked for" if shape == () else f"{what} are asked for"
+    sentence += f", and this is {answer!r:.40}"
+    try:
+        numbers = np.asarray(answer)
+    except ValueError:
+        raise Wrong(sentence) from None
+    need(numbers.dtype.kind in "biuf" and numbers.shape == shape, sentence)
+    need(np.isfinite(numbers).all(), f"this is {answer!r:.40}, and the answer is finite")
+    return numbers.astype(float).item() if shape == () else tuple(numbers.astype(float).tolist())
+
+
+def is_pair(got):
+    """Whether two things came back, in whatever holds them.
+
+    >>> is_pair((1, 2)), is_pair(np.zeros((2, 5))), is_pair(3.0)
+    (True, True, False)
+    """
+    if isinstance(got, np.ndarray):
+        return got.shape[:1] == (2,)
+    return isinstance(got, tuple | list) and len(got) == 2
 
 
 def ask(answer, *arguments, **named):
@@ -70,6 +109,12 @@ def ask(answer, *arguments, **named):
         raise Wrong(_stopped(error)) from error
     if result is None or result is ...:
         raise Unwritten
+    for part in result if isinstance(result, tuple | list) else [result]:
+        if isinstance(part, np.ndarray | np.generic | int | float | complex | str):
+            kind = np.asarray(part).dtype.kind
+            need(kind in "biufO", f"your function returns {part!r:.40}, where numbers are wanted")
+            lost = part is result and kind == "f" and np.size(part) and np.isnan(part).all()
+            need(not lost, "your function returns NaN, which is no number: 0/0, or inf - inf")
     return result
 
 
@@ -122,6 +167,7 @@ def same(what, got, wanted, tolerance=1e-6, at=None):
 def _numbers(what, got):
     try:
         got = np.asarray(got)
+        need(got.dtype.kind not in "cUS", f"{what} is {got!r:.40}, and should be real numbers")
         return got if got.dtype != object else got.astype(float)
     except (TypeError, ValueError):
         raise Wrong(f"{what} is a {type(got).__name__}, and should be numbers") from None

@@ -204,7 +204,7 @@ def culprit():
 
 
 def judge_culprit(answer):
-    need(str(answer) in ("laziness", "hardness"), f"{answer!r} is neither of the two words")
+    need(str(answer) in ("laziness", "hardness"), f"{answer!r} is neither laziness nor hardness")
     need(
         answer == "laziness",
         "the lazy rule's operator moves a weight by 0.1 at most, so that it is not hard; look at "

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .exercise import Exercise
-from .judging import ask, need, same
+from .judging import ask, is_pair, need, same
 
 
 def best_scale(x):
@@ -164,7 +164,7 @@ def judge_bop_step(answer):
     m, gradient = 0.02 * random.standard_normal(40), random.standard_normal(40)
     w = np.where(random.random(40) < 0.5, 1.0, -1.0)
     got = ask(answer, w, m, gradient, 0.1, 0.05)
-    need(isinstance(got, tuple) and len(got) == 2, "two things are to be returned, w and m")
+    need(is_pair(got), "two things are to be returned, w and m")
     new, after = got
     right, average = bop_step(w, m, gradient, 0.1, 0.05)
     same("the average m", after, average)

@@ -202,6 +202,9 @@ def judge_in_ball(answer):
         moments("(|z| / radius)^d, which should be uniform,", share**d, 1 / 2, 1 / 12)
         unit = z / length[:, None]
         moments("the first coordinate of z / |z|", unit[:, 0], 0.0, 1 / d)
+        # E t^4 = 3 / (d (d + 2)) of a coordinate t of a uniform direction
+        spread = 3 / (d * (d + 2)) - 1 / d**2
+        moments("the square of the first coordinate of z / |z|", unit[:, 0] ** 2, 1 / d, spread)
     return "In high dimensions nearly all of the ball is at its surface, and the two blur alike."
 
 

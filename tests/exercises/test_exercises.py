@@ -12,6 +12,7 @@ from minizo import exercises
 from minizo.errors import InputError
 from minizo.exercises.exercise import LEVELS, Exercise
 from minizo.exercises.judging import Wrong, ask, moments, same, times
+from minizo.laws import LAWS
 
 NAMES = exercises.names()
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
@@ -56,9 +57,10 @@ def test_it_is_asked_well(name):
     assert exercise.level in LEVELS and exercise.question and exercise.title
     assert not exercise.check(None) and "nothing is there yet" in repr(exercise.check(None))
     if exercise.signature:
-        unwritten = exercise.check(lambda *_, **__: None)
-        assert "nothing is there yet" in repr(unwritten), unwritten
-        assert "stops with" in repr(exercise.check(lambda: 1 / 0))
+        unwritten, stops = exercise.check(lambda *_, **__: None), exercise.check(lambda: 1 / 0)
+        asked = inspect.isclass(exercise.worked) and "a class is asked for"
+        assert (asked or "nothing is there yet") in repr(unwritten), unwritten
+        assert (asked or "stops with") in repr(stops)
     for number in range(1, len(exercise.hints) + 1):
         assert f"Hint {number} of" in exercise.hint(number)
     with pytest.raises(InputError, match="number is 9, but there are hints 1 to"):
@@ -131,7 +133,8 @@ def test_names_are_in_order_and_unknown_ones_are_refused():
         ([1.0, 2.0, 5.0], r"differs in 1 of 3 numbers: at \[2\] it is 5, and should be 4"),
         ([1.0, 2.0], r"has the shape \(2,\), and should have \(3,\)"),
         ([1.0, np.nan, 4.0], "is not finite"),
-        ("abc", "has the shape"),
+        ("abc", "should be real numbers"),
+        (1j, "should be real numbers"),
         ([object()] * 3, "should be numbers"),
     ],
 )
@@ -183,3 +186,32 @@ def test_an_exercise_is_looked_at():
     for level, hints, says in (("soon", ("a",), "level"), ("a line", (), "hints")):
         with pytest.raises(InputError, match=says):
             Exercise("1.1", "A", level, first.worked, first.judge, hints)
+
+
+SLIPS = ("1024", np.array([1.0, 2.0]), (1, 2), [1.0], 1j, float("nan"), [[1.0], [1.0, 2.0]])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_slip_ends_in_a_traceback(name):
+    """Texts, other shapes, complex numbers, NaN, ragged lists: given, or returned."""
+    exercise = exercises.get(name)
+    for slip in SLIPS:
+        given = slip if exercise.signature is None else (lambda *_, slip=slip, **__: slip)
+        verdict = exercise.check(given)
+        assert not verdict, (slip, verdict)
+        assert repr(verdict).startswith("Not yet: ") and "\n" not in repr(verdict)
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("1.2", " Logistic "),
+        ("1.2", LAWS["logistic"]),
+        ("6.8", "Laziness"),
+        ("1.8", lambda c, d, k: np.ceil((d + k - 2) / (1 / c**2 - 1))),
+        ("1.8", lambda c, d, k: round((d + k - 2) / (1 / c**2 - 1))),
+        ("1.7", np.array(1)),
+    ],
+)
+def test_other_right_answers(name, answer):
+    assert exercises.get(name).check(answer), exercises.get(name).check(answer)

@@ -46,7 +46,7 @@ WRONG = {
     "9.1": [
         ((100, 100), "one operation still"),
         ((1, 1000), "the second factor"),
-        (1, "two numbers are asked for"),
+        (1, "2 numbers are asked for"),
     ],
     "9.2": [
         (lambda o, s, m, v, t, b: o * s + m / v + t / b, "at the same time"),

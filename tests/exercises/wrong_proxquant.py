@@ -106,5 +106,5 @@ WRONG = {
         (lambda pull, rate, steps: 2 * pull / (rate * steps * (steps + 1)), "stop one before"),
         (lambda pull, rate, steps: pull / (rate * steps * (steps - 1)), "half of"),
     ],
-    "6.8": [("hardness", "so that it is not hard"), ("both", "neither of the two words")],
+    "6.8": [("hardness", "so that it is not hard"), ("both", "neither laziness nor hardness")],
 }

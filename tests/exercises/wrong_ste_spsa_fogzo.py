@@ -74,7 +74,7 @@ WRONG = {
     "1.2": [
         ("uniform", "the uniform law is not a tanh"),
         ("tanh", "none of the laws"),
-        (2, "none"),
+        (2, "a name is asked for"),
     ],
     "1.3": [
         (no_mean, "n = 7, is 7 times what it should be"),
@@ -87,7 +87,11 @@ WRONG = {
         (log_slope, "the mean"),
         (averaged, "one estimate for each u"),
     ],
-    "1.5": [(no_unit, "when g is ten times as long"), (no_roots, "differs"), (no_sign, "differs")],
+    "1.5": [
+        (no_unit, "the length of g is still in your v"),
+        (no_roots, "your v at beta = 0.3 differs"),
+        (no_sign, "differs"),
+    ],
     "1.6": [
         (0.1, "is 0.1: too small"),
         ((0.1 * 7960) ** 0.5, "is 28.21"),
