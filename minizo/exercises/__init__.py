@@ -47,7 +47,7 @@ MODULES = {
 def of_notebook(number):
     """The exercises of a notebook, by name."""
     module = import_module(f"{__name__}.{MODULES[number]}")
-    return {exercise.name: exercise for exercise in module.EXERCISES}
+    return {own.name: own for own in vars(module).values() if isinstance(own, Exercise)}
 
 
 def names() -> list[str]:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .exercise import Exercise
+from .exercise import judged
 from .judging import ask, is_pair, need, same
 
 
@@ -14,7 +14,14 @@ def untrained():
     return np.log(65)
 
 
-def judge_untrained(answer):
+@judged(
+    "11.1",
+    "The loss of knowing nothing",
+    "a line",
+    untrained,
+    "The loss is -log of the probability of what came.",
+)
+def _untrained(answer):
     need(abs(answer - np.log2(65)) > 1e-2, "this is in bits; a nat is the natural logarithm's unit")
     same("the loss", answer, untrained(), 2e-3)
     return "4.17. A first loss far above it says that the network is sure of things it cannot know."
@@ -25,7 +32,15 @@ def softmax_backward(p, dp):
     return p * (dp - np.sum(p * dp, axis=1, keepdims=True))
 
 
-def judge_softmax_backward(answer):
+@judged(
+    "11.2",
+    "Through the softmax",
+    "a line",
+    softmax_backward,
+    "Section 3 has the Jacobian of a row.",
+    "keepdims=True lets a sum stand beside its row.",
+)
+def _softmax_backward(answer):
     random = np.random.default_rng(111)
     e, dp = np.exp(random.standard_normal((5, 5))), random.standard_normal((5, 5))
     p = e / e.sum(axis=1, keepdims=True)
@@ -63,7 +78,15 @@ def _means(x, weights):
     return (weights @ np.eye(5)[x[0]])[None]
 
 
-def judge_looks_ahead(answer):
+@judged(
+    "11.3",
+    "Does it look ahead?",
+    "ten minutes",
+    looks_ahead,
+    "Change one character; the outputs before it must not move.",
+    "One place does not show all leaks: change each in turn.",
+)
+def _looks_ahead(answer):
     x = np.array([[3, 1, 4, 1, 0, 2]])
     past = np.tril(np.ones((6, 6)))
     next_too, early = past + np.eye(6, k=1), past.copy()
@@ -98,7 +121,15 @@ def rotary(x, base):
     return np.concatenate([a * cos - b * sin, a * sin + b * cos], axis=1)
 
 
-def judge_rotary(answer):
+@judged(
+    "11.4",
+    "Rotary positions",
+    "ten minutes",
+    rotary,
+    "All angles at once: places (T, 1) times theta (D/2,).",
+    "Halves a = x[:, :D//2] and b = x[:, D//2:]; np.concatenate puts them back.",
+)
+def _rotary(answer):
     x = np.random.default_rng(112).standard_normal((7, 6))
     got = np.asarray(ask(answer, x, 100.0))
     need(got.shape == x.shape, f"its shape is {got.shape}, and should be {x.shape}")
@@ -122,7 +153,14 @@ def once_around():
     return 2 * np.pi * 10_000 ** (14 / 16)
 
 
-def judge_once_around(answer):
+@judged(
+    "11.5",
+    "The slowest pair",
+    "a line",
+    once_around,
+    "t theta_j = 2 pi, and theta_j is least for the last j.",
+)
+def _once_around(answer):
     need(abs(answer - 2 * np.pi * 1e4) > 100, "the slowest pair is j = D/2 - 1 = 7, not j = D/2")
     need(abs(answer - 10_000 ** (14 / 16)) > 10, "this is one radian; once around is 2 pi")
     need(abs(answer - 2 * np.pi) > 0.1, "this is the fastest pair, j = 0")
@@ -136,7 +174,15 @@ def swiglu_backward(a, b, dy):
     return dy * b * sigmoid * (1 + a * (1 - sigmoid)), dy * a * sigmoid
 
 
-def judge_swiglu_backward(answer):
+@judged(
+    "11.6",
+    "A gate's backward",
+    "ten minutes",
+    swiglu_backward,
+    "y is a product of silu(a) and b.",
+    "sigmoid' = sigmoid (1 - sigmoid).",
+)
+def _swiglu_backward(answer):
     a, b, dy = np.random.default_rng(113).standard_normal((3, 4, 6))
     got, wanted = ask(answer, a, b, dy), swiglu_backward(a, b, dy)
     need(is_pair(got), "two things are to be returned, da and db")
@@ -159,7 +205,14 @@ def saved():
     return 2 * 2 * 48 * 24
 
 
-def judge_saved(answer):
+@judged(
+    "11.7",
+    "Shared keys",
+    "a line",
+    saved,
+    "W_k and W_v are 48 x 48 each. Which of their columns are left?",
+)
+def _saved(answer):
     need(answer != 2304, "this is one block, and there are two")
     need(answer != 6912, "queries are as many as before: each head keeps its own")
     same("the number", answer, saved())
@@ -177,7 +230,16 @@ def merged(o1, l1, o2, l2):
     return (w1 * o1 + w2 * o2) / (w1 + w2), most + np.log(w1 + w2)[:, 0]
 
 
-def judge_merged(answer):
+@judged(
+    "11.8",
+    "Attention in pieces",
+    "an hour",
+    merged,
+    "o1 e^l1 is the sum of e^a v over the first keys, not yet divided.",
+    "Numerator and denominator of the whole: o1 e^l1 + o2 e^l2, and e^l1 + e^l2.",
+    "Take the larger of l1 and l2 out of both, so that no exponential overflows.",
+)
+def _merged(answer):
     random = np.random.default_rng(114)
     a, v = 2 * random.standard_normal((4, 9)), random.standard_normal((9, 3))
 
@@ -204,43 +266,3 @@ def judge_merged(answer):
         none = ask(answer, 0 * first[0], np.full(4, -np.inf), *rest)
     same("o, where the first keys are all masked,", none[0], rest[0])
     return "So keys may come in blocks, and T^2 scores never stand in memory: FlashAttention."
-
-
-EXERCISES = (
-    Exercise(
-        "11.1", "The loss of knowing nothing", "a line", untrained, judge_untrained,
-        ("The loss is -log of the probability of what came.",),
-    ),
-    Exercise(
-        "11.2", "Through the softmax", "a line", softmax_backward, judge_softmax_backward,
-        ("Section 3 has the Jacobian of a row.", "keepdims=True lets a sum stand beside its row."),
-    ),
-    Exercise(
-        "11.3", "Does it look ahead?", "ten minutes", looks_ahead, judge_looks_ahead,
-        ("Change one character; the outputs before it must not move.",
-         "One place does not show all leaks: change each in turn."),
-    ),
-    Exercise(
-        "11.4", "Rotary positions", "ten minutes", rotary, judge_rotary,
-        ("All angles at once: places (T, 1) times theta (D/2,).",
-         "Halves a = x[:, :D//2] and b = x[:, D//2:]; np.concatenate puts them back."),
-    ),
-    Exercise(
-        "11.5", "The slowest pair", "a line", once_around, judge_once_around,
-        ("t theta_j = 2 pi, and theta_j is least for the last j.",),
-    ),
-    Exercise(
-        "11.6", "A gate's backward", "ten minutes", swiglu_backward, judge_swiglu_backward,
-        ("y is a product of silu(a) and b.", "sigmoid' = sigmoid (1 - sigmoid)."),
-    ),
-    Exercise(
-        "11.7", "Shared keys", "a line", saved, judge_saved,
-        ("W_k and W_v are 48 x 48 each. Which of their columns are left?",),
-    ),
-    Exercise(
-        "11.8", "Attention in pieces", "an hour", merged, judge_merged,
-        ("o1 e^l1 is the sum of e^a v over the first keys, not yet divided.",
-         "Numerator and denominator of the whole: o1 e^l1 + o2 e^l2, and e^l1 + e^l2.",
-         "Take the larger of l1 and l2 out of both, so that no exponential overflows."),
-    ),
-)  # fmt: skip

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from .exercise import Exercise
+from .exercise import judged
 from .judging import ask, need, same
 
 
@@ -17,7 +17,15 @@ def sigmoid_backward(s, ds):
     return ds * s * (1 - s)
 
 
-def judge_sigmoid_backward(answer):
+@judged(
+    "0.1",
+    "Sigmoid",
+    "a line",
+    sigmoid_backward,
+    "What is ds/dx? Write it with s.",
+    "exp(-x) = 1/s - 1.",
+)
+def _sigmoid_backward(answer):
     s, ds = 1 / (1 + np.exp(-numbers(3, 4))), numbers(3, 4, seed=1)
     got = ask(answer, s, ds)
     need(
@@ -33,7 +41,14 @@ def squared_error_backward(z, t):
     return (z - t) / len(z)
 
 
-def judge_squared_error_backward(answer):
+@judged(
+    "0.2",
+    "Squared error",
+    "a line",
+    squared_error_backward,
+    "z_nk stands in one term of the sum alone.",
+)
+def _squared_error_backward(answer):
     z, t = numbers(5, 3), numbers(5, 3, seed=1)
     same("dL/dz", ask(answer, z, t), squared_error_backward(z, t))
     return "Output minus target, over N: as for softmax with cross-entropy, with p in place of z."
@@ -47,7 +62,15 @@ def cost():
     return 2
 
 
-def judge_cost(answer):
+@judged(
+    "0.3",
+    "What a backward costs",
+    "a line",
+    cost,
+    "Each of dL/dW = dy^T x and dL/dx = dy W is a product of two matrices.",
+    "Which three sizes does each product run over?",
+)
+def _cost(answer):
     need(answer != 1, "dL/dW alone takes M of them, and dL/dx is wanted, too")
     need(answer != 3, "a forward and a backward together take 3 M")
     same("the number", answer, 2)
@@ -65,7 +88,15 @@ def max_pool_backward(x, dy):
     return (largest * dy[:, :, None, :, None]).reshape(x.shape)
 
 
-def judge_max_pool_backward(answer):
+@judged(
+    "0.4",
+    "Max pooling",
+    "ten minutes",
+    max_pool_backward,
+    "x.reshape(n, H/2, 2, W/2, 2) has a window on the axes 2 and 4.",
+    "Compare the windows with their maxima, kept as axes of length 1.",
+)
+def _max_pool_backward(answer):
     x, dy = numbers(2, 4, 6), numbers(2, 2, 3, seed=1)
     got, wanted = np.asarray(ask(answer, x, dy)), max_pool_backward(x, dy)
     spread = np.repeat(np.repeat(dy, 2, 1), 2, 2)
@@ -80,7 +111,15 @@ def twice_backward(W, x, dy):
     return np.outer(dy, W @ x) + np.outer(W.T @ dy, x)
 
 
-def judge_twice_backward(answer):
+@judged(
+    "0.5",
+    "A weight used twice",
+    "ten minutes",
+    twice_backward,
+    "Call the two W's A and B: y = A (B x). What are dL/dA and dL/dB?",
+    "L(W) = L(A = W, B = W): add the two.",
+)
+def _twice_backward(answer):
     W, x, dy = numbers(4, 4), numbers(4, seed=1), numbers(4, seed=2)
     got = np.asarray(ask(answer, W, x, dy))
     for one, which in ((np.outer(dy, W @ x), "outer"), (np.outer(W.T @ dy, x), "inner")):
@@ -99,7 +138,15 @@ def rms_norm_backward(x, dy):
     return (dy - y * np.mean(dy * y, axis=-1, keepdims=True)) / r
 
 
-def judge_rms_norm_backward(answer):
+@judged(
+    "0.6",
+    "RMS normalisation",
+    "ten minutes",
+    rms_norm_backward,
+    "dr/dx_i = x_i / (d r).",
+    "x_i reaches L through its own y_i, and through r through all of them.",
+)
+def _rms_norm_backward(answer):
     x, dy = 2 * numbers(3, 5), numbers(3, 5, seed=1)
     r = np.sqrt(np.mean(x**2, axis=-1, keepdims=True))
     got = np.asarray(ask(answer, x, dy))
@@ -119,7 +166,14 @@ def step_exponent():
     return 1 / 3
 
 
-def judge_step_exponent(answer):
+@judged(
+    "0.7",
+    "How far to step",
+    "ten minutes",
+    step_exponent,
+    "Set the derivative of h^2 + u/h to 0.",
+)
+def _step_exponent(answer):
     need(
         not np.isclose(answer, 0.5),
         "that is the best step of a one-sided difference, off by h + u/h",
@@ -140,7 +194,16 @@ def conv_input_backward(W, dy):
     return np.einsum("nohwab,ocab->nchw", windows, W[:, :, ::-1, ::-1])
 
 
-def judge_conv_input_backward(answer):
+@judged(
+    "0.8",
+    "The backward of a convolution is one",
+    "an hour",
+    conv_input_backward,
+    "Do one channel and one dimension on paper: y_i = sum_a W_a x_(i+a).",
+    "x_j stands in y_(j-a) with W_a: dx_j = sum_a W_a dy_(j-a).",
+    "Pad dy, take sliding_window_view over (k, k), and turn W with W[:, :, ::-1, ::-1].",
+)
+def _conv_input_backward(answer):
     W, dy = numbers(2, 3, 3, 3), numbers(2, 2, 4, 5, seed=1)
     got, wanted = np.asarray(ask(answer, W, dy)), conv_input_backward(W, dy)
     unturned = conv_input_backward(W[:, :, ::-1, ::-1], dy)
@@ -150,46 +213,3 @@ def judge_conv_input_backward(answer):
     )
     same("dL/dx", got, wanted)
     return "The backward of a convolution is one: what frameworks call a transposed convolution."
-
-
-EXERCISES = (
-    Exercise(
-        "0.1", "Sigmoid", "a line", sigmoid_backward, judge_sigmoid_backward,
-        ("What is ds/dx? Write it with s.", "exp(-x) = 1/s - 1."),
-    ),
-    Exercise(
-        "0.2", "Squared error", "a line", squared_error_backward, judge_squared_error_backward,
-        ("z_nk stands in one term of the sum alone.",),
-    ),
-    Exercise(
-        "0.3", "What a backward costs", "a line", cost, judge_cost,
-        ("Each of dL/dW = dy^T x and dL/dx = dy W is a product of two matrices.",
-         "Which three sizes does each product run over?"),
-    ),
-    Exercise(
-        "0.4", "Max pooling", "ten minutes", max_pool_backward, judge_max_pool_backward,
-        ("x.reshape(n, H/2, 2, W/2, 2) has a window on the axes 2 and 4.",
-         "Compare the windows with their maxima, kept as axes of length 1."),
-    ),
-    Exercise(
-        "0.5", "A weight used twice", "ten minutes", twice_backward, judge_twice_backward,
-        ("Call the two W's A and B: y = A (B x). What are dL/dA and dL/dB?",
-         "L(W) = L(A = W, B = W): add the two."),
-    ),
-    Exercise(
-        "0.6", "RMS normalisation", "ten minutes", rms_norm_backward, judge_rms_norm_backward,
-        ("dr/dx_i = x_i / (d r).",
-         "x_i reaches L through its own y_i, and through r through all of them."),
-    ),
-    Exercise(
-        "0.7", "How far to step", "ten minutes", step_exponent, judge_step_exponent,
-        ("Set the derivative of h^2 + u/h to 0.",),
-    ),
-    Exercise(
-        "0.8", "The backward of a convolution is one", "an hour", conv_input_backward,
-        judge_conv_input_backward,
-        ("Do one channel and one dimension on paper: y_i = sum_a W_a x_(i+a).",
-         "x_j stands in y_(j-a) with W_a: dx_j = sum_a W_a dy_(j-a).",
-         "Pad dy, take sliding_window_view over (k, k), and turn W with W[:, :, ::-1, ::-1]."),
-    ),
-)  # fmt: skip

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .exercise import Exercise
+from .exercise import judged
 from .judging import ask, is_pair, need, same
 
 
@@ -22,7 +22,15 @@ def filters_gradient(x, dy):
     return np.einsum("nfij,ncijab->fcab", dy, windows)
 
 
-def judge_filters_gradient(answer):
+@judged(
+    "4.1",
+    "What a filter is told",
+    "ten minutes",
+    filters_gradient,
+    "y is linear in W: what W[f, c, a, b] is multiplied by, times dy, summed.",
+    "sliding_window_view of section 1 has all x[n, c, i + a, j + b]; np.einsum sums them.",
+)
+def _filters_gradient(answer):
     random = np.random.default_rng(41)
     for k in (3, 4):
         x, dy = random.standard_normal((2, 3, 7, 7)), random.standard_normal((2, 5, 8 - k, 8 - k))
@@ -49,7 +57,16 @@ def picture_gradient(W, dy):
     return dx
 
 
-def judge_picture_gradient(answer):
+@judged(
+    "4.2",
+    "What the picture is told",
+    "an hour",
+    picture_gradient,
+    "Which y does one number of x stand in? Or, easier: where does one dy go back to?",
+    "dy[n, f, i, j] W[f, c, a, b] is added at x[n, c, i + a, j + b].",
+    "Two loops over a and b; for each, all n, f, i and j at once.",
+)
+def _picture_gradient(answer):
     random = np.random.default_rng(42)
     W, dy = random.standard_normal((4, 2, 3, 3)), random.standard_normal((2, 4, 5, 5))
     got, wanted = ask(answer, W, dy), picture_gradient(W, dy)
@@ -73,7 +90,14 @@ def sign_backward(x, dy):
     return dy * (np.abs(x) <= 1)
 
 
-def judge_sign_backward(answer):
+@judged(
+    "4.3",
+    "Through an activation",
+    "a line",
+    sign_backward,
+    "hardtanh(x) is x between -1 and 1, and constant outside.",
+)
+def _sign_backward(answer):
     x = np.array([-2.5, -1.0, -0.3, 0.0, 0.6, 1.0, 1.7])
     dy = np.array([1.0, 2.0, -3.0, 0.5, 1.5, -1.0, 2.5])
     got = ask(answer, x, dy)
@@ -93,7 +117,14 @@ def behind_norm():
     return 1 / 3
 
 
-def judge_behind_norm(answer):
+@judged(
+    "4.4",
+    "A scale in front of a norm",
+    "a line",
+    behind_norm,
+    "bn(3 y) = bn(y). Differentiate both sides by y.",
+)
+def _behind_norm(answer):
     need(answer != 1, "the output is the same, and an input three times as large moves it less")
     need(answer != 3, "upside down: a step of the same size now moves the output less")
     same("the factor", answer, 1 / 3, 1e-3)
@@ -112,7 +143,15 @@ def threshold(gamma, beta, mean, deviation):
     return mean - beta * deviation / gamma, np.sign(gamma)
 
 
-def judge_threshold(answer):
+@judged(
+    "4.5",
+    "A norm that is a threshold",
+    "ten minutes",
+    threshold,
+    "At which y is bn(y) zero?",
+    "If gamma is negative, bn falls.",
+)
+def _threshold(answer):
     random = np.random.default_rng(43)
     gamma, beta, mean, deviation = random.standard_normal((4, 9))
     deviation = np.abs(deviation) + 0.3
@@ -140,7 +179,15 @@ def masked_product(w_bits, x_bits, inside):
     return known - 2 * different
 
 
-def judge_masked_product(answer):
+@judged(
+    "4.6",
+    "Zeros at the border",
+    "ten minutes",
+    masked_product,
+    "Only places inside can agree or differ.",
+    "a ^ b has the differences; & keeps some.",
+)
+def _masked_product(answer):
     random = np.random.default_rng(44)
     # 400 places of which most differ: a count in bytes would overflow
     w = np.where(random.random(400) < 0.9, 1, -1)
@@ -170,7 +217,14 @@ def smaller():
     return 28_996 * 32 / (12_800 + (28_996 - 12_800) * 32)
 
 
-def judge_smaller(answer):
+@judged(
+    "4.7",
+    "Ends in full precision",
+    "a line",
+    smaller,
+    "Count bits: 32 for a number, 1 for a weight of conv2.",
+)
+def _smaller(answer):
     need(
         abs(answer - 28_880 / 16_080) > 2e-3,
         "the bits of conv2 and the numbers of batch normalisation take room, too",
@@ -188,50 +242,18 @@ def rough_outputs():
     return np.sqrt(1568)
 
 
-def judge_rough_outputs(answer):
+@judged(
+    "4.8",
+    "Without the last norm",
+    "a line",
+    rough_outputs,
+    "Each product is -1 or 1: its mean is 0, and its variance 1.",
+    "Variances of independent numbers add up.",
+)
+def _rough_outputs(answer):
     need(answer != 1568, "1,568 is the variance, and the largest sum there can be")
     same("the standard deviation", answer, rough_outputs(), 1e-2)
     return (
         "40 nats between two classes: with levels of -1 and 1 the loss of the first steps is in "
         "the tens. The alpha of this network's fc, 0.028, makes 40 into 1.1."
     )
-
-
-EXERCISES = (
-    Exercise(
-        "4.1", "What a filter is told", "ten minutes", filters_gradient, judge_filters_gradient,
-        ("y is linear in W: what W[f, c, a, b] is multiplied by, times dy, summed.",
-         "sliding_window_view of section 1 has all x[n, c, i + a, j + b]; np.einsum sums them."),
-    ),
-    Exercise(
-        "4.2", "What the picture is told", "an hour", picture_gradient, judge_picture_gradient,
-        ("Which y does one number of x stand in? Or, easier: where does one dy go back to?",
-         "dy[n, f, i, j] W[f, c, a, b] is added at x[n, c, i + a, j + b].",
-         "Two loops over a and b; for each, all n, f, i and j at once."),
-    ),
-    Exercise(
-        "4.3", "Through an activation", "a line", sign_backward, judge_sign_backward,
-        ("hardtanh(x) is x between -1 and 1, and constant outside.",),
-    ),
-    Exercise(
-        "4.4", "A scale in front of a norm", "a line", behind_norm, judge_behind_norm,
-        ("bn(3 y) = bn(y). Differentiate both sides by y.",),
-    ),
-    Exercise(
-        "4.5", "A norm that is a threshold", "ten minutes", threshold, judge_threshold,
-        ("At which y is bn(y) zero?", "If gamma is negative, bn falls."),
-    ),
-    Exercise(
-        "4.6", "Zeros at the border", "ten minutes", masked_product, judge_masked_product,
-        ("Only places inside can agree or differ.", "a ^ b has the differences; & keeps some."),
-    ),
-    Exercise(
-        "4.7", "Ends in full precision", "a line", smaller, judge_smaller,
-        ("Count bits: 32 for a number, 1 for a weight of conv2.",),
-    ),
-    Exercise(
-        "4.8", "Without the last norm", "a line", rough_outputs, judge_rough_outputs,
-        ("Each product is -1 or 1: its mean is 0, and its variance 1.",
-         "Variances of independent numbers add up."),
-    ),
-)  # fmt: skip

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .exercise import Exercise
+from .exercise import judged
 from .judging import ask, need, same, times
 
 
@@ -14,7 +14,14 @@ def cheap_guide():
     return 14
 
 
-def judge_cheap_guide(answer):
+@judged(
+    "2.1",
+    "When the guide is cheap",
+    "a line",
+    cheap_guide,
+    "A step takes 2n + 3 passes, of which 3 are the guide's.",
+)
+def _cheap_guide(answer):
     need(answer != 16, "that is a tenth of the queries; the step has the guide's passes, too")
     need(answer != 10, "with n = 10 it is 3 passes of 23, or 13 %: that is why 692 is not 796")
     same("n", answer, cheap_guide())
@@ -30,7 +37,15 @@ def cost_to(amounts, losses, goal):
     return amounts[there[0]] if len(there) else np.inf
 
 
-def judge_cost_to(answer):
+@judged(
+    "2.2",
+    "Cost to a loss",
+    "a line",
+    cost_to,
+    "losses <= goal says where; np.flatnonzero has the places.",
+    "np.argmax of an array in which nothing is true is 0: take care of that case.",
+)
+def _cost_to(answer):
     amounts = np.array([0.0, 10, 20, 30, 40, 50])
     losses = np.array([2.3, 1.4, 0.9, 1.2, 0.8, 1.1])
     need(ask(answer, amounts, losses, 0.5) == np.inf,
@@ -51,7 +66,15 @@ def mean_ratio(spsa, fogzo):
     return np.exp(np.mean(np.log(spsa / fogzo)))
 
 
-def judge_mean_ratio(answer):
+@judged(
+    "2.3",
+    "The mean of ratios",
+    "a line",
+    mean_ratio,
+    "2 and 1/2 should give 1.",
+    "The logarithm of 1/r is minus that of r.",
+)
+def _mean_ratio(answer):
     random = np.random.default_rng(21)
     spsa, fogzo = 900 * np.exp(random.standard_normal((2, 7)))
     same("the mean of equal ratios", ask(answer, 796 * fogzo, fogzo), 796.0)
@@ -80,7 +103,15 @@ def ratio_interval(ratios, t):
     return np.exp(np.mean(logs) - half), np.exp(np.mean(logs) + half)
 
 
-def judge_ratio_interval(answer):
+@judged(
+    "2.4",
+    "Its interval",
+    "ten minutes",
+    ratio_interval,
+    "Take the usual interval of a mean, for the logarithms.",
+    "mean +- t s / sqrt(n), with s^2 the sum of squares over n - 1. Then np.exp.",
+)
+def _ratio_interval(answer):
     ratios = np.array([870.0, 1200.0, 2100.0, 640.0, 1500.0])
     got, wanted = ask(answer, ratios, 2.776), ratio_interval(ratios, 2.776)
     need(np.shape(got) == (2,), "two numbers are asked for, low and high")
@@ -107,7 +138,15 @@ def still_to_gain(loss, n, lower, more):
     return (loss - lower) / (more / n - 1)
 
 
-def judge_still_to_gain(answer):
+@judged(
+    "2.5",
+    "Is it variance?",
+    "ten minutes",
+    still_to_gain,
+    "L(n) = L + c/n, with two unknown numbers and two equations.",
+    "loss - lower = c (1/n - 1/more), and c/more is asked for.",
+)
+def _still_to_gain(answer):
     for loss, n, lower, more in ((0.55, 796, 0.51, 7960), (1.0, 1, 0.8, 2), (0.7, 100, 0.4, 400)):
         got = ask(answer, loss, n, lower, more)
         wanted = still_to_gain(loss, n, lower, more)
@@ -128,7 +167,15 @@ def mean_direction(slope, guide, beta):
     return beta * (slope @ unit) * unit + (1 - beta) * slope
 
 
-def judge_mean_direction(answer):
+@judged(
+    "2.6",
+    "What FOGZO estimates",
+    "ten minutes",
+    mean_direction,
+    "E[G] = E[v v^T] slope.",
+    "s^2 = 1, and the products of s with u average to 0.",
+)
+def _mean_direction(answer):
     random = np.random.default_rng(22)
     slope, guide = random.standard_normal((2, 6))
     same("E[G] at beta = 0", ask(answer, slope, guide, 0.0), slope)
@@ -152,7 +199,15 @@ def effective(sizes, eps, lengths):
     return np.sum((eps * lengths) ** 2) * np.sum(sizes / eps**2) / np.sum(lengths**2)
 
 
-def judge_effective(answer):
+@judged(
+    "2.7",
+    "Effective parameters",
+    "ten minutes",
+    effective,
+    "||eps g||^2 is the sum over layers of eps^2 times the squared length.",
+    "A layer adds sizes/eps^2 to ||1/eps||^2.",
+)
+def _effective(answer):
     sizes, lengths = np.array([7850.0, 110.0]), np.array([0.3, 0.5])
     same("d_eff, with one eps everywhere,", ask(answer, sizes, np.full(2, 0.05), lengths), 7960.0)
     eps = np.array([0.02, 0.18])
@@ -173,48 +228,15 @@ def least_ratio():
     return 0.65
 
 
-def judge_least_ratio(answer):
+@judged(
+    "2.8",
+    "At which loss?",
+    "ten minutes",
+    least_ratio,
+    "Divide two rows of the table. Mind G and M.",
+)
+def _least_ratio(answer):
     ratios = {1.5: 1084, 1.2: 864, 1.0: 836, 0.8: 692, 0.7: 653, 0.65: 645, 0.6: 736}
     need(answer in ratios, f"{answer} is none of the losses to which both get: {[*ratios]}")
     need(answer == least_ratio(), f"at {answer} it is {ratios[answer]}, and there is a smaller one")
     return "645 there, 836 at a loss of 1.0 and 1,084 at 1.5: one number is a point of this curve."
-
-
-EXERCISES = (
-    Exercise(
-        "2.1", "When the guide is cheap", "a line", cheap_guide, judge_cheap_guide,
-        ("A step takes 2n + 3 passes, of which 3 are the guide's.",),
-    ),
-    Exercise(
-        "2.2", "Cost to a loss", "a line", cost_to, judge_cost_to,
-        ("losses <= goal says where; np.flatnonzero has the places.",
-         "np.argmax of an array in which nothing is true is 0: take care of that case."),
-    ),
-    Exercise(
-        "2.3", "The mean of ratios", "a line", mean_ratio, judge_mean_ratio,
-        ("2 and 1/2 should give 1.", "The logarithm of 1/r is minus that of r."),
-    ),
-    Exercise(
-        "2.4", "Its interval", "ten minutes", ratio_interval, judge_ratio_interval,
-        ("Take the usual interval of a mean, for the logarithms.",
-         "mean +- t s / sqrt(n), with s^2 the sum of squares over n - 1. Then np.exp."),
-    ),
-    Exercise(
-        "2.5", "Is it variance?", "ten minutes", still_to_gain, judge_still_to_gain,
-        ("L(n) = L + c/n, with two unknown numbers and two equations.",
-         "loss - lower = c (1/n - 1/more), and c/more is asked for."),
-    ),
-    Exercise(
-        "2.6", "What FOGZO estimates", "ten minutes", mean_direction, judge_mean_direction,
-        ("E[G] = E[v v^T] slope.", "s^2 = 1, and the products of s with u average to 0."),
-    ),
-    Exercise(
-        "2.7", "Effective parameters", "ten minutes", effective, judge_effective,
-        ("||eps g||^2 is the sum over layers of eps^2 times the squared length.",
-         "A layer adds sizes/eps^2 to ||1/eps||^2."),
-    ),
-    Exercise(
-        "2.8", "At which loss?", "ten minutes", least_ratio, judge_least_ratio,
-        ("Divide two rows of the table. Mind G and M.",),
-    ),
-)  # fmt: skip

@@ -132,3 +132,22 @@ class Exercise:
     def answer(self) -> Shown:
         """Return the source of a worked answer, as text that prints itself."""
         return Shown(textwrap.dedent(inspect.getsource(self.worked)).rstrip())
+
+
+def judged(name: str, title: str, level: str, worked: Callable, *hints: str) -> Callable:
+    """Make an `Exercise` of the judge that stands below: ``@judged("1.1", ...)``.
+
+    >>> def double(x):
+    ...     '''Return twice x.'''
+    ...     return 2 * x
+    >>> @judged("0.0", "Twice", "a line", double, "What is x + x?")
+    ... def _double(answer):
+    ...     return "Two of them."
+    >>> _double
+    0.0  Twice (a line): write double(x)
+    """
+
+    def exercise(judge):
+        return Exercise(name, title, level, worked, judge, hints)
+
+    return exercise

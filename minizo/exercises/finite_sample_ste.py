@@ -5,7 +5,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from .exercise import Exercise
+from .exercise import judged
 from .judging import ask, need, same
 
 
@@ -23,7 +23,14 @@ def c_of_plus_minus_one():
     return sqrt(2 / pi)
 
 
-def judge_c_of_plus_minus_one(answer):
+@judged(
+    "7.1",
+    "A neuron of -1 and +1",
+    "a line",
+    c_of_plus_minus_one,
+    "sign(a) = 2 1{a > 0} - 1. What happens to the difference of two of them?",
+)
+def _c_of_plus_minus_one(answer):
     same("c", answer, sqrt(2 / pi), 1e-3)
     return "0.798: the answers differ by 2 where they differed by 1, and a wrong sign moves as far."
 
@@ -37,7 +44,15 @@ def samples_of_one_step(n, success, share):
     return pi * n / share * NormalDist().inv_cdf(success ** (1 / n)) ** 2
 
 
-def judge_samples_of_one_step(answer):
+@judged(
+    "7.2",
+    "One step, with certainty",
+    "ten minutes",
+    samples_of_one_step,
+    "Each sign has to be right with the n-th root of the probability.",
+    "sqrt(N share / (pi n)) is the quantile of that root.",
+)
+def _samples_of_one_step(answer):
     for n, success, share in ((16, 0.5, 1.0), (16, 0.5, 0.5), (64, 0.99, 1.0), (512, 0.9, 0.5)):
         got = ask(answer, n, success, share)
         wanted = samples_of_one_step(n, success, share)
@@ -62,7 +77,15 @@ def samples_to_stay(n, sigma, home):
     return n**3 * sigma**2 / (4 * log(home) ** 2)
 
 
-def judge_samples_to_stay(answer):
+@judged(
+    "7.3",
+    "Enough samples to stay",
+    "a line",
+    samples_to_stay,
+    "home = exp(-n^(3/2) sigma / (2 sqrt(N))): take the logarithm.",
+    "sqrt(N) = -n^(3/2) sigma / (2 ln home)",
+)
+def _samples_to_stay(answer):
     for n, sigma, home in ((16, 0.4, 0.9), (32, 0.4, 0.9), (16, 0.1, 0.5)):
         got = ask(answer, n, sigma, home)
         wanted = samples_to_stay(n, sigma, home)
@@ -80,7 +103,14 @@ def escapes():
     return 1
 
 
-def judge_escapes(answer):
+@judged(
+    "7.4",
+    "Ten times the step",
+    "a line",
+    escapes,
+    "p_i is a ratio of two lengths. Both grow with eta.",
+)
+def _escapes(answer):
     same("the factor", answer, 1)
     return (
         "Nothing but signs is computed with, and w / eta moves in the same way whatever eta is. "
@@ -101,7 +131,15 @@ def majority(p, k):
     ])  # fmt: skip
 
 
-def judge_majority(answer):
+@judged(
+    "7.5",
+    "Stop at three times",
+    "ten minutes",
+    majority,
+    "How many of k stops are wrong at coordinate i is binomial.",
+    "The coordinates are independent: take the product over them.",
+)
+def _majority(answer):
     p = np.array([0.0, 0.1, 0.3, 0.45, 0.05])
     got = ask(answer, p, 1)
     need(np.shape(got) != p.shape, "this is of each coordinate: all of them have to be right")
@@ -133,7 +171,15 @@ def together(a, k, n):
     return 1 - (1 - a) / 2
 
 
-def judge_together(answer):
+@judged(
+    "7.6",
+    "Equal magnitudes",
+    "ten minutes",
+    together,
+    "p_i = (1 - a) / 2 for each of the k, and 0 for the others.",
+    "Two coordinates with one start and one step make the same moves.",
+)
+def _together(answer):
     for a, k, n in ((0.4, 3, 8), (0.8, 5, 16)):
         got, p = ask(answer, a, k, n), (1 - a) / 2
         need(
@@ -160,44 +206,14 @@ def ratio_of_starts():
     return 1.04
 
 
-def judge_ratio_of_starts(answer):
+@judged(
+    "7.7",
+    "Starts near zero",
+    "ten minutes",
+    ratio_of_starts,
+    'recovery.sweep(setup, 64, "gaussian") returns the grid of N and the shares.',
+    "recovery.half_point(np.array(grid, float), last.mean(axis=1))",
+)
+def _ratio_of_starts(answer):
     same("the factor", answer, 1.05, 0.15)
     return "Hardly at all: it is 0.99, 1.03 and 1.04 at n = 16, 32 and 64, for the seed here."
-
-
-EXERCISES = (
-    Exercise(
-        "7.1", "A neuron of -1 and +1", "a line", c_of_plus_minus_one, judge_c_of_plus_minus_one,
-        ("sign(a) = 2 1{a > 0} - 1. What happens to the difference of two of them?",),
-    ),
-    Exercise(
-        "7.2", "One step, with certainty", "ten minutes", samples_of_one_step,
-        judge_samples_of_one_step,
-        ("Each sign has to be right with the n-th root of the probability.",
-         "sqrt(N share / (pi n)) is the quantile of that root."),
-    ),
-    Exercise(
-        "7.3", "Enough samples to stay", "a line", samples_to_stay, judge_samples_to_stay,
-        ("home = exp(-n^(3/2) sigma / (2 sqrt(N))): take the logarithm.",
-         "sqrt(N) = -n^(3/2) sigma / (2 ln home)"),
-    ),
-    Exercise(
-        "7.4", "Ten times the step", "a line", escapes, judge_escapes,
-        ("p_i is a ratio of two lengths. Both grow with eta.",),
-    ),
-    Exercise(
-        "7.5", "Stop at three times", "ten minutes", majority, judge_majority,
-        ("How many of k stops are wrong at coordinate i is binomial.",
-         "The coordinates are independent: take the product over them."),
-    ),
-    Exercise(
-        "7.6", "Equal magnitudes", "ten minutes", together, judge_together,
-        ("p_i = (1 - a) / 2 for each of the k, and 0 for the others.",
-         "Two coordinates with one start and one step make the same moves."),
-    ),
-    Exercise(
-        "7.7", "Starts near zero", "ten minutes", ratio_of_starts, judge_ratio_of_starts,
-        ("recovery.sweep(setup, 64, \"gaussian\") returns the grid of N and the shares.",
-         "recovery.half_point(np.array(grid, float), last.mean(axis=1))"),
-    ),
-)  # fmt: skip

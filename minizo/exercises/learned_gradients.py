@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from .exercise import Exercise
+from .exercise import judged
 from .judging import ask, need, same
 
 
@@ -20,7 +20,15 @@ def collapsed(matrices):
     return float(c[0, 0])
 
 
-def judge_collapsed(answer):
+@judged(
+    "5.1",
+    "Two hundred weights, one number",
+    "a line",
+    collapsed,
+    "g goes through the first matrix, then the second: W2 @ (W1 @ g).",
+    "The matrix nearest to G stands on the left.",
+)
+def _collapsed(answer):
     random = np.random.default_rng(51)
     for widths in ((1, 5, 1), (1, 1), (1, 4, 3, 1)):
         layers = [random.standard_normal(pair[::-1]) for pair in pairwise(widths)]
@@ -44,7 +52,14 @@ def log_gain_slope(r, slope, g, a, eta):
     return -eta * np.exp(a) * np.sum(r * slope * g)
 
 
-def judge_log_gain_slope(answer):
+@judged(
+    "5.2",
+    "A gain that keeps its sign",
+    "ten minutes",
+    log_gain_slope,
+    "Section 1 has dL/dc. What is dc/da?",
+)
+def _log_gain_slope(answer):
     random = np.random.default_rng(52)
     W, slope, g = random.normal(size=5), random.uniform(0.2, 1, 5), random.normal(size=5)
     for a, eta in ((0.0, 0.1), (1.5, 0.1), (-0.7, 0.02)):
@@ -72,7 +87,15 @@ def first_move(u, v, delta):
     return np.sum((u + delta * np.sign(v)) * (v + delta * np.sign(u))) - np.sum(u * v)
 
 
-def judge_first_move(answer):
+@judged(
+    "5.3",
+    "Why FCGrad's gain is so fast",
+    "ten minutes",
+    first_move,
+    "dc/du_k = v_k: u_k moves by delta sign(v_k), if c is to grow.",
+    "(u + du)(v + dv) - u v = u dv + v du + du dv",
+)
+def _first_move(answer):
     random = np.random.default_rng(53)
     for size, delta in ((0.1, 0.01), (1.0, 0.001)):
         u, v = size * random.standard_normal((2, 100))
@@ -102,7 +125,14 @@ def gate_gain(y, w):
     return y * w / 2
 
 
-def judge_gate_gain(answer):
+@judged(
+    "5.4",
+    "The gate",
+    "a line",
+    gate_gain,
+    "silu(z) = z s(z), with s the logistic function. What is s(0)?",
+)
+def _gate_gain(answer):
     for y, w in ((1.0, 1.0), (-0.3, 2.0), (5.0, 0.1)):
         got, wanted = ask(answer, y, w), gate_gain(y, w)
         need(
@@ -123,7 +153,14 @@ def changed():
     return "ii"
 
 
-def judge_changed(answer):
+@judged(
+    "5.5",
+    "Scaled histories",
+    "a line",
+    changed,
+    "What is 0 divided by a size, and what becomes of 0.001 beside others of 0.001?",
+)
+def _changed(answer):
     name = str(answer).strip("()").lower()
     need(name in ("i", "ii"), f"{answer!r} is neither i nor ii")
     need(name == "ii", "a present gradient of 0 is still 0 after the division, and closes the gate")
@@ -138,7 +175,14 @@ def resting_gain(a, eta):
     return 1 / (eta * a)
 
 
-def judge_resting_gain(answer):
+@judged(
+    "5.6",
+    "Where a gain stops",
+    "a line",
+    resting_gain,
+    "dL/dc = 0 at the end of the step: where is the gradient 0?",
+)
+def _resting_gain(answer):
     for a, eta in ((1.0, 0.01), (4.0, 0.1), (0.5, 1.0)):
         got, wanted = ask(answer, a, eta), resting_gain(a, eta)
         need(
@@ -159,7 +203,15 @@ def rates(a, x):
     return g @ g / (g @ (a * g)), 2 / (a.min() + a.max())
 
 
-def judge_rates(answer):
+@judged(
+    "5.7",
+    "One step, or a hundred",
+    "ten minutes",
+    rates,
+    "For one step: L(x - eta g) is a parabola in eta.",
+    "For many: |1 - eta a_i| is largest at one of the two ends of the a_i. Make these equal.",
+)
+def _rates(answer):
     for a, x in (([1.0, 100.0], [1.0, 1.0]), ([1.0, 3.0, 10.0], [5.0, 0.1, 0.1])):
         a, x = np.array(a), np.array(x)
         got, wanted = ask(answer, a, x), rates(a, x)
@@ -175,38 +227,3 @@ def judge_rates(answer):
     return (
         "One step's best is half of the better rate first, and then four times it: short-sighted."
     )
-
-
-EXERCISES = (
-    Exercise(
-        "5.1", "Two hundred weights, one number", "a line", collapsed, judge_collapsed,
-        ("g goes through the first matrix, then the second: W2 @ (W1 @ g).",
-         "The matrix nearest to G stands on the left."),
-    ),
-    Exercise(
-        "5.2", "A gain that keeps its sign", "ten minutes", log_gain_slope, judge_log_gain_slope,
-        ("Section 1 has dL/dc. What is dc/da?",),
-    ),
-    Exercise(
-        "5.3", "Why FCGrad's gain is so fast", "ten minutes", first_move, judge_first_move,
-        ("dc/du_k = v_k: u_k moves by delta sign(v_k), if c is to grow.",
-         "(u + du)(v + dv) - u v = u dv + v du + du dv"),
-    ),
-    Exercise(
-        "5.4", "The gate", "a line", gate_gain, judge_gate_gain,
-        ("silu(z) = z s(z), with s the logistic function. What is s(0)?",),
-    ),
-    Exercise(
-        "5.5", "Scaled histories", "a line", changed, judge_changed,
-        ("What is 0 divided by a size, and what becomes of 0.001 beside others of 0.001?",),
-    ),
-    Exercise(
-        "5.6", "Where a gain stops", "a line", resting_gain, judge_resting_gain,
-        ("dL/dc = 0 at the end of the step: where is the gradient 0?",),
-    ),
-    Exercise(
-        "5.7", "One step, or a hundred", "ten minutes", rates, judge_rates,
-        ("For one step: L(x - eta g) is a parabola in eta.",
-         "For many: |1 - eta a_i| is largest at one of the two ends of the a_i. Make these equal."),
-    ),
-)  # fmt: skip

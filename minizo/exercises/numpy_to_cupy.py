@@ -5,7 +5,7 @@ from unittest import mock
 import numpy as np
 
 from .. import backend
-from .exercise import Exercise
+from .exercise import judged
 from .judging import ask, need, same
 
 
@@ -18,7 +18,15 @@ def wider():
     return 1.0, 100.0
 
 
-def judge_wider(answer):
+@judged(
+    "9.1",
+    "A wider network",
+    "a line",
+    wider,
+    "Count the operations of both. Does any of them know how wide its arrays are?",
+    "784 * 1000 + 1000 * 10 against 784 * 10 + 10 * 10.",
+)
+def _wider(answer):
     need(np.size(answer) == 2, "two numbers are asked for: operations, then multiply-accumulates")
     operations, macs = answer
     need(
@@ -41,7 +49,14 @@ def least_time(operations, launch, macs, speed, traffic, bandwidth):
     return max(operations * launch, macs / speed, traffic / bandwidth)
 
 
-def judge_least_time(answer):
+@judged(
+    "9.2",
+    "A floor for a card",
+    "a line",
+    least_time,
+    "Three things go on at the same time. When is the last of them done?",
+)
+def _least_time(answer):
     for case in (
         (200, 5e-6, 2e6, 1e13, 1e6, 1e12),
         (200, 5e-6, 1e12, 1e13, 1e6, 1e12),
@@ -68,7 +83,14 @@ def rows_to_fill(operations, launch, macs, speed):
     return operations * launch * speed / macs
 
 
-def judge_rows_to_fill(answer):
+@judged(
+    "9.3",
+    "How many rows fill a card?",
+    "a line",
+    rows_to_fill,
+    "S rows take as many operations as one, and S times the multiply-accumulates.",
+)
+def _rows_to_fill(answer):
     for case in ((160, 5e-6, 2.4e6, 1e13), (1000, 1e-5, 1e9, 2e12)):
         got, wanted = ask(answer, *case), rows_to_fill(*case)
         need(
@@ -87,7 +109,15 @@ def unit_rows(g, xp):
     return g / xp.where(norm > 0.0, norm, xp.ones_like(norm))
 
 
-def judge_unit_rows(answer):
+@judged(
+    "9.4",
+    "Without a look",
+    "ten minutes",
+    unit_rows,
+    "`careful` of section 2 does it for one row: what has to change are axis and keepdims.",
+    "where(norm > 0, norm, 1): an array decides for each row, and nobody looks.",
+)
+def _unit_rows(answer):
     g = np.random.default_rng(91).standard_normal((4, 6))
     g[2] = 0.0
     wanted = unit_rows(g, np)
@@ -127,7 +157,14 @@ def least_normal():
     return 2.0**-126
 
 
-def judge_least_normal(answer):
+@judged(
+    "9.5",
+    "What is flushed",
+    "a line",
+    least_normal,
+    "A float32 has 8 bits for its exponent. The cell on subnormals asks np.finfo for it.",
+)
+def _least_normal(answer):
     need(answer > 2.0**-140, "this is a subnormal number, with few digits left: it is flushed")
     need(not np.isclose(answer, 2.0**-23), "this is the distance of 1 from its neighbour, `eps`")
     same("the number", answer, 2.0**-126, 1e-3)
@@ -145,7 +182,14 @@ def adam_bytes(d, itemsize):
     return 7 * d * itemsize
 
 
-def judge_adam_bytes(answer):
+@judged(
+    "9.6",
+    "Adam as one kernel",
+    "a line",
+    adam_bytes,
+    "Which arrays go in, and which come out? m, v and theta do both.",
+)
+def _adam_bytes(answer):
     for d, itemsize in ((7960, 4), (10**6, 8)):
         got = ask(answer, d, itemsize)
         for count, why in (
@@ -174,7 +218,15 @@ def compensated(x):
     return total
 
 
-def judge_compensated(answer):
+@judged(
+    "9.7",
+    "A sum in any order",
+    "ten minutes",
+    compensated,
+    "new = total + number is rounded; (new - total) - number is what was added too much.",
+    "Subtract it from the next number before that is added.",
+)
+def _compensated(answer):
     random = np.random.default_rng(92)
     for n in (2000, 5000):
         x = random.uniform(0, 1, n).astype(np.float32)
@@ -194,38 +246,3 @@ def judge_compensated(answer):
                 "rounded away is lost",
             )
     return "So two orders could agree in float32, too, at four operations for one."
-
-
-EXERCISES = (
-    Exercise(
-        "9.1", "A wider network", "a line", wider, judge_wider,
-        ("Count the operations of both. Does any of them know how wide its arrays are?",
-         "784 * 1000 + 1000 * 10 against 784 * 10 + 10 * 10."),
-    ),
-    Exercise(
-        "9.2", "A floor for a card", "a line", least_time, judge_least_time,
-        ("Three things go on at the same time. When is the last of them done?",),
-    ),
-    Exercise(
-        "9.3", "How many rows fill a card?", "a line", rows_to_fill, judge_rows_to_fill,
-        ("S rows take as many operations as one, and S times the multiply-accumulates.",),
-    ),
-    Exercise(
-        "9.4", "Without a look", "ten minutes", unit_rows, judge_unit_rows,
-        ("`careful` of section 2 does it for one row: what has to change are axis and keepdims.",
-         "where(norm > 0, norm, 1): an array decides for each row, and nobody looks."),
-    ),
-    Exercise(
-        "9.5", "What is flushed", "a line", least_normal, judge_least_normal,
-        ("A float32 has 8 bits for its exponent. The cell on subnormals asks np.finfo for it.",),
-    ),
-    Exercise(
-        "9.6", "Adam as one kernel", "a line", adam_bytes, judge_adam_bytes,
-        ("Which arrays go in, and which come out? m, v and theta do both.",),
-    ),
-    Exercise(
-        "9.7", "A sum in any order", "ten minutes", compensated, judge_compensated,
-        ("new = total + number is rounded; (new - total) - number is what was added too much.",
-         "Subtract it from the next number before that is added."),
-    ),
-)  # fmt: skip

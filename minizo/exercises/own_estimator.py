@@ -10,7 +10,7 @@ from ..norms import unit
 from ..quantizers import MidRise
 from ..testing import CheckFailed, check_estimator
 from ..testing.problems import Problem, problem, rows
-from .exercise import Exercise
+from .exercise import judged
 from .judging import Unwritten, Wrong, ask, need, same
 
 FAR = 2.0  # a look so far ahead that the loss is not always lower there
@@ -24,7 +24,14 @@ def paired_error(ours, theirs):
     return np.std(ours - theirs, ddof=1) / np.sqrt(len(ours))
 
 
-def judge_paired_error(answer):
+@judged(
+    "10.1",
+    "The error of a paired difference",
+    "a line",
+    paired_error,
+    "Subtract first. The spread of n numbers, and that of their mean, differ by sqrt(n).",
+)
+def _paired_error(answer):
     random = np.random.default_rng(101)
     for n in (12, 5):
         theirs = 0.55 + 0.05 * random.standard_normal(n)
@@ -57,7 +64,15 @@ def wrong_sign(mean, sd, n):
     return 0.5 * math.erfc(abs(mean) * math.sqrt(n / 2) / sd)
 
 
-def judge_wrong_sign(answer):
+@judged(
+    "10.2",
+    "Three seeds may lie",
+    "a line",
+    wrong_sign,
+    "The mean of n seeds has the standard deviation sd / sqrt(n).",
+    "P(Z < -x) = erfc(x / sqrt(2)) / 2, and math.erfc is there.",
+)
+def _wrong_sign(answer):
     for mean, sd, n in ((0.05, 0.06, 3), (-0.05, 0.06, 12), (0.01, 0.1, 5)):
         got, wanted = ask(answer, mean, sd, n), wrong_sign(mean, sd, n)
         what = f"the probability for a mean of {mean}, sd {sd} and {n} seeds"
@@ -80,7 +95,15 @@ def seeds_needed(effect, sd):
     return math.ceil(((1.960 + 0.842) * sd / effect) ** 2)
 
 
-def judge_seeds_needed(answer):
+@judged(
+    "10.3",
+    "How many seeds?",
+    "ten minutes",
+    seeds_needed,
+    "The interval leaves out 0 if the mean is more than 1.960 standard errors from it.",
+    "effect = (1.960 + 0.842) sd / sqrt(n)",
+)
+def _seeds_needed(answer):
     for effect, sd in ((0.05, 0.06), (0.02, 0.06), (0.01, 0.1)):
         got, wanted = ask(answer, effect, sd), seeds_needed(effect, sd)
         what = f"the number of seeds for an effect of {effect} and sd {sd}"
@@ -102,7 +125,15 @@ def luck(k, sd, seeds):
     return np.max(draws, axis=1).mean() * sd / np.sqrt(seeds)
 
 
-def judge_luck(answer):
+@judged(
+    "10.4",
+    "The luckiest of many",
+    "ten minutes",
+    luck,
+    "Draw (100_000, k) normal numbers: each row is one tuning.",
+    "The mean of the rows' extremes, in units of sd / sqrt(seeds).",
+)
+def _luck(answer):
     # E max of k standard normal numbers
     for k, most in ((2, 0.5642), (6, 1.2672), (18, 1.8200)):
         got, wanted = float(ask(answer, k, 0.06, 3)), most * 0.06 / math.sqrt(3)
@@ -126,7 +157,14 @@ def steps_within(network, forwards, backwards, steps):
     return steps * (network.macs + network.backward_macs) // own
 
 
-def judge_steps_within(answer):
+@judged(
+    "10.5",
+    "Equal compute",
+    "a line",
+    steps_within,
+    "Compute of 200 steps of the STE, divided by that of one step of the rule.",
+)
+def _steps_within(answer):
     for network in (mlp(784, 10, 10), mlp(20, 50, 3)):
         for forwards, backwards in ((2, 2), (20, 0), (21, 1)):
             got = ask(answer, network, forwards, backwards, 200)
@@ -165,7 +203,15 @@ class AheadMomentum(STE):
         return Estimate(ahead, loss, forwards=2, backwards=2, statistics=seen), m
 
 
-def judge_ahead_momentum(answer):
+@judged(
+    "10.6",
+    "A rule with a memory",
+    "ten minutes",
+    AheadMomentum,
+    "Begin with AheadSTE of section 1; its init returns (), and yours an array like theta.",
+    "The state that comes in is m before this step; unit(m) is m / ||m||, row by row.",
+)
+def _ahead_momentum(answer):
     objective, thetas, batches = walk()
     grads = estimates(answer, objective, thetas, batches)
     wanted = estimates(AheadMomentum, objective, thetas, batches)
@@ -201,7 +247,16 @@ class AheadIfLower(STE):
         return Estimate(grad, loss, forwards=2, backwards=2, statistics=seen), state
 
 
-def judge_ahead_if_lower(answer):
+@judged(
+    "10.7",
+    "Look before you leap",
+    "an hour",
+    AheadIfLower,
+    "objective.ste_gradient returns the loss as well as the gradient.",
+    "Choose with np.where, as several rows are asked at once: (loss_ahead < loss)[..., None].",
+    "Both evaluations take place whatever is chosen: what do they cost?",
+)
+def _ahead_if_lower(answer):
     written(answer)
     objective, thetas, batches = walk(12)
 
@@ -284,41 +339,3 @@ def contract(answer):
     except CheckFailed as error:
         first = next(line for line in str(error).splitlines() if line.strip())
         raise Wrong(f"G is right, and check_estimator says: {first.strip().rstrip('.')}") from None
-
-
-EXERCISES = (
-    Exercise(
-        "10.1", "The error of a paired difference", "a line", paired_error, judge_paired_error,
-        ("Subtract first. The spread of n numbers, and that of their mean, differ by sqrt(n).",),
-    ),
-    Exercise(
-        "10.2", "Three seeds may lie", "a line", wrong_sign, judge_wrong_sign,
-        ("The mean of n seeds has the standard deviation sd / sqrt(n).",
-         "P(Z < -x) = erfc(x / sqrt(2)) / 2, and math.erfc is there."),
-    ),
-    Exercise(
-        "10.3", "How many seeds?", "ten minutes", seeds_needed, judge_seeds_needed,
-        ("The interval leaves out 0 if the mean is more than 1.960 standard errors from it.",
-         "effect = (1.960 + 0.842) sd / sqrt(n)"),
-    ),
-    Exercise(
-        "10.4", "The luckiest of many", "ten minutes", luck, judge_luck,
-        ("Draw (100_000, k) normal numbers: each row is one tuning.",
-         "The mean of the rows' extremes, in units of sd / sqrt(seeds)."),
-    ),
-    Exercise(
-        "10.5", "Equal compute", "a line", steps_within, judge_steps_within,
-        ("Compute of 200 steps of the STE, divided by that of one step of the rule.",),
-    ),
-    Exercise(
-        "10.6", "A rule with a memory", "ten minutes", AheadMomentum, judge_ahead_momentum,
-        ("Begin with AheadSTE of section 1; its init returns (), and yours an array like theta.",
-         "The state that comes in is m before this step; unit(m) is m / ||m||, row by row."),
-    ),
-    Exercise(
-        "10.7", "Look before you leap", "an hour", AheadIfLower, judge_ahead_if_lower,
-        ("objective.ste_gradient returns the loss as well as the gradient.",
-         "Choose with np.where, as several rows are asked at once: (loss_ahead < loss)[..., None].",
-         "Both evaluations take place whatever is chosen: what do they cost?"),
-    ),
-)  # fmt: skip

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from .exercise import Exercise
+from .exercise import judged
 from .judging import ask, need, same
 
 
@@ -17,7 +17,14 @@ def exact_factor():
     return 1024
 
 
-def judge_exact_factor(answer):
+@judged(
+    "6.1",
+    "To the last bit",
+    "a line",
+    exact_factor,
+    "A float is a sign, an exponent of two and 52 binary digits. Which products are exact?",
+)
+def _exact_factor(answer):
     need(
         answer != 1000, "1,000 = 8 * 125, and a product with 125 has more digits than fit: rounded"
     )
@@ -42,7 +49,15 @@ def agreement(gradient, theta0, rate, clip, steps):
     return agree / steps
 
 
-def judge_agreement(answer):
+@judged(
+    "6.2",
+    "What a clip throws away",
+    "ten minutes",
+    agreement,
+    "<G, w> + |w - theta_0|^2 / 2 is a constant plus <G - theta_0, w>, as w_i^2 = 1.",
+    "So its minimiser is sign(theta_0 - G): keep G beside theta.",
+)
+def _agreement(answer):
     random = np.random.default_rng(61)
     m, b, theta0 = random.normal(size=(6, 6)), random.normal(size=6), random.uniform(-1, 1, 6)
     noise, seen = random.normal(size=(300, 6)), []
@@ -75,7 +90,15 @@ def prox_three(x, lam):
     return x - np.clip(x - q, -lam, lam)
 
 
-def judge_prox_three(answer):
+@judged(
+    "6.3",
+    "Three levels",
+    "ten minutes",
+    prox_three,
+    "The nearest level is x rounded, but none is beyond 1.",
+    "Move from x towards it by lam, or by the whole distance if that is less: np.clip.",
+)
+def _prox_three(answer):
     levels = np.array([-1.0, 0.0, 1.0])
     x = np.append(np.linspace(-1.93, 1.97, 40), [-0.51, 0.49])
     nearest = levels[np.argmin(np.abs(x[:, None] - levels), axis=1)]
@@ -102,7 +125,15 @@ def l2_steps(distance, lam, tolerance):
     return math.ceil(math.log(distance / tolerance) / math.log(1 + lam))
 
 
-def judge_l2_steps(answer):
+@judged(
+    "6.4",
+    "How long does L2 take?",
+    "a line",
+    l2_steps,
+    "(x + lam q) / (1 + lam) - q = (x - q) / (1 + lam)",
+    "distance / (1 + lam)^k <= tolerance: take logarithms, and round upwards.",
+)
+def _l2_steps(answer):
     for case in ((0.75, 0.125, 1e-3), (0.5, 1.0, 1e-6), (0.9, 0.01, 0.1)):
         distance, lam, tolerance = case
         got, wanted = ask(answer, *case), l2_steps(*case)
@@ -124,7 +155,15 @@ def orbit(lam, eta, a):
     return 2 * lam / (2 - eta * a)
 
 
-def judge_orbit(answer):
+@judged(
+    "6.5",
+    "Another orbit",
+    "ten minutes",
+    orbit,
+    "phi - eta a theta = -phi, with theta = prox(phi).",
+    "For phi > 0 the operator goes up: theta = phi + lam. Two equations, two unknowns.",
+)
+def _orbit(answer):
     same("|theta| for a = 1", ask(answer, 0.5, 0.4, 1.0), 0.625)
     for lam, eta, a in ((0.5, 0.4, 2.0), (0.2, 0.1, 3.0)):
         got, wanted = ask(answer, lam, eta, a), orbit(lam, eta, a)
@@ -144,7 +183,15 @@ def no_flip_helps(A, b, s):
     return bool(np.all(s * (A @ s + b) <= np.diag(A)))
 
 
-def judge_no_flip_helps(answer):
+@judged(
+    "6.6",
+    "One flip",
+    "ten minutes",
+    no_flip_helps,
+    "Write L(s - 2 s_i e_i) - L(s) down. A quadratic has a first and a second difference.",
+    "It is -2 s_i (A s + b)_i + 2 A_ii.",
+)
+def _no_flip_helps(answer):
     random = np.random.default_rng(62)
     counts = {"own": 0, "fixed": 0, "right": 0}
     wrong = 0
@@ -179,7 +226,14 @@ def strength_for(pull, rate, steps):
     return pull / (rate * steps * (steps - 1) / 2)
 
 
-def judge_strength_for(answer):
+@judged(
+    "6.7",
+    "How strong is a pull?",
+    "a line",
+    strength_for,
+    "0 + 1 + ... + (steps - 1) = steps (steps - 1) / 2",
+)
+def _strength_for(answer):
     for pull, rate, steps in ((10.0, 0.01, 500), (3.0, 0.1, 5)):
         got, wanted = ask(answer, pull, rate, steps), strength_for(pull, rate, steps)
         need(
@@ -203,7 +257,15 @@ def culprit():
     return "laziness"
 
 
-def judge_culprit(answer):
+@judged(
+    "6.8",
+    "Lazy or hard?",
+    "an hour",
+    culprit,
+    "Put it into `rules`, next to the others, and run the three cells of section 5 again.",
+    "ProxQuant begins each step where the operator has led. Where does the lazy rule begin?",
+)
+def _culprit(answer):
     need(str(answer) in ("laziness", "hardness"), f"{answer!r} is neither laziness nor hardness")
     need(
         answer == "laziness",
@@ -211,45 +273,3 @@ def judge_culprit(answer):
         "how many of its signs flip in the last steps",
     )
     return "It moves a weight by 0.1 at most, and 3 to 4 signs in 1,000 flip in every step."
-
-
-EXERCISES = (
-    Exercise(
-        "6.1", "To the last bit", "a line", exact_factor, judge_exact_factor,
-        ("A float is a sign, an exponent of two and 52 binary digits. Which products are exact?",),
-    ),
-    Exercise(
-        "6.2", "What a clip throws away", "ten minutes", agreement, judge_agreement,
-        ("<G, w> + |w - theta_0|^2 / 2 is a constant plus <G - theta_0, w>, as w_i^2 = 1.",
-         "So its minimiser is sign(theta_0 - G): keep G beside theta."),
-    ),
-    Exercise(
-        "6.3", "Three levels", "ten minutes", prox_three, judge_prox_three,
-        ("The nearest level is x rounded, but none is beyond 1.",
-         "Move from x towards it by lam, or by the whole distance if that is less: np.clip."),
-    ),
-    Exercise(
-        "6.4", "How long does L2 take?", "a line", l2_steps, judge_l2_steps,
-        ("(x + lam q) / (1 + lam) - q = (x - q) / (1 + lam)",
-         "distance / (1 + lam)^k <= tolerance: take logarithms, and round upwards."),
-    ),
-    Exercise(
-        "6.5", "Another orbit", "ten minutes", orbit, judge_orbit,
-        ("phi - eta a theta = -phi, with theta = prox(phi).",
-         "For phi > 0 the operator goes up: theta = phi + lam. Two equations, two unknowns."),
-    ),
-    Exercise(
-        "6.6", "One flip", "ten minutes", no_flip_helps, judge_no_flip_helps,
-        ("Write L(s - 2 s_i e_i) - L(s) down. A quadratic has a first and a second difference.",
-         "It is -2 s_i (A s + b)_i + 2 A_ii."),
-    ),
-    Exercise(
-        "6.7", "How strong is a pull?", "a line", strength_for, judge_strength_for,
-        ("0 + 1 + ... + (steps - 1) = steps (steps - 1) / 2",),
-    ),
-    Exercise(
-        "6.8", "Lazy or hard?", "an hour", culprit, judge_culprit,
-        ("Put it into `rules`, next to the others, and run the three cells of section 5 again.",
-         "ProxQuant begins each step where the operator has led. Where does the lazy rule begin?"),
-    ),
-)  # fmt: skip

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .exercise import Exercise
+from .exercise import judged
 from .judging import ask, is_pair, need, same
 
 
@@ -11,7 +11,15 @@ def best_scale(x):
     return np.mean(np.abs(x))
 
 
-def judge_best_scale(answer):
+@judged(
+    "3.1",
+    "The nearest binary filter",
+    "a line",
+    best_scale,
+    "Write sum (x_i - a sign(x_i))^2 as a parabola in a.",
+    "x_i sign(x_i) is |x_i|, and sign(x_i)^2 is 1.",
+)
+def _best_scale(answer):
     random = np.random.default_rng(31)
     for x in (random.standard_normal(50), 0.1 * random.standard_normal(7) + 0.05):
         a = ask(answer, x)
@@ -33,7 +41,14 @@ def gain_of_dorefa():
     return 1 / 0.25
 
 
-def judge_gain_of_dorefa(answer):
+@judged(
+    "3.2",
+    "The gain of a calibration",
+    "a line",
+    gain_of_dorefa,
+    "c(x) = (1 - tanh(x)^2) / max|tanh|. What is the integral of 1 - tanh(x)^2?",
+)
+def _gain_of_dorefa(answer):
     need(answer != 8, "8 is the area; the smoothing of a sign has the area 2 already")
     same("the gain", answer, 4, 1e-3)
     return "While weights are small, DoReFa is an STE whose learning rate is four times as large."
@@ -48,7 +63,16 @@ def blurred_sign(x):
     return near * (2 - np.abs(near))
 
 
-def judge_blurred_sign(answer):
+@judged(
+    "3.3",
+    "A step, blurred",
+    "ten minutes",
+    blurred_sign,
+    "E sign(x + u) = 1 - 2 P(u < -x) = 2 P(u < x) - 1.",
+    "For 0 <= x <= 1, P(u < x) is 1/2 and the integral of 1 - u from 0 to x.",
+    "That is 1/2 + x - x^2/2. And below 0 everything has the other sign.",
+)
+def _blurred_sign(answer):
     x = np.array([-3.0, -1.0, -0.5, -0.1, 0.0, 0.2, 0.7, 1.0, 1.5])
     got = ask(answer, x)
     need(
@@ -74,7 +98,15 @@ def spread(x, slope):
     return np.sqrt(np.sum(density * (x - mean) ** 2))
 
 
-def judge_spread(answer):
+@judged(
+    "3.4",
+    "How much noise?",
+    "ten minutes",
+    spread,
+    "Make a density of the slope: it sums to 1.",
+    "The noise may have a mean of its own, which is not part of its spread.",
+)
+def _spread(answer):
     x = np.linspace(-3, 3, 1201)
     for slope, gain in ((1.0 * (np.abs(x) <= 1), 1), (2 * np.maximum(1 - np.abs(x), 0), 5)):
         slope = gain * slope
@@ -98,7 +130,15 @@ def exact_backward(x, dw, slope):
     return np.mean(np.abs(x)) * dw * slope + np.sign(x) * np.mean(dw * np.sign(x))
 
 
-def judge_exact_backward(answer):
+@judged(
+    "3.5",
+    "The exact rule",
+    "ten minutes",
+    exact_backward,
+    "w_i = a s_i is a product: its derivative by x_j has two terms.",
+    "da/dx_j = sign(x_j)/n, and a stands in every w_i: sum over i.",
+)
+def _exact_backward(answer):
     random = np.random.default_rng(32)
     x, dw = random.standard_normal((2, 12))
     a, s, slope = np.mean(np.abs(x)), np.sign(x), (np.abs(x) <= 1).astype(float)
@@ -128,7 +168,16 @@ def standardised_backward(x, dy):
     return (dy - np.mean(dy, axis=1, keepdims=True) - y * along) / deviation
 
 
-def judge_standardised_backward(answer):
+@judged(
+    "3.6",
+    "Through mean and deviation",
+    "an hour",
+    standardised_backward,
+    "Two directions of x do not change y. Which? Along them dL/dx must vanish.",
+    "With m and d for mean and deviation: dm/dx_j = 1/n and dd/dx_j = y_j/n.",
+    "dy_i/dx_j = ([i = j] - 1/n - y_i y_j/n) / d. Now sum dy_i times this over i.",
+)
+def _standardised_backward(answer):
     random = np.random.default_rng(33)
     x, dy = random.standard_normal((2, 3, 20))
     x = 0.3 * x + 1
@@ -159,7 +208,15 @@ def bop_step(w, m, gradient, gamma, threshold):
     return np.where(w * m > threshold, -w, w), m
 
 
-def judge_bop_step(answer):
+@judged(
+    "3.7",
+    "Weights without latent weights",
+    "ten minutes",
+    bop_step,
+    "w * m is positive where m has the sign of w.",
+    "Where w m is above the threshold, -w, elsewhere w: np.where.",
+)
+def _bop_step(answer):
     random = np.random.default_rng(34)
     m, gradient = 0.02 * random.standard_normal(40), random.standard_normal(40)
     w = np.where(random.random(40) < 0.5, 1.0, -1.0)
@@ -188,7 +245,15 @@ def thirty():
     return np.cosh(3 / 30) ** 2
 
 
-def judge_thirty(answer):
+@judged(
+    "3.8",
+    "A very wide tanh",
+    "a line",
+    thirty,
+    "The smallest weights are at the top of the bell.",
+    "1/cosh^2(0) is 1.",
+)
+def _thirty(answer):
     need(abs(answer - np.cosh(0.1)) > 1e-4, "this is cosh; the slope has its square")
     need(abs(answer - np.cosh(3) ** 2) > 1, "this is the factor for a = mean|x|")
     same("the factor", answer, thirty(), 1e-3)
@@ -196,48 +261,3 @@ def judge_thirty(answer):
         "1.01: with noise that wide the tanh is an identity, and batch normalisation takes the "
         "levels' size away. The network does not notice."
     )
-
-
-EXERCISES = (
-    Exercise(
-        "3.1", "The nearest binary filter", "a line", best_scale, judge_best_scale,
-        ("Write sum (x_i - a sign(x_i))^2 as a parabola in a.",
-         "x_i sign(x_i) is |x_i|, and sign(x_i)^2 is 1."),
-    ),
-    Exercise(
-        "3.2", "The gain of a calibration", "a line", gain_of_dorefa, judge_gain_of_dorefa,
-        ("c(x) = (1 - tanh(x)^2) / max|tanh|. What is the integral of 1 - tanh(x)^2?",),
-    ),
-    Exercise(
-        "3.3", "A step, blurred", "ten minutes", blurred_sign, judge_blurred_sign,
-        ("E sign(x + u) = 1 - 2 P(u < -x) = 2 P(u < x) - 1.",
-         "For 0 <= x <= 1, P(u < x) is 1/2 and the integral of 1 - u from 0 to x.",
-         "That is 1/2 + x - x^2/2. And below 0 everything has the other sign."),
-    ),
-    Exercise(
-        "3.4", "How much noise?", "ten minutes", spread, judge_spread,
-        ("Make a density of the slope: it sums to 1.",
-         "The noise may have a mean of its own, which is not part of its spread."),
-    ),
-    Exercise(
-        "3.5", "The exact rule", "ten minutes", exact_backward, judge_exact_backward,
-        ("w_i = a s_i is a product: its derivative by x_j has two terms.",
-         "da/dx_j = sign(x_j)/n, and a stands in every w_i: sum over i."),
-    ),
-    Exercise(
-        "3.6", "Through mean and deviation", "an hour", standardised_backward,
-        judge_standardised_backward,
-        ("Two directions of x do not change y. Which? Along them dL/dx must vanish.",
-         "With m and d for mean and deviation: dm/dx_j = 1/n and dd/dx_j = y_j/n.",
-         "dy_i/dx_j = ([i = j] - 1/n - y_i y_j/n) / d. Now sum dy_i times this over i."),
-    ),
-    Exercise(
-        "3.7", "Weights without latent weights", "ten minutes", bop_step, judge_bop_step,
-        ("w * m is positive where m has the sign of w.",
-         "Where w m is above the threshold, -w, elsewhere w: np.where."),
-    ),
-    Exercise(
-        "3.8", "A very wide tanh", "a line", thirty, judge_thirty,
-        ("The smallest weights are at the top of the bell.", "1/cosh^2(0) is 1."),
-    ),
-)  # fmt: skip

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..laws import LAWS
 from ..rng import at
-from .exercise import Exercise
+from .exercise import judged
 from .judging import ask, moments, need, same
 
 
@@ -24,7 +24,15 @@ def cubic_mean(x, eps, kurtosis):
     return 3 * x**2 + kurtosis * eps**2
 
 
-def judge_cubic_mean(answer):
+@judged(
+    "8.1",
+    "The smallest loss that tells",
+    "a line",
+    cubic_mean,
+    "(x + h)^3 - (x - h)^3 = 6 x^2 h + 2 h^3, here with h = eps u.",
+    "E u^2 = 1, and E u^4 is the kurtosis.",
+)
+def _cubic_mean(answer):
     x = np.array([-1.0, 0.0, 0.3, 2.0])
     for eps, kurtosis in ((0.5, 1.8), (0.5, 1.0), (2.0, 6.0)):
         got = ask(answer, x, eps, kurtosis)
@@ -48,7 +56,16 @@ def triangular_q(z):
     return (sqrt(6) - sqrt(6) * a**2 / 2 + a**3 / 3) / 6
 
 
-def judge_triangular_q(answer):
+@judged(
+    "8.2",
+    "A zero-bias density by hand",
+    "ten minutes",
+    triangular_q,
+    "q is even: integrate s p(s) from a = |z| to sqrt(6).",
+    "The integral of s (sqrt(6) - s) / 6 is (sqrt(6) s^2 / 2 - s^3 / 3) / 6.",
+    "Beyond sqrt(6) q is 0: let a be at most sqrt(6).",
+)
+def _triangular_q(answer):
     law = LAWS["triangular"]
     z = np.array([0.0, 0.5, -0.5, 1.5, -2.0, 2.4])
     got = ask(answer, z)
@@ -68,7 +85,15 @@ def equal_blur(eps, kurtosis):
     return eps * sqrt(3 / kurtosis)
 
 
-def judge_equal_blur(answer):
+@judged(
+    "8.3",
+    "Which law blurs least?",
+    "a line",
+    equal_blur,
+    "The variance of q is kurtosis / 3.",
+    "So eps z has the variance eps^2 kurtosis / 3, and for the Gaussian eps^2.",
+)
+def _equal_blur(answer):
     for kurtosis in (3.0, 1.0, 6.0):
         got = ask(answer, 0.7, kurtosis)
         need(
@@ -92,7 +117,15 @@ def ends(L, x, eps):
     return (L(x + end) - L(x - end)) / (2 * end)
 
 
-def judge_ends(answer):
+@judged(
+    "8.4",
+    "Two values and no noise",
+    "a line",
+    ends,
+    "E L(x + eps u) is an integral of L over an interval. What is its derivative in x?",
+    "The interval is x - sqrt(3) eps to x + sqrt(3) eps.",
+)
+def _ends(answer):
     x = np.array([-1.2, -0.5, 0.1, 0.9, 2.0])
     for loss in (np.sin, np.exp, np.sign):
         got = ask(answer, loss, x, 0.7)
@@ -112,7 +145,15 @@ def law_of_erf():
     return "gaussian"
 
 
-def judge_law_of_erf(answer):
+@judged(
+    "8.5",
+    "The law of an erf",
+    "a line",
+    law_of_erf,
+    "The slope is sqrt(2 / pi) exp(-x^2 / 2), and half of it is to be q.",
+    "p(z) = -q'(z) / z.",
+)
+def _law_of_erf(answer):
     name = str(answer).lower()
     need(
         name in LAWS or name == "none",
@@ -146,7 +187,16 @@ def sine_noise(w):
     return inside * epsbar**2 * pi**2 / 8 * np.sin(pi * np.abs(w) / 2) / np.abs(w)
 
 
-def judge_sine_noise(answer):
+@judged(
+    "8.6",
+    "Noise for a sine",
+    "ten minutes",
+    sine_noise,
+    "s'(w) is, up to a factor, -sin(pi w / 2) for |w| < 1.",
+    "The density is c sin(pi |w| / 2) / |w| for |w| < 1. Integrate numerically to find c.",
+    "c = 0.365",
+)
+def _sine_noise(answer):
     w = np.array([-0.95, -0.5, -0.1, 0.01, 0.3, 0.7, 0.99])
     a, factor = np.abs(w), EPSBAR_SINE**2 * pi**2 / 8
     got = np.asarray(ask(answer, w))
@@ -175,7 +225,15 @@ def in_ball(normal, uniform):
     return radius[:, None] * normal / np.linalg.norm(normal, axis=1, keepdims=True)
 
 
-def judge_in_ball(answer):
+@judged(
+    "8.7",
+    "The sphere and the ball",
+    "ten minutes",
+    in_ball,
+    "A normal vector divided by its length is a uniform direction.",
+    "The ball of r times the radius holds r^d of the volume. So how is |z| distributed?",
+)
+def _in_ball(answer):
     for d in (2, 5):
         stream = at(8, "test", d)
         normal = stream.normal(np.empty((40_000, d)))
@@ -219,7 +277,15 @@ def bias_of_ste(L, dL, value, slope):
     return slope * (up * dL(1.0) + down * dL(-1.0) - (L(1.0) - L(-1.0)) / 2)
 
 
-def judge_bias_of_ste(answer):
+@judged(
+    "8.8",
+    "Two tangents and a chord",
+    "ten minutes",
+    bias_of_ste,
+    "sign(x + eps u) is 1 with the probability (1 + value) / 2.",
+    "E L(sign(x + eps u)) is a straight line in value: what is its slope in x?",
+)
+def _bias_of_ste(answer):
     value, slope = np.array([-0.9, -0.2, 0.0, 0.5]), np.array([0.3, 1.2, 1.5, 0.8])
 
     def cubic(w):
@@ -249,49 +315,3 @@ def judge_bias_of_ste(answer):
     linear = ask(answer, lambda w: 3 * w, lambda w: 3.0, value, slope)
     need(_near(linear, np.zeros(4)), "the bias for a linear loss is not 0")
     return "Two tangents against the chord: for a linear loss they agree, and for no other kind."
-
-
-EXERCISES = (
-    Exercise(
-        "8.1", "The smallest loss that tells", "a line", cubic_mean, judge_cubic_mean,
-        ("(x + h)^3 - (x - h)^3 = 6 x^2 h + 2 h^3, here with h = eps u.",
-         "E u^2 = 1, and E u^4 is the kurtosis."),
-    ),
-    Exercise(
-        "8.2", "A zero-bias density by hand", "ten minutes", triangular_q, judge_triangular_q,
-        ("q is even: integrate s p(s) from a = |z| to sqrt(6).",
-         "The integral of s (sqrt(6) - s) / 6 is (sqrt(6) s^2 / 2 - s^3 / 3) / 6.",
-         "Beyond sqrt(6) q is 0: let a be at most sqrt(6)."),
-    ),
-    Exercise(
-        "8.3", "Which law blurs least?", "a line", equal_blur, judge_equal_blur,
-        ("The variance of q is kurtosis / 3.",
-         "So eps z has the variance eps^2 kurtosis / 3, and for the Gaussian eps^2."),
-    ),
-    Exercise(
-        "8.4", "Two values and no noise", "a line", ends, judge_ends,
-        ("E L(x + eps u) is an integral of L over an interval. What is its derivative in x?",
-         "The interval is x - sqrt(3) eps to x + sqrt(3) eps."),
-    ),
-    Exercise(
-        "8.5", "The law of an erf", "a line", law_of_erf, judge_law_of_erf,
-        ("The slope is sqrt(2 / pi) exp(-x^2 / 2), and half of it is to be q.",
-         "p(z) = -q'(z) / z."),
-    ),
-    Exercise(
-        "8.6", "Noise for a sine", "ten minutes", sine_noise, judge_sine_noise,
-        ("s'(w) is, up to a factor, -sin(pi w / 2) for |w| < 1.",
-         "The density is c sin(pi |w| / 2) / |w| for |w| < 1. Integrate numerically to find c.",
-         "c = 0.365"),
-    ),
-    Exercise(
-        "8.7", "The sphere and the ball", "ten minutes", in_ball, judge_in_ball,
-        ("A normal vector divided by its length is a uniform direction.",
-         "The ball of r times the radius holds r^d of the volume. So how is |z| distributed?"),
-    ),
-    Exercise(
-        "8.8", "Two tangents and a chord", "ten minutes", bias_of_ste, judge_bias_of_ste,
-        ("sign(x + eps u) is 1 with the probability (1 + value) / 2.",
-         "E L(sign(x + eps u)) is a straight line in value: what is its slope in x?"),
-    ),
-)  # fmt: skip

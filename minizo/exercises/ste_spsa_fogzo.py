@@ -4,7 +4,7 @@ import numpy as np
 
 from ..laws import LAWS
 from ..rng import at
-from .exercise import Exercise
+from .exercise import judged
 from .judging import ask, moments, need, same
 
 
@@ -16,7 +16,15 @@ def midrise(x, alpha):
     return alpha * (np.clip(np.floor(x / alpha), -2, 1) + 0.5)
 
 
-def judge_midrise(answer):
+@judged(
+    "1.1",
+    "A staircase of your own",
+    "a line",
+    midrise,
+    "The steps are alpha wide, and floor finds the step.",
+    "A step's middle is half a step above its beginning. How many steps are there below 0?",
+)
+def _midrise(answer):
     x = np.array([-9.0, -1.01, -1.0, -0.3, 0.0, 0.3, 0.99, 1.0, 1.7, 9.0])
     same("the value of midrise", ask(answer, x, 1.0), midrise(x, 1.0), at=x)
     same("the value of midrise at alpha = 0.25", ask(answer, x, 0.25), midrise(x, 0.25), at=x)
@@ -31,7 +39,15 @@ def law_of_tanh():
     return "logistic"
 
 
-def judge_law_of_tanh(answer):
+@judged(
+    "1.2",
+    "Which noise?",
+    "a line",
+    law_of_tanh,
+    "Blur sign(x) with noise of density p. What is the slope of the result?",
+    "The slope of tanh is 1/cosh^2. Whose density is that?",
+)
+def _law_of_tanh(answer):
     name = str(answer).lower()
     need(name in LAWS, f"{answer!r} is none of the laws: {', '.join(sorted(LAWS))}")
     need(
@@ -53,7 +69,15 @@ def spsa(F, theta, eps, u):
     return difference / (2 * eps) @ u / len(u)
 
 
-def judge_spsa(answer):
+@judged(
+    "1.3",
+    "n-SPSA",
+    "ten minutes",
+    spsa,
+    "F(theta + eps * u) are all n losses at once.",
+    "A sum over i of numbers (n,) times rows (n, d) is a product: c @ u.",
+)
+def _spsa(answer):
     def cubic(points):
         return np.sum(points**3, axis=-1) + points[..., 0] * points[..., 1]
 
@@ -76,7 +100,15 @@ def smoothed_slope(F, x, eps, u):
     return (F(x + eps * u) - F(x - eps * u)) / (2 * eps) * 2 * e * np.tanh(e * u)
 
 
-def judge_smoothed_slope(answer):
+@judged(
+    "1.4",
+    "The slope that the blur has",
+    "ten minutes",
+    smoothed_slope,
+    "Integrate E F(x + eps u) by parts: the derivative falls on p.",
+    "Two points, x + eps u and x - eps u: each has half of the weight.",
+)
+def _smoothed_slope(answer):
     logistic, eps, x = LAWS["logistic"], 0.8, 0.1
     u = logistic.sample(at(5, "test"), np.empty(200_000))
     draws = ask(answer, np.sign, x, eps, u)
@@ -100,7 +132,15 @@ def directions(g, u, s, beta):
     return np.sqrt(beta) * s[:, None] * g / np.linalg.norm(g) + np.sqrt(1 - beta) * u
 
 
-def judge_directions(answer):
+@judged(
+    "1.5",
+    "FOGZO's directions",
+    "a line",
+    directions,
+    "s is (n,), and g is (d,): s[:, None] * g is (n, d).",
+    "At beta = 1 every v has the length 1, and at beta = 0 it is u.",
+)
+def _directions(answer):
     random = np.random.default_rng(12)
     g, u, s = 3 * random.standard_normal(4), random.standard_normal((3, 4)), np.array([1.0, -1, 1])
     quiet, loud = (np.asarray(ask(answer, times * g, u, s, 1.0)) for times in (1, 10))
@@ -121,7 +161,14 @@ def squared_length():
     return (1 - 0.9) * 7960
 
 
-def judge_squared_length(answer):
+@judged(
+    "1.6",
+    "How much of v is noise?",
+    "a line",
+    squared_length,
+    "The u_i have the mean 0 and the variance 1. What is E ||u||^2?",
+)
+def _squared_length(answer):
     same("the squared length", answer, squared_length(), 1e-3)
     return "884 times that of the guide: with beta = 0.9 FOGZO is all but n-SPSA in this network."
 
@@ -131,7 +178,14 @@ def turned():
     return 1
 
 
-def judge_turned(answer):
+@judged(
+    "1.7",
+    "A guide that lies",
+    "a line",
+    turned,
+    "Write G down with -g for g, then with -s_i for s_i. What is as likely as before?",
+)
+def _turned(answer):
     need(answer != -1, "in G, v_i stands twice: as the direction, and where the loss is measured")
     same("the factor", answer, 1)
     return "g and -g give the same law of v, so FOGZO learns as well. The STE would not."
@@ -145,52 +199,18 @@ def needed(cosine, d, kurtosis):
     return (d + kurtosis - 2) / (1 / cosine**2 - 1)
 
 
-def judge_needed(answer):
+@judged(
+    "1.8",
+    "How many directions?",
+    "ten minutes",
+    needed,
+    "Square the cosine, and turn both sides over.",
+    "1/cosine^2 - 1 = (d + kurtosis - 2) / n",
+)
+def _needed(answer):
     for cosine, d, kurtosis in ((0.5, 7960, 1.8), (0.9, 100, 3.0), (0.1, 7960, 1.0)):
         got = ask(answer, cosine, d, kurtosis)
         if np.ndim(got) == 0 and abs(got - needed(cosine, d, kurtosis)) < 1:
             continue  # rounded
         same(f"n for a cosine of {cosine} and d = {d}", got, needed(cosine, d, kurtosis), 1e-3)
     return "For a cosine of one half, a third of d: 2,653 directions here, and FOGZO asks for one."
-
-
-EXERCISES = (
-    Exercise(
-        "1.1", "A staircase of your own", "a line", midrise, judge_midrise,
-        ("The steps are alpha wide, and floor finds the step.",
-         "A step's middle is half a step above its beginning. How many steps are there below 0?"),
-    ),
-    Exercise(
-        "1.2", "Which noise?", "a line", law_of_tanh, judge_law_of_tanh,
-        ("Blur sign(x) with noise of density p. What is the slope of the result?",
-         "The slope of tanh is 1/cosh^2. Whose density is that?"),
-    ),
-    Exercise(
-        "1.3", "n-SPSA", "ten minutes", spsa, judge_spsa,
-        ("F(theta + eps * u) are all n losses at once.",
-         "A sum over i of numbers (n,) times rows (n, d) is a product: c @ u."),
-    ),
-    Exercise(
-        "1.4", "The slope that the blur has", "ten minutes", smoothed_slope, judge_smoothed_slope,
-        ("Integrate E F(x + eps u) by parts: the derivative falls on p.",
-         "Two points, x + eps u and x - eps u: each has half of the weight."),
-    ),
-    Exercise(
-        "1.5", "FOGZO's directions", "a line", directions, judge_directions,
-        ("s is (n,), and g is (d,): s[:, None] * g is (n, d).",
-         "At beta = 1 every v has the length 1, and at beta = 0 it is u."),
-    ),
-    Exercise(
-        "1.6", "How much of v is noise?", "a line", squared_length, judge_squared_length,
-        ("The u_i have the mean 0 and the variance 1. What is E ||u||^2?",),
-    ),
-    Exercise(
-        "1.7", "A guide that lies", "a line", turned, judge_turned,
-        ("Write G down with -g for g, then with -s_i for s_i. What is as likely as before?",),
-    ),
-    Exercise(
-        "1.8", "How many directions?", "ten minutes", needed, judge_needed,
-        ("Square the cosine, and turn both sides over.",
-         "1/cosine^2 - 1 = (d + kurtosis - 2) / n"),
-    ),
-)  # fmt: skip
