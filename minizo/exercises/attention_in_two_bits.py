@@ -3,7 +3,7 @@
 import numpy as np
 
 from .exercise import judged
-from .judging import ask, is_pair, need, same
+from .judging import ask, is_pair, need, same, unlike
 
 
 def untrained():
@@ -45,8 +45,9 @@ def _softmax_backward(answer):
     e, dp = np.exp(random.standard_normal((5, 5))), random.standard_normal((5, 5))
     p = e / e.sum(axis=1, keepdims=True)
     da, wanted = ask(answer, p, dp), softmax_backward(p, dp)
-    need(
-        np.shape(da) != p.shape or not np.allclose(da, p * (1 - p) * dp),
+    unlike(
+        da,
+        p * (1 - p) * dp,
         "this is the Jacobian's diagonal alone: a score moves all probabilities of its row",
     )
     need(
@@ -138,12 +139,18 @@ def _rotary(answer):
     need(np.allclose(length, 1), f"a rotation keeps lengths, and at place {worst} yours does not")
     back = np.concatenate([x[:, :3], -x[:, 3:]], axis=1)
     other = rotary(back, 100.0)
-    need(not np.allclose(got, np.concatenate([other[:, :3], -other[:, 3:]], axis=1)),
-         "it turns the other way round: this is the backward")  # fmt: skip
+    unlike(
+        got,
+        np.concatenate([other[:, :3], -other[:, 3:]], axis=1),
+        "it turns the other way round: this is the backward",
+    )
     need(np.allclose(got[0], x[0]), "place 0 is turned, and its angle is 0")
     order = [0, 2, 4, 1, 3, 5]
-    need(not np.allclose(got[:, order], rotary(x[:, order], 100.0)),
-         "it pairs neighbours; here x_j belongs to x_{j + D/2}")  # fmt: skip
+    unlike(
+        got[:, order],
+        rotary(x[:, order], 100.0),
+        "it pairs neighbours; here x_j belongs to x_{j + D/2}",
+    )
     same("the turned x", got, rotary(x, 100.0))
     return "An orthogonal matrix for each place: its transpose, the backward, turns back."
 
@@ -187,11 +194,15 @@ def _swiglu_backward(answer):
     got, wanted = ask(answer, a, b, dy), swiglu_backward(a, b, dy)
     need(is_pair(got), "two things are to be returned, da and db")
     sigmoid = 1 / (1 + np.exp(-a))
-    held, unlike = dy * b * sigmoid, np.allclose(got[1], wanted[1])
-    need(not (unlike and np.allclose(got[0], held)),
-         "in da the sigmoid is held constant, and a stands in it, too")  # fmt: skip
-    need(not (unlike and np.allclose(got[0], held * (1 - sigmoid))),
-         "in da stands the slope of the sigmoid, not that of a times the sigmoid")  # fmt: skip
+    held, right = dy * b * sigmoid, np.allclose(got[1], wanted[1])
+    need(
+        not (right and np.allclose(got[0], held)),
+        "in da the sigmoid is held constant, and a stands in it, too",
+    )
+    need(
+        not (right and np.allclose(got[0], held * (1 - sigmoid))),
+        "in da stands the slope of the sigmoid, not that of a times the sigmoid",
+    )
     same("da", got[0], wanted[0])
     same("db", got[1], wanted[1])
     return "Each factor is handed the other one: a gate of 0 stops what goes through it."
@@ -251,17 +262,19 @@ def _merged(answer):
     first, rest = attend(a[:, :3], v[:3]), attend(a[:, 3:], v[3:])
     got, wanted = ask(answer, *first, *rest), attend(a, v)
     need(is_pair(got), "two things are to be returned, o and l")
-    need(np.shape(got[0]) != (4, 3) or not np.allclose(got[0], (first[0] + rest[0]) / 2),
-         "both halves count alike: their weights are e^l1 and e^l2")  # fmt: skip
-    need(np.shape(got[1]) != (4,) or not np.allclose(got[1], first[1] + rest[1]),
-         "l is the logarithm of a sum, and not a sum of logarithms")  # fmt: skip
+    unlike(
+        got[0], (first[0] + rest[0]) / 2, "both halves count alike: their weights are e^l1 and e^l2"
+    )
+    unlike(got[1], first[1] + rest[1], "l is the logarithm of a sum, and not a sum of logarithms")
     same("o", got[0], wanted[0])
     same("l", got[1], wanted[1])
     with np.errstate(all="ignore"):
         for shift in (5000.0, -5000.0):
             big = ask(answer, first[0], first[1] + shift, rest[0], rest[1] + shift)
-            need(np.isfinite(big[0]).all() and np.isfinite(big[1]).all(),
-                 f"with l near {shift:g} it is not finite: take the larger out first")  # fmt: skip
+            need(
+                np.isfinite(big[0]).all() and np.isfinite(big[1]).all(),
+                f"with l near {shift:g} it is not finite: take the larger out first",
+            )
             same(f"o with l near {shift:g}", big[0], wanted[0])
         none = ask(answer, 0 * first[0], np.full(4, -np.inf), *rest)
     same("o, where the first keys are all masked,", none[0], rest[0])

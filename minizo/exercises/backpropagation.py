@@ -4,7 +4,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from .exercise import judged
-from .judging import ask, need, same
+from .judging import ask, need, same, unlike
 
 
 def numbers(*shape, seed=0):
@@ -28,9 +28,8 @@ def sigmoid_backward(s, ds):
 def _sigmoid_backward(answer):
     s, ds = 1 / (1 + np.exp(-numbers(3, 4))), numbers(3, 4, seed=1)
     got = ask(answer, s, ds)
-    need(
-        np.shape(got) != s.shape or not np.allclose(got, s * (1 - s)),
-        "this is ds/dx; the chain rule multiplies it by what comes from above, ds",
+    unlike(
+        got, s * (1 - s), "this is ds/dx; the chain rule multiplies it by what comes from above, ds"
     )
     same("dL/dx", got, sigmoid_backward(s, ds))
     return "The output is enough: a sigmoid need not keep its input for the backward."
@@ -100,8 +99,10 @@ def _max_pool_backward(answer):
     x, dy = numbers(2, 4, 6), numbers(2, 2, 3, seed=1)
     got, wanted = np.asarray(ask(answer, x, dy)), max_pool_backward(x, dy)
     spread = np.repeat(np.repeat(dy, 2, 1), 2, 2)
-    alike = [got.shape == x.shape and np.allclose(got, share * spread) for share in (1, 0.25)]
-    need(not any(alike), "every number of a window gets a share; only the largest reached y")
+    for share in (1, 0.25):
+        unlike(
+            got, share * spread, "every number of a window gets a share; only the largest reached y"
+        )
     same("dL/dx", got, wanted)
     return "The others moved nothing, so they get 0: a max is a switch."
 
@@ -123,9 +124,8 @@ def _twice_backward(answer):
     W, x, dy = numbers(4, 4), numbers(4, seed=1), numbers(4, seed=2)
     got = np.asarray(ask(answer, W, x, dy))
     for one, which in ((np.outer(dy, W @ x), "outer"), (np.outer(W.T @ dy, x), "inner")):
-        need(
-            got.shape != W.shape or not np.allclose(got, one),
-            f"this is the {which} W's share alone: a weight that is used twice gets both",
+        unlike(
+            got, one, f"this is the {which} W's share alone: a weight that is used twice gets both"
         )
     same("dL/dW", got, twice_backward(W, x, dy))
     return "Shares of all uses add up. A convolution is this, with a use for each place."
@@ -150,10 +150,7 @@ def _rms_norm_backward(answer):
     x, dy = 2 * numbers(3, 5), numbers(3, 5, seed=1)
     r = np.sqrt(np.mean(x**2, axis=-1, keepdims=True))
     got = np.asarray(ask(answer, x, dy))
-    need(
-        got.shape != x.shape or not np.allclose(got, dy / r),
-        "this holds r fast: r depends on every x of the row, too",
-    )
+    unlike(got, dy / r, "this holds r fast: r depends on every x of the row, too")
     same("dL/dx", got, rms_norm_backward(x, dy))
     return "It is orthogonal to x: y does not change where x grows, so neither does L."
 
@@ -174,10 +171,7 @@ def step_exponent():
     "Set the derivative of h^2 + u/h to 0.",
 )
 def _step_exponent(answer):
-    need(
-        not np.isclose(answer, 0.5),
-        "that is the best step of a one-sided difference, off by h + u/h",
-    )
+    unlike(answer, 0.5, "that is the best step of a one-sided difference, off by h + u/h")
     same("the power", answer, 1 / 3, 1e-2)
     return "h = 6e-6 in float64, with an error of 4e-11; in float32 4e-3, with one of 1e-5."
 
@@ -207,8 +201,9 @@ def _conv_input_backward(answer):
     W, dy = numbers(2, 3, 3, 3), numbers(2, 2, 4, 5, seed=1)
     got, wanted = np.asarray(ask(answer, W, dy)), conv_input_backward(W, dy)
     unturned = conv_input_backward(W[:, :, ::-1, ::-1], dy)
-    need(
-        got.shape != wanted.shape or not np.allclose(got, unturned),
+    unlike(
+        got,
+        unturned,
         "the kernel is not turned: the pixel that W[a, b] saw lies at +a, so dy is asked at -a",
     )
     same("dL/dx", got, wanted)

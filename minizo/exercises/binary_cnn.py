@@ -3,7 +3,7 @@
 import numpy as np
 
 from .exercise import judged
-from .judging import ask, is_pair, need, same
+from .judging import ask, is_pair, need, same, unlike
 
 
 def _convolution(W, x):
@@ -35,8 +35,9 @@ def _filters_gradient(answer):
     for k in (3, 4):
         x, dy = random.standard_normal((2, 3, 7, 7)), random.standard_normal((2, 5, 8 - k, 8 - k))
         got, wanted = ask(answer, x, dy), filters_gradient(x, dy)
-        need(
-            np.shape(got) != wanted.shape or not np.allclose(got, wanted[:, :, ::-1, ::-1]),
+        unlike(
+            got,
+            wanted[:, :, ::-1, ::-1],
             "the filters are turned by half a turn: W[a, b] meets x[i + a, j + b], not x[i - a, "
             "j - b]",
         )
@@ -70,9 +71,9 @@ def _picture_gradient(answer):
     random = np.random.default_rng(42)
     W, dy = random.standard_normal((4, 2, 3, 3)), random.standard_normal((2, 4, 5, 5))
     got, wanted = ask(answer, W, dy), picture_gradient(W, dy)
-    need(
-        np.shape(got) != wanted.shape
-        or not np.allclose(got, picture_gradient(W[:, :, ::-1, ::-1], dy)),
+    unlike(
+        got,
+        picture_gradient(W[:, :, ::-1, ::-1], dy),
         "the filter stands the wrong way round: dx[i + a, j + b] gets W[a, b] dy[i, j]",
     )
     same("dL/dx", got, wanted)
@@ -101,10 +102,10 @@ def _sign_backward(answer):
     x = np.array([-2.5, -1.0, -0.3, 0.0, 0.6, 1.0, 1.7])
     dy = np.array([1.0, 2.0, -3.0, 0.5, 1.5, -1.0, 2.5])
     got = ask(answer, x, dy)
-    need(np.shape(got) != x.shape or not np.allclose(got, dy),
-         "this is the identity, as for weights: beyond -1 and 1 nothing comes back")  # fmt: skip
-    need(np.shape(got) != x.shape or not np.allclose(got, dy * np.clip(x, -1, 1)),
-         "this multiplies with hardtanh itself, and not with its slope")  # fmt: skip
+    unlike(got, dy, "this is the identity, as for weights: beyond -1 and 1 nothing comes back")
+    unlike(
+        got, dy * np.clip(x, -1, 1), "this multiplies with hardtanh itself, and not with its slope"
+    )
     same("what comes back", got, sign_backward(x, dy), at=x)
     return "An activation comes back with the next picture; a weight that is stopped stays away."
 
@@ -158,8 +159,9 @@ def _threshold(answer):
     got = ask(answer, gamma, beta, mean, deviation)
     need(is_pair(got), "two things are to be returned, t and s")
     t, s = threshold(gamma, beta, mean, deviation)
-    need(
-        np.shape(got[0]) != t.shape or not np.allclose(got[0], 2 * mean - t),
+    unlike(
+        got[0],
+        2 * mean - t,
         "beta stands on the wrong side: where bn(y) = 0, gamma (y - mean) / deviation is -beta",
     )
     same("t", got[0], t)
@@ -196,14 +198,17 @@ def _masked_product(answer):
     w_bits, x_bits, mask = np.packbits(w > 0), np.packbits(x > 0, axis=1), np.packbits(inside, 1)
     full = np.full_like(mask, 255)
     got = np.asarray(ask(answer, w_bits, x_bits, full))
-    need(got.dtype.kind != "u", "the result is unsigned, and a product may be negative: "
-         "sum with dtype=np.int64")  # fmt: skip
-    need(got.shape != (30,) or not np.allclose(got, -x @ w), "the sign is wrong: bits that differ "
-         "make the product smaller")  # fmt: skip
+    need(
+        got.dtype.kind != "u",
+        "the result is unsigned, and a product may be negative: sum with dtype=np.int64",
+    )
+    unlike(got, -x @ w, "the sign is wrong: bits that differ make the product smaller")
     same("the product, with no zeros,", got, x @ w)
     got, wanted = np.asarray(ask(answer, w_bits, x_bits, mask)), (x * inside) @ w
-    need(not np.array_equal(got, wanted + np.sum(~inside, 1)),
-         "zeros are counted as places that agree: K is the number of places inside")  # fmt: skip
+    need(
+        not np.array_equal(got, wanted + np.sum(~inside, 1)),
+        "zeros are counted as places that agree: K is the number of places inside",
+    )
     same("the product, with zeros,", got, wanted)
     return "Three operations for 8 places, or 64: with a mask, bits do for -1, 0 and 1."
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .exercise import judged
-from .judging import ask, need, same, times
+from .judging import ask, need, same, times, unlike
 
 
 def cheap_guide():
@@ -48,8 +48,10 @@ def cost_to(amounts, losses, goal):
 def _cost_to(answer):
     amounts = np.array([0.0, 10, 20, 30, 40, 50])
     losses = np.array([2.3, 1.4, 0.9, 1.2, 0.8, 1.1])
-    need(ask(answer, amounts, losses, 0.5) == np.inf,
-         "a run that never gets to a loss of 0.5 has a cost: infinity is asked for")  # fmt: skip
+    need(
+        ask(answer, amounts, losses, 0.5) == np.inf,
+        "a run that never gets to a loss of 0.5 has a cost: infinity is asked for",
+    )
     says = "the cost to a loss of 1.0, in a run that rises again,"
     same(says, ask(answer, amounts, losses, 1.0), 20.0)
     same("the cost to exactly a record's loss", ask(answer, amounts, losses, 1.4), 10.0)
@@ -85,10 +87,10 @@ def _mean_ratio(answer):
         f"it is {forth:.3g} the one way round and {back:.3g} the other, whose product is not 1",
     )
     need(
-        abs(forth - np.median(spsa / fogzo)) > 1e-9 and abs(forth - np.sum(spsa) / np.sum(fogzo))
-        > 1e-9,
+        abs(forth - np.median(spsa / fogzo)) > 1e-9
+        and abs(forth - np.sum(spsa) / np.sum(fogzo)) > 1e-9,
         "it does turn over, but it is not the geometric mean: average the logarithms",
-    )  # fmt: skip
+    )
     same("the mean ratio", forth, mean_ratio(spsa, fogzo))
     return "The geometric mean: the mean of ratios would favour whoever stands above the line."
 
@@ -122,10 +124,14 @@ def _ratio_interval(answer):
         "the geometric mean is not in its middle: low times high should be its square",
     )
     factor = float(np.log(got[1] / got[0]) / width)
-    need(abs(factor - np.sqrt(0.8)) > 1e-3,
-         "the deviation is that of 5 numbers with a known mean: divide by n - 1")  # fmt: skip
-    need(abs(factor - np.sqrt(5)) > 1e-3,
-         "this holds 95 % of seeds, not of means: a mean of n varies less")  # fmt: skip
+    need(
+        abs(factor - np.sqrt(0.8)) > 1e-3,
+        "the deviation is that of 5 numbers with a known mean: divide by n - 1",
+    )
+    need(
+        abs(factor - np.sqrt(5)) > 1e-3,
+        "this holds 95 % of seeds, not of means: a mean of n varies less",
+    )
     need(abs(factor - 1) < 1e-6, f"the interval is {times(factor)} as wide, in logarithms")
     return "With five seeds the ends are a factor of 3 apart: 796 could be 450, or 1,400."
 
@@ -151,8 +157,10 @@ def _still_to_gain(answer):
         got = ask(answer, loss, n, lower, more)
         wanted = still_to_gain(loss, n, lower, more)
         says = f"what is left at n = {more}, with n = {n} before,"
-        need(abs(got - (lower - wanted)) > 1e-9 or abs(got - wanted) < 1e-9,
-             f"{says} is to be the gain, and this is the loss that remains")  # fmt: skip
+        need(
+            abs(got - (lower - wanted)) > 1e-9 or abs(got - wanted) < 1e-9,
+            f"{says} is to be the gain, and this is the loss that remains",
+        )
         same(says, got, wanted)
     return "0.004 nats for the first: variance is not what keeps n-SPSA above the STE."
 
@@ -181,10 +189,12 @@ def _mean_direction(answer):
     same("E[G] at beta = 0", ask(answer, slope, guide, 0.0), slope)
     unit = guide / np.linalg.norm(guide)
     at_one = ask(answer, slope, guide, 1.0)
-    need(np.shape(at_one) != slope.shape or not np.allclose(at_one, unit),
-         "at beta = 1 the length is lost: it is the slope along the guide")  # fmt: skip
-    need(np.shape(at_one) != slope.shape or not np.allclose(at_one, (slope @ guide) * guide),
-         "at beta = 1 the guide's length counts: in v it has the length 1")  # fmt: skip
+    unlike(at_one, unit, "at beta = 1 the length is lost: it is the slope along the guide")
+    unlike(
+        at_one,
+        (slope @ guide) * guide,
+        "at beta = 1 the guide's length counts: in v it has the length 1",
+    )
     same("E[G] at beta = 1", at_one, (slope @ unit) * unit)
     same("E[G] at beta = 0.7", ask(answer, slope, guide, 0.7), mean_direction(slope, guide, 0.7))
     return "For a guide that is right this is the slope itself. Else beta hides the rest of it."

@@ -6,13 +6,7 @@ from statistics import NormalDist
 import numpy as np
 
 from .exercise import judged
-from .judging import ask, need, same
-
-
-def _near(got, other):
-    # is this a known mistake?
-    got, other = np.asarray(got), np.asarray(other)
-    return got.shape == other.shape and np.allclose(got, other, rtol=1e-3)
+from .judging import ask, close, need, same, unlike
 
 
 def c_of_plus_minus_one():
@@ -56,13 +50,15 @@ def _samples_of_one_step(answer):
     for n, success, share in ((16, 0.5, 1.0), (16, 0.5, 0.5), (64, 0.99, 1.0), (512, 0.9, 0.5)):
         got = ask(answer, n, success, share)
         wanted = samples_of_one_step(n, success, share)
-        need(
-            not _near(got, pi * n / share * NormalDist().inv_cdf(success) ** 2),
+        unlike(
+            got,
+            pi * n / share * NormalDist().inv_cdf(success) ** 2,
             "with so many samples *one* sign is right with this probability; all n have to be",
+            1e-3,
         )
         need(
-            not _near(got, sqrt(wanted))
-            and not _near(got, pi * n / share * NormalDist().inv_cdf(success ** (1 / n))),
+            not close(got, sqrt(wanted), 1e-3)
+            and not close(got, pi * n / share * NormalDist().inv_cdf(success ** (1 / n)), 1e-3),
             "Phi's argument is the root of N / (pi n): square it",
         )
         same(f"N for n = {n}, a success of {success} and a share of {share:g}", got, wanted, 1e-3)
@@ -89,7 +85,7 @@ def _samples_to_stay(answer):
     for n, sigma, home in ((16, 0.4, 0.9), (32, 0.4, 0.9), (16, 0.1, 0.5)):
         got = ask(answer, n, sigma, home)
         wanted = samples_to_stay(n, sigma, home)
-        need(not _near(np.abs(got), sqrt(wanted)), "this is the root of N: square it")
+        unlike(np.abs(got), sqrt(wanted), "this is the root of N: square it", 1e-3)
         same(f"N for n = {n}, noise {sigma:g} and {home:.0%} of the time at w*", got, wanted, 1e-3)
     return "n^3: twice as many weights ask for 8 times as many samples to be left alone."
 
@@ -125,10 +121,12 @@ def majority(p, k):
     of them. Coordinate i is wrong at a stop with probability p_i, ``p`` is (n,), independently of
     the other coordinates and stops.
     """
-    return np.prod([
-        sum(comb(k, wrong) * q**wrong * (1 - q) ** (k - wrong) for wrong in range((k + 1) // 2))
-        for q in p
-    ])  # fmt: skip
+    return np.prod(
+        [
+            sum(comb(k, wrong) * q**wrong * (1 - q) ** (k - wrong) for wrong in range((k + 1) // 2))
+            for q in p
+        ]
+    )
 
 
 @judged(
@@ -147,15 +145,19 @@ def _majority(answer):
     for k in (3, 9, 51):
         got = np.asarray(ask(answer, p, k))
         wanted = majority(p, k)
-        need(not _near(got, np.prod(1 - p) ** k), "this asks that every stop is right everywhere")
-        need(
-            not _near(got, 1 - (1 - np.prod(1 - p)) ** k),
+        unlike(got, np.prod(1 - p) ** k, "this asks that every stop is right everywhere", 1e-3)
+        unlike(
+            got,
+            1 - (1 - np.prod(1 - p)) ** k,
             "this asks that one stop at least is right everywhere, but nobody knows which",
+            1e-3,
         )
-        need(
-            not _near(got, majority(np.array([1 - np.prod(1 - p)]), k)),
+        unlike(
+            got,
+            majority(np.array([1 - np.prod(1 - p)]), k),
             "this asks that more than half of the stops are right everywhere; each coordinate has "
             "a majority of its own",
+            1e-3,
         )
         same(f"the probability with {k} stops", got, wanted)
     return "Three stops beat one as soon as some p_i > 0, if all p_i < 1/2: 3 p^2 - 2 p^3 < p."
@@ -182,17 +184,21 @@ def together(a, k, n):
 def _together(answer):
     for a, k, n in ((0.4, 3, 8), (0.8, 5, 16)):
         got, p = ask(answer, a, k, n), (1 - a) / 2
-        need(
-            not _near(got, (1 - p) ** k),
+        unlike(
+            got,
+            (1 - p) ** k,
             "this is the product law, which asks that the p_i be rationally independent; these "
             "coordinates go round together",
+            1e-3,
         )
-        need(
-            not _near(got, 1 - k * p),
+        unlike(
+            got,
+            1 - k * p,
             "this is the union bound, which is met if no two are ever wrong at the same time; "
             "these are wrong at the same times",
+            1e-3,
         )
-        need(not _near(got, p), "this is the time away from it")
+        unlike(got, p, "this is the time away from it", 1e-3)
         same(f"the time for {k} weights with a = {a:g}", got, 1 - p)
     return "Other starts reach as little as 1 - k p: it depends on the start for ever."
 

@@ -3,6 +3,7 @@
     ask(answer, *arguments)              call the reader's function; what it does wrong is said
     same(what, got, wanted)              the same numbers, or what is odd about them
     moments(what, draws, mean, variance) the mean and variance of draws, at six standard errors
+    unlike(got, mistake, sentence)       not what a known mistake gives
     need(condition, sentence)            anything else
 
 Each raises `Wrong`, with a sentence that begins with ``what``, where something is wrong.
@@ -38,6 +39,26 @@ def need(condition, sentence):
     """
     if not condition:
         raise Wrong(sentence)
+
+
+def close(got, other, rtol=1e-5):
+    """Whether these are the same numbers, in the same shape.
+
+    >>> close([1.0, 2.0], np.array([1.0, 2.0])), close(1.0, [1.0, 1.0])
+    (True, False)
+    """
+    got, other = np.asarray(got), np.asarray(other)
+    return got.shape == other.shape and np.allclose(got, other, rtol=rtol)
+
+
+def unlike(got, mistake, sentence, rtol=1e-5):
+    """Raise `Wrong` with ``sentence`` if ``got`` is what a known mistake gives.
+
+    >>> unlike(2.0, 2.0, "this is twice the slope")
+    Traceback (most recent call last):
+    minizo.exercises.judging.Wrong: this is twice the slope
+    """
+    need(not close(got, mistake, rtol), sentence)
 
 
 def taken(answer, worked, signature):
@@ -155,8 +176,10 @@ def same(what, got, wanted, tolerance=1e-6, at=None):
     turned = got.T.shape == wanted.shape and _near(got.T, wanted, 1e-6)
     if turned and (got.shape != wanted.shape or not _near(got, wanted, tolerance)):
         raise Wrong(f"{what} is transposed")
-    need(got.shape == wanted.shape,
-         f"{what} has the shape {got.shape}, and should have {wanted.shape}")  # fmt: skip
+    need(
+        got.shape == wanted.shape,
+        f"{what} has the shape {got.shape}, and should have {wanted.shape}",
+    )
     if not np.issubdtype(wanted.dtype, np.number):
         got, wanted = got.astype(float), wanted.astype(float)
     need(np.isfinite(got).all() or not np.isfinite(wanted).all(), f"{what} is not finite")

@@ -6,7 +6,7 @@ import numpy as np
 
 from .. import backend
 from .exercise import judged
-from .judging import ask, need, same
+from .judging import ask, need, same, unlike
 
 
 def wider():
@@ -64,9 +64,8 @@ def _least_time(answer):
     ):
         got, wanted = ask(answer, *case), least_time(*case)
         parts = np.array([case[0] * case[1], case[2] / case[3], case[4] / case[5]])
-        need(
-            not np.isclose(got, parts.sum(), rtol=1e-9),
-            "you add up what goes on at the same time: the longest decides",
+        unlike(
+            got, parts.sum(), "you add up what goes on at the same time: the longest decides", 1e-9
         )
         same("the floor", got, wanted)
     return (
@@ -93,9 +92,7 @@ def rows_to_fill(operations, launch, macs, speed):
 def _rows_to_fill(answer):
     for case in ((160, 5e-6, 2.4e6, 1e13), (1000, 1e-5, 1e9, 2e12)):
         got, wanted = ask(answer, *case), rows_to_fill(*case)
-        need(
-            not np.isclose(got, 1 / wanted), "this is how busy one run keeps the card: turn it over"
-        )
+        unlike(got, 1 / wanted, "this is how busy one run keeps the card: turn it over")
         same("the number of rows", got, wanted)
     return "Some thousands for 784-10-10 on a fast card, and only then do more rows take more time."
 
@@ -126,7 +123,7 @@ def _unit_rows(answer):
     need(np.shape(got) == g.shape, f"your rows have the shape {np.shape(got)}, and g has {g.shape}")
     need(np.all(np.isfinite(got[2])), "the row of zeros is divided by 0")
     whole = g / np.sqrt(np.sum(g * g))
-    need(not np.allclose(got, whole), "all rows are divided by one norm, that of the whole array")
+    unlike(got, whole, "all rows are divided by one norm, that of the whole array")
     same("your rows", got, wanted)
     try:
         import array_api_strict as strict
@@ -145,9 +142,12 @@ def _unit_rows(answer):
         except Exception as error:
             got = error
     need(not looks, f"the numbers are right, but the host looks at one ({', '.join(set(looks))})")
-    need(not isinstance(got, Exception),
-         f"the numbers are right on NumPy, but the strict library says {type(got).__name__}: {got}"
-         .replace("\\n", " ").rstrip("."))  # fmt: skip
+    need(
+        not isinstance(got, Exception),
+        f"the numbers are right on NumPy, but the strict library says {type(got).__name__}: {got}".replace(
+            "\\n", " "
+        ).rstrip("."),
+    )
     same("your rows on the other device", backend.to_numpy(got), wanted)
     return "No number has come back to the host: its queue can be full all the time."
 
@@ -166,7 +166,7 @@ def least_normal():
 )
 def _least_normal(answer):
     need(answer > 2.0**-140, "this is a subnormal number, with few digits left: it is flushed")
-    need(not np.isclose(answer, 2.0**-23), "this is the distance of 1 from its neighbour, `eps`")
+    unlike(answer, 2.0**-23, "this is the distance of 1 from its neighbour, `eps`")
     same("the number", answer, 2.0**-126, 1e-3)
     return (
         "np.finfo(np.float32).tiny: a latent weight may well go through 0, but hardly stays there."
@@ -198,7 +198,7 @@ def _adam_bytes(answer):
             (8, "the gradient is not written"),
             (7 / itemsize, "these are numbers: each has itemsize bytes"),
         ):
-            need(not np.isclose(got, count * d * itemsize), why)
+            unlike(got, count * d * itemsize, why)
         same(f"the bytes for d = {d:,} and itemsize {itemsize}", got, adam_bytes(d, itemsize))
     return "As array operations, of which each reads and writes, Adam moves several times as much."
 

@@ -11,7 +11,7 @@ from ..quantizers import MidRise
 from ..testing import CheckFailed, check_estimator
 from ..testing.problems import Problem, problem, rows
 from .exercise import judged
-from .judging import Unwritten, Wrong, ask, need, same
+from .judging import Unwritten, Wrong, ask, need, same, unlike
 
 FAR = 2.0  # a look so far ahead that the loss is not always lower there
 
@@ -216,11 +216,15 @@ def _ahead_momentum(answer):
     grads = estimates(answer, objective, thetas, batches)
     wanted = estimates(AheadMomentum, objective, thetas, batches)
     same("your G in the first step", grads[0], wanted[0])
-    forgetful = [estimates(AheadMomentum, objective, [x], [b])[0]
-                 for x, b in zip(thetas, batches, strict=True)]  # fmt: skip
-    need(
-        not np.allclose(grads[1], forgetful[1], rtol=1e-9),
+    forgetful = [
+        estimates(AheadMomentum, objective, [x], [b])[0]
+        for x, b in zip(thetas, batches, strict=True)
+    ]
+    unlike(
+        grads[1],
+        forgetful[1],
         "the second step looks ahead along its own g: nothing of the first is in the state",
+        1e-9,
     )
     for number, (got, right) in enumerate(zip(grads, wanted, strict=True), 1):
         same(f"your G in step {number}", got, right)

@@ -111,8 +111,10 @@ def _prox_three(answer):
             f"your prox goes beyond the level for lambda = {lam}, where it should stop",
         )
         small = np.abs(x) < 0.4
-        need(np.all(np.abs(got[small]) <= np.abs(x[small])),
-             "your prox pulls small weights away from 0, which is a level, too")  # fmt: skip
+        need(
+            np.all(np.abs(got[small]) <= np.abs(x[small])),
+            "your prox pulls small weights away from 0, which is a level, too",
+        )
         same(f"your prox for lambda = {lam}", got, prox_three(x, lam), at=x)
     return "It jumps at -1/2 and 1/2. Around 0 it is the soft threshold of the lasso."
 
@@ -167,8 +169,10 @@ def _orbit(answer):
     same("|theta| for a = 1", ask(answer, 0.5, 0.4, 1.0), 0.625)
     for lam, eta, a in ((0.5, 0.4, 2.0), (0.2, 0.1, 3.0)):
         got, wanted = ask(answer, lam, eta, a), orbit(lam, eta, a)
-        need(abs(got - 2 * lam / (2 - eta)) > 1e-9,
-             "your orbit is that of a = 1: the gradient is a theta")  # fmt: skip
+        need(
+            abs(got - 2 * lam / (2 - eta)) > 1e-9,
+            "your orbit is that of a = 1: the gradient is a theta",
+        )
         same(f"|theta| for lambda = {lam}, eta = {eta}, a = {a}", got, wanted)
         phi = wanted - lam
         need(abs(phi - eta * a * wanted + phi) < 1e-12, "it is no orbit")
@@ -214,8 +218,10 @@ def _no_flip_helps(answer):
         f"{wrong} of 200 answers are wrong: you find {counts['own']} signs that no flip improves, "
         f"and there are {counts['right']}",
     )
-    return ("A_ii is above 0 here, so BinaryConnect's fixed points are among these; but it leaves "
-            "most of them, though no single flip is better.")  # fmt: skip
+    return (
+        "A_ii is above 0 here, so BinaryConnect's fixed points are among these; but it leaves "
+        "most of them, though no single flip is better."
+    )
 
 
 def strength_for(pull, rate, steps):

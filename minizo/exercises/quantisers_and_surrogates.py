@@ -3,7 +3,7 @@
 import numpy as np
 
 from .exercise import judged
-from .judging import ask, is_pair, need, same
+from .judging import ask, is_pair, need, same, unlike
 
 
 def best_scale(x):
@@ -79,10 +79,7 @@ def _blurred_sign(answer):
         np.shape(got) != x.shape or abs(got[4] - 0.5) > 1e-6,
         "at x = 0 it is 0.5: this is P(u < x), and the sign goes from -1 to 1",
     )
-    need(
-        np.shape(got) != x.shape or not np.allclose(got, np.clip(x, -1, 1)),
-        "this is the sign blurred with the uniform law (hardtanh)",
-    )
+    unlike(got, np.clip(x, -1, 1), "this is the sign blurred with the uniform law (hardtanh)")
     same("the blurred sign", got, blurred_sign(x), at=x)
     return "This is Bi-Real Net's ApproxSign, found by its authors as a parabola that fits."
 
@@ -145,14 +142,14 @@ def _exact_backward(answer):
     got = ask(answer, x, dw, slope)
     others = {
         "here the scale is a constant": a * dw * slope,
-        "this is the paper's rule: the sum over all weights of the filter is lost":
-            dw * (1 / len(x) + a * slope),
-        "a sum stands where a mean belongs: dw is to be multiplied by 1/n":
-            a * dw * slope + s * np.sum(dw * s),
+        "this is the paper's rule: the sum over all weights of the filter is lost": dw
+        * (1 / len(x) + a * slope),
+        "a sum stands where a mean belongs: dw is to be multiplied by 1/n": a * dw * slope
+        + s * np.sum(dw * s),
         "only the scale moves here; sign has a slope, too": s * np.mean(dw * s),
-    }  # fmt: skip
+    }
     for says, other in others.items():
-        need(np.shape(got) != x.shape or not np.allclose(got, other), says)
+        unlike(got, other, says)
     same("dL/dx", got, exact_backward(x, dw, slope))
     return "One number, mean(dw sign(x)), reaches every weight of the filter: the scale's part."
 
@@ -227,8 +224,11 @@ def _bop_step(answer):
     same("the average m", after, average)
     need(np.shape(new) == w.shape and np.all(np.abs(new) == 1), "a weight is not +1 or -1")
     uphill = np.where(w * average < -0.05, -w, w)
-    need(not np.array_equal(new, uphill), "the loss rises along the gradient, and so does this: "
-         "a weight turns if m has the weight's own sign")  # fmt: skip
+    need(
+        not np.array_equal(new, uphill),
+        "the loss rises along the gradient, and so does this: "
+        "a weight turns if m has the weight's own sign",
+    )
     both = np.where(np.abs(average) > 0.05, -w, w)
     need(not np.array_equal(new, both), "it turns weights that are right already: look at m's sign")
     old = np.where(w * m > 0.05, -w, w)

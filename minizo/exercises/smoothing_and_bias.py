@@ -7,13 +7,7 @@ import numpy as np
 from ..laws import LAWS
 from ..rng import at
 from .exercise import judged
-from .judging import ask, moments, need, same
-
-
-def _near(got, other, tolerance=1e-6):
-    # is this a known mistake? (never an error: what is odd is told by `same`)
-    got, other = np.asarray(got), np.asarray(other)
-    return got.shape == other.shape and np.allclose(got, other, rtol=tolerance, atol=1e-12)
+from .judging import ask, close, moments, need, same, unlike
 
 
 def cubic_mean(x, eps, kurtosis):
@@ -36,14 +30,19 @@ def _cubic_mean(answer):
     x = np.array([-1.0, 0.0, 0.3, 2.0])
     for eps, kurtosis in ((0.5, 1.8), (0.5, 1.0), (2.0, 6.0)):
         got = ask(answer, x, eps, kurtosis)
-        need(
-            not _near(got, 3 * (x**2 + eps**2)),
+        unlike(
+            got,
+            3 * (x**2 + eps**2),
             "this is the slope of L smoothed with p, E L'(x + eps u); it knows nothing of the "
             "kurtosis, and E G does",
         )
-        need(not _near(got, 3 * x**2), "this is the slope of L itself, without any smoothing")
-        same(f"E G at eps = {eps:g} and kurtosis {kurtosis:g}", got, cubic_mean(x, eps, kurtosis),
-             at=x)  # fmt: skip
+        unlike(got, 3 * x**2, "this is the slope of L itself, without any smoothing")
+        same(
+            f"E G at eps = {eps:g} and kurtosis {kurtosis:g}",
+            got,
+            cubic_mean(x, eps, kurtosis),
+            at=x,
+        )
     return "Smoothed with p it is 3 x^2 + 3 eps^2: they agree if the kurtosis is the Gaussian's."
 
 
@@ -69,10 +68,10 @@ def _triangular_q(answer):
     law = LAWS["triangular"]
     z = np.array([0.0, 0.5, -0.5, 1.5, -2.0, 2.4])
     got = ask(answer, z)
-    need(not _near(got, law.pdf(z)), "this is p itself; integrate s p(s) from |z| to the end")
+    unlike(got, law.pdf(z), "this is p itself; integrate s p(s) from |z| to the end")
     same("q", got, law.zero_bias_pdf(z), at=z)
     far = np.array([-9.0, 2.5, 4.0])
-    need(_near(ask(answer, far), np.zeros(3)), "beyond sqrt(6), where p has ended, q is not 0")
+    need(close(ask(answer, far), np.zeros(3)), "beyond sqrt(6), where p has ended, q is not 0")
     return "p has a corner at 0 and q has none, since q' = -z p."
 
 
@@ -97,11 +96,11 @@ def _equal_blur(answer):
     for kurtosis in (3.0, 1.0, 6.0):
         got = ask(answer, 0.7, kurtosis)
         need(
-            kurtosis == 3 or not _near(got, 0.7),
+            kurtosis == 3 or not close(got, 0.7),
             "this makes p as wide as the Gaussian, which it is already; compare the widths of q",
         )
         need(
-            kurtosis == 3 or not _near(got, 0.7 * sqrt(kurtosis / 3)),
+            kurtosis == 3 or not close(got, 0.7 * sqrt(kurtosis / 3)),
             "this widens what is wide already: turn the ratio over",
         )
         same(f"the step for a kurtosis of {kurtosis:g}", got, equal_blur(0.7, kurtosis))
@@ -129,8 +128,9 @@ def _ends(answer):
     x = np.array([-1.2, -0.5, 0.1, 0.9, 2.0])
     for loss in (np.sin, np.exp, np.sign):
         got = ask(answer, loss, x, 0.7)
-        need(
-            not _near(got, (loss(x + 0.7) - loss(x - 0.7)) / 1.4),
+        unlike(
+            got,
+            (loss(x + 0.7) - loss(x - 0.7)) / 1.4,
             "this is a difference over x - eps to x + eps: the noise reaches farther",
         )
         same(f"the slope of the blurred {loss.__name__}", got, ends(loss, x, 0.7), at=x)
@@ -200,15 +200,19 @@ def _sine_noise(answer):
     w = np.array([-0.95, -0.5, -0.1, 0.01, 0.3, 0.7, 0.99])
     a, factor = np.abs(w), EPSBAR_SINE**2 * pi**2 / 8
     got = np.asarray(ask(answer, w))
-    need(not _near(got, pi / 4 * np.cos(pi * w / 2), 1e-3),
-         "this is q, half of the slope that is wanted; the noise has p")  # fmt: skip
+    unlike(
+        got,
+        pi / 4 * np.cos(pi * w / 2),
+        "this is q, half of the slope that is wanted; the noise has p",
+        1e-3,
+    )
     need(
         got.shape != w.shape or (got >= 0).all(),
         "the density is negative at some w: -s'(w) and w have the same sign",
     )
     same("the density", got, factor * np.sin(pi * a / 2) / a, 2e-3, at=w)
     outside = ask(answer, np.array([-1.5, 1.2, 3.0]))
-    need(_near(outside, np.zeros(3)), "the density is not 0 beyond |w| = 1")
+    need(close(outside, np.zeros(3)), "the density is not 0 beyond |w| = 1")
     return "At 0 it is flat and at 1 it breaks off; its standard deviation is epsbar = 0.544."
 
 
@@ -304,14 +308,21 @@ def _bias_of_ste(answer):
         mean = slope * ((1 + value) / 2 * derivative(1.0) + (1 - value) / 2 * derivative(-1.0))
         chord = loss(1.0) - loss(-1.0)
         wanted = bias_of_ste(loss, derivative, value, slope)
-        need(not _near(got, mean) or _near(got, wanted),
-             "this is the mean of the STE; the slope is still to be taken off")  # fmt: skip
-        need(not _near(got, mean - slope * chord) or _near(got, wanted),
-             "L(1) - L(-1) is a rise over a length of 2")  # fmt: skip
-        need(not _near(got, slope * (derivative(value) - chord / 2)),
-             "dL is taken at the mean of the quantised weight, which takes two values only: "
-             "average dL over them")  # fmt: skip
+        need(
+            not close(got, mean) or close(got, wanted),
+            "this is the mean of the STE; the slope is still to be taken off",
+        )
+        need(
+            not close(got, mean - slope * chord) or close(got, wanted),
+            "L(1) - L(-1) is a rise over a length of 2",
+        )
+        unlike(
+            got,
+            slope * (derivative(value) - chord / 2),
+            "dL is taken at the mean of the quantised weight, which takes two values only: "
+            "average dL over them",
+        )
         same(f"the bias for {name}", got, wanted)
     linear = ask(answer, lambda w: 3 * w, lambda w: 3.0, value, slope)
-    need(_near(linear, np.zeros(4)), "the bias for a linear loss is not 0")
+    need(close(linear, np.zeros(4)), "the bias for a linear loss is not 0")
     return "Two tangents against the chord: for a linear loss they agree, and for no other kind."

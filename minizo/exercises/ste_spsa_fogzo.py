@@ -5,7 +5,7 @@ import numpy as np
 from ..laws import LAWS
 from ..rng import at
 from .exercise import judged
-from .judging import ask, moments, need, same
+from .judging import ask, moments, need, same, unlike
 
 
 def midrise(x, alpha):
@@ -85,8 +85,11 @@ def _spsa(answer):
     theta, u = random.standard_normal(5), random.standard_normal((7, 5))
     for directions in (u, u[:1]):
         wanted = spsa(cubic, theta, 0.3, directions)
-        same(f"your estimate, n = {len(directions)},", ask(answer, cubic, theta, 0.3, directions),
-             wanted)  # fmt: skip
+        same(
+            f"your estimate, n = {len(directions)},",
+            ask(answer, cubic, theta, 0.3, directions),
+            wanted,
+        )
     return "2n evaluations and no backward pass, whatever F is made of."
 
 
@@ -144,12 +147,16 @@ def _directions(answer):
     random = np.random.default_rng(12)
     g, u, s = 3 * random.standard_normal(4), random.standard_normal((3, 4)), np.array([1.0, -1, 1])
     quiet, loud = (np.asarray(ask(answer, times * g, u, s, 1.0)) for times in (1, 10))
-    need(quiet.shape != loud.shape or not np.allclose(loud, 10 * quiet),
-         "the length of g is still in your v: ten times g gives ten times its part")  # fmt: skip
+    unlike(
+        loud, 10 * quiet, "the length of g is still in your v: ten times g gives ten times its part"
+    )
     for beta in (0.0, 1.0, 0.3):
         same(f"your v at beta = {beta:g}", ask(answer, g, u, s, beta), directions(g, u, s, beta))
-    same("your v, when g is ten times as long,", ask(answer, 10 * g, u, s, 0.9),
-         directions(g, u, s, 0.9))  # fmt: skip
+    same(
+        "your v, when g is ten times as long,",
+        ask(answer, 10 * g, u, s, 0.9),
+        directions(g, u, s, 0.9),
+    )
     return "The length of g is gone: FOGZO trusts its direction and measures the rest."
 
 
