@@ -142,11 +142,10 @@ def _unit_rows(answer):
         except Exception as error:
             got = error
     need(not looks, f"the numbers are right, but the host looks at one ({', '.join(set(looks))})")
+    says = f"{type(got).__name__}: {got}".replace("\n", " ").rstrip(".")
     need(
         not isinstance(got, Exception),
-        f"the numbers are right on NumPy, but the strict library says {type(got).__name__}: {got}".replace(
-            "\\n", " "
-        ).rstrip("."),
+        f"the numbers are right on NumPy, but the strict library says {says}",
     )
     same("your rows on the other device", backend.to_numpy(got), wanted)
     return "No number has come back to the host: its queue can be full all the time."
