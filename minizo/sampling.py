@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from . import rng
-from .data.texts import Vocabulary
+from .data.tokens import Vocabulary
 from .errors import require
 from .network import Network
 from .settings import real, whole

@@ -2,7 +2,7 @@
 
 import math
 
-from ..data.texts import LINE_END
+from ..data.tokens import LINE_END
 from ..errors import InputError
 from ..export.trained import read_run
 from ..parallel import one_blas_thread

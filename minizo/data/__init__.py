@@ -24,8 +24,10 @@ from .digits import synthetic_digits
 from .download import Unavailable, fetch
 from .folders import find_set, names_a_set, read_folder, read_set
 from .idx import read_idx, write_idx
+from .language import synthetic_text
 from .shapes import synthetic_shapes
-from .texts import Text, Vocabulary, read_text, synthetic_text, text
+from .texts import read_text, text
+from .tokens import Text, Vocabulary
 
 __all__ = [
     "AUGMENTATIONS",

@@ -1,137 +1,31 @@
-"""Texts as sequences of tokens: a file, a folder of parts, Tiny Shakespeare, and a drawn language.
+"""Texts as sequences of tokens: a file, a folder of parts, Tiny Shakespeare.
 
 A text is cut into windows of T + 1 tokens that share their ends: the first T are what a network
 reads, the last T what it should say. No window reaches from the training part into the validation
 part, which is called the test set of a `minizo.data.Dataset`.
 """
 
-import hashlib
 import os
 import re
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from ..errors import InputError, nearest, require
 from ..settings import whole
-from ..types import Array, FilePath
-from .dataset import Dataset
+from ..types import FilePath
 from .download import Unavailable, fetch
+from .language import synthetic_text
 from .packed import read, require_file, unpack
+from .tokens import LEVELS, UNKNOWN, Text, pieces_of
 
-LEVELS = ("characters", "words")
 SHARE = 0.1  # of a text without parts, at its end: validation
-UNKNOWN, LINE_END = "<unk>", "<eos>"
 PART = re.compile(r"(?:^|[._-])(train|training|valid|validation|val|test)(?:[._-]|$)", re.I)
 PUBLIC, DRAWN = "tinyshakespeare", "synthetic"
 NAMES = (PUBLIC, DRAWN)
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Vocabulary:
-    """What the tokens of a text stand for.
-
-    Parameters
-    ----------
-    name : str
-        Of the text.
-    vocabulary : tuple of str
-        What token 0, 1, ... is called.
-    level : {"characters", "words"}
-
-    Examples
-    --------
-    >>> known = Vocabulary("abc", ("a", "b", "c"))
-    >>> known.encode("cab").tolist(), known.decode([1, 0, 1])
-    ([2, 0, 1], 'bab')
-    """
-
-    name: str
-    vocabulary: Any = ()
-    level: str = "characters"
-
-    @property
-    def unit(self) -> str:
-        """What a token is called: ``"character"`` or ``"word"``."""
-        return self.level[:-1]
-
-    def encode(self, text: str) -> np.ndarray:
-        """Tokens (T,) of a text, int64 on the host.
-
-        Raises
-        ------
-        InputError
-            For a character that the vocabulary does not have; an unknown word is ``"<unk>"``.
-        """
-        require(isinstance(text, str), "the text", text, "it must be a string")
-        number = {name: i for i, name in enumerate(self.vocabulary)}
-        pieces = pieces_of(text, self.level)
-        if self.level == "words" and UNKNOWN in number:
-            pieces = [piece if piece in number else UNKNOWN for piece in pieces]
-        unknown = sorted({piece for piece in pieces if piece not in number})
-        shown = ", ".join(map(repr, unknown[:3]))
-        remedy = f"{self.name} has no {shown}: use its own {self.level}"
-        require(not unknown, "the text", text if len(text) < 40 else f"{text[:37]}...", remedy)
-        return np.array([number[piece] for piece in pieces], dtype=np.int64)
-
-    def decode(self, tokens: Array) -> str:
-        """The text of tokens (T,); words come back with one space between them."""
-        known = range(len(self.vocabulary))
-        bad = next((int(token) for token in tokens if int(token) not in known), None)
-        require(bad is None, "a token", bad, f"there are 0 .. {len(self.vocabulary) - 1}")
-        pieces = [self.vocabulary[int(token)] for token in tokens]
-        if self.level == "characters":
-            return "".join(pieces)
-        return re.sub(f" ?{re.escape(LINE_END)} ?", "\n", " ".join(pieces))
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Text(Vocabulary, Dataset):
-    """Sequences of tokens, and what they stand for.
-
-    Parameters
-    ----------
-    name, x_train, y_train, x_test, y_test, classes, dtype
-        As in `Dataset`; y is x one token later.
-    vocabulary, level
-        As in `Vocabulary`.
-    entropy : float, optional
-        Of a drawn language: the mean loss in nats a token of a model that knows it exactly, the
-        least possible.
-
-    Examples
-    --------
-    >>> text = synthetic_text(context=8, n_train=100, n_test=10)
-    >>> text
-    Text('synthetic text (seed 0)': 100 + 10 sequences of 8 tokens, 27 different)
-    >>> text.decode(text.encode("a word"))
-    'a word'
-    """
-
-    entropy: Any = None
-
-    @cached_property
-    def digest(self) -> str:
-        """16 hexadecimal digits over tokens and what they are called."""
-        whole = repr((super().digest, tuple(self.vocabulary), self.level))
-        return hashlib.sha256(whole.encode()).hexdigest()[:16]
-
-
-def pieces_of(text, level):
-    r"""What a text is made of: its characters, or words and ends of lines.
-
-    >>> pieces_of("to be,\nor", "words"), pieces_of("to", "characters")
-    (['to', 'be,', '<eos>', 'or'], ['t', 'o'])
-    """
-    if level == "characters":
-        return list(text)
-    return text.replace("\n", f" {LINE_END} ").split()
 
 
 def windows(tokens, context):
@@ -324,99 +218,3 @@ def frequent(pieces, words):
     counted.pop(UNKNOWN, None)
     ranked = sorted(counted, key=lambda word: (-counted[word], word))
     return (*ranked[: words - 1], UNKNOWN)
-
-
-# A language of which everything is known ----------------------------------------------------------
-
-LETTERS = " abcdefghijklmnopqrstuvwxyz"
-SHARPNESS = 0.08  # the smaller, the fewer letters may follow two given ones
-
-
-def chain(seed):
-    """P (27, 27, 27), the probabilities of a letter after two, and those of two, (27, 27).
-
-    Every P[a, b] is drawn from a Dirichlet distribution around common frequencies, in which a space
-    ends a word of some five letters.
-    """
-    gen = np.random.Generator(np.random.SFC64([seed, 2]))
-    usual = np.concatenate([[0.18], 0.82 * gen.dirichlet(np.full(len(LETTERS) - 1, 2.0))])
-    shape = (len(LETTERS),) * 3
-    # gamma variates, normalised; a trace of every letter, so that no two letters are impossible
-    weights = gen.gamma(SHARPNESS * len(LETTERS) * usual, size=shape) + 1e-4 * usual
-    weights[0, 0], weights[:, 0, 0] = usual, 0.0  # no two spaces
-    follows = weights / weights.sum(axis=-1, keepdims=True)
-    pairs = np.full(shape[:2], 1.0 / len(LETTERS) ** 2)
-    for _ in range(1000):  # the stationary distribution: it is mixed long before
-        pairs = np.einsum("ab,abc->bc", pairs, follows)
-    return follows, pairs
-
-
-def entropy_of(probabilities, weights):
-    """Mean entropy in nats of distributions along the last axis, which occur with ``weights``."""
-    logs = np.log(np.where(probabilities > 0.0, probabilities, 1.0))
-    return float(-np.sum(weights[..., None] * probabilities * logs))
-
-
-def synthetic_text(
-    *,
-    context: int = 64,
-    n_train: int = 8000,
-    n_test: int = 1000,
-    seed: int = 0,
-    dtype: DTypeLike = "float32",
-) -> Text:
-    """A language that the package draws itself, whose best possible loss is known.
-
-    A letter depends on the two before it, with probabilities drawn from the seed (a Markov chain of
-    order 2, see `chain`). Every sequence is one of its own, begun in the stationary distribution.
-
-    Parameters
-    ----------
-    context : int
-        T.
-    n_train, n_test : int
-        Sequences.
-    seed : int
-        Of the language and its texts.
-    dtype : str or dtype
-
-    Returns
-    -------
-    Text
-        Its ``entropy`` is (H(x_2 | x_1) + (T - 1) H(x_3 | x_1, x_2)) / T, since the first place of
-        a sequence sees one letter alone.
-
-    References
-    ----------
-    C. E. Shannon, "A mathematical theory of communication", Bell System Technical Journal, 1948,
-    section 3 (text from chains) and section 7 (their entropy).
-
-    Examples
-    --------
-    >>> text = synthetic_text(context=32, n_train=100, n_test=100)
-    >>> round(text.entropy, 3), text.decode(text.x_train[0])
-    (1.308, 'a ic iyvjdpvvxigv xw cpecmvhv pr')
-    """
-    context, seed = whole("context", context), whole("seed", seed, "[0, inf)")
-    counts = whole("n_train", n_train), whole("n_test", n_test)
-    follows, pairs = chain(seed)
-    first = pairs.sum(axis=1)
-    second = pairs / first[:, None]
-    entropy = entropy_of(second, first) + (context - 1) * entropy_of(follows, pairs)
-    arrays = []
-    for part, count in enumerate(counts):
-        gen = np.random.Generator(np.random.SFC64([seed, 3, part]))
-        drawn = np.empty((count, context + 1), np.int64)
-        u = gen.random(drawn.shape)
-        drawn[:, 0] = np.searchsorted(np.cumsum(first), u[:, 0] * first.sum(), side="right")
-        above = np.cumsum(second, axis=-1)[drawn[:, 0]]
-        drawn[:, 1] = (above < u[:, 1, None]).sum(axis=-1).clip(0, len(LETTERS) - 1)
-        cumulated = np.cumsum(follows, axis=-1)
-        for t in range(2, context + 1):
-            above = cumulated[drawn[:, t - 2], drawn[:, t - 1]]
-            drawn[:, t] = (above < u[:, t, None]).sum(axis=-1).clip(0, len(LETTERS) - 1)
-        arrays += [drawn[:, :-1], drawn[:, 1:]]
-    return Text(
-        f"synthetic text (seed {seed})", *arrays, len(LETTERS), dtype, tuple(LETTERS),
-        entropy=entropy / context,
-    )  # fmt: skip

@@ -16,7 +16,7 @@ import numpy as np
 from .. import layers, quantizers
 from ..checkpoint import DAMAGE
 from ..data import Vocabulary
-from ..data.texts import Text
+from ..data.tokens import Text
 from ..errors import InputError
 from ..files import write_atomically
 from ..layers.stack import Composite

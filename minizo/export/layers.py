@@ -15,7 +15,7 @@ import numpy as np
 
 from ..data import Vocabulary
 from ..data.checks import tokens
-from ..data.texts import LEVELS, Text
+from ..data.tokens import LEVELS, Text
 from ..errors import InputError, require
 from ..network import Network
 from ..sampling import TEMPERATURE, write

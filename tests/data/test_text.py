@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from minizo import InputError
 from minizo.data import Text, Unavailable, read_text, synthetic_text, text
 from minizo.data import texts as module
-from minizo.data.texts import chain, entropy_of, frequent, windows
+from minizo.data.language import chain, entropy_of
+from minizo.data.texts import frequent, windows
 
 VERSE = "Shall I compare thee to a summer's day?\nThou art more lovely and more temperate:\n" * 4
 
