@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
+LARGEST = 600 * 1024
 
 
 def read(path):
@@ -26,6 +27,7 @@ def parts(notebook):
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_reads_well(path):
     """Set up in one line, cells that fit on a screen, and every picture told in words, too."""
+    assert path.stat().st_size < LARGEST, "python docs/run_notebooks.py keeps pictures small"
     code = [cell for cell in read(path).cells if cell.cell_type == "code"]
     assert "figures.style()" in code[0].source
     assert not any("plt.rc" in cell.source for cell in code)
