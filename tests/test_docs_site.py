@@ -35,6 +35,11 @@ def gallery(monkeypatch):
 
 
 @pytest.fixture
+def gallery_records(monkeypatch):
+    return module_of("gallery_records", monkeypatch)
+
+
+@pytest.fixture
 def reference(monkeypatch):
     return module_of("reference", monkeypatch)
 
@@ -124,14 +129,14 @@ def numbers(text):
     return tuple(float(part) for part in text.removesuffix("%").split("+-"))
 
 
-def test_rows_of_the_gallery_are_those_of_the_zoo(gallery):
+def test_rows_of_the_gallery_are_those_of_the_zoo(gallery_records):
     """Means, spreads and times on the pages equal the CSV's, to the digits that are shown."""
     found, seen = {}, set()
     for row in records("zoo"):
         if row["seeds"] == "10":
             found[f"{row['method']} ({row['group']})"] = row
-    pages = [gallery.rows_of_quantizer(cls)["zoo"] for cls in QUANTIZERS.values()]
-    pages += [gallery.rows_of_estimator(cls)["zoo"] for cls in ESTIMATORS.values()]
+    pages = [gallery_records.rows_of_quantizer(cls)["zoo"] for cls in QUANTIZERS.values()]
+    pages += [gallery_records.rows_of_estimator(cls)["zoo"] for cls in ESTIMATORS.values()]
     for shown in (row for rows in pages for row in rows):
         row = found[shown[""]]
         seen.add(row["method"] + row["group"])
@@ -147,10 +152,12 @@ def test_rows_of_the_gallery_are_those_of_the_zoo(gallery):
     assert len(seen) == len(zoo.METHODS) - 1 and "Bopbinary weights" not in seen
 
 
-def test_rows_of_the_gallery_are_those_of_the_grid(gallery):
+def test_rows_of_the_gallery_are_those_of_the_grid(gallery_records):
     """The mean and the spread over the seeds of each method."""
     shown = [
-        row for cls in ESTIMATORS.values() for row in gallery.rows_of_estimator(cls)["mnist_grid"]
+        row
+        for cls in ESTIMATORS.values()
+        for row in gallery_records.rows_of_estimator(cls)["mnist_grid"]
     ]
     assert {row["training loss"] for row in shown} == set(mnist_grid.METHODS)
     for row in shown:
@@ -162,9 +169,9 @@ def test_rows_of_the_gallery_are_those_of_the_grid(gallery):
         assert float(row["sd"]) == pytest.approx(stdev(runs), abs=0.00051)
 
 
-def test_a_table_is_read_by_its_dashes(gallery):
+def test_a_table_is_read_by_its_dashes(gallery_records):
     text = "x\n\na      b c  loss\n-----  ---  ----\none    2 3   4.0\ntwo          5.0\n\nend"
-    (rows,) = gallery.tables(text)
+    (rows,) = gallery_records.tables(text)
     assert rows == [
         {"a": "one", "b c": "2 3", "loss": "4.0"},
         {"a": "two", "b c": "", "loss": "5.0"},

@@ -1,7 +1,8 @@
 """matplotlib, imported when the first picture is drawn: no ``--help`` has to wait for it."""
 
 from functools import cache
-from io import BytesIO
+
+from .looks import png
 
 
 @cache
@@ -12,9 +13,7 @@ def _picture():
         """A figure that notebooks show, also before they know matplotlib."""
 
         def _repr_png_(self):
-            buffer = BytesIO()
-            self.savefig(buffer, format="png")
-            return buffer.getvalue()
+            return png(self, self.dpi)
 
     return Picture
 

@@ -130,10 +130,10 @@ def endless(items):
         yield from items
 
 
-def png(figure: Figure) -> bytes:
+def png(figure: Figure, dpi: float = 150) -> bytes:
     """``figure`` as the bytes of a PNG file."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150)
+    figure.savefig(buffer, format="png", dpi=dpi)
     return buffer.getvalue()
 
 
