@@ -67,6 +67,9 @@ def test_the_map_has_every_lesson_apart(here):
     assert len(places) == len(texts)
     figure.draw_without_rendering()
     boxes = [text.get_window_extent() for text in texts]
+    frames = [patch.get_window_extent() for patch in axes.patches]
+    for text in boxes:  # each stands in its frame
+        assert any(f.x0 < text.x0 and text.x1 < f.x1 and f.y0 < text.y0 < f.y1 for f in frames)
     for i, box in enumerate(boxes):
         assert not any(box.overlaps(other) for other in boxes[:i])
 

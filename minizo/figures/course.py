@@ -75,6 +75,4 @@ def _box(axes, place, number, lesson, here):
         )
     )  # fmt: skip
     words = "\n".join(textwrap.wrap(f"{number}  {lesson.title}", 19))
-    axes.text(
-        x, y, words, ha="center", va="center", fontsize=12, weight="bold" if here else "normal"
-    )
+    axes.text(x, y, words, ha="center", va="center", fontsize=12)
