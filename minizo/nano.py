@@ -16,7 +16,7 @@ ENDS = np.cumsum([np.prod(shape) for shape in SHAPES])
 D = int(ENDS[-1])  # 7,960 numbers
 LAYER = np.repeat((0, 0, 1, 1), np.diff(ENDS, prepend=0))  # of each number
 IS_WEIGHT = np.repeat((True, False, True, False), np.diff(ENDS, prepend=0))  # or a bias
-INIT, DATA, NOISE, SIGN = range(4)  # what random numbers are for: each use has streams of its own
+INIT, DATA, NOISE, SIGN = range(4)  # uses of random numbers: each has streams of its own
 
 
 def stream(seed, purpose, *path):
@@ -41,7 +41,7 @@ def parts(theta):
 
 
 def initial(seed):
-    """Return theta: He's normal weights, biases of 0."""
+    """Return theta: He's normal weights (streams 1 and 3 are the package's), biases of 0."""
     W1 = stream(seed, INIT, 1).standard_normal(SHAPES[0]) * np.sqrt(2 / INPUTS)
     W2 = stream(seed, INIT, 3).standard_normal(SHAPES[2]) * np.sqrt(2 / HIDDEN)
     return np.concatenate([W1.ravel(), np.zeros(HIDDEN), W2.ravel(), np.zeros(CLASSES)])
@@ -113,7 +113,7 @@ def spsa(theta, alpha, x, y, n, seed, step, **_):
 
 
 def fogzo(theta, alpha, x, y, n, seed, step, progress, beta=0.999):
-    """FOGZO: v_i = sqrt(beta) s_i g/||g|| + sqrt(1 - beta) u_i, g of the STE; beta from 1 on."""
+    """FOGZO: v_i = sqrt(beta) s_i g/||g|| + sqrt(1 - beta) u_i, g of the STE; beta falls from 1."""
     beta = beta + (1 - progress) * (1 - beta)
     g = ste(theta, alpha, x, y)
     u = np.sqrt(3) * uniform(stream(seed, NOISE, step, 0), (n, D))

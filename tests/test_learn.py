@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from minizo import exercises, figures, learn
+from minizo import course, exercises, figures, learn
 
 NOTEBOOKS = sorted(Path(learn.folder()).glob("*.ipynb"))
 
 
 def test_every_notebook_is_a_lesson():
-    assert [path.stem for path in NOTEBOOKS] == [lesson.file for lesson in learn.LESSONS.values()]
-    assert list(exercises.MODULES) == [str(number) for number in learn.LESSONS]
-    for number, lesson in learn.LESSONS.items():
+    assert [path.stem for path in NOTEBOOKS] == [lesson.file for lesson in course.LESSONS.values()]
+    assert list(exercises.MODULES) == [str(number) for number in course.LESSONS]
+    for number, lesson in course.LESSONS.items():
         assert lesson.file.startswith(f"{number:02}_")
         assert all(needed < number for needed in lesson.needs)
         assert lesson.kind in figures.course.__globals__["KINDS"]
@@ -62,7 +62,7 @@ def test_the_map_has_every_lesson_apart(here):
     figure = figures.course(here)
     (axes,) = figure.axes
     texts = [text for text in axes.texts if text.get_text()]
-    assert len(texts) == len(learn.LESSONS)
+    assert len(texts) == len(course.LESSONS)
     places = {text.get_position() for text in texts}
     assert len(places) == len(texts)
     figure.draw_without_rendering()

@@ -32,7 +32,7 @@ from minizo.settings import CHECKS, Settings, checks, plain, real, truth, whole,
 
 # Made by the package itself, from what was looked at before
 MADE = ("minizo.bench", "minizo.export", "minizo.figures", "minizo.gallery", "minizo.group",
-        "minizo.exercises", "minizo.hypernets.pieces", "minizo.lab", "minizo.learn",
+        "minizo.course", "minizo.exercises", "minizo.hypernets.pieces", "minizo.lab",
         "minizo.commands", "minizo.compare",
         "minizo.recipe", "minizo.records", "minizo.reproduce", "minizo.testing")  # fmt: skip
 # Looked at in a way of their own: a number or two of them; one number among arrays

@@ -22,6 +22,7 @@ class Verdict(NamedTuple):
 
     right: bool
     says: str
+    fault: Exception | None = None  # of another kind of answer than the judge can compute with
 
     def __bool__(self):
         return self.right
@@ -120,7 +121,7 @@ class Exercise:
             return Verdict(False, f"{wrong}.")
         except Exception as error:  # what came back is of a kind that nobody can compute with
             says = " ".join(f"{type(error).__name__}: {error}".split())
-            return Verdict(False, f"your answer is of another kind than asked for ({says}).")
+            return Verdict(False, f"your answer is of another kind than asked for ({says}).", error)
         return Verdict(True, remark or "")
 
     def hint(self, number: int = 1) -> Shown:

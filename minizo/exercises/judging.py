@@ -226,15 +226,15 @@ def _oddity(what, got, wanted, tolerance, at):
     )
 
 
-def times(factor):
-    """A factor in words.
+def times(factor, within=0.02):
+    """A factor in words; a measured one has words ``within`` its error.
 
     >>> times(2.0), times(-0.5), times(7.96)
     ('twice', 'minus half of', '7.96 times')
     """
     factor = float(factor)
     size = abs(factor)
-    near = [word for number, word in WORDS.items() if abs(size / number - 1) < 0.02]
+    near = [word for number, word in WORDS.items() if abs(size / number - 1) < within]
     words = near[0] if near else f"{size:.3g} times"
     return "minus " * (factor < 0) + words
 
@@ -274,8 +274,8 @@ def moments(what, draws, mean, variance=None, sigmas=SIGMAS):
     if right_mean and right_variance:
         return
     if right_mean:
-        raise Wrong(f"{what} has the right mean and {_times(spread, variance)} the variance")
-    says = f"{what} has {_times(draws.mean(), mean)} the mean"
+        raise Wrong(f"{what} has the right mean and {_measured(spread, variance)} the variance")
+    says = f"{what} has {_measured(draws.mean(), mean)} the mean"
     if abs(draws.mean()) <= sigmas * error:
         says = f"{what} has the mean 0"
     elif mean == 0:
@@ -284,11 +284,6 @@ def moments(what, draws, mean, variance=None, sigmas=SIGMAS):
     raise Wrong(says + " and the right variance" * known)
 
 
-def _times(got, wanted):
-    # a measured ratio: words where it is within 15 % of them
-    ratio = float(got / wanted) if wanted else np.inf
-    words = {**WORDS, 1.0: "about"}
-    near = min(words, key=lambda number: abs(np.log(max(abs(ratio), 1e-9) / number)))
-    if abs(abs(ratio) / near - 1) < 0.15 and near != 1.0:
-        return "minus " * (ratio < 0) + words[near].removesuffix(" of")
-    return f"{ratio:.3g} times"
+def _measured(got, wanted):
+    # "twice", as in "twice the mean"
+    return times(got / wanted if wanted else np.inf, within=0.15).removesuffix(" of")

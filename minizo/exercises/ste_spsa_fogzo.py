@@ -48,7 +48,7 @@ def law_of_tanh():
     "The slope of tanh is 1/cosh^2. Whose density is that?",
 )
 def _law_of_tanh(answer):
-    name = str(answer).lower()
+    name = answer
     need(name in LAWS, f"{answer!r} is none of the laws: {', '.join(sorted(LAWS))}")
     need(
         name == "logistic",
@@ -117,6 +117,7 @@ def _smoothed_slope(answer):
     draws = ask(answer, np.sign, x, eps, u)
     slope = 2 / eps * float(logistic.pdf(np.array(x / eps)))
     need(np.shape(draws) == u.shape, f"there is to be one estimate for each u, {u.shape}")
+    need(np.isfinite(draws).all(), "your estimate is not finite")
     zero_bias = 2 / eps * float(logistic.zero_bias_pdf(np.array(x / eps)))
     error = np.std(draws) / np.sqrt(len(u))
     need(

@@ -1,8 +1,10 @@
 """A claim: predicted curves and what was measured."""
 
+from itertools import cycle
+
 from ..types import Figure
 from .canvas import blank
-from .looks import STYLES, endless
+from .looks import STYLES
 
 
 def claim(panels: list, title: str) -> Figure:
@@ -26,9 +28,9 @@ def claim(panels: list, title: str) -> Figure:
     for empty in several[len(panels) :]:
         empty.set_visible(False)
     for axes, panel in zip(several, panels, strict=False):
-        styles = {True: endless(STYLES), False: endless(STYLES)}
+        styles = {True: cycle(STYLES), False: cycle(STYLES)}
         for curve in panel.curves:
-            style = dict(next(styles[curve.predicted]))
+            style: dict[str, object] = dict(next(styles[curve.predicted]))
             if curve.predicted:
                 style |= {"marker": "", "linewidth": 1.6}
             else:

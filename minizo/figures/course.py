@@ -2,6 +2,7 @@
 
 import textwrap
 
+from ..course import LESSONS
 from ..types import Figure
 from .canvas import blank
 from .looks import BLACK, BLUE, GREEN, ORANGE, PINK
@@ -28,8 +29,6 @@ def course(here: int | None = None) -> Figure:
     >>> course(here=1).axes[0].get_title()
     'You are in notebook 1'
     """
-    from ..learn import LESSONS
-
     places = _places(LESSONS)
     figure = blank(9, 5.8)
     axes = figure.subplots()
@@ -38,8 +37,8 @@ def course(here: int | None = None) -> Figure:
             _arrow(axes, places[needed], places[number])
     for number, lesson in LESSONS.items():
         _box(axes, places[number], number, lesson, number == here)
-    rows = max(y for _, y in places.values())
-    axes.set(xlim=(-0.55, 3 * STEP + 0.55), ylim=(rows + 1.0, -0.55))
+    columns, rows = (max(place[axis] for place in places.values()) for axis in (0, 1))
+    axes.set(xlim=(-0.55, columns + 0.55), ylim=(rows + 1.0, -0.55))
     axes.set_axis_off()
     axes.set_title("The course" if here is None else f"You are in notebook {here}", fontsize=13)
     for kind, color in KINDS.items():

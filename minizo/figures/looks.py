@@ -3,6 +3,7 @@
 import io
 import textwrap
 from collections.abc import Iterable
+from itertools import cycle
 
 from ..files import write_atomically
 from ..types import Figure, FilePath
@@ -92,7 +93,7 @@ def styles(labels: Iterable[str]) -> dict[str, dict]:
     taken = {METHODS[method] for method in methods if method in METHODS}
     # first what belongs to no method, then what belongs to none of the picture's
     places = sorted(set(range(len(STYLES))) - taken, key=lambda p: p in METHODS.values())
-    free = endless(places or [0])
+    free = cycle(places or [0])
     own = {m: METHODS[m] if m in METHODS else next(free) for m in dict.fromkeys(methods)}
     found = {}
     for index, (label, method) in enumerate(zip(labels, methods, strict=True)):
@@ -122,12 +123,6 @@ def heading(title, width=95):
     long, 3 steps
     """
     return "\n".join(textwrap.fill(line, width) for line in title.split("\n"))
-
-
-def endless(items):
-    """The items, again and again."""
-    while True:
-        yield from items
 
 
 def png(figure: Figure, dpi: float = 150) -> bytes:

@@ -1,10 +1,11 @@
 """Many methods side by side: one dot a seed."""
 
+from itertools import cycle
 from statistics import fmean
 
 from ..types import Figure
 from .canvas import blank, ticker
-from .looks import STYLES, endless
+from .looks import STYLES
 
 
 def zoo(rows: list, title: str) -> Figure:
@@ -28,7 +29,7 @@ def zoo(rows: list, title: str) -> Figure:
     figure = blank(10.5, height)
     left, right = figure.subplots(1, 2, sharey=True)
     names, place = [], 0
-    styles = endless(STYLES)
+    styles = cycle(STYLES)
     for group, members in groups.items():
         style = next(styles)
         names.append((place, group, True))

@@ -155,7 +155,7 @@ def test_a_transposed_matrix_is_recognised():
     [
         (np.sqrt(2), 1.0, "the right mean and twice the variance"),
         (1.0, 2.0, "twice the mean and the right variance"),
-        (2.0, -1.0, "-0.991 times the mean"),
+        (2.0, -1.0, "minus 0.991 times the mean"),
         (1.0, 0.0, "has the mean 0"),
     ],
 )
