@@ -22,7 +22,7 @@ NEEDED = ("sphinx", "numpydoc", "myst_nb", "furo", "latex2mathml")
 
 
 def write(path, content):
-    """Write bytes where they differ from what lies there, so that Sphinx builds what is new."""
+    """Write bytes where they differ from what lies there, so that Sphinx reads what is new."""
     if not path.exists() or path.read_bytes() != content:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
