@@ -52,7 +52,8 @@ def source(cls):
     """Return the lines of the references: the class's own, or those of its file."""
     module = sys.modules[cls.__module__]
     found = sections(cls).get("References") or sections(module).get("References")
-    return rst(found.splitlines()) + [""] if found else ["None: it is the reference in full precision, or a control.", ""]
+    none = "None: it is the reference in full precision, or a control."
+    return [*(rst(found.splitlines()) if found else [none]), ""]
 
 
 def file_lines(cls, table):
